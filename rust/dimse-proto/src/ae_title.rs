@@ -1,0 +1,109 @@
+//! Application Entity titles (PS3.8 9.3.2, PS3.5 6.2 VR AE).
+
+use alloc::string::String;
+use core::fmt;
+
+use crate::error::LocalError;
+
+/// An AE title without its insignificant leading and trailing spaces. Never empty, never a control
+/// character or backslash when made by [`AeTitle::new`]; received titles are kept whatever they hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AeTitle {
+    bytes: [u8; 16],
+    length: u8,
+}
+
+impl AeTitle {
+    /// A title to be sent or listened for.
+    ///
+    /// # Errors
+    /// `InvalidValue` unless it has 1 to 16 significant characters of the default repertoire.
+    pub fn new(text: &str) -> Result<Self, LocalError> {
+        let trimmed = text.trim_matches(' ').as_bytes();
+        let allowed = |b: &u8| (0x20..0x7f).contains(b) && *b != b'\\';
+        if trimmed.is_empty() || trimmed.len() > 16 || !trimmed.iter().all(allowed) {
+            return Err(LocalError::invalid(
+                alloc::format!("{text:?} is not an AE title of 1 to 16 characters"),
+                "PS3.5 6.2",
+            ));
+        }
+        Ok(Self::from_wire(trimmed))
+    }
+
+    /// Received bytes: spaces and NULs at both ends are padding (E-04), bytes past the 16th are dropped.
+    #[must_use]
+    pub fn from_wire(field: &[u8]) -> Self {
+        let padding = |b: &u8| *b == b' ' || *b == 0;
+        let start = field.iter().position(|b| !padding(b)).unwrap_or(field.len());
+        let mut bytes = [b' '; 16];
+        let mut length = 0_u8;
+        for (slot, byte) in bytes.iter_mut().zip(field.iter().skip(start)) {
+            *slot = *byte;
+        }
+        for (index, byte) in (1_u8..).zip(&bytes) {
+            if !padding(byte) {
+                length = index;
+            }
+        }
+        for slot in bytes.iter_mut().skip(usize::from(length)) {
+            *slot = b' ';
+        }
+        Self { bytes, length }
+    }
+
+    /// The 16 bytes of the PDU field, padded with spaces.
+    #[must_use]
+    pub fn to_field(self) -> [u8; 16] {
+        self.bytes
+    }
+
+    /// The significant bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
+    }
+
+    /// All spaces: forbidden by PS3.8 9.3.2, but it arrives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The title as text, anything unusual escaped.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        alloc::format!("{self}")
+    }
+}
+
+impl fmt::Display for AeTitle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.as_bytes().escape_ascii())
+    }
+}
+
+impl fmt::Debug for AeTitle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AeTitle({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spaces_and_nuls_at_both_ends_are_not_significant() {
+        let title = AeTitle::from_wire(b"  ANY SCP\0\0     ");
+        assert_eq!(title, AeTitle::new("ANY SCP").unwrap());
+        assert_eq!(&title.to_field(), b"ANY SCP         ");
+        assert!(AeTitle::from_wire(&[b' '; 16]).is_empty());
+    }
+
+    #[test]
+    fn refuses_to_send_what_the_standard_forbids() {
+        for bad in ["", "   ", "A\\B", "A\nB", "seventeen letters", "é"] {
+            assert!(AeTitle::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Data sets as structure only (PS3.5 section 7).

@@ -1,0 +1,116 @@
+//! Unique identifiers (PS3.5 section 9, PS3.8 Annex F).
+
+use alloc::string::String;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::error::LocalError;
+
+/// A UID as text without padding.
+///
+/// Incoming text is kept as it is (a shared slice of the PDU), so that a peer's mistake can be answered and
+/// logged; [`Uid::is_valid`] says whether it keeps the rules. What we send is made by [`Uid::new`], which insists.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Uid(Bytes);
+
+impl Uid {
+    /// A UID to be sent.
+    ///
+    /// # Errors
+    /// `InvalidValue` unless it is 1 to 64 characters `0-9` and `.`, without empty components.
+    pub fn new(text: &str) -> Result<Self, LocalError> {
+        let uid = Self(Bytes::copy_from_slice(text.as_bytes()));
+        if uid.is_valid() {
+            Ok(uid)
+        } else {
+            Err(LocalError::invalid(
+                alloc::format!("{text:?} is not a UID"),
+                "PS3.5 9.1",
+            ))
+        }
+    }
+
+    /// A UID known at compile time.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// Received text: trailing NULs and spaces are padding, the rest is kept.
+    #[must_use]
+    pub fn from_wire(mut text: Bytes) -> Self {
+        let kept = text
+            .iter()
+            .rposition(|b| *b != 0 && *b != b' ')
+            .map_or(0, |last| last.saturating_add(1));
+        text.truncate(kept);
+        Self(text)
+    }
+
+    /// The text as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The text; anything that is not ASCII is shown escaped.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        alloc::format!("{self}")
+    }
+
+    /// Whether this can name a SOP Instance or a file: `[0-9]+(\.[0-9]+)*`, at most 64 characters. Leading
+    /// zeros in a component occur in the field and are let through.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        !self.0.is_empty()
+            && self.0.len() <= 64
+            && self
+                .0
+                .split(|b| *b == b'.')
+                .all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
+    }
+
+    /// No text at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Uid({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailing_padding_is_not_part_of_the_uid() {
+        assert_eq!(
+            Uid::from_wire(Bytes::from_static(b"1.2.3\0 \0")),
+            Uid::from_static("1.2.3")
+        );
+        assert!(Uid::from_wire(Bytes::from_static(b"\0\0")).is_empty());
+    }
+
+    #[test]
+    fn rejects_what_cannot_name_an_instance() {
+        for bad in ["", ".", "1.", ".1", "1..2", "1.2/3", "../x", "1.2\u{0}3", "é"] {
+            assert!(Uid::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(Uid::new(&"1".repeat(65)).is_err());
+        assert!(Uid::new(&"1".repeat(64)).is_ok());
+        assert!(Uid::new("1.02.3").is_ok());
+    }
+}
