@@ -5,11 +5,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::reason::ContextResult;
-use super::user_info::UserItem;
+use super::user_info::{self, UserItem};
+use crate::error::DecodeError;
+use crate::wire::{Reader, Writer};
 use crate::{AeTitle, Uid};
 
 /// The body of an A-ASSOCIATE-RQ or A-ASSOCIATE-AC PDU, as faithful as it arrived: order, duplicates and items
-/// of unknown type are kept, so that meaning is judged in one place ([`super::negotiate`]).
+/// of unknown type are kept, so that meaning is judged in one place ([`super::negotiate`]). Past a cap for each type
+/// of item the rest is skipped, so that a body of 1 MiB cannot become much more of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Associate {
     /// Bit 0 set is version 1; only that bit is tested (PS3.8 Table 9-11).
@@ -113,5 +116,206 @@ impl Associate {
                 _ => None,
             })
             .flatten()
+    }
+}
+
+/// Transfer syntaxes kept of one context.
+pub(super) const MAX_TRANSFER_SYNTAXES: usize = 64;
+
+/// How many items of a type are kept: one more than is allowed, so that "too many" can be judged.
+const fn limit(item_type: u8) -> Option<u8> {
+    match item_type {
+        0x10 | 0x50 => Some(2),
+        0x20 | 0x21 => Some(129),
+        _ => None,
+    }
+}
+
+impl Associate {
+    pub(super) fn decode(body: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body, "PS3.8 9.3.2");
+        let protocol_version = reader.u16("protocol version")?;
+        let _reserved = reader.u16("reserved field")?;
+        let mut associate = Self {
+            protocol_version,
+            called: reader.array("called AE title")?,
+            calling: reader.array("calling AE title")?,
+            reserved: reader.array("reserved field")?,
+            items: Vec::new(),
+        };
+        let mut kept = Kept::new();
+        while let Some((item_type, body)) = item(&mut reader, "item")? {
+            if kept.admit(item_type, limit(item_type)) {
+                associate.items.push(Item::decode(item_type, body)?);
+            }
+        }
+        Ok(associate)
+    }
+
+    pub(super) fn encode(&self, out: &mut Writer) {
+        out.u16(self.protocol_version);
+        out.u16(0);
+        out.bytes(&self.called);
+        out.bytes(&self.calling);
+        out.bytes(&self.reserved);
+        for item in &self.items {
+            item.encode(out);
+        }
+    }
+}
+
+impl Item {
+    fn decode(item_type: u8, mut body: Reader) -> Result<Self, DecodeError> {
+        Ok(match item_type {
+            0x10 => Self::ApplicationContext(Uid::from_wire(body.rest())),
+            0x20 => {
+                let [id, _, _, _] = body.array("presentation context item")?;
+                let syntaxes = Syntaxes::decode(body)?;
+                Self::PresentationContextRq(PresentationContextRq {
+                    id,
+                    abstract_syntaxes: syntaxes.of_abstract,
+                    transfer_syntaxes: syntaxes.of_transfer,
+                })
+            }
+            0x21 => {
+                let [id, _, result, _] = body.array("presentation context item")?;
+                Self::PresentationContextAc(PresentationContextAc {
+                    id,
+                    result: ContextResult(result),
+                    transfer_syntaxes: Syntaxes::decode(body)?.of_transfer,
+                })
+            }
+            0x50 => Self::UserInformation(user_info::decode(body)?),
+            _ => Self::Unknown {
+                item_type,
+                body: body.rest(),
+            },
+        })
+    }
+
+    /// Writes the item; what its 16-bit length cannot say is for the builder of the item to refuse.
+    pub(super) fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::ApplicationContext(name) => {
+                write_item(out, 0x10, |out| out.bytes(name.as_bytes()));
+            }
+            Self::PresentationContextRq(context) => write_item(out, 0x20, |out| {
+                out.bytes(&[context.id, 0, 0, 0]);
+                for uid in &context.abstract_syntaxes {
+                    write_item(out, 0x30, |out| out.bytes(uid.as_bytes()));
+                }
+                write_transfer_syntaxes(out, &context.transfer_syntaxes);
+            }),
+            Self::PresentationContextAc(context) => write_item(out, 0x21, |out| {
+                out.bytes(&[context.id, 0, context.result.0, 0]);
+                write_transfer_syntaxes(out, &context.transfer_syntaxes);
+            }),
+            Self::UserInformation(items) => {
+                write_item(out, 0x50, |out| {
+                    for item in items {
+                        item.encode(out);
+                    }
+                });
+            }
+            Self::Unknown { item_type, body } => write_item(out, *item_type, |out| out.bytes(body)),
+        }
+    }
+}
+
+/// The sub-items of a presentation context.
+struct Syntaxes {
+    of_abstract: Vec<Uid>,
+    of_transfer: Vec<Uid>,
+}
+
+impl Syntaxes {
+    fn decode(mut body: Reader) -> Result<Self, DecodeError> {
+        let mut syntaxes = Self {
+            of_abstract: Vec::new(),
+            of_transfer: Vec::new(),
+        };
+        while let Some((item_type, mut uid)) = item(&mut body, "syntax sub-item")? {
+            let (list, limit) = match item_type {
+                0x30 => (&mut syntaxes.of_abstract, 2),
+                0x40 => (&mut syntaxes.of_transfer, MAX_TRANSFER_SYNTAXES),
+                _ => continue,
+            };
+            if list.len() < limit {
+                list.push(Uid::from_wire(uid.rest()));
+            }
+        }
+        Ok(syntaxes)
+    }
+}
+
+/// The next item: its type and a reader that ends where it ends. `None` at the end of the parent.
+pub(super) fn item(
+    parent: &mut Reader,
+    what: &'static str,
+) -> Result<Option<(u8, Reader)>, DecodeError> {
+    if parent.is_empty() {
+        return Ok(None);
+    }
+    // The second byte is reserved, but for the version of a 57H: version 0 is the only one, and the tail of its
+    // item makes room for later ones.
+    let [item_type, _, high, low] = parent.array("item header")?;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let section = section(item_type);
+    Ok(Some((item_type, parent.sub(length, what, section)?)))
+}
+
+const fn section(item_type: u8) -> &'static str {
+    match item_type {
+        0x10 => "PS3.8 9.3.2.1",
+        0x20 | 0x30 | 0x40 => "PS3.8 9.3.2.2",
+        0x21 => "PS3.8 9.3.3.2",
+        0x50 => "PS3.8 9.3.2.3",
+        0x51 => "PS3.8 D.1",
+        0x52 | 0x55 => "PS3.7 D.3.3.2",
+        0x53 => "PS3.7 D.3.3.3",
+        0x54 => "PS3.7 D.3.3.4",
+        0x56 => "PS3.7 D.3.3.5",
+        0x57 => "PS3.7 D.3.3.6",
+        0x58 | 0x59 => "PS3.7 D.3.3.7",
+        _ => "PS3.8 9.3.1",
+    }
+}
+
+pub(super) fn write_item(out: &mut Writer, item_type: u8, body: impl FnOnce(&mut Writer)) {
+    out.bytes(&[item_type, 0]);
+    out.counted_u16(body);
+}
+
+fn write_transfer_syntaxes(out: &mut Writer, uids: &[Uid]) {
+    for uid in uids {
+        write_item(out, 0x40, |out| out.bytes(uid.as_bytes()));
+    }
+}
+
+/// Counts the items kept of each type, and of all unknown types together.
+pub(super) struct Kept {
+    counts: [u8; 256],
+    unknown: u8,
+}
+
+impl Kept {
+    const MAX_UNKNOWN: u8 = 64;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            counts: [0; 256],
+            unknown: 0,
+        }
+    }
+
+    /// Whether there is room for one more; a type without a limit of its own is an unknown one.
+    pub(super) fn admit(&mut self, item_type: u8, limit: Option<u8>) -> bool {
+        let (count, limit) = match (limit, self.counts.get_mut(usize::from(item_type))) {
+            (Some(limit), Some(count)) => (count, limit),
+            _ => (&mut self.unknown, Self::MAX_UNKNOWN),
+        };
+        let room = *count < limit;
+        *count = count.saturating_add(u8::from(room));
+        room
     }
 }

@@ -3,6 +3,8 @@
 //! Each is the number on the wire with names for the values the standard defines: an unknown value survives a
 //! round trip and prints as a number.
 
+use crate::error::DecodeError;
+
 /// Declares an open enumeration: a newtype over the wire value, constants, and a name for each.
 macro_rules! open_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal $text:literal,)+ }) => {
@@ -85,6 +87,17 @@ open_enum! {
         UNRECOGNIZED_PDU_PARAMETER = 4 "unrecognized-PDU-parameter",
         UNEXPECTED_PDU_PARAMETER = 5 "unexpected-PDU-parameter",
         INVALID_PDU_PARAMETER = 6 "invalid-PDU-parameter-value",
+    }
+}
+
+impl AbortReason {
+    /// What AA-8 says of a PDU that could not be decoded. The standard gives no mapping.
+    #[must_use]
+    pub fn of(error: &DecodeError) -> Self {
+        match error.code {
+            "unknown-pdu" => Self::UNRECOGNIZED_PDU,
+            _ => Self::INVALID_PDU_PARAMETER,
+        }
     }
 }
 
