@@ -34,7 +34,10 @@ impl AeTitle {
     #[must_use]
     pub fn from_wire(field: &[u8]) -> Self {
         let padding = |b: &u8| *b == b' ' || *b == 0;
-        let start = field.iter().position(|b| !padding(b)).unwrap_or(field.len());
+        let start = field
+            .iter()
+            .position(|b| !padding(b))
+            .unwrap_or(field.len());
         let mut bytes = [b' '; 16];
         let mut length = 0_u8;
         for (slot, byte) in bytes.iter_mut().zip(field.iter().skip(start)) {

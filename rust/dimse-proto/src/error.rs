@@ -81,7 +81,10 @@ impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotInState { primitive, state } => {
-                write!(f, "{primitive} is not allowed in {state} (PS3.8 Table 9-10)")
+                write!(
+                    f,
+                    "{primitive} is not allowed in {state} (PS3.8 Table 9-10)"
+                )
             }
             Self::InvalidValue { what, section } => write!(f, "{what} ({section})"),
         }

@@ -106,7 +106,17 @@ mod tests {
 
     #[test]
     fn rejects_what_cannot_name_an_instance() {
-        for bad in ["", ".", "1.", ".1", "1..2", "1.2/3", "../x", "1.2\u{0}3", "é"] {
+        for bad in [
+            "",
+            ".",
+            "1.",
+            ".1",
+            "1..2",
+            "1.2/3",
+            "../x",
+            "1.2\u{0}3",
+            "é",
+        ] {
             assert!(Uid::new(bad).is_err(), "{bad:?}");
         }
         assert!(Uid::new(&"1".repeat(65)).is_err());

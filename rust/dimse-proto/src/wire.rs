@@ -197,7 +197,10 @@ impl Writer {
         self.u16(0);
         body(self);
         let written = self.bytes.len().saturating_sub(at).saturating_sub(2);
-        self.patch(at, &u16::try_from(written).unwrap_or(u16::MAX).to_be_bytes());
+        self.patch(
+            at,
+            &u16::try_from(written).unwrap_or(u16::MAX).to_be_bytes(),
+        );
     }
 
     /// Writes a big-endian 32-bit length and then what `body` writes.
@@ -206,7 +209,10 @@ impl Writer {
         self.u32(0);
         body(self);
         let written = self.bytes.len().saturating_sub(at).saturating_sub(4);
-        self.patch(at, &u32::try_from(written).unwrap_or(u32::MAX).to_be_bytes());
+        self.patch(
+            at,
+            &u32::try_from(written).unwrap_or(u32::MAX).to_be_bytes(),
+        );
     }
 
     /// What was written.

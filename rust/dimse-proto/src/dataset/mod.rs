@@ -1,1 +1,11 @@
-//! Data sets as structure only (PS3.5 section 7).
+//! Data sets as structure only (PS3.5 section 7): which encoding a transfer syntax means, and whether bytes are
+//! a whole data set. Values are opaque, apart from the few a caller asks [`Scanner`] for.
+
+mod encoding;
+mod header;
+mod scan;
+mod tag;
+
+pub use encoding::{Encoding, is_deflated, is_encapsulated};
+pub use scan::{CAPTURE_LIMIT, DEPTH_LIMIT, ScanError, ScanErrorKind, Scanner};
+pub use tag::Tag;

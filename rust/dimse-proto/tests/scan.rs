@@ -1,0 +1,643 @@
+//! The data-set scanner against hand-made vectors, and its laws: chunking does not matter, no prefix passes.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::trivially_copy_pass_by_ref
+)]
+
+use dimse_proto::dataset::{DEPTH_LIMIT, Encoding, ScanError, ScanErrorKind, Scanner, Tag};
+use hex_literal::hex;
+use proptest::prelude::*;
+
+use Encoding::{ExplicitBe, ExplicitLe, ImplicitLe};
+use ScanErrorKind::{
+    BadLength, BadStructure, CutShort, DepthExceeded, Empty, FileMeta, UndefinedLengthNotAllowed,
+};
+
+fn scan(encoding: Encoding, bytes: &[u8]) -> Result<(), ScanError> {
+    let mut scanner = Scanner::new(encoding, &[]);
+    scanner.feed(bytes)?;
+    scanner.finish()
+}
+
+fn kind(encoding: Encoding, bytes: &[u8]) -> Result<(), ScanErrorKind> {
+    scan(encoding, bytes).map_err(|error| error.kind)
+}
+
+#[test]
+fn wanted_values_of_the_top_level_are_kept() {
+    let bytes = hex!(
+        "0800 1600 5549 0400 312E3200"
+        "0800 1800 5549 0600 312E322E3300"
+        "0800 4011 5351 0000 1A000000  FEFF00E0 12000000 0800 1800 5549 0A00 392E392E392E392E3900"
+        "2000 0D00 5549 0000"
+    );
+    let wanted = [
+        Tag::SOP_CLASS_UID,
+        Tag::SOP_INSTANCE_UID,
+        Tag::STUDY_INSTANCE_UID,
+        Tag::PATIENT_ID,
+    ];
+    let mut scanner = Scanner::new(ExplicitLe, &wanted);
+    scanner.feed(&bytes).unwrap();
+    scanner.finish().unwrap();
+    assert_eq!(scanner.value(Tag::SOP_CLASS_UID), Some(&b"1.2\0"[..]));
+    assert_eq!(scanner.value(Tag::SOP_INSTANCE_UID), Some(&b"1.2.3\0"[..]));
+    assert_eq!(scanner.value(Tag::STUDY_INSTANCE_UID), Some(&b""[..]));
+    assert_eq!(scanner.value(Tag::PATIENT_ID), None);
+    assert_eq!(scanner.offset(), bytes.len() as u64);
+}
+
+#[test]
+fn a_value_is_there_once_it_is_whole() {
+    let mut scanner = Scanner::new(ImplicitLe, &[Tag::SOP_CLASS_UID]);
+    scanner.feed(&hex!("0800 1600 04000000 312E")).unwrap();
+    assert_eq!(scanner.value(Tag::SOP_CLASS_UID), None);
+    scanner.feed(&hex!("3200")).unwrap();
+    assert_eq!(scanner.value(Tag::SOP_CLASS_UID), Some(&b"1.2\0"[..]));
+}
+
+#[test]
+fn values_over_the_capture_limit_are_passed_over() {
+    for (length, kept) in [(1024_u32, true), (1025, false)] {
+        let mut bytes = hex!("1000 2000").to_vec();
+        bytes.extend(length.to_le_bytes());
+        bytes.resize(bytes.len() + length as usize, b'x');
+        let mut scanner = Scanner::new(ImplicitLe, &[Tag::PATIENT_ID]);
+        scanner.feed(&bytes).unwrap();
+        scanner.finish().unwrap();
+        assert_eq!(scanner.value(Tag::PATIENT_ID).is_some(), kept, "{length}");
+    }
+}
+
+#[test]
+fn rejects_a_wanted_element_that_occurs_twice() {
+    let twice = hex!("0800 1600 04000000 312E3200  0800 1600 04000000 312E3300");
+    let mut scanner = Scanner::new(ImplicitLe, &[Tag::SOP_CLASS_UID]);
+    assert_eq!(scanner.feed(&twice).unwrap_err().kind, BadStructure);
+    assert_eq!(kind(ImplicitLe, &twice), Ok(()));
+}
+
+#[test]
+fn accepts_every_form_of_sequence() {
+    let forms: [(Encoding, &[u8]); 9] = [
+        // defined, defined
+        (
+            ExplicitLe,
+            &hex!("0800 4011 5351 0000 10000000 FEFF00E0 08000000 0800 1800 5549 0000"),
+        ),
+        // undefined, undefined
+        (
+            ExplicitLe,
+            &hex!(
+                "0800 4011 5351 0000 FFFFFFFF FEFF00E0 FFFFFFFF 0800 1800 5549 0000 FEFF0DE0 00000000 FEFFDDE0 00000000"
+            ),
+        ),
+        // defined sequence, undefined item
+        (
+            ExplicitLe,
+            &hex!(
+                "0800 4011 5351 0000 18000000 FEFF00E0 FFFFFFFF 0800 1800 5549 0000 FEFF0DE0 00000000"
+            ),
+        ),
+        // undefined sequence, defined and empty items
+        (
+            ExplicitLe,
+            &hex!(
+                "0800 4011 5351 0000 FFFFFFFF FEFF00E0 08000000 0800 1800 5549 0000 FEFF00E0 00000000 FEFFDDE0 00000000"
+            ),
+        ),
+        // empty sequences
+        (
+            ExplicitLe,
+            &hex!("0800 4011 5351 0000 00000000  0800 4111 5351 0000 FFFFFFFF FEFFDDE0 00000000"),
+        ),
+        // implicit, undefined
+        (
+            ImplicitLe,
+            &hex!(
+                "0800 4011 FFFFFFFF FEFF00E0 FFFFFFFF 0800 1800 02000000 3100 FEFF0DE0 00000000 FEFFDDE0 00000000"
+            ),
+        ),
+        // big endian, undefined
+        (
+            ExplicitBe,
+            &hex!(
+                "0008 1140 5351 0000 FFFFFFFF FFFEE000 FFFFFFFF 0008 0018 5549 0002 3100 FFFEE00D 00000000 FFFEE0DD 00000000"
+            ),
+        ),
+        // UN of undefined length is implicit little endian inside, even in big endian
+        (
+            ExplicitBe,
+            &hex!(
+                "0009 1001 554E 0000 FFFFFFFF FEFF00E0 FFFFFFFF 0800 1800 02000000 3100 FEFF0DE0 00000000 FEFFDDE0 00000000"
+            ),
+        ),
+        // delimiters with a length: it is ignored
+        (
+            ExplicitLe,
+            &hex!(
+                "0800 4011 5351 0000 FFFFFFFF FEFF00E0 FFFFFFFF FEFF0DE0 04000000 FEFFDDE0 FFFFFFFF"
+            ),
+        ),
+    ];
+    for (index, (encoding, bytes)) in forms.into_iter().enumerate() {
+        assert_eq!(scan(encoding, bytes), Ok(()), "form {index}");
+    }
+}
+
+#[test]
+fn accepts_encapsulated_pixel_data() {
+    let whole = hex!(
+        "E07F 1000 4F42 0000 FFFFFFFF  FEFF00E0 00000000  FEFF00E0 04000000 FFD8FFD9  FEFF00E0 02000000 0000  FEFFDDE0 00000000"
+        "FCFF FCFF 4F42 0000 02000000 0000"
+    );
+    assert_eq!(kind(ExplicitLe, &whole), Ok(()));
+    // E14: no delimiter, an item that overruns, an item without length, an element among fragments.
+    let head = hex!("E07F 1000 4F57 0000 FFFFFFFF");
+    for (tail, expected) in [
+        (&hex!("FEFF00E0 00000000")[..], CutShort),
+        (&hex!("FEFF00E0 08000000 FFD8FFD9"), CutShort),
+        (&hex!("FEFF00E0 FFFFFFFF"), UndefinedLengthNotAllowed),
+        (&hex!("0800 1800 5549 0000"), BadStructure),
+        (&hex!("FEFF0DE0 00000000"), BadStructure),
+    ] {
+        assert_eq!(
+            kind(ExplicitLe, &[&head[..], tail].concat()),
+            Err(expected),
+            "{tail:02x?}"
+        );
+    }
+    // Pixel data is never encapsulated in Implicit VR (PS3.5 A.1).
+    assert_eq!(
+        kind(
+            ImplicitLe,
+            &hex!("E07F 1000 FFFFFFFF FEFF00E0 00000000 FEFFDDE0 00000000")
+        ),
+        Err(UndefinedLengthNotAllowed)
+    );
+}
+
+#[test]
+fn encapsulated_pixel_data_may_stand_in_an_item() {
+    let icon = hex!(
+        "8800 0002 5351 0000 FFFFFFFF FEFF00E0 FFFFFFFF"
+        "E07F 1000 4F42 0000 FFFFFFFF FEFF00E0 00000000 FEFF00E0 02000000 FFD8 FEFFDDE0 00000000"
+        "FEFF0DE0 00000000 FEFFDDE0 00000000"
+    );
+    assert_eq!(kind(ExplicitLe, &icon), Ok(()));
+}
+
+#[test]
+fn rejects_what_is_not_a_data_set() {
+    let cases: [(&str, Encoding, &[u8], ScanErrorKind, u64); 19] = [
+        ("E17 nothing", ExplicitLe, b"", Empty, 0),
+        (
+            "E07 group 0002",
+            ExplicitLe,
+            &hex!("0200 1000 5549 0000"),
+            FileMeta,
+            0,
+        ),
+        (
+            "E07 group 0002 later",
+            ImplicitLe,
+            &hex!("0100 1000 00000000 0200 1000 00000000"),
+            FileMeta,
+            8,
+        ),
+        ("E07 preamble of zeros", ExplicitLe, &[0; 132], FileMeta, 0),
+        ("E07 preamble of zeros", ImplicitLe, &[0; 132], FileMeta, 0),
+        (
+            "E09 length past the end",
+            ExplicitLe,
+            &hex!("E07F 1000 4F42 0000 F0FFFFFF 0000"),
+            CutShort,
+            14,
+        ),
+        (
+            "E09 length past the item",
+            ExplicitLe,
+            &hex!("0800 4011 5351 0000 10000000 FEFF00E0 08000000 0800 1800 5549 0200 3100"),
+            BadLength,
+            20,
+        ),
+        (
+            "item past the sequence",
+            ExplicitLe,
+            &hex!("0800 4011 5351 0000 08000000 FEFF00E0 08000000"),
+            BadLength,
+            12,
+        ),
+        (
+            "undefined item past the sequence",
+            ExplicitLe,
+            &hex!("0800 4011 5351 0000 08000000 FEFF00E0 FFFFFFFF 0800 1800 5549 0000"),
+            BadLength,
+            20,
+        ),
+        (
+            "stray bytes in an item",
+            ExplicitLe,
+            &hex!("0800 4011 5351 0000 0B000000 FEFF00E0 03000000 080018 00 5549 0000"),
+            BadLength,
+            20,
+        ),
+        (
+            "E10 undefined LO",
+            ExplicitLe,
+            &hex!("1000 2000 4C4F FFFF"),
+            CutShort,
+            8,
+        ),
+        (
+            "E10 undefined UT",
+            ExplicitLe,
+            &hex!("1000 2000 5554 0000 FFFFFFFF"),
+            UndefinedLengthNotAllowed,
+            0,
+        ),
+        (
+            "E10 undefined OB",
+            ExplicitLe,
+            &hex!("0900 0110 4F42 0000 FFFFFFFF"),
+            UndefinedLengthNotAllowed,
+            0,
+        ),
+        (
+            "E15 implicit as explicit",
+            ExplicitLe,
+            &hex!("0800 0500 0A000000 49534F5F495220313030"),
+            BadStructure,
+            0,
+        ),
+        (
+            "E15 explicit as implicit",
+            ImplicitLe,
+            &hex!("0800 0500 4353 0A00 49534F5F495220313030"),
+            BadStructure,
+            0,
+        ),
+        (
+            "item at top level",
+            ImplicitLe,
+            &hex!("FEFF00E0 00000000"),
+            BadStructure,
+            0,
+        ),
+        (
+            "delimiter at top level",
+            ImplicitLe,
+            &hex!("0800 1800 00000000 FEFFDDE0 00000000"),
+            BadStructure,
+            8,
+        ),
+        (
+            "delimiter in a defined item",
+            ExplicitLe,
+            &hex!("0800 4011 5351 0000 10000000 FEFF00E0 08000000 FEFF0DE0 00000000"),
+            BadStructure,
+            20,
+        ),
+        (
+            "trailing zero padding",
+            ImplicitLe,
+            &hex!("0800 1800 00000000 00000000 00000000"),
+            BadStructure,
+            8,
+        ),
+    ];
+    for (name, encoding, bytes, kind, offset) in cases {
+        let error = scan(encoding, bytes).unwrap_err();
+        assert_eq!(
+            (error.kind, error.offset),
+            (kind, offset),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[test]
+fn errors_are_sticky_and_say_where() {
+    let mut scanner = Scanner::new(ExplicitLe, &[]);
+    let error = scanner
+        .feed(&hex!("1000 2000 5554 0000 FFFFFFFF"))
+        .unwrap_err();
+    assert_eq!(scanner.feed(b"more").unwrap_err(), error);
+    assert_eq!(scanner.finish().unwrap_err(), error);
+    assert_eq!(
+        error.to_string(),
+        "undefined length is not allowed here: (0010,0020) at offset 0 (PS3.5 7.1.1)"
+    );
+}
+
+fn nested(levels: usize, encoding: Encoding) -> Vec<u8> {
+    let open: &[u8] = match encoding {
+        ExplicitLe => &hex!("0800 4011 5351 0000 FFFFFFFF FEFF00E0 FFFFFFFF"),
+        _ => &hex!("0800 4011 FFFFFFFF FEFF00E0 FFFFFFFF"),
+    };
+    let close = hex!("FEFF0DE0 00000000 FEFFDDE0 00000000");
+    [open.repeat(levels), close.repeat(levels)].concat()
+}
+
+#[test]
+fn depth_is_limited_to_64() {
+    for encoding in [ExplicitLe, ImplicitLe] {
+        assert_eq!(kind(encoding, &nested(DEPTH_LIMIT, encoding)), Ok(()));
+        for levels in [DEPTH_LIMIT + 1, 1_000, 100_000] {
+            assert_eq!(
+                kind(encoding, &nested(levels, encoding)),
+                Err(DepthExceeded)
+            );
+        }
+    }
+}
+
+#[test]
+fn unknown_vr_is_read_in_both_forms() {
+    // E16. A 32-bit length, a 16-bit length, and a 16-bit zero that the 32-bit form would take for two more bytes
+    // of header: the walk is whole if one of the two readings is.
+    for whole in [
+        &hex!("0900 0110 5A5A 0000 02000000 4142  0900 0210 5A5A 0000 00000000")[..],
+        &hex!("0900 0110 5A5A 0200 4142  0900 0210 5A5A 0400 41424344"),
+        &hex!("0900 0110 5A5A 0000  1000 2000 4C4F 0200 4142"),
+        &hex!("1000 2000 4C4F 0200 4142  1100 0110 5A5A 0000"),
+    ] {
+        assert_eq!(scan(ExplicitLe, whole), Ok(()), "{whole:02x?}");
+    }
+    assert_eq!(
+        kind(ExplicitLe, &hex!("0900 0110 5A5A 0000 FFFFFF0F 4142")),
+        Err(CutShort)
+    );
+    assert_eq!(
+        kind(ExplicitLe, &hex!("0900 0110 5A7A 0200 4142")),
+        Err(BadStructure)
+    );
+}
+
+#[test]
+fn values_come_from_the_reading_that_holds() {
+    let bytes = hex!("0900 0110 5A5A 0000  1000 2000 4C4F 0200 4142");
+    let mut scanner = Scanner::new(ExplicitLe, &[Tag::PATIENT_ID]);
+    for byte in bytes {
+        scanner.feed(&[byte]).unwrap();
+    }
+    scanner.finish().unwrap();
+    assert_eq!(scanner.value(Tag::PATIENT_ID), Some(&b"AB"[..]));
+}
+
+#[test]
+fn odd_lengths_and_unsorted_elements_are_let_through() {
+    assert_eq!(
+        kind(
+            ExplicitLe,
+            &hex!("1000 2000 4C4F 0300 414243  0800 1800 5549 0100 31")
+        ),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_million_tiny_elements_and_items_are_linear() {
+    // E12: constant memory is by construction; what is left open at the end would be an error.
+    let mut scanner = Scanner::new(ExplicitLe, &[Tag::PATIENT_ID]);
+    let elements = hex!("0900 0110 4C4F 0000").repeat(1_000);
+    for _ in 0..1_000 {
+        scanner.feed(&elements).unwrap();
+    }
+    scanner.feed(&hex!("0900 0210 5351 0000 FFFFFFFF")).unwrap();
+    let items = hex!("FEFF00E0 00000000").repeat(1_000);
+    for _ in 0..100 {
+        scanner.feed(&items).unwrap();
+    }
+    scanner.feed(&hex!("FEFFDDE0 00000000")).unwrap();
+    scanner.finish().unwrap();
+}
+
+#[test]
+fn counts_past_four_gigabytes() {
+    // E18: two values of FFFFFFFE bytes.
+    let chunk = vec![0; 1 << 24];
+    let mut scanner = Scanner::new(ExplicitLe, &[]);
+    for _ in 0..2 {
+        scanner.feed(&hex!("E07F 1000 4F57 0000 FEFFFFFF")).unwrap();
+        let mut left = 0xffff_fffe_usize;
+        while left > 0 {
+            let here = left.min(chunk.len());
+            scanner.feed(&chunk[..here]).unwrap();
+            left -= here;
+        }
+    }
+    scanner.finish().unwrap();
+    assert_eq!(scanner.offset(), 2 * (12 + 0xffff_fffe));
+}
+
+/// A data set as a tree, so that whole ones can be made at will.
+#[derive(Clone, Debug)]
+enum Element {
+    Value(u16, Vec<u8>),
+    Sequence {
+        defined: bool,
+        items: Vec<(bool, Vec<Self>)>,
+    },
+    Unknown(Vec<Vec<Self>>),
+    Fragments(Vec<Vec<u8>>),
+}
+
+fn element() -> impl Strategy<Value = Element> {
+    let value = prop::collection::vec(any::<u8>(), 0..40);
+    let leaf = prop_oneof![
+        4 => (3_u16..0x7000, value.clone()).prop_map(|(e, v)| Element::Value(e, v)),
+        1 => prop::collection::vec(value, 0..4).prop_map(Element::Fragments),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let items = prop::collection::vec(inner.clone(), 0..4);
+        prop_oneof![
+            3 => (any::<bool>(), prop::collection::vec((any::<bool>(), items.clone()), 0..3))
+                .prop_map(|(defined, items)| Element::Sequence { defined, items }),
+            1 => prop::collection::vec(items, 0..3).prop_map(Element::Unknown),
+        ]
+    })
+}
+
+fn put16(out: &mut Vec<u8>, encoding: Encoding, value: u16) {
+    match encoding {
+        ExplicitBe => out.extend(value.to_be_bytes()),
+        _ => out.extend(value.to_le_bytes()),
+    }
+}
+
+fn put32(out: &mut Vec<u8>, encoding: Encoding, value: u32) {
+    match encoding {
+        ExplicitBe => out.extend(value.to_be_bytes()),
+        _ => out.extend(value.to_le_bytes()),
+    }
+}
+
+fn header(out: &mut Vec<u8>, encoding: Encoding, tag: (u16, u16), vr: &[u8; 2], length: u32) {
+    put16(out, encoding, tag.0);
+    put16(out, encoding, tag.1);
+    if encoding != ImplicitLe && tag.0 != 0xfffe {
+        out.extend(vr);
+        if vr == b"LO" {
+            put16(out, encoding, u16::try_from(length).unwrap());
+            return;
+        }
+        out.extend([0, 0]);
+    }
+    put32(out, encoding, length);
+}
+
+fn items(out: &mut Vec<u8>, encoding: Encoding, items: &[(bool, Vec<Element>)]) {
+    for (defined, elements) in items {
+        let body = encode(elements, encoding);
+        let length = if *defined {
+            body.len() as u32
+        } else {
+            u32::MAX
+        };
+        header(out, encoding, (0xfffe, 0xe000), b"  ", length);
+        out.extend(body);
+        if !defined {
+            header(out, encoding, (0xfffe, 0xe00d), b"  ", 0);
+        }
+    }
+}
+
+fn encode(elements: &[Element], encoding: Encoding) -> Vec<u8> {
+    let mut out = Vec::new();
+    for element in elements {
+        match element {
+            Element::Value(e, value) => {
+                header(&mut out, encoding, (0x0009, *e), b"LO", value.len() as u32);
+                out.extend(value);
+            }
+            Element::Sequence {
+                defined,
+                items: list,
+            } => {
+                let mut body = Vec::new();
+                items(&mut body, encoding, list);
+                let length = if *defined {
+                    body.len() as u32
+                } else {
+                    u32::MAX
+                };
+                header(&mut out, encoding, (0x0040, 0x0100), b"SQ", length);
+                out.extend(body);
+                if !defined {
+                    header(&mut out, encoding, (0xfffe, 0xe0dd), b"  ", 0);
+                }
+            }
+            Element::Unknown(list) => {
+                header(&mut out, encoding, (0x0041, 0x1001), b"UN", u32::MAX);
+                for elements in list {
+                    items(&mut out, ImplicitLe, &[(false, elements.clone())]);
+                }
+                header(&mut out, ImplicitLe, (0xfffe, 0xe0dd), b"  ", 0);
+            }
+            Element::Fragments(_) if encoding == ImplicitLe => {}
+            Element::Fragments(list) => {
+                header(&mut out, encoding, (0x7fe0, 0x0010), b"OB", u32::MAX);
+                for fragment in list {
+                    header(
+                        &mut out,
+                        encoding,
+                        (0xfffe, 0xe000),
+                        b"  ",
+                        fragment.len() as u32,
+                    );
+                    out.extend(fragment);
+                }
+                header(&mut out, encoding, (0xfffe, 0xe0dd), b"  ", 0);
+            }
+        }
+    }
+    out
+}
+
+fn encodings() -> impl Strategy<Value = Encoding> {
+    prop_oneof![Just(ImplicitLe), Just(ExplicitLe), Just(ExplicitBe)]
+}
+
+/// Bytes the scanner is likely to find plausible for a while.
+fn near_misses() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(hex!("0900 0110 5A5A 0000").to_vec()),
+        Just(hex!("0900 0110 5A5A 0000 02000000 4142").to_vec()),
+        Just(hex!("0800 4011 5351 0000 FFFFFFFF").to_vec()),
+        Just(hex!("FEFF00E0 FFFFFFFF").to_vec()),
+        Just(hex!("FEFF0DE0 00000000").to_vec()),
+        Just(hex!("FEFFDDE0 00000000").to_vec()),
+        Just(hex!("0800 1800 5549 0200 3100").to_vec()),
+        Just(hex!("0900 0110 554E 0000 FFFFFFFF").to_vec()),
+        prop::collection::vec(any::<u8>(), 0..6),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+fn outcome(
+    encoding: Encoding,
+    bytes: &[u8],
+    cuts: &[usize],
+) -> (Result<(), ScanError>, Option<Vec<u8>>) {
+    let mut scanner = Scanner::new(encoding, &[Tag::SOP_INSTANCE_UID]);
+    let mut rest = bytes;
+    for cut in cuts.iter().cycle() {
+        if rest.is_empty() || cuts.is_empty() {
+            break;
+        }
+        let (chunk, after) = rest.split_at((*cut).min(rest.len()));
+        let _ = scanner.feed(chunk);
+        rest = after;
+    }
+    let _ = scanner.feed(rest);
+    let result = scanner.finish();
+    (
+        result,
+        scanner.value(Tag::SOP_INSTANCE_UID).map(<[u8]>::to_vec),
+    )
+}
+
+proptest! {
+    #[test]
+    fn whole_data_sets_are_whole_however_they_are_cut(
+        encoding in encodings(),
+        elements in prop::collection::vec(element(), 1..8),
+        cuts in prop::collection::vec(1_usize..20, 1..6),
+    ) {
+        let bytes = encode(&elements, encoding);
+        prop_assume!(!bytes.is_empty());
+        prop_assert_eq!(outcome(encoding, &bytes, &cuts).0, Ok(()));
+    }
+
+    #[test]
+    fn chunking_never_matters(
+        encoding in encodings(),
+        bytes in near_misses(),
+        cuts in prop::collection::vec(1_usize..20, 1..6),
+    ) {
+        prop_assert_eq!(outcome(encoding, &bytes, &cuts), outcome(encoding, &bytes, &[]));
+    }
+
+    #[test]
+    fn a_prefix_is_cut_short_unless_it_ends_between_elements(
+        encoding in encodings(),
+        elements in prop::collection::vec(element(), 1..4),
+    ) {
+        let bytes = encode(&elements, encoding);
+        let boundaries: Vec<usize> = (1..=elements.len()).map(|n| encode(&elements[..n], encoding).len()).collect();
+        for end in 1..bytes.len() {
+            let result = scan(encoding, &bytes[..end]);
+            if boundaries.contains(&end) {
+                prop_assert_eq!(result, Ok(()));
+            } else {
+                let error = result.unwrap_err();
+                prop_assert_eq!((error.kind, error.offset), (CutShort, end as u64));
+            }
+        }
+    }
+}
