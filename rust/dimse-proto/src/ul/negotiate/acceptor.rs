@@ -1,0 +1,530 @@
+//! The acceptor's side: judging an A-ASSOCIATE-RQ.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{
+    APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Negotiated,
+    NegotiatedContext, async_window, detached, first, role, smaller_window,
+};
+use crate::ul::associate::{Associate, Item, PresentationContextAc, PresentationContextRq};
+use crate::ul::data::max_fragment;
+use crate::ul::reason::{AssociateRj, ContextResult};
+use crate::ul::user_info::{Secret, UserItem};
+use crate::{AeTitle, Uid};
+
+const IMPLICIT_VR_LITTLE_ENDIAN: Uid = Uid::from_static("1.2.840.10008.1.2");
+const STORAGE_SERVICE_CLASS: &[u8] = b"1.2.840.10008.4.2";
+
+/// Operations granted to a peer that asks for no limit, when we have none of our own (B18).
+const WINDOW_CAP: u16 = 64;
+
+/// An abstract syntax this node serves, and on which terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupportedContext {
+    /// SOP class or meta SOP class.
+    pub abstract_syntax: Uid,
+    /// Transfer syntaxes, the preferred first. Empty is any.
+    pub transfer_syntaxes: Vec<Uid>,
+    /// Whose order decides between several.
+    pub preference: Preference,
+    /// The requestor may be SCU, as it is by default.
+    pub scu: bool,
+    /// The requestor may be SCP, if it asks for the role.
+    pub scp: bool,
+}
+
+/// Whose order of transfer syntaxes decides (E-36).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Preference {
+    /// The proposal's: for storage, so that what is compressed travels compressed.
+    #[default]
+    Requestor,
+    /// Ours: for queries.
+    Acceptor,
+}
+
+/// Called AE titles this node answers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CalledTitles {
+    /// Any title but an empty one.
+    Any,
+    /// These.
+    OneOf(Vec<AeTitle>),
+}
+
+/// Accepting SOP classes that are not in the policy, to store what they send (R-442, E-59).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownStorage {
+    /// Which.
+    pub classes: UnknownClasses,
+    /// Transfer syntaxes, the preferred first. Empty is any.
+    pub transfer_syntaxes: Vec<Uid>,
+    /// Whose order decides between several.
+    pub preference: Preference,
+}
+
+/// Which unknown SOP classes are taken for storage classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownClasses {
+    /// Those whose 57H names the Storage service class or a related general class we support (PS3.4 B.4.1.2).
+    Announced,
+    /// Those, every private one, and all of DICOM's under the storage root `1.2.840.10008.5.1.4.1.1`.
+    Any,
+}
+
+/// How extended negotiation (56H) of a SOP class is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExtendedAnswer {
+    /// Byte for byte the smaller of what is offered and this, no longer than either: options of 0 or 1.
+    Agree(Bytes),
+    /// This, whatever is offered: what an SCP declares about itself, as in storage (PS3.4 B.3.1).
+    Declare(Bytes),
+}
+
+/// What this node accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptorPolicy {
+    /// Called AE titles. Default: any.
+    pub called: CalledTitles,
+    /// Calling AE titles let in. Default `None`: all.
+    pub calling: Option<Vec<AeTitle>>,
+    /// Reject any application context but DICOM's. Default true.
+    pub check_application_context: bool,
+    /// Contexts by abstract syntax.
+    pub contexts: BTreeMap<Uid, SupportedContext>,
+    /// What becomes of other abstract syntaxes. Default `None`: not supported.
+    pub unknown_storage: Option<UnknownStorage>,
+    /// Largest P-DATA-TF we receive, in bytes; 0 is no limit. Default 131072.
+    pub max_length: u32,
+    /// 52H of the answer.
+    pub implementation_class: Uid,
+    /// 55H of the answer, 1 to 16 characters; empty sends none.
+    pub implementation_version: Bytes,
+    /// Operations we want to have outstanding at the requestor at most; 0 is no limit. Default 1.
+    pub max_ops_invoked: u16,
+    /// Operations of the requestor we serve at a time; 0 is no limit. Default 1.
+    pub max_ops_performed: u16,
+    /// Answers to extended negotiation, by SOP class; a class without gets none.
+    pub extended: BTreeMap<Uid, ExtendedAnswer>,
+    /// The 59H for a requestor that asks for a positive response. `None`, the default, when no identity was
+    /// verified: then the answer has none and the requestor decides.
+    pub identity_response: Option<Secret>,
+}
+
+impl AcceptorPolicy {
+    /// A policy for these contexts, with the defaults said at each field.
+    pub fn new(contexts: impl IntoIterator<Item = SupportedContext>) -> Self {
+        Self {
+            called: CalledTitles::Any,
+            calling: None,
+            check_application_context: true,
+            contexts: contexts
+                .into_iter()
+                .map(|context| (context.abstract_syntax.clone(), context))
+                .collect(),
+            unknown_storage: None,
+            max_length: 131_072,
+            implementation_class: IMPLEMENTATION_CLASS_UID,
+            implementation_version: Bytes::from_static(IMPLEMENTATION_VERSION_NAME.as_bytes()),
+            max_ops_invoked: 1,
+            max_ops_performed: 1,
+            extended: BTreeMap::new(),
+            identity_response: None,
+        }
+    }
+
+    fn terms(&self, request: &Associate, class: &Uid) -> Option<Terms<'_>> {
+        if let Some(known) = self.contexts.get(class) {
+            return Some(Terms {
+                transfer_syntaxes: &known.transfer_syntaxes,
+                preference: known.preference,
+                scu: known.scu,
+                scp: known.scp,
+            });
+        }
+        let unknown = self.unknown_storage.as_ref()?;
+        let taken = self.is_announced(request, class)
+            || (unknown.classes == UnknownClasses::Any && may_be_storage(class));
+        (class.is_valid() && taken).then_some(Terms {
+            transfer_syntaxes: &unknown.transfer_syntaxes,
+            preference: unknown.preference,
+            scu: true,
+            scp: false,
+        })
+    }
+
+    fn is_announced(&self, request: &Associate, class: &Uid) -> bool {
+        first(request, |item| match item {
+            UserItem::CommonExtendedNegotiation {
+                sop_class,
+                service_class,
+                related,
+            } if sop_class == class => Some(
+                service_class.as_bytes() == STORAGE_SERVICE_CLASS
+                    || related.iter().any(|uid| self.contexts.contains_key(uid)),
+            ),
+            _ => None,
+        })
+        .unwrap_or(false)
+    }
+}
+
+fn may_be_storage(class: &Uid) -> bool {
+    !class.as_bytes().starts_with(b"1.2.840.10008.")
+        || class.as_bytes().starts_with(b"1.2.840.10008.5.1.4.1.1.")
+}
+
+/// What is agreed to for one abstract syntax.
+struct Terms<'a> {
+    transfer_syntaxes: &'a [Uid],
+    preference: Preference,
+    scu: bool,
+    scp: bool,
+}
+
+impl Terms<'_> {
+    fn choose(&self, proposed: &[Uid]) -> Option<Uid> {
+        let ours = self.transfer_syntaxes;
+        if ours.is_empty() {
+            return proposed.iter().find(|uid| uid.is_valid()).map(detached);
+        }
+        // The copy given away is always ours: a slice of the request would keep the whole of it alive.
+        match self.preference {
+            Preference::Acceptor => ours.iter().find(|uid| proposed.contains(uid)),
+            Preference::Requestor => proposed
+                .iter()
+                .find_map(|uid| ours.iter().find(|our| *our == uid)),
+        }
+        .cloned()
+    }
+}
+
+/// The judgement on an A-ASSOCIATE-RQ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send `answer` as A-ASSOCIATE-AC. Every single context may still have been rejected in it.
+    Accept {
+        /// The answer.
+        answer: Associate,
+        /// What was agreed.
+        negotiated: Box<Negotiated>,
+    },
+    /// Send `rj`.
+    Reject {
+        /// Result, source and reason.
+        rj: AssociateRj,
+        /// Stable name of the cause, finer than the triple: `context-id-twice`.
+        code: &'static str,
+        /// What was asked, and what this node is.
+        detail: String,
+    },
+}
+
+/// Judges a request. Nothing but the request and the policy enters.
+#[must_use]
+pub fn answer(request: &Associate, policy: &AcceptorPolicy) -> Verdict {
+    match refusal(request, policy) {
+        Err((rj, code, detail)) => Verdict::Reject { rj, code, detail },
+        Ok(()) => accept(request, policy),
+    }
+}
+
+type Refusal = (AssociateRj, &'static str, String);
+
+fn refusal(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
+    if request.protocol_version & 1 == 0 {
+        let detail = format!(
+            "protocol version {:04X}H does not include version 1, the only one (PS3.8 9.3.2)",
+            request.protocol_version
+        );
+        return Err((AssociateRj::PROTOCOL_VERSION, "protocol-version", detail));
+    }
+    application_context(request, policy)?;
+    titles(request, policy)?;
+    context_ids(request)?;
+    user_information(request)
+}
+
+fn application_context(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
+    let mut names = request.application_contexts();
+    let asked = match (names.next(), names.next()) {
+        (_, Some(_)) => {
+            let detail = "more than one application context (PS3.7 D.3.1)".to_string();
+            return Err(malformed("application-context-twice", detail));
+        }
+        (Some(name), None) if *name == APPLICATION_CONTEXT => return Ok(()),
+        (Some(name), None) => format!("application context {name}"),
+        (None, None) => "no application context".to_string(),
+    };
+    if !policy.check_application_context {
+        return Ok(());
+    }
+    let detail = format!("{asked}; this node speaks {APPLICATION_CONTEXT}");
+    Err((
+        AssociateRj::APPLICATION_CONTEXT,
+        "application-context",
+        detail,
+    ))
+}
+
+fn titles(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
+    let called = request.called_ae();
+    let known = match &policy.called {
+        CalledTitles::Any => !called.is_empty(),
+        CalledTitles::OneOf(titles) => titles.contains(&called),
+    };
+    if !known {
+        let node = match &policy.called {
+            CalledTitles::Any => "any title but an empty one".to_string(),
+            CalledTitles::OneOf(titles) => {
+                let titles: Vec<_> = titles.iter().map(|title| title.to_text()).collect();
+                titles.join(", ")
+            }
+        };
+        let detail = format!("called AE title '{called}'; this node is {node}");
+        return Err((AssociateRj::CALLED_AE, "called-ae-title", detail));
+    }
+    let calling = request.calling_ae();
+    let allowed = match &policy.calling {
+        None => !calling.is_empty(),
+        Some(titles) => titles.contains(&calling),
+    };
+    if !allowed {
+        let detail = format!("calling AE title '{calling}' is not let in by this node");
+        return Err((AssociateRj::CALLING_AE, "calling-ae-title", detail));
+    }
+    Ok(())
+}
+
+fn context_ids(request: &Associate) -> Result<(), Refusal> {
+    let mut ids = BTreeSet::new();
+    for context in request.proposed() {
+        let id = context.id;
+        if id & 1 == 0 {
+            let detail = format!("presentation context id {id} is not odd (PS3.8 9.3.2.2)");
+            return Err(malformed("context-id-even", detail));
+        }
+        if !ids.insert(id) {
+            let detail = format!("presentation context id {id} proposed twice (PS3.8 7.1.1.13)");
+            return Err(malformed("context-id-twice", detail));
+        }
+    }
+    if ids.is_empty() {
+        let detail = "no presentation context proposed (PS3.8 9.3.2)".to_string();
+        return Err(malformed("no-context", detail));
+    }
+    Ok(())
+}
+
+fn user_information(request: &Associate) -> Result<(), Refusal> {
+    let count = |wanted: fn(&UserItem) -> bool| request.user_items().filter(|i| wanted(i)).count();
+    let sections = request
+        .items
+        .iter()
+        .filter(|item| matches!(item, Item::UserInformation(_)));
+    let (code, what) = if sections.count() > 1 {
+        ("user-information-twice", "user information item")
+    } else if count(|item| matches!(item, UserItem::MaximumLength(_))) > 1 {
+        ("maximum-length-twice", "maximum length sub-item")
+    } else if count(|item| matches!(item, UserItem::UserIdentityRq { .. })) > 1 {
+        ("user-identity-twice", "user identity sub-item")
+    } else {
+        let unusable = request.user_items().find_map(|item| match item {
+            UserItem::MaximumLength(length) if max_fragment(*length).is_none() => Some(length),
+            _ => None,
+        });
+        return unusable.map_or(Ok(()), |length| {
+            let detail = format!("maximum length {length} has no room for a fragment (PS3.8 D.1)");
+            Err(malformed("maximum-length-too-small", detail))
+        });
+    };
+    Err(malformed(
+        code,
+        format!("more than one {what} (PS3.8 9.3.2.3)"),
+    ))
+}
+
+/// Well formed, but it cannot mean anything. The standard has no reason for that; the code says which way.
+fn malformed(code: &'static str, detail: String) -> Refusal {
+    (AssociateRj::ACSE_NO_REASON, code, detail)
+}
+
+fn accept(request: &Associate, policy: &AcceptorPolicy) -> Verdict {
+    let mut negotiated = Negotiated::about(request);
+    let mut items = vec![Item::ApplicationContext(
+        request
+            .application_contexts()
+            .next()
+            .cloned()
+            .unwrap_or(APPLICATION_CONTEXT),
+    )];
+    for proposed in request.proposed() {
+        let context = judge(proposed, request, policy);
+        // A rejected context carries a transfer syntax too, though it means nothing (E-30).
+        let shown = context
+            .transfer_syntax
+            .clone()
+            .or_else(|| {
+                proposed
+                    .transfer_syntaxes
+                    .iter()
+                    .find(|uid| uid.is_valid())
+                    .cloned()
+            })
+            .unwrap_or(IMPLICIT_VR_LITTLE_ENDIAN);
+        items.push(Item::PresentationContextAc(PresentationContextAc {
+            id: context.id,
+            result: context.result,
+            transfer_syntaxes: vec![shown],
+        }));
+        negotiated.contexts.push(context);
+    }
+    let user_items = user_items(request, policy, &mut negotiated);
+    items.push(Item::UserInformation(user_items));
+    Verdict::Accept {
+        answer: Associate {
+            protocol_version: 1,
+            called: request.called,
+            calling: request.calling,
+            reserved: request.reserved,
+            items,
+        },
+        negotiated: Box::new(negotiated),
+    }
+}
+
+fn judge(
+    proposed: &PresentationContextRq,
+    request: &Associate,
+    policy: &AcceptorPolicy,
+) -> NegotiatedContext {
+    let rejected = |result| NegotiatedContext {
+        id: proposed.id,
+        abstract_syntax: proposed
+            .abstract_syntaxes
+            .first()
+            .map_or_else(Uid::default, detached),
+        result,
+        transfer_syntax: None,
+        scu: false,
+        scp: false,
+    };
+    let [class] = proposed.abstract_syntaxes.as_slice() else {
+        return rejected(ContextResult::NO_REASON);
+    };
+    let Some(terms) = policy.terms(request, class) else {
+        return rejected(ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED);
+    };
+    let (scu, scp) = role(request, class).unwrap_or((true, false));
+    let (scu, scp) = (scu && terms.scu, scp && terms.scp);
+    if !scu && !scp {
+        return rejected(ContextResult::USER_REJECTION);
+    }
+    let Some(transfer_syntax) = terms.choose(&proposed.transfer_syntaxes) else {
+        return rejected(ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED);
+    };
+    NegotiatedContext {
+        transfer_syntax: Some(transfer_syntax),
+        scu: scp,
+        scp: scu,
+        ..rejected(ContextResult::ACCEPTANCE)
+    }
+}
+
+/// The answer's user information in ascending order, which old peers want.
+fn user_items(
+    request: &Associate,
+    policy: &AcceptorPolicy,
+    negotiated: &mut Negotiated,
+) -> Vec<UserItem> {
+    let mut items = vec![
+        UserItem::MaximumLength(policy.max_length),
+        UserItem::ImplementationClassUid(policy.implementation_class.clone()),
+    ];
+    if let Some((invoked, performed)) = async_window(request) {
+        negotiated.performed = grant(invoked, policy.max_ops_performed);
+        negotiated.invoked = grant(performed, policy.max_ops_invoked);
+        items.push(UserItem::AsyncWindow {
+            invoked: negotiated.performed,
+            performed: negotiated.invoked,
+        });
+    }
+    let mut classes: BTreeMap<Uid, (bool, bool)> = BTreeMap::new();
+    for context in negotiated.accepted() {
+        // Told from the requestor's side, as in the 54H.
+        classes.insert(context.abstract_syntax.clone(), (context.scp, context.scu));
+    }
+    let mut roles = classes.clone();
+    for item in request.user_items() {
+        if let UserItem::Role { sop_class, .. } = item
+            && let Some((sop_class, (scu, scp))) = roles.remove_entry(sop_class)
+        {
+            items.push(UserItem::Role {
+                sop_class,
+                scu: u8::from(scu),
+                scp: u8::from(scp),
+            });
+        }
+    }
+    if !policy.implementation_version.is_empty() {
+        let version = policy.implementation_version.clone();
+        items.push(UserItem::ImplementationVersion(version));
+    }
+    for item in request.user_items() {
+        if let UserItem::ExtendedNegotiation { sop_class, info } = item
+            && let Some(answer) = policy.extended.get(sop_class)
+            && let Some((sop_class, _)) = classes.remove_entry(sop_class)
+        {
+            let info = answer.to(info);
+            negotiated.extended.push((sop_class.clone(), info.clone()));
+            items.push(UserItem::ExtendedNegotiation { sop_class, info });
+        }
+    }
+    let response_requested = request.user_items().any(|item| {
+        matches!(
+            item,
+            UserItem::UserIdentityRq {
+                response_requested: true,
+                ..
+            }
+        )
+    });
+    if response_requested {
+        negotiated
+            .identity_response
+            .clone_from(&policy.identity_response);
+        let response = policy.identity_response.clone();
+        items.extend(response.map(UserItem::UserIdentityAc));
+    }
+    items
+}
+
+/// A number of operations to answer with: never more than offered, and never without limit (R-425, B18).
+fn grant(offered: u16, ours: u16) -> u16 {
+    let ours = if ours == 0 { WINDOW_CAP } else { ours };
+    if offered == 0 {
+        ours.min(WINDOW_CAP)
+    } else {
+        smaller_window(offered, ours)
+    }
+}
+
+impl ExtendedAnswer {
+    fn to(&self, offered: &[u8]) -> Bytes {
+        match self {
+            Self::Agree(ours) => offered
+                .iter()
+                .zip(ours)
+                .map(|(offered, ours)| *offered.min(ours))
+                .collect(),
+            Self::Declare(ours) => ours.clone(),
+        }
+    }
+}
