@@ -1,0 +1,198 @@
+//! The walk over a data set that may be deflated or in a transfer syntax nobody here knows: [`Scanner`] behind a
+//! streaming inflater (PS3.5 A.5).
+
+use std::fmt;
+
+use bytes::Bytes;
+use dimse_proto::Uid;
+use dimse_proto::dataset::{Encoding, ScanError, ScanErrorKind, Scanner, Tag, is_deflated};
+use flate2::{Decompress, FlushDecompress, Status};
+
+/// Inflated bytes that are scanned whatever the ratio. Real segmentation masks exceed 1000:1, so the ratio alone
+/// is no sign of an attack; this bounds the processor time one instance can take.
+const INFLATE_BUDGET: u64 = 256 * 1024 * 1024;
+
+/// What each received byte adds to the budget, so that an ordinary large instance is always scanned.
+const INFLATE_RATIO: u64 = 16;
+
+const INFLATE_BUFFER: usize = 64 * 1024;
+
+/// Scans a data set as it passes by.
+#[derive(Debug)]
+pub(crate) enum Check {
+    Plain(Scanner),
+    Deflated(Box<Inflater>),
+    /// Unknown transfer syntax: nothing can be said about the bytes.
+    Opaque,
+}
+
+/// Why a data set is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CheckError {
+    Scan(ScanError),
+    /// The deflate stream is broken at this received byte.
+    Inflate {
+        offset: u64,
+    },
+}
+
+impl CheckError {
+    /// In at most 64 characters and without anything the peer wrote.
+    pub(crate) fn comment(&self) -> String {
+        match self {
+            Self::Scan(error) if error.kind == ScanErrorKind::Empty => "data set is empty".into(),
+            Self::Scan(error) if error.kind == ScanErrorKind::FileMeta => {
+                format!("file meta in data set at offset {}", error.offset)
+            }
+            Self::Scan(ScanError { offset, .. }) => {
+                format!("data set not whole at offset {offset}")
+            }
+            Self::Inflate { offset } => format!("deflated data set not whole at offset {offset}"),
+        }
+    }
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scan(error) => error.fmt(f),
+            Self::Inflate { offset } => {
+                write!(
+                    f,
+                    "the deflate stream breaks at offset {offset} (PS3.5 A.5)"
+                )
+            }
+        }
+    }
+}
+
+impl From<ScanError> for CheckError {
+    fn from(error: ScanError) -> Self {
+        Self::Scan(error)
+    }
+}
+
+impl Check {
+    /// A walk that keeps the values of the `wanted` tags.
+    pub(crate) fn new(transfer_syntax: &Uid, wanted: &[Tag]) -> Self {
+        let Some(encoding) = Encoding::of_transfer_syntax(transfer_syntax) else {
+            return Self::Opaque;
+        };
+        let scanner = Scanner::new(encoding, wanted);
+        if is_deflated(transfer_syntax) {
+            Self::Deflated(Box::new(Inflater::new(scanner)))
+        } else {
+            Self::Plain(scanner)
+        }
+    }
+
+    /// Takes the next received bytes.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), CheckError> {
+        match self {
+            Self::Plain(scanner) => Ok(scanner.feed(bytes)?),
+            Self::Deflated(inflater) => inflater.feed(bytes),
+            Self::Opaque => Ok(()),
+        }
+    }
+
+    /// Says that there are no more bytes. Whether the walk covered them all.
+    pub(crate) fn finish(&mut self) -> Result<bool, CheckError> {
+        match self {
+            Self::Plain(scanner) => {
+                scanner.finish()?;
+                Ok(true)
+            }
+            Self::Deflated(inflater) => inflater.finish(),
+            Self::Opaque => Ok(false),
+        }
+    }
+
+    /// A wanted UID, once it was received whole.
+    pub(crate) fn uid(&self, tag: Tag) -> Option<Uid> {
+        let value = match self {
+            Self::Plain(scanner) => scanner.value(tag),
+            Self::Deflated(inflater) => inflater.scanner.value(tag),
+            Self::Opaque => None,
+        };
+        value.map(|bytes| Uid::from_wire(Bytes::copy_from_slice(bytes)))
+    }
+}
+
+/// A scanner fed with what a raw deflate stream inflates to, in constant memory.
+#[derive(Debug)]
+pub(crate) struct Inflater {
+    scanner: Scanner,
+    inflate: Decompress,
+    buffer: Box<[u8]>,
+    state: Inflating,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inflating {
+    Running,
+    /// The stream ended. What follows is the pad byte, or tolerated and kept.
+    Ended,
+    /// Past the budget: no longer scanned.
+    GivenUp,
+}
+
+impl Inflater {
+    fn new(scanner: Scanner) -> Self {
+        Self {
+            scanner,
+            inflate: Decompress::new(false),
+            buffer: vec![0; INFLATE_BUFFER].into_boxed_slice(),
+            state: Inflating::Running,
+        }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) -> Result<(), CheckError> {
+        while self.state == Inflating::Running {
+            let (taken, made) = (self.inflate.total_in(), self.inflate.total_out());
+            let status = self
+                .inflate
+                .decompress(bytes, &mut self.buffer, FlushDecompress::None)
+                .map_err(|_| CheckError::Inflate { offset: taken })?;
+            let taken = self.inflate.total_in().saturating_sub(taken);
+            let made = self.inflate.total_out().saturating_sub(made);
+            bytes = rest(bytes, taken);
+            let made = usize::try_from(made).unwrap_or(usize::MAX);
+            self.scanner
+                .feed(self.buffer.get(..made).unwrap_or_default())?;
+            let budget = self
+                .inflate
+                .total_in()
+                .saturating_mul(INFLATE_RATIO)
+                .saturating_add(INFLATE_BUDGET);
+            if status == Status::StreamEnd {
+                self.state = Inflating::Ended;
+            } else if self.inflate.total_out() > budget {
+                self.state = Inflating::GivenUp;
+            } else if made < self.buffer.len() {
+                // All input is used up, or the stream cannot go on: then finish() says so.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<bool, CheckError> {
+        match self.state {
+            Inflating::Running => Err(CheckError::Inflate {
+                offset: self.inflate.total_in(),
+            }),
+            Inflating::Ended => {
+                self.scanner.finish()?;
+                Ok(true)
+            }
+            Inflating::GivenUp => Ok(false),
+        }
+    }
+}
+
+fn rest(bytes: &[u8], taken: u64) -> &[u8] {
+    usize::try_from(taken)
+        .ok()
+        .and_then(|taken| bytes.get(taken..))
+        .unwrap_or_default()
+}

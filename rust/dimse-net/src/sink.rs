@@ -1,0 +1,349 @@
+//! From a received SOP instance to a file (PS3.7 9.1.1, PS3.10 7.1): all of it, or nothing.
+//!
+//! ```text
+//! StoreRequest -> Writer::write ... -> Writer::commit -> Stored     the file is there, as durable as promised
+//!                     |                    |
+//!                     `-- Refusal <--------'                        the folder is as it was
+//! ```
+//! Bytes go to a hidden temporary file in the root of the folder while the data set is scanned. Only a whole data
+//! set whose UIDs agree with the command is published, by a rename that never replaces. In mode
+//! [`Durability::Durable`] the order is: sync the file, publish, sync the folder (and the parents of new folders).
+//!
+//! Everything here blocks. A [`Folder`] is shared by all threads; it serialises stores of the same UID within the
+//! process. Two processes may share a folder, but then two different versions of one instance that arrive in the
+//! same instant can replace each other.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dimse_proto::dataset::Tag;
+use dimse_proto::{AeTitle, Uid};
+
+use crate::check::{Check, CheckError};
+use crate::folder::{Instance, Temporary, TemporaryName};
+use crate::part10;
+use crate::refusal::{CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED, INVALID_INSTANCE, MISMATCH};
+
+pub use crate::folder::{Duplicates, Durability, Folder, Layout};
+pub use crate::refusal::Refusal;
+
+const WANTED: [Tag; 4] = [
+    Tag::SOP_CLASS_UID,
+    Tag::SOP_INSTANCE_UID,
+    Tag::STUDY_INSTANCE_UID,
+    Tag::SERIES_INSTANCE_UID,
+];
+
+/// Slices one system call takes (`IOV_MAX`).
+const SLICES_MAX: usize = 1024;
+
+/// What a C-STORE request and its presentation context say about the instance to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreRequest {
+    /// Affected SOP Class UID (0000,0002).
+    pub sop_class: Uid,
+    /// Affected SOP Instance UID (0000,1000).
+    pub sop_instance: Uid,
+    /// Transfer syntax of the presentation context.
+    pub transfer_syntax: Uid,
+    /// Who sends: becomes (0002,0016).
+    pub calling_ae: AeTitle,
+    /// As whom we were called: becomes (0002,0018).
+    pub called_ae: AeTitle,
+}
+
+impl StoreRequest {
+    /// Refuses what cannot be stored whatever the data set is, before any of it arrived.
+    ///
+    /// # Errors
+    /// 0117 for a SOP Instance UID that is none, 0122 for a SOP class or transfer syntax that is none.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if !self.sop_instance.is_valid() {
+            let detail = format!("SOP Instance UID {:?} is not a UID", self.sop_instance);
+            let comment = "SOP Instance UID is not a UID";
+            return Err(Refusal::new(INVALID_INSTANCE, comment, detail));
+        }
+        for uid in [&self.sop_class, &self.transfer_syntax] {
+            if !uid.is_valid() {
+                let detail = format!("SOP class or transfer syntax {uid:?} is not a UID");
+                let comment = "SOP Class UID is not a UID";
+                return Err(Refusal::new(CLASS_NOT_SUPPORTED, comment, detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An instance that is in the folder, as durable as the folder's mode promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stored {
+    /// The file.
+    pub path: PathBuf,
+    /// Length of the data set as received.
+    pub bytes: u64,
+    /// Where the earlier version with other bytes went, if there was one.
+    pub kept: Option<PathBuf>,
+    /// The same data set was there already; nothing was changed.
+    pub identical: bool,
+    /// SOP class of the instance.
+    pub sop_class: Uid,
+    /// SOP instance UID.
+    pub sop_instance: Uid,
+    /// Transfer syntax of the data set.
+    pub transfer_syntax: Uid,
+    /// Whether the data set was walked to its end. Not in unknown transfer syntaxes, nor where a deflated data
+    /// set expands beyond reason: those are stored as received.
+    pub verified: bool,
+}
+
+/// A received instance as a closed file that is handed to somebody, and removed when this is dropped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Spooled {
+    /// Where the data set starts in the file.
+    pub data_offset: u64,
+    /// Length of the data set as received.
+    pub data_length: u64,
+    /// Whether the data set was walked to its end, as in [`Stored::verified`].
+    pub verified: bool,
+    path: PathBuf,
+    _name: TemporaryName,
+}
+
+impl Spooled {
+    /// The file, a whole Part 10 file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Receives one instance. Dropped before its end, it leaves nothing.
+#[derive(Debug)]
+pub struct Writer {
+    folder: Arc<Folder>,
+    request: StoreRequest,
+    check: Check,
+    /// File meta that is not written yet.
+    header: Vec<u8>,
+    data_offset: u64,
+    data_length: u64,
+    /// Made with the first bytes, so that what is refused before costs no file.
+    temporary: Option<Temporary>,
+    refused: Option<Refusal>,
+}
+
+impl Writer {
+    /// Begins to receive; no file is touched yet.
+    ///
+    /// # Errors
+    /// As [`StoreRequest::check`].
+    pub fn new(folder: Arc<Folder>, request: StoreRequest) -> Result<Self, Refusal> {
+        request.check()?;
+        let header = part10::header(
+            &request.sop_class,
+            &request.sop_instance,
+            &request.transfer_syntax,
+            request.calling_ae,
+            request.called_ae,
+        );
+        Ok(Self {
+            check: Check::new(&request.transfer_syntax, &WANTED),
+            data_offset: u64::try_from(header.len()).unwrap_or(u64::MAX),
+            data_length: 0,
+            temporary: None,
+            refused: None,
+            folder,
+            request,
+            header,
+        })
+    }
+
+    /// Takes the next bytes of the data set, in as many slices as they came.
+    ///
+    /// # Errors
+    /// C000 as soon as the data set cannot be whole, A700 or A701 when it cannot be written; from then on always
+    /// the same. The temporary file is gone by then.
+    pub fn write(&mut self, batch: &[Bytes]) -> Result<(), Refusal> {
+        if let Some(refusal) = &self.refused {
+            return Err(refusal.clone());
+        }
+        let written = self.examine(batch).and_then(|()| self.append(batch));
+        self.refused = written.clone().err();
+        if written.is_err() {
+            self.temporary = None;
+        }
+        written
+    }
+
+    /// Ends the instance and puts it in its place.
+    ///
+    /// # Errors
+    /// As [`Writer::write`], and: C000 when the data set is cut short, empty or without the UIDs it must have,
+    /// A900 when it is not the instance or class of the request, C111 when it is there with other bytes and the
+    /// folder rejects duplicates.
+    pub fn commit(mut self) -> Result<Stored, Refusal> {
+        let findings = self.conclude()?;
+        self.publish(findings)
+    }
+
+    /// Ends the instance and leaves it a temporary file, for a handler that decides what becomes of it.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`], duplicates aside.
+    pub fn finish_spooled(mut self) -> Result<Spooled, Refusal> {
+        let findings = self.conclude()?;
+        let temporary = self.temporary.take().ok_or_else(empty)?;
+        Ok(Spooled {
+            data_offset: self.data_offset,
+            data_length: self.data_length,
+            verified: findings.verified,
+            path: temporary.name.path(),
+            _name: temporary.name,
+        })
+    }
+
+    /// Scans bytes that are about to be written.
+    fn examine(&mut self, batch: &[Bytes]) -> Result<(), Refusal> {
+        for bytes in batch {
+            let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            self.data_length = self.data_length.saturating_add(length);
+            self.check.feed(bytes).map_err(|error| not_whole(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Writes bytes, after the file meta if they are the first.
+    fn append(&mut self, batch: &[Bytes]) -> Result<(), Refusal> {
+        let temporary = match &self.temporary {
+            Some(temporary) => temporary,
+            None => self.temporary.insert(self.folder.temporary()?),
+        };
+        let header = std::mem::take(&mut self.header);
+        let mut slices: Vec<_> = std::iter::once(&*header)
+            .chain(batch.iter().map(|bytes| &**bytes))
+            .filter(|slice| !slice.is_empty())
+            .map(IoSlice::new)
+            .collect();
+        let mut rest = slices.as_mut_slice();
+        while !rest.is_empty() {
+            let (now, _later) = rest.split_at(rest.len().min(SLICES_MAX));
+            let written = match self.folder.files().write(&temporary.file, now) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                written => written,
+            };
+            let written = written.map_err(|error| Refusal::io("write the file", &error))?;
+            IoSlice::advance_slices(&mut rest, written);
+        }
+        Ok(())
+    }
+
+    /// Whether what was received is the instance that was announced.
+    fn conclude(&mut self) -> Result<Findings, Refusal> {
+        if let Some(refusal) = self.refused.take() {
+            return Err(refusal);
+        }
+        if self.data_length == 0 {
+            return Err(empty());
+        }
+        let verified = self.check.finish().map_err(|error| not_whole(&error))?;
+        for (tag, announced, name) in [
+            (Tag::SOP_CLASS_UID, &self.request.sop_class, "SOP Class UID"),
+            (
+                Tag::SOP_INSTANCE_UID,
+                &self.request.sop_instance,
+                "SOP Instance UID",
+            ),
+        ] {
+            match self.check.uid(tag) {
+                Some(found) if found == *announced => {}
+                None if !verified => {}
+                None => return Err(lacks(name)),
+                Some(found) => {
+                    return Err(Refusal::new(
+                        MISMATCH,
+                        format!("{name} of command and data set differ"),
+                        format!("{name} is {announced} in the command, {found} in the data set"),
+                    ));
+                }
+            }
+        }
+        let series = match self.folder.layout() {
+            Layout::Flat => None,
+            Layout::Study => {
+                let valid = |tag| self.check.uid(tag).filter(Uid::is_valid);
+                let study = valid(Tag::STUDY_INSTANCE_UID);
+                let series = valid(Tag::SERIES_INSTANCE_UID);
+                Some((
+                    study.ok_or_else(|| lacks("Study Instance UID"))?,
+                    series.ok_or_else(|| lacks("Series Instance UID"))?,
+                ))
+            }
+        };
+        Ok(Findings { verified, series })
+    }
+
+    fn publish(mut self, findings: Findings) -> Result<Stored, Refusal> {
+        let Findings { verified, series } = findings;
+        let temporary = self.temporary.take().ok_or_else(empty)?;
+        self.folder.sync_contents(&temporary.file)?;
+        let instance = Instance {
+            uid: &self.request.sop_instance,
+            transfer_syntax: &self.request.transfer_syntax,
+            series: series.as_ref().map(|(study, series)| (study, series)),
+            data_offset: self.data_offset,
+            data_length: self.data_length,
+        };
+        let published = self.folder.publish(temporary, &instance)?;
+        Ok(Stored {
+            path: published.path,
+            bytes: self.data_length,
+            kept: published.kept,
+            identical: published.identical,
+            sop_class: self.request.sop_class,
+            sop_instance: self.request.sop_instance,
+            transfer_syntax: self.request.transfer_syntax,
+            verified,
+        })
+    }
+}
+
+/// Stores an instance that was received as a whole; a data set that is refused costs no file operation.
+///
+/// # Errors
+/// As [`Writer::commit`].
+pub fn store_whole(
+    folder: Arc<Folder>,
+    request: StoreRequest,
+    data: &[Bytes],
+) -> Result<Stored, Refusal> {
+    let mut writer = Writer::new(folder, request)?;
+    writer.examine(data)?;
+    let findings = writer.conclude()?;
+    writer.append(data)?;
+    writer.publish(findings)
+}
+
+/// What the data set turned out to be.
+struct Findings {
+    verified: bool,
+    /// Study and Series Instance UID, where the layout needs them.
+    series: Option<(Uid, Uid)>,
+}
+
+fn empty() -> Refusal {
+    let text = "data set is empty";
+    Refusal::new(CANNOT_UNDERSTAND, text, text)
+}
+
+fn not_whole(error: &CheckError) -> Refusal {
+    Refusal::new(CANNOT_UNDERSTAND, error.comment(), error.to_string())
+}
+
+fn lacks(name: &str) -> Refusal {
+    let text = format!("data set has no valid {name}");
+    Refusal::new(CANNOT_UNDERSTAND, text.clone(), text)
+}

@@ -1,0 +1,440 @@
+//! From a Part 10 file to P-DATA-TF PDUs (PS3.10 7.1, PS3.8 9.3.5): the data set as it stands, undecoded.
+//!
+//! [`probe`] says what a file is for planning presentation contexts; [`Outgoing`] frames it. Neither maps a file
+//! into memory: one that shrinks is an error here, not a signal. Everything here blocks.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use dimse_proto::dataset::{Tag, is_deflated};
+use dimse_proto::{DecodeError, Uid};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::retry_on_intr;
+
+use crate::check::{Check, CheckError};
+use crate::part10::{META_LIMIT, Meta};
+
+/// What is read to know a file; one that is no larger is read once.
+const HEAD: usize = 16 * 1024;
+
+/// How far into the data set its SOP UIDs are looked for. They are among the first elements.
+const SEARCH_LIMIT: u64 = 1024 * 1024;
+
+/// PDU header, PDV length, context id and message control header (PS3.8 9.3.5, Annex E.2).
+const FRAME_HEADER: usize = 12;
+
+/// Slices one system call takes (`IOV_MAX`).
+const SLICES_MAX: usize = 1024;
+
+/// What a file is, for planning and for its C-STORE request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileInfo {
+    /// As it was given.
+    pub path: PathBuf,
+    /// (0008,0016); of group 0002 only where the transfer syntax is unknown.
+    pub sop_class: Uid,
+    /// (0008,0018); of group 0002 only where the transfer syntax is unknown.
+    pub sop_instance: Uid,
+    /// (0002,0010)
+    pub transfer_syntax: Uid,
+    /// Where the data set starts.
+    pub data_offset: u64,
+    /// Length of the data set in the file. An odd deflated one is sent with one byte more.
+    pub data_length: u64,
+    /// Size of the file.
+    pub size: u64,
+}
+
+/// A file that cannot be sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SourceError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub kind: SourceErrorKind,
+}
+
+/// Why a file cannot be sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SourceErrorKind {
+    /// The operating system said no.
+    Io(io::Error),
+    /// A folder, a pipe, a device.
+    NotAFile,
+    /// No preamble with `DICM`.
+    NotDicom,
+    /// Group 0002 cannot be read.
+    BadMeta(DecodeError),
+    /// There is no data set, or its start cannot be read, for this reason.
+    BadDataSet(String),
+    /// An element that is needed is missing, empty or no UID: `SOP Instance UID (0008,0018)`.
+    MissingUid(&'static str),
+    /// A data set of this many bytes, which cannot be a sequence of elements of even length (PS3.5 7.1).
+    OddLength(u64),
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl fmt::Display for SourceErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::NotAFile => f.write_str("not a regular file"),
+            Self::NotDicom => {
+                f.write_str("not a DICOM file: no preamble and DICM prefix (PS3.10 7.1)")
+            }
+            Self::BadMeta(error) => write!(f, "file meta information cannot be read: {error}"),
+            Self::BadDataSet(reason) => write!(f, "the data set cannot be read: {reason}"),
+            Self::MissingUid(name) => write!(f, "no valid {name}"),
+            Self::OddLength(length) => write!(
+                f,
+                "the data set has an odd length, {length} bytes, and is not sent (PS3.5 7.1)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            SourceErrorKind::Io(error) => Some(error),
+            SourceErrorKind::BadMeta(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for SourceErrorKind {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Says what a file is, from its first bytes: 16 KiB, and at most 1 MiB each for an unusual group 0002 and for
+/// elements before the SOP UIDs.
+///
+/// # Errors
+/// When it cannot be sent: see [`SourceErrorKind`].
+pub fn probe(path: &Path) -> Result<FileInfo, SourceError> {
+    Outgoing::open(path).map(|(_, info)| info)
+}
+
+/// An open file on its way out.
+#[derive(Debug)]
+pub struct Outgoing {
+    file: OwnedFd,
+    /// The first bytes of the file, read already.
+    head: Bytes,
+    /// Offset in the file of the next byte to send.
+    at: u64,
+    /// Bytes of the file still to send.
+    left: u64,
+    /// A 00H is still to be sent after them (PS3.5 A.5).
+    pad: bool,
+}
+
+impl Outgoing {
+    /// Opens a file to be sent.
+    ///
+    /// # Errors
+    /// When it cannot be sent: see [`SourceErrorKind`].
+    pub fn open(path: &Path) -> Result<(Self, FileInfo), SourceError> {
+        inspect(path).map_err(|kind| SourceError {
+            path: path.to_owned(),
+            kind,
+        })
+    }
+
+    /// Whether the fragment flagged as last was framed.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.left == 0 && !self.pad
+    }
+
+    /// Appends P-DATA-TF PDUs of one fragment each, as many as the capacity of `out` holds, and says whether more
+    /// are to come. Fragments have at most `max_fragment` bytes (the peer's maximum length less 6), and an even
+    /// number of them.
+    ///
+    /// # Errors
+    /// When the file cannot be read or became shorter. What was sent of the message cannot be completed then: the
+    /// association has to be aborted.
+    pub fn fill(
+        &mut self,
+        context_id: u8,
+        max_fragment: usize,
+        out: &mut BytesMut,
+    ) -> io::Result<bool> {
+        let start = out.len();
+        let spare = out.capacity().saturating_sub(start);
+        // Room for one fragment at least: a full buffer must not turn into a loop without progress.
+        let least = FRAME_HEADER.saturating_add(even(max_fragment));
+        let length = spare.max(least).min(self.framed_length(max_fragment));
+        out.put_bytes(0, length);
+        let (_, free) = out.split_at_mut(start);
+        let filled = self.fill_slice(context_id, max_fragment, free);
+        out.truncate(start.saturating_add(*filled.as_ref().unwrap_or(&0)));
+        filled.map(|_| !self.is_done())
+    }
+
+    /// As [`Outgoing::fill`], into a buffer that needs no clearing, and says how much of it was used. Nothing is
+    /// framed where there is not room for 14 bytes.
+    ///
+    /// # Errors
+    /// As [`Outgoing::fill`].
+    pub fn fill_slice(
+        &mut self,
+        context_id: u8,
+        max_fragment: usize,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        let max_fragment = even(max_fragment);
+        let mut used = 0_usize;
+        let mut at = self.at;
+        let mut left = self.left;
+        let mut pad = self.pad;
+        let mut gaps = Vec::new();
+        for frame in buffer.chunks_mut(FRAME_HEADER.saturating_add(max_fragment)) {
+            let Some((header, body)) = frame.split_at_mut_checked(FRAME_HEADER) else {
+                break;
+            };
+            let wanted = shorter(left.saturating_add(u64::from(pad)), max_fragment);
+            let length = wanted.min(body.len() & !1);
+            // A cut-off end of the buffer is worth a fragment only if that is not a crumb.
+            if length == 0 || (length < wanted / 2 && used > 0) {
+                break;
+            }
+            let (body, _) = body.split_at_mut(length);
+            let from_file = shorter(left, length);
+            left = left.saturating_sub(widen(from_file));
+            let (gap, padding) = body.split_at_mut(from_file);
+            if !padding.is_empty() {
+                padding.fill(0);
+                pad = false;
+            }
+            header.copy_from_slice(&frame_header(context_id, length, left == 0 && !pad));
+            used = used.saturating_add(FRAME_HEADER).saturating_add(length);
+            let gap = self.copy_head(at, gap);
+            at = at.saturating_add(widen(from_file));
+            if !gap.is_empty() {
+                gaps.push(IoSliceMut::new(gap));
+            }
+        }
+        let read_from = self.at.max(widen(self.head.len()));
+        read_exact_at(&self.file, &mut gaps, read_from)?;
+        self.at = at;
+        self.left = left;
+        self.pad = pad;
+        Ok(used)
+    }
+
+    /// Ends the message early, after the peer has answered before it got everything: appends one fragment of two
+    /// zero bytes, flagged as last, unless the last one was framed already.
+    pub fn end_early(&mut self, context_id: u8, out: &mut BytesMut) {
+        if !self.is_done() {
+            self.left = 0;
+            self.pad = false;
+            out.put_slice(&frame_header(context_id, 2, true));
+            out.put_slice(&[0, 0]);
+        }
+    }
+
+    /// Copies what of a gap at a file offset was read with the head; what is not comes back.
+    fn copy_head<'a>(&self, at: u64, gap: &'a mut [u8]) -> &'a mut [u8] {
+        let known = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.head.get(at..))
+            .unwrap_or_default();
+        let length = known.len().min(gap.len());
+        let (now, later) = gap.split_at_mut(length);
+        now.copy_from_slice(known.get(..length).unwrap_or_default());
+        later
+    }
+
+    /// Length of what is left with its frame headers.
+    fn framed_length(&self, max_fragment: usize) -> usize {
+        let left = self.left.saturating_add(u64::from(self.pad));
+        let frames = left.div_ceil(widen(even(max_fragment)));
+        let headers = frames.saturating_mul(widen(FRAME_HEADER));
+        usize::try_from(left.saturating_add(headers)).unwrap_or(usize::MAX)
+    }
+}
+
+/// Opens a file and reads as much of it as is needed to know what it is.
+fn inspect(path: &Path) -> Result<(Outgoing, FileInfo), SourceErrorKind> {
+    // NONBLOCK: opening a pipe must not wait for somebody to write into it.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
+    let file = file.map_err(io::Error::from)?;
+    let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(SourceErrorKind::NotAFile);
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+
+    let mut head = read_head(&file, shorter(size, HEAD))?;
+    let mut meta = Meta::parse(head.clone());
+    if size > widen(head.len()) && meta.as_ref().is_err_and(|error| error.code == "truncated") {
+        head = read_head(&file, shorter(size, META_LIMIT))?;
+        meta = Meta::parse(head.clone());
+    }
+    let meta = meta.map_err(|error| match error.code {
+        "not-part10" => SourceErrorKind::NotDicom,
+        _ => SourceErrorKind::BadMeta(error),
+    })?;
+    let transfer_syntax = needed(meta.transfer_syntax, "Transfer Syntax UID (0002,0010)")?;
+    let data_offset = widen(meta.data_offset);
+    let data_length = size.saturating_sub(data_offset);
+    if data_length == 0 {
+        return Err(SourceErrorKind::BadDataSet("it is empty".into()));
+    }
+    let mut check = Check::new(
+        &transfer_syntax,
+        &[Tag::SOP_CLASS_UID, Tag::SOP_INSTANCE_UID],
+    );
+    let (sop_class, sop_instance) = if matches!(check, Check::Opaque) {
+        (
+            needed(meta.sop_class, "Media Storage SOP Class UID (0002,0002)")?,
+            needed(
+                meta.sop_instance,
+                "Media Storage SOP Instance UID (0002,0003)",
+            )?,
+        )
+    } else {
+        let start = head.slice(meta.data_offset..);
+        find_uids(&mut check, &file, start, data_offset)?;
+        let found = |tag| check.uid(tag).unwrap_or_default();
+        (
+            needed(found(Tag::SOP_CLASS_UID), "SOP Class UID (0008,0016)")?,
+            needed(found(Tag::SOP_INSTANCE_UID), "SOP Instance UID (0008,0018)")?,
+        )
+    };
+    let odd = data_length % 2 == 1;
+    let pad = odd && is_deflated(&transfer_syntax);
+    if odd && !pad {
+        return Err(SourceErrorKind::OddLength(data_length));
+    }
+    let outgoing = Outgoing {
+        file,
+        head,
+        at: data_offset,
+        left: data_length,
+        pad,
+    };
+    let info = FileInfo {
+        path: path.to_owned(),
+        sop_class,
+        sop_instance,
+        transfer_syntax,
+        data_offset,
+        data_length,
+        size,
+    };
+    Ok((outgoing, info))
+}
+
+/// Feeds the data set to the scanner until both SOP UIDs are known. What is wrong behind them is for the peer to
+/// find.
+fn find_uids(
+    check: &mut Check,
+    file: &OwnedFd,
+    mut chunk: Bytes,
+    data_offset: u64,
+) -> Result<(), SourceErrorKind> {
+    let mut read = 0_u64;
+    loop {
+        let fed = check.feed(&chunk);
+        if [Tag::SOP_CLASS_UID, Tag::SOP_INSTANCE_UID]
+            .iter()
+            .all(|tag| check.uid(*tag).is_some())
+        {
+            return Ok(());
+        }
+        fed.map_err(|error: CheckError| SourceErrorKind::BadDataSet(error.to_string()))?;
+        read = read.saturating_add(widen(chunk.len()));
+        if read >= SEARCH_LIMIT {
+            return Ok(());
+        }
+        let mut next = Vec::with_capacity(4 * HEAD);
+        let at = data_offset.saturating_add(read);
+        retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut next), at))
+            .map_err(io::Error::from)?;
+        if next.is_empty() {
+            return Ok(());
+        }
+        chunk = Bytes::from(next);
+    }
+}
+
+fn needed(uid: Uid, name: &'static str) -> Result<Uid, SourceErrorKind> {
+    if uid.is_valid() {
+        Ok(uid)
+    } else {
+        Err(SourceErrorKind::MissingUid(name))
+    }
+}
+
+/// The first bytes of a file, fewer than `length` only if it ends before.
+fn read_head(file: &OwnedFd, length: usize) -> io::Result<Bytes> {
+    let mut head = Vec::with_capacity(length);
+    while head.len() < length {
+        let at = widen(head.len());
+        if retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut head), at))? == 0 {
+            break;
+        }
+    }
+    Ok(Bytes::from(head))
+}
+
+/// Fills all the gaps from one stretch of the file.
+fn read_exact_at(file: &OwnedFd, gaps: &mut [IoSliceMut<'_>], mut at: u64) -> io::Result<()> {
+    let mut gaps = gaps;
+    while !gaps.is_empty() {
+        let now = gaps.len().min(SLICES_MAX);
+        let (now, _later) = gaps.split_at_mut(now);
+        let read = match retry_on_intr(|| rustix::io::preadv(file, now, at))? {
+            0 => {
+                let text = format!("the file ends at {at}: it became shorter while it was sent");
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+            }
+            read => read,
+        };
+        at = at.saturating_add(widen(read));
+        IoSliceMut::advance_slices(&mut gaps, read);
+    }
+    Ok(())
+}
+
+/// P-DATA-TF with one PDV of a data set (PS3.8 Table 9-22, 9-23, Annex E.2).
+fn frame_header(context_id: u8, fragment: usize, last: bool) -> [u8; FRAME_HEADER] {
+    let fragment = u32::try_from(fragment).unwrap_or(u32::MAX);
+    let control = if last { 0x02 } else { 0x00 };
+    let mut header = [0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, context_id, control];
+    header[2..6].copy_from_slice(&fragment.saturating_add(6).to_be_bytes());
+    header[6..10].copy_from_slice(&fragment.saturating_add(2).to_be_bytes());
+    header
+}
+
+/// The longest even fragment, and never none at all.
+fn even(max_fragment: usize) -> usize {
+    // Far beyond any maximum length that makes sense, and short of what the length fields hold.
+    (max_fragment & !1).clamp(2, 1 << 30)
+}
+
+fn shorter(length: u64, limit: usize) -> usize {
+    usize::try_from(length).map_or(limit, |length| length.min(limit))
+}
+
+fn widen(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
