@@ -1,0 +1,221 @@
+//! Whether a command set received can be carried out, and whether one may be sent (PS3.7 9.3, 10.3).
+
+use alloc::borrow::Cow;
+use alloc::format;
+use core::fmt;
+
+use super::command::{CommandSet, trimmed};
+use super::element::{self, Vr};
+use super::field::{CommandField, DataSetUsage};
+use super::status::Status;
+use crate::dataset::Tag;
+use crate::{AeTitle, LocalError, Uid};
+
+/// What a response is worth nothing without.
+const RESPONSE_IDENTIFIERS: [u16; 2] = [element::MESSAGE_ID_BEING_RESPONDED_TO, element::STATUS];
+
+impl CommandSet {
+    /// Whether what arrived can be dispatched: known, and with what it takes to be answered.
+    ///
+    /// Priority may be missing: it is a wish, and an absent one is medium.
+    ///
+    /// # Errors
+    /// The first fault; [`CommandError::answer`] says what the peer deserves.
+    pub fn validate(&self) -> Result<(), CommandError> {
+        let unusable = |element| CommandError::Unusable { element };
+        let field = self
+            .field()
+            .ok_or_else(|| unusable(element::COMMAND_FIELD))?;
+        let identifiers: &[u16] = if field == CommandField::C_CANCEL_RQ {
+            &[element::MESSAGE_ID_BEING_RESPONDED_TO]
+        } else if field.is_response() {
+            &RESPONSE_IDENTIFIERS
+        } else {
+            &[element::MESSAGE_ID]
+        };
+        let dispatch = [element::COMMAND_DATA_SET_TYPE];
+        for needed in dispatch.iter().chain(identifiers) {
+            self.us(*needed).ok_or_else(|| unusable(*needed))?;
+        }
+        let row = field.row().ok_or(CommandError::UnknownField { field })?;
+        for needed in row.required.iter().copied() {
+            let there = match needed {
+                element::AFFECTED_SOP_CLASS_UID | element::REQUESTED_SOP_CLASS_UID => {
+                    self.sop_class().is_some_and(|uid| !uid.is_empty())
+                }
+                // An empty one is for the service to refuse, as any other it cannot accept.
+                element::AFFECTED_SOP_INSTANCE_UID | element::REQUESTED_SOP_INSTANCE_UID => {
+                    self.sop_instance().is_some()
+                }
+                element::PRIORITY => true,
+                other => self.get(other).is_some(),
+            };
+            if !there {
+                return Err(CommandError::Missing {
+                    field,
+                    element: needed,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the command may be sent: a known message with its mandatory elements, no unknown or retired ones,
+    /// values the standard allows, and a data set announced or not as the message demands.
+    ///
+    /// # Errors
+    /// `InvalidValue` naming the first fault.
+    pub fn check_sendable(&self) -> Result<(), LocalError> {
+        let field = self.field();
+        let (name, required, data_set) = match field.and_then(CommandField::row) {
+            Some(row) => (row.name, row.required, row.data_set),
+            // Even a request that nobody knows can be told so.
+            None if field.is_some_and(CommandField::is_response)
+                && self.status() == Some(Status::UNRECOGNIZED_OPERATION) =>
+            {
+                ("a response", &RESPONSE_IDENTIFIERS[..], DataSetUsage::None)
+            }
+            None => return Err(LocalError::invalid("no known command field", "PS3.7 E.1")),
+        };
+        let always = [element::COMMAND_DATA_SET_TYPE];
+        for needed in always.iter().chain(required) {
+            if self.get(*needed).is_none() {
+                return Err(LocalError::invalid(
+                    format!("{name} without {}", name_of(*needed)),
+                    "PS3.7 9.3, 10.3",
+                ));
+            }
+        }
+        for (number, value) in self.iter() {
+            check_value(number, value)?;
+        }
+        let pending = self.status().is_some_and(Status::is_pending);
+        let wrong = match (data_set, self.has_data_set()) {
+            (DataSetUsage::None, true) => "has no data set",
+            (DataSetUsage::Mandatory, false) => "needs a data set",
+            (DataSetUsage::WhenPending, has) if has != pending => {
+                "has a data set if and only if its status is pending"
+            }
+            _ => return Ok(()),
+        };
+        Err(LocalError::invalid(
+            format!("{name} {wrong}"),
+            "PS3.7 9.3, 10.3",
+        ))
+    }
+}
+
+/// A command set that is well formed and yet cannot be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// Without this element it is not even known what to answer to.
+    Unusable {
+        /// The missing element.
+        element: u16,
+    },
+    /// (0000,0100) is none of PS3.7 Annex E.
+    UnknownField {
+        /// Its value.
+        field: CommandField,
+    },
+    /// A mandatory element is missing, or an empty SOP class.
+    Missing {
+        /// The message.
+        field: CommandField,
+        /// The missing element.
+        element: u16,
+    },
+}
+
+impl CommandError {
+    /// The status to answer with; `None` when only A-ABORT (0,0) is left.
+    #[must_use]
+    pub fn answer(self) -> Option<Status> {
+        match self {
+            Self::Unusable { .. } => None,
+            Self::UnknownField { field } => {
+                field.response().map(|_| Status::UNRECOGNIZED_OPERATION)
+            }
+            Self::Missing { field, .. } if field.response().is_none() => None,
+            Self::Missing { field, element } => Some(match element {
+                // PS3.7 lists 0118H for DIMSE-N only, 0122H for DIMSE-C only.
+                element::AFFECTED_SOP_CLASS_UID | element::REQUESTED_SOP_CLASS_UID => {
+                    if field.is_normalized() {
+                        Status::NO_SUCH_SOP_CLASS
+                    } else {
+                        Status::SOP_CLASS_NOT_SUPPORTED
+                    }
+                }
+                element::AFFECTED_SOP_INSTANCE_UID | element::REQUESTED_SOP_INSTANCE_UID => {
+                    Status::INVALID_SOP_INSTANCE
+                }
+                _ => Status::MISTYPED_ARGUMENT,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable { element } => {
+                write!(
+                    f,
+                    "a command without {} (PS3.7 9.3, 10.3)",
+                    name_of(*element)
+                )
+            }
+            Self::UnknownField { field } => write!(f, "unknown {field} (PS3.7 E.1)"),
+            Self::Missing { field, element } => {
+                write!(f, "{field} without {} (PS3.7 9.3, 10.3)", name_of(*element))
+            }
+        }
+    }
+}
+
+impl core::error::Error for CommandError {}
+
+/// Whether a value to be sent is one its element may have, padded or not.
+pub(super) fn check_value(number: u16, value: &[u8]) -> Result<(), LocalError> {
+    let Some(entry) = element::entry(number).filter(|entry| !entry.retired) else {
+        let what = format!("{} is not an element to be sent", Tag(0, number));
+        return Err(LocalError::invalid(what, "PS3.7 E.1"));
+    };
+    let text = core::str::from_utf8(value).unwrap_or("\u{fffd}");
+    let fits = has_size_of(entry.vr, value.len())
+        && match entry.vr {
+            Vr::Ui => Uid::new(text.strip_suffix('\0').unwrap_or(text)).is_ok(),
+            Vr::Ae => AeTitle::new(text).is_ok(),
+            Vr::At => !value.is_empty(),
+            Vr::Us | Vr::Ul => true,
+            _ => {
+                let allowed = |b: &u8| matches!(b, b' '..=b'~') && *b != b'\\';
+                trimmed(value).len() <= 64 && value.iter().all(allowed)
+            }
+        };
+    if fits {
+        return Ok(());
+    }
+    Err(LocalError::invalid(
+        format!("{} cannot be \"{}\"", name_of(number), value.escape_ascii()),
+        "PS3.5 6.2",
+    ))
+}
+
+/// Whether a value of this VR can have so many bytes. Text is judged by who reads it.
+pub(super) fn has_size_of(vr: Vr, length: usize) -> bool {
+    match vr {
+        Vr::Us => length == 2,
+        Vr::Ul => length == 4,
+        Vr::At => length.is_multiple_of(4),
+        _ => true,
+    }
+}
+
+fn name_of(number: u16) -> Cow<'static, str> {
+    match element::entry(number) {
+        Some(entry) => format!("{} {}", Tag(0, number), entry.keyword).into(),
+        None => format!("{}", Tag(0, number)).into(),
+    }
+}

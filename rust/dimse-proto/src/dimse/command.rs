@@ -1,0 +1,464 @@
+//! Command sets (PS3.7 6.3.1): elements of group 0000 in Implicit VR Little Endian, whatever the transfer syntax.
+//!
+//! What arrives is read leniently where that is harmless: unordered elements, a wrong or missing group length,
+//! unknown and retired elements. What would let two readers disagree is refused. What is sent is checked strictly.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::check::{check_value, has_size_of};
+use super::element::{self, Vr};
+use super::field::{CommandField, Row};
+use super::status::{Category, Status};
+use crate::dataset::Tag;
+use crate::wire::{Reader, Writer};
+use crate::{AeTitle, DecodeError, LocalError, Uid};
+
+const SECTION: &str = "PS3.7 6.3.1";
+
+/// (0000,0800) when no data set follows; any other value means that one does.
+const NO_DATA_SET: u16 = 0x0101;
+
+/// What we send when one does.
+const DATA_SET: u16 = 0x0001;
+
+/// The elements of a command, ascending, without (0000,0000), which is computed when sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandSet {
+    elements: Vec<(u16, Bytes)>,
+    disordered: bool,
+    group_length_wrong: bool,
+}
+
+impl CommandSet {
+    /// A request with what all requests have: field, message id, SOP class where this message puts it, medium
+    /// priority where it has one. No data set yet.
+    ///
+    /// # Errors
+    /// `InvalidValue` for a field that is no known request with a message id, or a SOP class that is no UID.
+    pub fn request(
+        field: CommandField,
+        message_id: u16,
+        sop_class: &Uid,
+    ) -> Result<Self, LocalError> {
+        let Some(row) = field
+            .row()
+            .filter(|row| row.required.contains(&element::MESSAGE_ID))
+        else {
+            return Err(LocalError::invalid(
+                format!("{field} is not a request"),
+                "PS3.7 E.1",
+            ));
+        };
+        let mut command = Self::begun(field);
+        command.set_us(element::MESSAGE_ID, message_id);
+        command.set_uid(class_elements(row).0, sop_class)?;
+        if row.required.contains(&element::PRIORITY) {
+            command.set_us(element::PRIORITY, 0x0000);
+        }
+        Ok(command)
+    }
+
+    /// The C-CANCEL-RQ for an operation (PS3.7 9.3.2.3).
+    #[must_use]
+    pub fn cancel(message_id: u16) -> Self {
+        let mut command = Self::begun(CommandField::C_CANCEL_RQ);
+        command.set_us(element::MESSAGE_ID_BEING_RESPONDED_TO, message_id);
+        command
+    }
+
+    /// The response to `request`, naming the SOP class and instance, event and action it was about where the
+    /// response may. No data set yet. Identifiers that must not be sent are left out.
+    ///
+    /// # Errors
+    /// `InvalidValue` if `request` is none that can be answered.
+    pub fn response_to(request: &Self, status: Status) -> Result<Self, LocalError> {
+        let field = request.field().and_then(CommandField::response);
+        let (Some(field), Some(message_id)) = (field, request.message_id()) else {
+            return Err(LocalError::invalid(
+                "not a request that can be answered",
+                "PS3.7 E.1",
+            ));
+        };
+        let mut response = Self::begun(field);
+        response.set_us(element::MESSAGE_ID_BEING_RESPONDED_TO, message_id);
+        response.set_us(element::STATUS, status.0);
+        let allowed = |element| field.row().is_some_and(|row| row.allows(element));
+        let performed = matches!(status.category(), Category::Success | Category::Warning);
+        if let Some(uid) = request.sop_class().filter(Uid::is_valid)
+            && allowed(element::AFFECTED_SOP_CLASS_UID)
+        {
+            response.set_uid(element::AFFECTED_SOP_CLASS_UID, &uid)?;
+        }
+        if let Some(uid) = request.sop_instance().filter(Uid::is_valid)
+            && allowed(element::AFFECTED_SOP_INSTANCE_UID)
+            // An instance that was not created is not named (PS3.7 10.3.5.2).
+            && (performed || field != CommandField::N_CREATE_RSP)
+        {
+            response.set_uid(element::AFFECTED_SOP_INSTANCE_UID, &uid)?;
+        }
+        for kind in [element::EVENT_TYPE_ID, element::ACTION_TYPE_ID] {
+            if let Some(value) = request.us(kind)
+                && allowed(kind)
+                && performed
+            {
+                response.set_us(kind, value);
+            }
+        }
+        Ok(response)
+    }
+
+    fn begun(field: CommandField) -> Self {
+        let mut command = Self::default();
+        command.set_us(element::COMMAND_FIELD, field.0);
+        command.set_has_data_set(false);
+        command
+    }
+
+    /// Reads a command set; values are slices of `bytes`.
+    ///
+    /// # Errors
+    /// An element cut short, of another group, of undefined length, twice there, or a number of the wrong size.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes, SECTION);
+        let mut command = Self::default();
+        let mut group_length = None;
+        while !reader.is_empty() {
+            let at = reader.offset();
+            let fault = |code, what| Err(DecodeError::new(code, what, at, SECTION));
+            let [g0, g1, e0, e1, l0, l1, l2, l3] = reader.array("command element header")?;
+            let tag = Tag(u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1]));
+            let length = u32::from_le_bytes([l0, l1, l2, l3]);
+            if tag.0 != 0 {
+                return fault("command-group", format!("{tag} in a command set"));
+            }
+            if length == u32::MAX {
+                return fault(
+                    "command-undefined-length",
+                    format!("{tag} of undefined length"),
+                );
+            }
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let value = reader.take(length, "command element")?;
+            if tag.1 == element::COMMAND_GROUP_LENGTH {
+                let follows = u32::try_from(reader.remaining()).ok();
+                let right = at == 0 && follows.is_some() && follows == ul_of(&value);
+                if group_length.replace(right).is_some() {
+                    return fault("command-duplicate", format!("{tag} occurs twice"));
+                }
+                continue;
+            }
+            if let Some(entry) = element::entry(tag.1)
+                && !entry.retired
+                && !has_size_of(entry.vr, value.len())
+            {
+                let what = format!("{tag} {} of {} bytes", entry.keyword, value.len());
+                return fault("command-value-length", what);
+            }
+            command.disordered |= command.elements.last().is_some_and(|last| last.0 > tag.1);
+            command.elements.push((tag.1, value));
+        }
+        command.group_length_wrong = group_length != Some(true);
+        if command.disordered {
+            command.elements.sort_by_key(|(element, _)| *element);
+        }
+        // Which of two a reader believes differs between readers (E-22).
+        let twice = command.elements.windows(2).find_map(|pair| match pair {
+            [(first, _), (second, _)] if first == second => Some(Tag(0, *first)),
+            _ => None,
+        });
+        match twice {
+            None => Ok(command),
+            Some(tag) => Err(reader.error("command-duplicate", format!("{tag} occurs twice"))),
+        }
+    }
+
+    /// The bytes to send: ascending, padded to even lengths, with the group length.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let sizes = self.elements.iter().map(|(_, value)| padded(value.len()));
+        let length = sizes.fold(0_usize, |sum, size| {
+            sum.saturating_add(size).saturating_add(8)
+        });
+        let mut out = Writer::new();
+        put(&mut out, element::COMMAND_GROUP_LENGTH, 4);
+        out.u32_le(u32::try_from(length).unwrap_or(u32::MAX));
+        for (number, value) in &self.elements {
+            put(&mut out, *number, padded(value.len()));
+            out.bytes(value);
+            if !value.len().is_multiple_of(2) {
+                out.u8(padding_of(*number));
+            }
+        }
+        out.finish()
+    }
+
+    /// Elements arrived out of order: a peer's mistake, to be logged.
+    #[must_use]
+    pub fn disordered(&self) -> bool {
+        self.disordered
+    }
+
+    /// (0000,0000) was missing, misplaced or wrong when it arrived: to be logged.
+    #[must_use]
+    pub fn group_length_wrong(&self) -> bool {
+        self.group_length_wrong
+    }
+
+    /// (0000,0100).
+    #[must_use]
+    pub fn field(&self) -> Option<CommandField> {
+        self.us(element::COMMAND_FIELD).map(CommandField)
+    }
+
+    /// (0000,0110).
+    #[must_use]
+    pub fn message_id(&self) -> Option<u16> {
+        self.us(element::MESSAGE_ID)
+    }
+
+    /// (0000,0120): the request this responds to or cancels.
+    #[must_use]
+    pub fn responding_to(&self) -> Option<u16> {
+        self.us(element::MESSAGE_ID_BEING_RESPONDED_TO)
+    }
+
+    /// (0000,0900).
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        self.us(element::STATUS).map(Status)
+    }
+
+    /// (0000,0800) says that a data set follows.
+    #[must_use]
+    pub fn has_data_set(&self) -> bool {
+        let kind = self.us(element::COMMAND_DATA_SET_TYPE);
+        kind.is_some_and(|kind| kind != NO_DATA_SET)
+    }
+
+    /// Announces a data set, or none.
+    pub fn set_has_data_set(&mut self, has: bool) {
+        let value = if has { DATA_SET } else { NO_DATA_SET };
+        self.set_us(element::COMMAND_DATA_SET_TYPE, value);
+    }
+
+    /// The SOP class the message is about: Affected or Requested, whichever this message has by the standard,
+    /// else the other one: PS3.4 confuses them (4:CC.2.7.2), and so do peers.
+    #[must_use]
+    pub fn sop_class(&self) -> Option<Uid> {
+        let row = self.field().and_then(CommandField::row);
+        let (first, second) = row.map_or(AFFECTED_FIRST.0, class_elements);
+        self.uid(first).or_else(|| self.uid(second))
+    }
+
+    /// The SOP instance the message is about, found as [`Self::sop_class`] is.
+    #[must_use]
+    pub fn sop_instance(&self) -> Option<Uid> {
+        let row = self.field().and_then(CommandField::row);
+        let (first, second) = row.map_or(AFFECTED_FIRST.1, instance_elements);
+        self.uid(first).or_else(|| self.uid(second))
+    }
+
+    /// The bytes of an element, padding included.
+    #[must_use]
+    pub fn get(&self, element: u16) -> Option<&Bytes> {
+        let index = self.index_of(element).ok()?;
+        self.elements.get(index).map(|(_, value)| value)
+    }
+
+    /// All elements, ascending.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u16, &Bytes)> {
+        self.elements
+            .iter()
+            .map(|(element, value)| (*element, value))
+    }
+
+    /// A US value.
+    #[must_use]
+    pub fn us(&self, element: u16) -> Option<u16> {
+        let value = self.get(element)?.as_ref().try_into().ok()?;
+        Some(u16::from_le_bytes(value))
+    }
+
+    /// A UL value.
+    #[must_use]
+    pub fn ul(&self, element: u16) -> Option<u32> {
+        ul_of(self.get(element)?)
+    }
+
+    /// A UI value without padding, whatever it holds.
+    #[must_use]
+    pub fn uid(&self, element: u16) -> Option<Uid> {
+        self.get(element).cloned().map(Uid::from_wire)
+    }
+
+    /// A text value without spaces and NULs at its ends; what is not ASCII is replaced unless it is UTF-8.
+    #[must_use]
+    pub fn text(&self, element: u16) -> Option<String> {
+        self.get(element)
+            .map(|value| String::from_utf8_lossy(trimmed(value)).into_owned())
+    }
+
+    /// An AE value; `None` also when it is longer than a title can be, so that its head is not taken for one.
+    #[must_use]
+    pub fn ae(&self, element: u16) -> Option<AeTitle> {
+        let value = trimmed(self.get(element)?);
+        (value.len() <= 16).then(|| AeTitle::from_wire(value))
+    }
+
+    /// An AT value.
+    #[must_use]
+    pub fn tags(&self, element: u16) -> Option<Vec<Tag>> {
+        let (tags, rest) = self.get(element)?.as_chunks();
+        let tag = |&[g0, g1, e0, e1]: &[u8; 4]| {
+            Tag(u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1]))
+        };
+        rest.is_empty().then(|| tags.iter().map(tag).collect())
+    }
+
+    /// Sets a US value.
+    pub fn set_us(&mut self, element: u16, value: u16) {
+        self.set(element, Bytes::copy_from_slice(&value.to_le_bytes()));
+    }
+
+    /// Sets a UL value.
+    pub fn set_ul(&mut self, element: u16, value: u32) {
+        self.set(element, Bytes::copy_from_slice(&value.to_le_bytes()));
+    }
+
+    /// Sets a UI value.
+    ///
+    /// # Errors
+    /// `InvalidValue` if it is not a UID.
+    pub fn set_uid(&mut self, element: u16, value: &Uid) -> Result<(), LocalError> {
+        self.set_checked(element, value.as_bytes())
+    }
+
+    /// Sets an AE value.
+    ///
+    /// # Errors
+    /// `InvalidValue` if it is a received title that must not be sent.
+    pub fn set_ae(&mut self, element: u16, value: AeTitle) -> Result<(), LocalError> {
+        self.set_checked(element, value.as_bytes())
+    }
+
+    /// Sets an LO, AE or UI value from text.
+    ///
+    /// # Errors
+    /// `InvalidValue` if the element cannot hold it: an LO has at most 64 characters of the default repertoire.
+    pub fn set_text(&mut self, element: u16, value: &str) -> Result<(), LocalError> {
+        self.set_checked(element, value.as_bytes())
+    }
+
+    /// Sets an AT value.
+    pub fn set_tags(&mut self, element: u16, value: &[Tag]) {
+        let bytes = value.iter().flat_map(|Tag(group, element)| {
+            let [g0, g1] = group.to_le_bytes();
+            let [e0, e1] = element.to_le_bytes();
+            [g0, g1, e0, e1]
+        });
+        self.set(element, bytes.collect());
+    }
+
+    /// Takes an element out.
+    pub fn remove(&mut self, element: u16) -> Option<Bytes> {
+        let index = self.index_of(element).ok()?;
+        Some(self.elements.remove(index).1)
+    }
+
+    fn set_checked(&mut self, element: u16, value: &[u8]) -> Result<(), LocalError> {
+        check_value(element, value)?;
+        let mut value = value.to_vec();
+        if !value.len().is_multiple_of(2) {
+            value.push(padding_of(element));
+        }
+        self.set(element, value.into());
+        Ok(())
+    }
+
+    fn set(&mut self, element: u16, value: Bytes) {
+        match self.index_of(element) {
+            Ok(index) => {
+                if let Some(slot) = self.elements.get_mut(index) {
+                    slot.1 = value;
+                }
+            }
+            Err(index) => self.elements.insert(index, (element, value)),
+        }
+    }
+
+    fn index_of(&self, element: u16) -> Result<usize, usize> {
+        self.elements
+            .binary_search_by_key(&element, |(number, _)| *number)
+    }
+}
+
+/// The elements of SOP class and SOP instance for a message we do not know.
+const AFFECTED_FIRST: ((u16, u16), (u16, u16)) = (
+    (
+        element::AFFECTED_SOP_CLASS_UID,
+        element::REQUESTED_SOP_CLASS_UID,
+    ),
+    (
+        element::AFFECTED_SOP_INSTANCE_UID,
+        element::REQUESTED_SOP_INSTANCE_UID,
+    ),
+);
+
+/// Where a message has its SOP class, and where else to look.
+fn class_elements(row: &Row) -> (u16, u16) {
+    let (affected, requested) = AFFECTED_FIRST.0;
+    if row.allows(requested) {
+        (requested, affected)
+    } else {
+        (affected, requested)
+    }
+}
+
+/// Where a message has its SOP instance, and where else to look.
+fn instance_elements(row: &Row) -> (u16, u16) {
+    let (affected, requested) = AFFECTED_FIRST.1;
+    if row.allows(requested) {
+        (requested, affected)
+    } else {
+        (affected, requested)
+    }
+}
+
+fn ul_of(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// Without the spaces and NULs at both ends.
+pub(super) fn trimmed(value: &[u8]) -> &[u8] {
+    let padding = |b: &u8| matches!(b, 0 | b' ');
+    let start = value
+        .iter()
+        .position(|b| !padding(b))
+        .unwrap_or(value.len());
+    let end = value
+        .iter()
+        .rposition(|b| !padding(b))
+        .map_or(start, |last| last.saturating_add(1));
+    value.get(start..end).unwrap_or_default()
+}
+
+fn padded(length: usize) -> usize {
+    length.saturating_add(length & 1)
+}
+
+/// UIDs are padded with a NUL, all other text with a space (PS3.5 6.2).
+fn padding_of(element: u16) -> u8 {
+    let is_text = element::entry(element).is_some_and(|entry| entry.vr != Vr::Ui);
+    if is_text { b' ' } else { 0 }
+}
+
+fn put(out: &mut Writer, element: u16, length: usize) {
+    out.u16_le(0);
+    out.u16_le(element);
+    out.u32_le(u32::try_from(length).unwrap_or(u32::MAX));
+}
