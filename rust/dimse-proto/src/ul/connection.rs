@@ -1,0 +1,520 @@
+//! One end of an association: inputs in, outputs out (PS3.8 sections 7 and 9).
+//!
+//! A [`Connection`] is told what happens (bytes arrive, the transport opens or closes, ARTIM expires, the local
+//! user wants something) and queues [`Output`]s. **Every input must be followed by a complete drain of
+//! [`Connection::poll_output`]**: an output left behind is a byte not sent or a timer not stopped. The run loop:
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use dimse_proto::ul::connection::{Config, Connection};
+//! use dimse_proto::ul::output::Output;
+//!
+//! /// The driver's side: what a socket, a timer and a user are to a real one.
+//! #[derive(Default)]
+//! struct Driver { written: Vec<u8>, artim: bool, open: bool }
+//!
+//! fn drain(connection: &mut Connection, driver: &mut Driver) {
+//!     while let Some(output) = connection.poll_output() {
+//!         match output {
+//!             Output::Connect => driver.open = true,
+//!             Output::Transmit(bytes) => driver.written.extend_from_slice(&bytes),
+//!             Output::Close => driver.open = false,
+//!             Output::StartArtim => driver.artim = true,
+//!             Output::StopArtim => driver.artim = false,
+//!             Output::Indicate(indication) => println!("{indication:?}"),
+//!         }
+//!     }
+//! }
+//!
+//! let mut connection = Connection::acceptor(Config::default());
+//! let mut driver = Driver { open: true, ..Driver::default() };
+//! let mut buffer = BytesMut::new();
+//! connection.transport_connected();
+//! drain(&mut connection, &mut driver);
+//! assert!(driver.artim);
+//! buffer.extend_from_slice(b"GET / HTTP/1.1\r\n"); // what a socket read would bring
+//! connection.receive(&mut buffer);
+//! drain(&mut connection, &mut driver);
+//! assert_eq!(driver.written, [7, 0, 0, 0, 0, 4, 0, 0, 0, 0]); // A-ABORT
+//! connection.artim_expired();
+//! drain(&mut connection, &mut driver);
+//! assert!(!driver.open);
+//! ```
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::State;
+use super::associate::Associate;
+use super::data::{Pdv, max_fragment};
+use super::fsm::{self, Event, Next};
+use super::negotiate::{self, Negotiated};
+use super::output::{Indication, Output};
+use super::pdu::{Header, Pdu, PduLimits};
+use super::reason::{Abort, AbortReason, AbortSource, AssociateRj};
+use crate::dimse::{Assembler, AssemblyEvent, AssemblyLimits};
+use crate::{DecodeError, LocalError};
+
+/// Most bytes read and thrown away while waiting for the peer to close (Sta13).
+const DISCARD_LIMIT: usize = 1 << 20;
+
+/// What bounds a connection. Nothing a peer says is allocated for beyond these.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Largest P-DATA-TF PDU-length we announce and accept, in bytes; 0 announces no limit.
+    pub max_length: u32,
+    /// Largest A-ASSOCIATE-RQ or -AC body, in bytes.
+    pub max_associate: u32,
+    /// Command-set and strictness limits.
+    pub messages: AssemblyLimits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_length: 131_072,
+            max_associate: 1 << 20,
+            messages: AssemblyLimits::default(),
+        }
+    }
+}
+
+/// Which end this is (PS3.8 7.1); it decides a release collision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Association-requestor.
+    Requestor,
+    /// Association-acceptor.
+    Acceptor,
+}
+
+/// One end of one association.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) role: Role,
+    pub(super) state: State,
+    pub(super) limits: PduLimits,
+    pub(super) assembler: Assembler,
+    /// What we proposed; a requestor reads the answer against it.
+    pub(super) request: Option<Associate>,
+    pub(super) negotiated: Option<Negotiated>,
+    pub(super) outputs: VecDeque<Output>,
+    /// AA-7 asks for an A-ABORT per event; one is enough (DEVIATION: a flood must not be answered in kind).
+    pub(super) abort_sent: bool,
+    /// Bytes of a refused PDU that are still to come.
+    skip: usize,
+    /// Framing is lost after a header that cannot be believed: everything else is thrown away.
+    deaf: bool,
+    discarded: usize,
+}
+
+/// An event with what it carries.
+pub(super) enum Input {
+    Associate(Associate),
+    TransportConfirmed,
+    TransportIndicated,
+    Pdu(Pdu),
+    Accepted(Associate, Negotiated),
+    /// A PDU refused on its header alone: its body is not awaited.
+    Refused(Event),
+    Accept(Associate, Negotiated),
+    Reject(AssociateRj),
+    Data(Bytes),
+    Release,
+    ReleaseResponse,
+    Abort,
+    TransportClosed,
+    ArtimExpired,
+    Invalid(DecodeError, AbortReason),
+}
+
+impl Input {
+    const fn event(&self) -> Event {
+        match self {
+            Self::Associate(_) => Event::Evt1,
+            Self::TransportConfirmed => Event::Evt2,
+            Self::Accepted(..) => Event::Evt3,
+            Self::TransportIndicated => Event::Evt5,
+            Self::Accept(..) => Event::Evt7,
+            Self::Reject(_) => Event::Evt8,
+            Self::Data(_) => Event::Evt9,
+            Self::Release => Event::Evt11,
+            Self::ReleaseResponse => Event::Evt14,
+            Self::Abort => Event::Evt15,
+            Self::TransportClosed => Event::Evt17,
+            Self::ArtimExpired => Event::Evt18,
+            Self::Invalid(..) => Event::Evt19,
+            Self::Refused(event) => *event,
+            Self::Pdu(pdu) => match pdu {
+                Pdu::AssociateAc(_) => Event::Evt3,
+                Pdu::AssociateRj(_) => Event::Evt4,
+                Pdu::AssociateRq(_) => Event::Evt6,
+                Pdu::PData(_) => Event::Evt10,
+                Pdu::ReleaseRq => Event::Evt12,
+                Pdu::ReleaseRp => Event::Evt13,
+                Pdu::Abort(_) => Event::Evt16,
+            },
+        }
+    }
+}
+
+impl Connection {
+    /// The end that asks for an association.
+    #[must_use]
+    pub fn requestor(config: Config) -> Self {
+        Self::new(Role::Requestor, config)
+    }
+
+    /// The end that is asked.
+    #[must_use]
+    pub fn acceptor(config: Config) -> Self {
+        Self::new(Role::Acceptor, config)
+    }
+
+    fn new(role: Role, config: Config) -> Self {
+        Self {
+            role,
+            state: State::Sta1,
+            limits: PduLimits {
+                associate: config.max_associate,
+                p_data: config.max_length,
+            },
+            assembler: Assembler::new(config.messages),
+            request: None,
+            negotiated: None,
+            outputs: VecDeque::new(),
+            abort_sent: false,
+            skip: 0,
+            deaf: false,
+            discarded: 0,
+        }
+    }
+
+    /// Where the protocol machine stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What was agreed, from the moment of acceptance on.
+    #[must_use]
+    pub const fn negotiated(&self) -> Option<&Negotiated> {
+        self.negotiated.as_ref()
+    }
+
+    /// Largest fragment the peer takes, in bytes: even, at least 2 (R-156). Zero before acceptance.
+    #[must_use]
+    pub fn max_fragment(&self) -> usize {
+        self.negotiated
+            .as_ref()
+            .and_then(|negotiated| max_fragment(negotiated.peer_max_length))
+            .unwrap_or(0)
+    }
+
+    /// Whether the peer is in the middle of sending a message.
+    #[must_use]
+    pub fn mid_message(&self) -> bool {
+        self.assembler.mid_message()
+    }
+
+    /// The next thing to do, in order; `None` when the driver may wait.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// A-ASSOCIATE request.
+    ///
+    /// # Errors
+    /// `NotInState` unless idle.
+    pub fn associate(&mut self, request: Associate) -> Result<(), LocalError> {
+        self.step(Input::Associate(request))
+    }
+
+    /// The transport connection is open: the confirmation of ours, or the indication of a peer's.
+    pub fn transport_connected(&mut self) {
+        let input = match self.role {
+            Role::Requestor => Input::TransportConfirmed,
+            Role::Acceptor => Input::TransportIndicated,
+        };
+        self.observe(input);
+    }
+
+    /// A-ASSOCIATE response, accepting: `answer` and what it means come from [`negotiate::answer`].
+    ///
+    /// # Errors
+    /// `NotInState` unless a request is waiting for its answer.
+    pub fn accept(&mut self, answer: Associate, negotiated: Negotiated) -> Result<(), LocalError> {
+        self.step(Input::Accept(answer, negotiated))
+    }
+
+    /// A-ASSOCIATE response, rejecting.
+    ///
+    /// # Errors
+    /// `NotInState` unless a request is waiting for its answer.
+    pub fn reject(&mut self, rj: AssociateRj) -> Result<(), LocalError> {
+        self.step(Input::Reject(rj))
+    }
+
+    /// P-DATA request: P-DATA-TF PDUs framed by [`super::data`] within [`Self::max_fragment`].
+    ///
+    /// # Errors
+    /// `NotInState` unless established, or asked to release and not yet answered (AR-7).
+    pub fn send(&mut self, pdus: Bytes) -> Result<(), LocalError> {
+        self.step(Input::Data(pdus))
+    }
+
+    /// Whether a P-DATA request is allowed now.
+    ///
+    /// # Errors
+    /// `NotInState`, as [`Self::send`] would say.
+    pub fn check_send(&self) -> Result<(), LocalError> {
+        self.check(Event::Evt9).map(|_| ())
+    }
+
+    /// A-RELEASE request.
+    ///
+    /// # Errors
+    /// `NotInState` unless established.
+    pub fn release(&mut self) -> Result<(), LocalError> {
+        self.step(Input::Release)
+    }
+
+    /// A-RELEASE response.
+    ///
+    /// # Errors
+    /// `NotInState` unless the peer's request waits for it.
+    pub fn release_response(&mut self) -> Result<(), LocalError> {
+        self.step(Input::ReleaseResponse)
+    }
+
+    /// A-ABORT request.
+    ///
+    /// # Errors
+    /// `NotInState` when there is no association to abort.
+    pub fn abort(&mut self) -> Result<(), LocalError> {
+        self.step(Input::Abort)
+    }
+
+    /// A fault in what the peer's DIMSE user said, found above this layer: it is told by
+    /// [`Indication::Violation`] and answered by an A-ABORT of the service-user (DIMSE faults are not the
+    /// provider's, robustness case D04).
+    pub fn dimse_violation(&mut self, error: DecodeError) {
+        self.indicate(Indication::Violation(error));
+        self.observe(Input::Abort);
+    }
+
+    /// A fault that PS3.8 calls an invalid PDU but that only the user can see (a stalled message, case C22).
+    pub fn provider_violation(&mut self, error: DecodeError, reason: AbortReason) {
+        self.observe(Input::Invalid(error, reason));
+    }
+
+    /// The transport connection closed, after everything it brought was given to [`Self::receive`].
+    pub fn transport_closed(&mut self) {
+        self.observe(Input::TransportClosed);
+    }
+
+    /// The ARTIM timer ran out.
+    pub fn artim_expired(&mut self) {
+        self.observe(Input::ArtimExpired);
+    }
+
+    /// Takes the complete PDUs off the front of `buffer`. What is left is the beginning of one that is to come;
+    /// leave it there and append to it.
+    pub fn receive(&mut self, buffer: &mut BytesMut) {
+        loop {
+            if matches!(self.state, State::Sta1 | State::Sta4) {
+                buffer.clear(); // bytes behind the end of an association mean nothing
+                return;
+            }
+            if !self.discard(buffer) {
+                return;
+            }
+            let Some(header) = buffer.first_chunk().map(Header::read) else {
+                return;
+            };
+            if header.pdu_type == 0x07 && header.length != 4 {
+                // Whatever its length, it is an abort, and an abort is never answered (case C25).
+                self.deaf = true;
+                self.observe(Input::Pdu(Pdu::Abort(Abort::provider(
+                    AbortReason::NOT_SPECIFIED,
+                ))));
+                continue;
+            }
+            if let Err(error) = header.check(&self.limits) {
+                self.deaf = true;
+                let reason = AbortReason::of(&error);
+                self.observe(Input::Invalid(error, reason));
+                continue;
+            }
+            let length = header.length as usize;
+            if let Some(event) = self.refused_on_header(header) {
+                buffer.advance(Header::LENGTH);
+                self.skip = length;
+                self.observe(Input::Refused(event));
+                continue;
+            }
+            if buffer.len().saturating_sub(Header::LENGTH) < length {
+                return;
+            }
+            buffer.advance(Header::LENGTH);
+            let body = buffer.split_to(length).freeze();
+            match Pdu::decode(header, body) {
+                Ok(pdu) => self.receive_pdu(pdu),
+                Err(error) => {
+                    let reason = AbortReason::of(&error);
+                    self.observe(Input::Invalid(error, reason));
+                }
+            }
+        }
+    }
+
+    /// Throws away what is not wanted any more. False when all of `buffer` went.
+    fn discard(&mut self, buffer: &mut BytesMut) -> bool {
+        if self.state == State::Sta13 || self.skip > 0 {
+            let unwanted = if self.deaf {
+                buffer.len()
+            } else {
+                self.skip.min(buffer.len())
+            };
+            buffer.advance(unwanted);
+            self.skip = self.skip.saturating_sub(unwanted);
+            self.discarded = self.discarded.saturating_add(unwanted);
+            if self.discarded > DISCARD_LIMIT {
+                self.observe(Input::ArtimExpired);
+            }
+        }
+        !buffer.is_empty()
+    }
+
+    /// The event of a PDU whose kind alone, in this state, is a fault or to be ignored.
+    fn refused_on_header(&self, header: Header) -> Option<Event> {
+        let event = match header.pdu_type {
+            0x01 => Event::Evt6,
+            0x02 => Event::Evt3,
+            0x03 => Event::Evt4,
+            0x04 => Event::Evt10,
+            0x05 => Event::Evt12,
+            0x06 => Event::Evt13,
+            _ => return None,
+        };
+        let action = fsm::action(self.state, event)?;
+        matches!(
+            action,
+            fsm::Action::AA1 | fsm::Action::AA6 | fsm::Action::AA7 | fsm::Action::AA8
+        )
+        .then_some(event)
+    }
+
+    fn receive_pdu(&mut self, pdu: Pdu) {
+        let input = match (self.state, pdu) {
+            (State::Sta5, Pdu::AssociateAc(answer)) => self.read_answer(answer),
+            // DEVIATION from the AR-2 cell: a release in the middle of a message would lose the message
+            // without a word (case C16).
+            (_, Pdu::ReleaseRq) if self.assembler.mid_message() => Input::Invalid(
+                DecodeError::new(
+                    "release-mid-message",
+                    "A-RELEASE-RQ before the last fragment of a message",
+                    0,
+                    "PS3.8 E.1",
+                ),
+                AbortReason::UNEXPECTED_PDU,
+            ),
+            (_, pdu) => Input::Pdu(pdu),
+        };
+        self.observe(input);
+    }
+
+    fn read_answer(&self, answer: Associate) -> Input {
+        let outcome = self
+            .request
+            .as_ref()
+            .ok_or_else(|| DecodeError::new("no-request", "no request to answer", 0, "PS3.8 7.1"))
+            .and_then(|request| negotiate::outcome(request, &answer));
+        match outcome {
+            Ok(negotiated) => Input::Accepted(answer, negotiated),
+            Err(error) => Input::Invalid(error, AbortReason::INVALID_PDU_PARAMETER),
+        }
+    }
+
+    /// P-DATA indication (DT-2, AR-6): fragments become command sets and data.
+    pub(super) fn receive_pdvs(&mut self, pdvs: Vec<Pdv>) {
+        self.assembler.begin_pdu();
+        for pdv in pdvs {
+            let accepted = self
+                .negotiated
+                .as_ref()
+                .and_then(|negotiated| negotiated.by_id(pdv.context_id))
+                .is_some_and(negotiate::NegotiatedContext::is_accepted);
+            if !accepted {
+                let error = DecodeError::new(
+                    "unknown-context",
+                    format!("presentation context {} was not accepted", pdv.context_id),
+                    0,
+                    "PS3.8 9.3.5.1",
+                );
+                return self.observe(Input::Invalid(error, AbortReason::INVALID_PDU_PARAMETER));
+            }
+            match self.assembler.feed(pdv) {
+                Ok(None) => {}
+                Ok(Some(AssemblyEvent::Command {
+                    context_id,
+                    command,
+                })) => self.indicate(Indication::Command {
+                    context_id,
+                    command,
+                }),
+                Ok(Some(AssemblyEvent::Data {
+                    context_id,
+                    fragment,
+                    last,
+                })) => self.indicate(Indication::Data {
+                    context_id,
+                    fragment,
+                    last,
+                }),
+                Err(fault) if fault.abort.source == AbortSource::SERVICE_USER => {
+                    return self.dimse_violation(fault.cause);
+                }
+                Err(fault) => {
+                    return self.observe(Input::Invalid(fault.cause, fault.abort.reason));
+                }
+            }
+        }
+    }
+
+    fn check(&self, event: Event) -> Result<fsm::Action, LocalError> {
+        fsm::action(self.state, event).ok_or_else(|| LocalError::NotInState {
+            primitive: event.primitive().unwrap_or("event"),
+            state: self.state,
+        })
+    }
+
+    /// What the peer, the transport or a timer does: a blank cell is a stale event and ignored.
+    fn observe(&mut self, input: Input) {
+        let _stale = self.step(input);
+    }
+
+    fn step(&mut self, input: Input) -> Result<(), LocalError> {
+        let action = self.check(input.event())?;
+        // A state is left when the standard says so: at the end of the action. But what P-DATA brings can
+        // itself be a fault (AA-8 inside DT-2), and then that action has the last word.
+        let before = self.state;
+        let first = self.perform(action, input);
+        if self.state == before {
+            self.state = match action.next() {
+                Next::Either(state, _) if first => state,
+                Next::To(state) | Next::Either(_, state) => state,
+            };
+        }
+        Ok(())
+    }
+}
