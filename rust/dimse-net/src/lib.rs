@@ -2,21 +2,39 @@
 //!
 //! | room | carries |
 //! |---|---|
-//! | [`files`] | every file operation the sink needs, behind one trait: the seam for fault tests |
-//! | [`part10`] | PS3.10 section 7.1: the file meta information, written and read |
-//! | [`sink`] | a received SOP instance becomes a file: scanned, synced, published by rename, or gone |
-//! | [`source`] | a Part 10 file becomes P-DATA-TF PDUs, undecoded |
+//! | [`association`] | the user's handle of an association, requestor or acceptor |
+//! | `driver`, `exchange` | one task an association: bytes, time and messages between a socket and the sans-IO core |
+//! | [`listener`] | accepting: who is let in, and how many |
+//! | [`service`] | what the node does with a peer's requests: sink, queue, or a preset answer |
+//! | [`bulk`], [`source`] | Part 10 files become C-STORE requests, read ahead and framed on a thread |
+//! | `store`, [`sink`] | received instances become files on writer threads: scanned, synced, published by rename |
+//! | [`files`], [`part10`] | the file operations behind one trait; the file meta information (PS3.10 7.1) |
+//! | [`event`] | what happened, for whoever pulls it |
 //!
-//! The file rooms are plain blocking code; the driver calls them on writer threads.
+//! Nothing here ever calls user code, and no task ever blocks on a disk.
 #![forbid(unsafe_code)]
 
+pub mod association;
+pub mod bulk;
 mod check;
+pub mod deadline;
+mod driver;
+pub mod error;
+pub mod event;
+mod exchange;
 pub mod files;
 mod folder;
+pub mod limits;
+pub mod listener;
 pub mod part10;
 mod refusal;
+pub mod runtime;
+pub mod service;
 pub mod sink;
 pub mod source;
+mod store;
+mod transport;
+mod write;
 
 /// Names this implementation in A-ASSOCIATE (PS3.7 D.3.3.2) and in (0002,0012) of the files it writes.
 pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.324413136831325849851459817967476109970";

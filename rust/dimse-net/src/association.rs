@@ -1,0 +1,395 @@
+//! The user's end of an association: a handle that any thread or task may hold.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dimse_proto::dimse::{AssemblyLimits, CommandSet};
+use dimse_proto::ul::associate::Associate;
+use dimse_proto::ul::connection::{Config, Connection};
+use dimse_proto::ul::negotiate::Negotiated;
+use dimse_proto::{AeTitle, LocalError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::bulk::{self, BulkResult};
+use crate::deadline::Timeouts;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::event::{AssociationId, Titles};
+use crate::limits::{Budget, Limits};
+use crate::runtime;
+use crate::service::{Data, Service};
+use crate::transport::Stream;
+
+static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
+
+/// What an association end needs to know besides its peer.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long each wait may take.
+    pub timeouts: Timeouts,
+    /// What it may use.
+    pub limits: Limits,
+    /// Shared with the other associations of a server.
+    pub budget: Budget,
+    /// What it does with the peer's requests.
+    pub service: Arc<Service>,
+}
+
+impl Settings {
+    pub(crate) fn connection(&self) -> Config {
+        Config {
+            max_length: self.limits.max_length,
+            messages: AssemblyLimits {
+                command_bytes: self.limits.command,
+                ..AssemblyLimits::default()
+            },
+            ..Config::default()
+        }
+    }
+}
+
+/// A received response.
+#[derive(Debug)]
+pub struct Response {
+    /// Presentation context.
+    pub context_id: u8,
+    /// Command set.
+    pub command: CommandSet,
+    /// Data set.
+    pub data: Data,
+}
+
+/// One end of an association. Clones are the same association; it is aborted when the last one a requestor holds
+/// goes away without a release.
+#[derive(Clone, Debug)]
+pub struct Association {
+    pub(crate) shared: Arc<Shared>,
+    /// Held by users' handles alone: the driver's own copies do not keep the association alive.
+    _owner: Option<Arc<AbortOnDrop>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: AssociationId,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) established: OnceLock<Established>,
+    pub(crate) ended: watch::Sender<Option<Error>>,
+    next_message_id: AtomicU16,
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(mpsc::UnboundedSender<Command>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        // A driver that is gone has nothing left to abort.
+        let _gone = self.0.send(Command::Abort);
+    }
+}
+
+/// What was agreed, and with whom.
+#[derive(Debug)]
+pub struct Established {
+    /// Result of the negotiation, from this end's point of view.
+    pub negotiated: Arc<Negotiated>,
+    /// The A-ASSOCIATE-RQ.
+    pub request: Associate,
+    /// Both titles.
+    pub titles: Titles,
+    /// Where the peer is.
+    pub peer: Option<SocketAddr>,
+    /// Where we are.
+    pub local: Option<SocketAddr>,
+}
+
+/// What a handle asks of its driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Invoke(Invoke),
+    Send {
+        context_id: u8,
+        command: CommandSet,
+        data: Option<Bytes>,
+        done: Option<oneshot::Sender<Result<(), Error>>>,
+    },
+    Bulk(bulk::Feed),
+    Release(oneshot::Sender<Result<(), Error>>),
+    Abort,
+    Shutdown,
+}
+
+/// A request to be sent and its responses delivered.
+#[derive(Debug)]
+pub(crate) struct Invoke {
+    pub(crate) message_id: u16,
+    pub(crate) context_id: u8,
+    pub(crate) command: CommandSet,
+    pub(crate) data: Option<Bytes>,
+    pub(crate) responses: mpsc::UnboundedSender<Result<Response, Error>>,
+    pub(crate) within: Option<Duration>,
+}
+
+/// An operation in progress at the peer: its responses come here, in order.
+#[derive(Debug)]
+pub struct Invocation {
+    /// Message ID of the request.
+    pub message_id: u16,
+    responses: mpsc::UnboundedReceiver<Result<Response, Error>>,
+}
+
+impl Invocation {
+    /// The next response; `None` after the final one.
+    ///
+    /// # Errors
+    /// Why no more will come.
+    pub async fn next(&mut self) -> Option<Result<Response, Error>> {
+        self.responses.recv().await
+    }
+}
+
+impl Association {
+    /// Connects and asks for an association; returns when it is established.
+    ///
+    /// # Errors
+    /// `Connect`, `Timeout`, `Rejected`, `Aborted` and their kin.
+    pub async fn request(
+        host: String,
+        port: u16,
+        request: Associate,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let (shared, commands) = Shared::new();
+        let association = Self {
+            _owner: Some(Arc::new(AbortOnDrop(shared.commands.clone()))),
+            shared: Arc::clone(&shared),
+        };
+        let (opened, outcome) = oneshot::channel();
+        let connection = Connection::requestor(settings.connection());
+        let driver = Driver::new(connection, shared, settings, commands);
+        runtime::handle().spawn(driver.run_requestor(host, port, request, opened));
+        outcome.await.unwrap_or(Err(Error::Shutdown))?;
+        Ok(association)
+    }
+
+    /// Takes over an accepted socket. `policy` is asked once, when the A-ASSOCIATE-RQ is there.
+    pub(crate) fn of_acceptor(
+        stream: Stream,
+        settings: Settings,
+        policy: Arc<dyn crate::listener::Admission>,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
+        let (shared, commands) = Shared::new();
+        let connection = Connection::acceptor(settings.connection());
+        let driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
+        let task = runtime::handle().spawn(driver.run_acceptor(stream, policy));
+        (
+            Self {
+                shared,
+                _owner: None,
+            },
+            task,
+        )
+    }
+
+    /// Number of this association, unique in the process.
+    #[must_use]
+    pub fn id(&self) -> AssociationId {
+        self.shared.id
+    }
+
+    /// What was agreed; `None` before that.
+    #[must_use]
+    pub fn established(&self) -> Option<&Established> {
+        self.shared.established.get()
+    }
+
+    /// Why it is over; `None` while it lives.
+    #[must_use]
+    pub fn ended(&self) -> Option<Error> {
+        self.shared.ended.borrow().clone()
+    }
+
+    /// Resolves when it is over.
+    pub async fn wait_ended(&self) -> Error {
+        let mut ended = self.shared.ended.subscribe();
+        loop {
+            if let Some(error) = ended.borrow_and_update().clone() {
+                return error;
+            }
+            if ended.changed().await.is_err() {
+                return Error::Shutdown;
+            }
+        }
+    }
+
+    /// The next Message ID, unique among those outstanding (PS3.7 9.1.1.1.1).
+    #[must_use]
+    pub fn next_message_id(&self) -> u16 {
+        self.shared.next_message_id()
+    }
+
+    /// Sends a request. It waits, in order, while as many operations are outstanding as were negotiated.
+    ///
+    /// # Errors
+    /// What is not fit to be sent. Everything later comes as the invocation's response.
+    pub fn invoke(
+        &self,
+        context_id: u8,
+        command: CommandSet,
+        data: Option<Bytes>,
+        within: Option<Duration>,
+    ) -> Result<Invocation, Error> {
+        let Some(message_id) = command.message_id() else {
+            return Err(LocalError::invalid("a request needs a Message ID", "PS3.7 E.1").into());
+        };
+        let (sender, responses) = mpsc::unbounded_channel();
+        self.shared.command(Command::Invoke(Invoke {
+            message_id,
+            context_id,
+            command,
+            data,
+            responses: sender,
+            within,
+        }))?;
+        Ok(Invocation {
+            message_id,
+            responses,
+        })
+    }
+
+    /// Sends a message that has no response: an answer, or C-CANCEL.
+    ///
+    /// # Errors
+    /// When the association is over.
+    pub fn send(
+        &self,
+        context_id: u8,
+        command: CommandSet,
+        data: Option<Bytes>,
+    ) -> Result<(), Error> {
+        self.shared.command(Command::Send {
+            context_id,
+            command,
+            data,
+            done: None,
+        })
+    }
+
+    /// As [`Self::send`], returning when the message has left: what a performer of many responses waits for.
+    ///
+    /// # Errors
+    /// When the association ends first.
+    pub async fn send_and_wait(
+        &self,
+        context_id: u8,
+        command: CommandSet,
+        data: Option<Bytes>,
+    ) -> Result<(), Error> {
+        let (done, outcome) = oneshot::channel();
+        self.shared.command(Command::Send {
+            context_id,
+            command,
+            data,
+            done: Some(done),
+        })?;
+        outcome.await.unwrap_or_else(|_| Err(self.end_reason()))
+    }
+
+    /// Sends files, undecoded, as many at a time as were negotiated. One result a file comes out of the channel,
+    /// which closes after the last.
+    ///
+    /// # Errors
+    /// When the association is over.
+    pub fn send_files(
+        &self,
+        files: Vec<bulk::ToSend>,
+        options: bulk::Options,
+    ) -> Result<crossbeam_channel::Receiver<BulkResult>, Error> {
+        let established = self.established().ok_or(Error::Released)?;
+        let (feed, results) = bulk::start(
+            Arc::clone(&self.shared),
+            Arc::clone(&established.negotiated),
+            files,
+            options,
+        );
+        self.shared.command(Command::Bulk(feed))?;
+        Ok(results)
+    }
+
+    /// Releases the association in an orderly way, after the operations outstanding are confirmed.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub async fn release(&self) -> Result<(), Error> {
+        let (done, outcome) = oneshot::channel();
+        self.shared.command(Command::Release(done))?;
+        outcome.await.unwrap_or_else(|_| Err(self.end_reason()))
+    }
+
+    /// Aborts the association: outstanding operations fail on both sides. Harmless when it is over.
+    pub fn abort(&self) {
+        let _over = self.shared.command(Command::Abort);
+    }
+
+    /// Ends the association because the server stops: what is being received may finish first.
+    pub(crate) fn shutdown(&self) {
+        let _over = self.shared.command(Command::Shutdown);
+    }
+
+    fn end_reason(&self) -> Error {
+        self.ended().unwrap_or(Error::Shutdown)
+    }
+}
+
+impl Shared {
+    fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let shared = Arc::new(Self {
+            id: NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed),
+            commands,
+            established: OnceLock::new(),
+            ended: watch::channel(None).0,
+            next_message_id: AtomicU16::new(1),
+        });
+        (shared, receiver)
+    }
+
+    pub(crate) fn next_message_id(&self) -> u16 {
+        self.next_message_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn command(&self, command: Command) -> Result<(), Error> {
+        if let Some(error) = self.ended.borrow().clone() {
+            return Err(error);
+        }
+        self.commands
+            .send(command)
+            .map_err(|_| self.ended.borrow().clone().unwrap_or(Error::Shutdown))
+    }
+}
+
+/// A handle for those that the driver hands out: it does not keep the association alive.
+pub(crate) fn handle_of(shared: &Arc<Shared>) -> Association {
+    Association {
+        shared: Arc::clone(shared),
+        _owner: None,
+    }
+}
+
+/// Titles as an A-ASSOCIATE carries them.
+pub(crate) fn titles_of(associate: &Associate) -> Titles {
+    Titles {
+        called: associate.called_ae(),
+        calling: associate.calling_ae(),
+    }
+}
+
+/// Titles before any are known.
+pub(crate) fn no_titles() -> Titles {
+    Titles {
+        called: AeTitle::from_wire(b""),
+        calling: AeTitle::from_wire(b""),
+    }
+}

@@ -1,0 +1,257 @@
+//! Sending many files without leaving Rust: a thread reads and frames ahead, the driver writes what the window
+//! allows, one result a file comes out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use dimse_proto::AeTitle;
+use dimse_proto::dimse::{CommandField, CommandSet, element};
+use dimse_proto::ul::data::{frame, max_fragment};
+use dimse_proto::ul::negotiate::Negotiated;
+use tokio::sync::mpsc;
+
+use crate::association::Shared;
+use crate::error::Error;
+use crate::runtime;
+use crate::source::{FileInfo, Outgoing};
+
+/// Bytes framed at a time: one write of the socket.
+const CHUNK: usize = 1 << 20;
+
+/// Framed chunks that may wait for the socket.
+const AHEAD: usize = 2;
+
+/// A file to be sent.
+#[derive(Clone, Debug)]
+pub struct ToSend {
+    /// Given back with the result.
+    pub index: usize,
+    /// A Part 10 file.
+    pub path: PathBuf,
+}
+
+/// What goes into each C-STORE-RQ.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// (0000,0700): 0 medium, 1 high, 2 low.
+    pub priority: u16,
+    /// The AE that asked by C-MOVE, and its Message ID.
+    pub move_originator: Option<(AeTitle, u16)>,
+    /// How long a response may take, from the last byte sent.
+    pub within: Option<Duration>,
+}
+
+/// What became of one file.
+#[derive(Debug)]
+pub struct BulkResult {
+    /// As given.
+    pub index: usize,
+    /// What the file is, if it could be read.
+    pub info: Option<FileInfo>,
+    /// The response's command set, or why there is none.
+    pub outcome: Result<CommandSet, Error>,
+}
+
+/// The driver's end.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) items: mpsc::Receiver<Item>,
+    pub(crate) results: Sender<BulkResult>,
+    /// Message ID of a message to be ended early, or `NOT_CUT`.
+    pub(crate) cut: Arc<AtomicU32>,
+    pub(crate) within: Option<Duration>,
+}
+
+/// No message is to be ended early.
+pub(crate) const NOT_CUT: u32 = u32::MAX;
+
+/// Framed bytes from the reading thread, in the order in which they are to be written.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Command set and the first of the data set.
+    Start {
+        index: usize,
+        info: Box<FileInfo>,
+        message_id: u16,
+        bytes: Bytes,
+        end: bool,
+    },
+    /// More of the data set.
+    More { bytes: Bytes, end: bool },
+    /// The file changed under our hands: the message cannot be completed.
+    Broken(Error),
+}
+
+/// Starts the reading thread.
+pub(crate) fn start(
+    shared: Arc<Shared>,
+    negotiated: Arc<Negotiated>,
+    files: Vec<ToSend>,
+    options: Options,
+) -> (Feed, Receiver<BulkResult>) {
+    let (items, feed) = mpsc::channel(AHEAD);
+    let (results, receiver) = unbounded();
+    let cut = Arc::new(AtomicU32::new(NOT_CUT));
+    let reader = Reader {
+        shared,
+        negotiated,
+        options,
+        items,
+        results: results.clone(),
+        cut: Arc::clone(&cut),
+    };
+    runtime::handle().spawn_blocking(move || reader.run(files));
+    let feed = Feed {
+        items: feed,
+        results,
+        cut,
+        within: options.within,
+    };
+    (feed, receiver)
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    negotiated: Arc<Negotiated>,
+    options: Options,
+    items: mpsc::Sender<Item>,
+    results: Sender<BulkResult>,
+    cut: Arc<AtomicU32>,
+}
+
+/// The driver is gone: nothing more will be sent.
+struct Gone;
+
+impl Reader {
+    fn run(self, files: Vec<ToSend>) {
+        let mut files = files.into_iter();
+        for file in files.by_ref() {
+            if self.send(file.index, file.path).is_err() {
+                self.fail(file.index, None, self.end_reason());
+                break;
+            }
+        }
+        for file in files {
+            self.fail(file.index, None, self.end_reason());
+        }
+    }
+
+    fn send(&self, index: usize, path: PathBuf) -> Result<(), Gone> {
+        let (mut file, info) = match Outgoing::open(&path) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.fail(index, None, Error::Input(error.to_string()));
+                return Ok(());
+            }
+        };
+        let Some(context_id) = self.context_for(&info) else {
+            let error = Error::NoContext(format!(
+                "no accepted presentation context for {} in {}",
+                info.sop_class, info.transfer_syntax
+            ));
+            self.fail(index, Some(info), error);
+            return Ok(());
+        };
+        let message_id = self.shared.next_message_id();
+        let command = match self.command(message_id, &info) {
+            Ok(command) => command,
+            Err(error) => {
+                self.fail(index, Some(info), error);
+                return Ok(());
+            }
+        };
+        let max_fragment = max_fragment(self.negotiated.peer_max_length).unwrap_or(2);
+        let estimate = usize::try_from(info.data_length)
+            .unwrap_or(CHUNK)
+            .saturating_add(4096)
+            .min(CHUNK);
+        let mut buffer = BytesMut::with_capacity(estimate);
+        frame(&mut buffer, context_id, true, &command, max_fragment);
+        let mut info = Some(Box::new(info));
+        loop {
+            let cut = self.cut.load(Ordering::Relaxed) == u32::from(message_id);
+            let filled = if cut {
+                file.end_early(context_id, &mut buffer);
+                Ok(false)
+            } else {
+                file.fill(context_id, max_fragment, &mut buffer)
+            };
+            let more = match filled {
+                Ok(more) => more,
+                Err(error) => {
+                    let error = Error::Input(format!("{}: {error}", path.display()));
+                    match info {
+                        // Nothing of it has left: only this file fails.
+                        Some(info) => self.fail(index, Some(*info), error),
+                        None => self.give(Item::Broken(error))?,
+                    }
+                    return Ok(());
+                }
+            };
+            let bytes = buffer.split().freeze();
+            let end = !more;
+            self.give(match info.take() {
+                Some(info) => Item::Start {
+                    index,
+                    info,
+                    message_id,
+                    bytes,
+                    end,
+                },
+                None => Item::More { bytes, end },
+            })?;
+            if end {
+                return Ok(());
+            }
+            buffer.reserve(CHUNK);
+        }
+    }
+
+    fn command(&self, message_id: u16, info: &FileInfo) -> Result<Bytes, Error> {
+        let mut command =
+            CommandSet::request(CommandField::C_STORE_RQ, message_id, &info.sop_class)?;
+        command.set_uid(element::AFFECTED_SOP_INSTANCE_UID, &info.sop_instance)?;
+        command.set_us(element::PRIORITY, self.options.priority);
+        command.set_has_data_set(true);
+        if let Some((originator, originator_id)) = self.options.move_originator {
+            command.set_ae(element::MOVE_ORIGINATOR_AE_TITLE, originator)?;
+            command.set_us(element::MOVE_ORIGINATOR_MESSAGE_ID, originator_id);
+        }
+        Ok(command.encode())
+    }
+
+    fn context_for(&self, info: &FileInfo) -> Option<u8> {
+        self.negotiated
+            .contexts
+            .iter()
+            .find(|context| {
+                context.is_accepted()
+                    && context.scu
+                    && context.abstract_syntax == info.sop_class
+                    && context.transfer_syntax.as_ref() == Some(&info.transfer_syntax)
+            })
+            .map(|context| context.id)
+    }
+
+    fn give(&self, item: Item) -> Result<(), Gone> {
+        self.items.blocking_send(item).map_err(|_| Gone)
+    }
+
+    fn fail(&self, index: usize, info: Option<FileInfo>, error: Error) {
+        // Nobody may be listening any more; then nobody is told.
+        let _unheard = self.results.send(BulkResult {
+            index,
+            info,
+            outcome: Err(error),
+        });
+    }
+
+    fn end_reason(&self) -> Error {
+        let ended = self.shared.ended.borrow().clone();
+        ended.unwrap_or(Error::Released)
+    }
+}

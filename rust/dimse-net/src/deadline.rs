@@ -1,0 +1,96 @@
+//! The deadlines of one association: a small table, the earliest of which the driver sleeps for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::Deadline;
+
+/// How long each wait may take; `None` is for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// ARTIM (PS3.8 9.1.5): from TCP accept to a complete A-ASSOCIATE-RQ, and for the peer's close at the end.
+    pub artim: Option<Duration>,
+    /// Opening the TCP connection.
+    pub connect: Option<Duration>,
+    /// Answer to A-ASSOCIATE-RQ.
+    pub acse: Option<Duration>,
+    /// Answer to A-RELEASE-RQ.
+    pub release: Option<Duration>,
+    /// A peer that does not read what we write.
+    pub write: Option<Duration>,
+    /// An association with no operation open and nothing heard.
+    pub idle: Option<Duration>,
+    /// A response, counted from the last byte sent, anew on any progress.
+    pub dimse: Option<Duration>,
+    /// The same for a C-STORE response.
+    pub store: Option<Duration>,
+    /// The same between C-GET and C-MOVE responses.
+    pub retrieve: Option<Duration>,
+    /// A message whose next byte does not come.
+    pub progress: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = |n| Some(Duration::from_secs(n));
+        Self {
+            artim: seconds(30),
+            connect: seconds(10),
+            acse: seconds(30),
+            release: seconds(10),
+            write: seconds(60),
+            idle: seconds(60),
+            dimse: seconds(60),
+            store: seconds(300),
+            retrieve: seconds(600),
+            progress: seconds(60),
+        }
+    }
+}
+
+/// Running deadlines. Each variant's slot holds when it passes and how long it was.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    slots: Vec<(Deadline, Instant, Duration)>,
+}
+
+impl Deadlines {
+    /// Starts, or starts anew. `None` stops it.
+    pub(crate) fn set(&mut self, which: Deadline, after: Option<Duration>) {
+        self.clear(which);
+        if let Some(after) = after {
+            // A duration beyond the clock's range is for ever.
+            if let Some(at) = Instant::now().checked_add(after) {
+                self.slots.push((which, at, after));
+            }
+        }
+    }
+
+    /// Starts unless it runs.
+    pub(crate) fn ensure(&mut self, which: Deadline, after: Option<Duration>) {
+        if !self.runs(which) {
+            self.set(which, after);
+        }
+    }
+
+    pub(crate) fn clear(&mut self, which: Deadline) {
+        self.slots.retain(|(running, ..)| *running != which);
+    }
+
+    pub(crate) fn runs(&self, which: Deadline) -> bool {
+        self.slots.iter().any(|(running, ..)| *running == which)
+    }
+
+    /// When to wake.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.slots.iter().map(|(_, at, _)| *at).min()
+    }
+
+    /// Takes one that has passed.
+    pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<(Deadline, Duration)> {
+        let index = self.slots.iter().position(|(_, at, _)| *at <= now)?;
+        let (which, _, after) = self.slots.swap_remove(index);
+        Some((which, after))
+    }
+}

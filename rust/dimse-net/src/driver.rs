@@ -1,0 +1,576 @@
+//! The heart: one task an association that carries bytes between a socket and a [`Connection`], and time to it.
+//!
+//! One turn of the loop: carry out the connection's outputs, hand messages over, write what the socket takes,
+//! set the deadlines, then wait for whichever comes first: the socket, the user, a writer thread, room in the
+//! byte budget, a deadline.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use dimse_proto::DecodeError;
+use dimse_proto::ul::State;
+use dimse_proto::ul::associate::Associate;
+use dimse_proto::ul::connection::Connection;
+use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
+use dimse_proto::ul::reason::AbortReason;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::association::{Command, Established, Settings, Shared, no_titles, titles_of};
+use crate::deadline::Deadlines;
+use crate::error::{Deadline, Error};
+use crate::event::{AssociationId, Event, Titles};
+use crate::exchange::Exchange;
+use crate::listener::{Admission, Answer};
+use crate::transport::Stream;
+use crate::write::WriteQueue;
+
+const READ_SMALLEST: usize = 16 << 10;
+const READ_LARGEST: usize = 512 << 10;
+
+/// Reads in a row before others on this thread get their turn.
+const READS_PER_TURN: usize = 8;
+
+/// Bytes we owe a peer that does not read them; past this its requests are not read either.
+const OWED_LIMIT: usize = 1 << 20;
+
+/// How long a read buffer is kept for the next byte.
+const COOLING: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// How long a message may wait for the byte budget before it is refused.
+const BUDGET_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Everything one association end is.
+pub(crate) struct Driver {
+    pub(crate) connection: Connection,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) settings: Settings,
+    pub(crate) write: WriteQueue,
+    pub(crate) exchange: Exchange,
+    pub(crate) titles: Titles,
+    commands: mpsc::UnboundedReceiver<Command>,
+    deadlines: Deadlines,
+    read: BytesMut,
+    read_size: usize,
+    request: Option<Associate>,
+    opened: Option<oneshot::Sender<Result<(), Error>>>,
+    releasing: Vec<oneshot::Sender<Result<(), Error>>>,
+    admission: Option<Guest>,
+    /// The first cause; later ones are its consequences.
+    end: Option<Error>,
+    /// The transport is to be closed, or is.
+    closed: bool,
+    /// The peer's release waits until what it asked for is answered.
+    release_asked: bool,
+    /// The server stops: finish what is being received, then end.
+    draining: bool,
+    peer: Option<std::net::SocketAddr>,
+    local: Option<std::net::SocketAddr>,
+}
+
+/// An acceptor's place with its server, given up however the driver ends.
+struct Guest {
+    admission: Arc<dyn Admission>,
+    association: AssociationId,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.admission.over(self.association);
+    }
+}
+
+/// What the loop waited for.
+enum Turn {
+    Ready(std::io::Result<()>),
+    Command(Option<Command>),
+    Exchange(crate::exchange::Progress),
+    Room,
+    Time,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        connection: Connection,
+        shared: Arc<Shared>,
+        settings: Settings,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        let exchange = Exchange::new(&settings);
+        Self {
+            connection,
+            shared,
+            settings,
+            write: WriteQueue::default(),
+            exchange,
+            titles: no_titles(),
+            commands,
+            deadlines: Deadlines::default(),
+            read: BytesMut::new(),
+            read_size: READ_SMALLEST,
+            request: None,
+            opened: None,
+            releasing: Vec::new(),
+            admission: None,
+            end: None,
+            closed: false,
+            release_asked: false,
+            draining: false,
+            peer: None,
+            local: None,
+        }
+    }
+
+    /// Connects, proposes, and serves the association to its end.
+    pub(crate) async fn run_requestor(
+        mut self,
+        host: String,
+        port: u16,
+        request: Associate,
+        opened: oneshot::Sender<Result<(), Error>>,
+    ) {
+        self.titles = titles_of(&request);
+        self.request = Some(request.clone());
+        self.opened = Some(opened);
+        let mut stream = None;
+        if let Err(error) = self.connection.associate(request) {
+            self.end_with(error.into());
+        } else {
+            let connecting = Stream::connect(&host, port, self.settings.timeouts.connect);
+            // The only thing a user can want meanwhile is to stop (PS3.8 7.1.2).
+            let connected = tokio::select! {
+                connected = connecting => connected,
+                _stop = self.commands.recv() => Err(Error::LocalAbort),
+            };
+            match connected {
+                Ok(open) => {
+                    stream = Some(open);
+                    self.connection.transport_connected();
+                    let acse = self.settings.timeouts.acse;
+                    self.deadlines.set(Deadline::Acse, acse);
+                }
+                Err(error) => {
+                    self.end_with(error);
+                    self.connection.transport_closed();
+                }
+            }
+        }
+        self.run(stream).await;
+    }
+
+    /// Waits for the peer's proposal and serves the association to its end.
+    pub(crate) async fn run_acceptor(mut self, stream: Stream, admission: Arc<dyn Admission>) {
+        self.admission = Some(Guest {
+            admission,
+            association: self.shared.id,
+        });
+        self.connection.transport_connected();
+        self.run(Some(stream)).await;
+    }
+
+    async fn run(mut self, stream: Option<Stream>) {
+        if let Some(stream) = stream {
+            self.peer = stream.peer_addr();
+            self.local = stream.local_addr();
+            self.pump(&stream);
+            while !self.closed {
+                let turn = self.wait(&stream).await;
+                self.take(turn, &stream);
+                self.pump(&stream);
+            }
+        }
+        self.finish();
+    }
+
+    async fn wait(&mut self, stream: &Stream) -> Turn {
+        self.arm();
+        let reading = self.wants_read();
+        let writing = !self.write.is_empty();
+        let starved = self.is_starved();
+        let feeding = self.wants_feed();
+        let timer = self.deadlines.next();
+        tokio::select! {
+            biased;
+            ready = stream.ready(reading, writing) => Turn::Ready(ready),
+            command = self.commands.recv() => Turn::Command(command),
+            progress = self.exchange.progress(feeding) => Turn::Exchange(progress),
+            () = self.settings.budget.room(), if starved => Turn::Room,
+            () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Turn::Time,
+        }
+    }
+
+    fn take(&mut self, turn: Turn, stream: &Stream) {
+        match turn {
+            Turn::Ready(Ok(())) => self.read_some(stream),
+            Turn::Ready(Err(error)) => self.lost(error),
+            Turn::Command(Some(command)) => self.command(command),
+            // The driver's own handle keeps the channel open: this is a lost runtime.
+            Turn::Command(None) => self.closed = true,
+            Turn::Exchange(progress) => self.exchange_progress(progress),
+            Turn::Room => {}
+            Turn::Time => self.expire(),
+        }
+    }
+
+    /// Carries out what the connection asks, starts what may start, and writes.
+    fn pump(&mut self, stream: &Stream) {
+        self.carry_out();
+        self.start_waiting();
+        self.carry_out();
+        self.finish_release();
+        if self.draining && self.exchange.is_quiet() && self.connection.state() == State::Sta6 {
+            self.abort(Error::Shutdown);
+            self.carry_out();
+        }
+        if !self.write.is_empty() {
+            match self.write.flush(stream) {
+                Ok(true) => self.progress_made(),
+                Ok(false) => {}
+                // What the peer said before it went is still to be read; reading will find the end.
+                Err(_) => self.write.clear(),
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.connection.poll_output() {
+            match output {
+                Output::Connect => {} // done before the loop: there is one connection to one place
+                Output::Transmit(bytes) => self.write.push(bytes),
+                Output::Close => self.closed = true,
+                Output::StartArtim => {
+                    let artim = self.settings.timeouts.artim;
+                    self.deadlines.set(Deadline::Artim, artim);
+                }
+                Output::StopArtim => self.deadlines.clear(Deadline::Artim),
+                Output::Indicate(indication) => self.indicate(indication),
+            }
+        }
+        if self.connection.state() == State::Sta1 {
+            self.closed = true;
+        }
+    }
+
+    fn indicate(&mut self, indication: Indication) {
+        match indication {
+            Indication::Command {
+                context_id,
+                command,
+            } => self.receive_command(context_id, command),
+            Indication::Data {
+                context_id: _,
+                fragment,
+                last,
+            } => self.receive_data(fragment, last),
+            Indication::AssociateRequested(request) => self.answer(request),
+            Indication::AssociateAccepted(_, negotiated) => {
+                self.deadlines.clear(Deadline::Acse);
+                let request = self.request.take();
+                self.establish(request, Arc::from(negotiated));
+            }
+            Indication::AssociateRejected(rj) => self.end_with(Error::Rejected(rj)),
+            Indication::ReleaseRequested => self.release_asked = true,
+            Indication::ReleaseConfirmed => {
+                self.deadlines.clear(Deadline::Release);
+                self.end_with(Error::Released);
+            }
+            Indication::Aborted(abort) => self.end_with(Error::Aborted(abort)),
+            Indication::PAborted { origin, reason } => {
+                self.end_with(Error::PAborted(origin, reason));
+            }
+            Indication::Violation(error) => {
+                self.event(|| Event::Violation(error.clone()));
+                self.end_with(Error::Remote(error));
+            }
+        }
+    }
+
+    /// The A-ASSOCIATE-RQ is complete: the node's policy answers it.
+    fn answer(&mut self, request: Associate) {
+        self.titles = titles_of(&request);
+        let Some(guest) = &self.admission else {
+            return;
+        };
+        match guest.admission.judge(&request, self.shared.id) {
+            Answer::Accept(answer, negotiated) => {
+                let agreed = Arc::new(negotiated.as_ref().clone());
+                if self.connection.accept(*answer, *negotiated).is_ok() {
+                    self.establish(Some(request), agreed);
+                }
+            }
+            Answer::Reject { rj, code, detail } => {
+                self.end_with(Error::Rejected(rj));
+                let (titles, peer) = (self.titles, self.peer);
+                self.event(|| Event::Rejected {
+                    titles,
+                    peer,
+                    rj,
+                    code,
+                    detail,
+                });
+                // Only Sta3 gets here, where a rejection is always allowed.
+                let _sta3 = self.connection.reject(rj);
+            }
+        }
+    }
+
+    fn establish(
+        &mut self,
+        request: Option<Associate>,
+        negotiated: Arc<dimse_proto::ul::negotiate::Negotiated>,
+    ) {
+        let Some(request) = request else { return };
+        self.exchange.establish(&negotiated);
+        let peer = self.peer;
+        let established = Established {
+            negotiated: Arc::clone(&negotiated),
+            request,
+            titles: self.titles,
+            peer,
+            local: self.local,
+        };
+        let _once = self.shared.established.set(established);
+        let titles = self.titles;
+        self.event(|| Event::Associated {
+            titles,
+            peer,
+            negotiated,
+        });
+        if let Some(opened) = self.opened.take() {
+            // The asker may have gone: then its handle has asked for an abort.
+            let _gone = opened.send(Ok(()));
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Invoke(invoke) => self.exchange.waiting.push_back(invoke),
+            Command::Send {
+                context_id,
+                command,
+                data,
+                done,
+            } => self.send_answer(context_id, &command, data, done),
+            Command::Bulk(feed) => self.exchange.feeds.push_back(feed),
+            Command::Release(done) => self.releasing.push(done),
+            Command::Abort => self.abort(Error::LocalAbort),
+            Command::Shutdown => self.draining = true,
+        }
+    }
+
+    /// A-ABORT request: nothing that has not begun to leave goes before it (case G06).
+    pub(crate) fn abort(&mut self, why: Error) {
+        self.end_with(why);
+        self.write.cut();
+        // In the states where there is nothing to abort, it is over already.
+        let _over = self.connection.abort();
+    }
+
+    /// Both halves of a release wait for what is outstanding (PS3.7 A.5, E-23).
+    fn finish_release(&mut self) {
+        if self.release_asked && self.exchange.owes_nothing() && self.write.is_empty() {
+            self.release_asked = false;
+            self.end_with(Error::Released);
+            if self.connection.release_response().is_ok() {
+                self.carry_out();
+            }
+        }
+        if !self.releasing.is_empty()
+            && self.exchange.asks_nothing()
+            && self.connection.state() == State::Sta6
+            && self.connection.release().is_ok()
+        {
+            let release = self.settings.timeouts.release;
+            self.deadlines.set(Deadline::Release, release);
+            self.carry_out();
+        }
+    }
+
+    fn wants_read(&self) -> bool {
+        !self.is_starved()
+            && !self.exchange.is_congested()
+            && (self.write.len() < OWED_LIMIT || self.exchange.asks())
+    }
+
+    /// Waiting for room in the byte budget, with something to show for it.
+    fn is_starved(&self) -> bool {
+        self.settings.budget.is_exhausted() && self.connection.state() == State::Sta6
+    }
+
+    fn wants_feed(&self) -> bool {
+        self.write.len() < OWED_LIMIT && self.connection.check_send().is_ok()
+    }
+
+    fn read_some(&mut self, stream: &Stream) {
+        for _ in 0..READS_PER_TURN {
+            if self.closed || !self.wants_read() {
+                return;
+            }
+            let spare = self.read.capacity().saturating_sub(self.read.len());
+            if spare < self.read_size / 2 {
+                self.read.reserve(self.read_size);
+            }
+            let spare = self.read.capacity().saturating_sub(self.read.len());
+            match stream.try_read(&mut self.read) {
+                Ok(None) => return,
+                Ok(Some(0)) => {
+                    // Everything it brought has been taken: now, and only now, it is closed (Decision 7).
+                    return self.connection.transport_closed();
+                }
+                Ok(Some(count)) => {
+                    if count == spare {
+                        self.read_size = self.read_size.saturating_mul(2).min(READ_LARGEST);
+                    }
+                    self.progress_made();
+                    self.connection.receive(&mut self.read);
+                    self.carry_out();
+                    if count < spare {
+                        return;
+                    }
+                }
+                Err(error) => return self.lost(error),
+            }
+        }
+    }
+
+    /// The socket failed.
+    fn lost(&mut self, error: std::io::Error) {
+        self.end_with(Error::Lost(Some(Arc::new(error))));
+        self.connection.transport_closed();
+    }
+
+    /// Bytes moved: waits that count from the last progress begin anew.
+    fn progress_made(&mut self) {
+        for which in [
+            Deadline::Dimse,
+            Deadline::Idle,
+            Deadline::Write,
+            Deadline::Progress,
+            Deadline::Cooling,
+        ] {
+            self.deadlines.clear(which);
+        }
+    }
+
+    /// Sets the deadlines that this moment calls for.
+    fn arm(&mut self) {
+        let timeouts = self.settings.timeouts;
+        let established = self.connection.state() == State::Sta6;
+        self.keep(Deadline::Write, !self.write.is_empty(), timeouts.write);
+        let receiving = self.connection.mid_message() && self.wants_read();
+        self.keep(
+            Deadline::Progress,
+            established && receiving,
+            timeouts.progress,
+        );
+        let asked = self.exchange.response_within();
+        self.keep(
+            Deadline::Dimse,
+            established && asked.is_some() && self.write.is_empty(),
+            asked.flatten(),
+        );
+        let idle = established && self.exchange.is_quiet() && !self.connection.mid_message();
+        self.keep(Deadline::Idle, idle, timeouts.idle);
+        let starved = self.is_starved() && self.connection.mid_message();
+        self.keep(Deadline::Budget, starved, Some(BUDGET_WAIT));
+        self.keep(Deadline::Cooling, self.read.capacity() > 0, Some(COOLING));
+    }
+
+    fn keep(&mut self, which: Deadline, wanted: bool, after: Option<std::time::Duration>) {
+        if wanted {
+            self.deadlines.ensure(which, after);
+        } else {
+            self.deadlines.clear(which);
+        }
+    }
+
+    fn expire(&mut self) {
+        while let Some((which, after)) = self.deadlines.pop_expired(Instant::now()) {
+            let timeout = Error::Timeout(which, after);
+            match which {
+                Deadline::Artim => {
+                    self.end_with(timeout);
+                    self.connection.artim_expired();
+                }
+                Deadline::Cooling => {
+                    if self.read.is_empty() {
+                        self.read = BytesMut::new();
+                        self.read_size = READ_SMALLEST;
+                    }
+                }
+                Deadline::Budget => self.refuse_inbound(),
+                Deadline::Progress => {
+                    self.end_with(timeout);
+                    self.write.cut();
+                    let error = DecodeError::new(
+                        "stalled-message",
+                        "the rest of a message did not come",
+                        0,
+                        "PS3.8 E.1",
+                    );
+                    self.connection
+                        .provider_violation(error, AbortReason::NOT_SPECIFIED);
+                }
+                Deadline::Write => {
+                    // A peer that reads nothing will not read an A-ABORT either.
+                    self.abort(timeout);
+                    self.closed = true;
+                }
+                Deadline::Connect
+                | Deadline::Acse
+                | Deadline::Dimse
+                | Deadline::Idle
+                | Deadline::Release => self.abort(timeout),
+            }
+        }
+    }
+
+    /// Remembers why it ends, unless that is known.
+    fn end_with(&mut self, why: Error) {
+        if self.end.is_none() {
+            self.end = Some(why);
+        }
+    }
+
+    pub(crate) fn event(&self, event: impl FnOnce() -> Event) {
+        self.settings.service.events.emit(self.shared.id, event);
+    }
+
+    /// It is over: everybody who waits is told why (PS3.7 A.6).
+    fn finish(mut self) {
+        let lost = Error::PAborted(PAbortOrigin::Transport, AbortReason::NOT_SPECIFIED);
+        let why = self.end.take().unwrap_or(lost);
+        let _watchers = self.shared.ended.send_replace(Some(why.clone()));
+        if let Some(opened) = self.opened.take() {
+            let _gone = opened.send(Err(why.clone()));
+        }
+        for done in self.releasing.drain(..) {
+            let _gone = done.send(match &why {
+                Error::Released => Ok(()),
+                other => Err(other.clone()),
+            });
+        }
+        self.exchange.fail_all(&why);
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Invoke(invoke) => {
+                    let _gone = invoke.responses.send(Err(why.clone()));
+                }
+                Command::Release(done) => {
+                    let _gone = done.send(match &why {
+                        Error::Released => Ok(()),
+                        other => Err(other.clone()),
+                    });
+                }
+                Command::Send { .. } | Command::Bulk(_) | Command::Abort | Command::Shutdown => {}
+            }
+        }
+        let (stored, messages) = (self.exchange.stored, self.exchange.messages);
+        self.event(|| Event::Ended {
+            error: (!matches!(why, Error::Released)).then_some(why),
+            stored,
+            messages,
+        });
+    }
+}

@@ -1,0 +1,132 @@
+//! Why an association, or a request on it, did not end well. Who is at fault is in the name.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dimse_proto::ul::output::PAbortOrigin;
+use dimse_proto::ul::reason::{Abort, AbortReason, AssociateRj};
+use dimse_proto::{DecodeError, LocalError};
+
+/// Deadlines that can pass (design: every wait is finite and named in the error it causes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// ARTIM: A-ASSOCIATE-RQ not complete, or the peer did not close (PS3.8 9.1.5).
+    Artim,
+    /// TCP connection not open.
+    Connect,
+    /// No answer to A-ASSOCIATE-RQ.
+    Acse,
+    /// No response, and no progress, after a request.
+    Dimse,
+    /// Nothing to do and nothing heard.
+    Idle,
+    /// No answer to A-RELEASE-RQ.
+    Release,
+    /// The peer does not read.
+    Write,
+    /// The peer stopped in the middle of a message.
+    Progress,
+    /// No room in the byte budget for the message being received.
+    Budget,
+    /// Nothing was read for a moment: the read buffer goes back.
+    Cooling,
+}
+
+impl Deadline {
+    /// The name users set it by.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Artim => "artim",
+            Self::Connect => "connect",
+            Self::Acse => "acse",
+            Self::Dimse => "dimse",
+            Self::Idle => "idle",
+            Self::Release => "release",
+            Self::Write => "write",
+            Self::Progress => "progress",
+            Self::Budget => "budget",
+            Self::Cooling => "cooling",
+        }
+    }
+}
+
+/// Why it ended. Cheap to clone: every operation outstanding on an association gets a copy (PS3.7 A.6).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A-ASSOCIATE-RJ.
+    Rejected(AssociateRj),
+    /// A-ABORT by the peer's user.
+    Aborted(Abort),
+    /// A-P-ABORT that no fault of the peer's explains.
+    PAborted(PAbortOrigin, AbortReason),
+    /// We aborted on request.
+    LocalAbort,
+    /// The association was released before or while the request was made.
+    Released,
+    /// No connection could be opened.
+    Connect(Arc<io::Error>, String),
+    /// The connection broke.
+    Lost(Option<Arc<io::Error>>),
+    /// A deadline passed.
+    Timeout(Deadline, Duration),
+    /// The caller asked for what cannot be sent.
+    Local(LocalError),
+    /// The peer broke the protocol; it was answered with A-ABORT.
+    Remote(DecodeError),
+    /// No accepted presentation context fits.
+    NoContext(String),
+    /// A file could not be read or is not what it should be.
+    Input(String),
+    /// The runtime is going away.
+    Shutdown,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rj) => write!(
+                f,
+                "association rejected: {}, {}, {}",
+                rj.result,
+                rj.source,
+                rj.reason_name().unwrap_or("reserved reason")
+            ),
+            Self::Aborted(abort) => write!(f, "association aborted by the peer ({})", abort.source),
+            Self::PAborted(PAbortOrigin::Peer, reason) => {
+                write!(f, "association aborted by the peer's provider: {reason}")
+            }
+            Self::PAborted(PAbortOrigin::Local, reason) => {
+                write!(f, "association aborted by this node's provider: {reason}")
+            }
+            Self::PAborted(PAbortOrigin::Transport, _) | Self::Lost(None) => {
+                f.write_str("the peer closed the connection without release")
+            }
+            Self::LocalAbort => f.write_str("association aborted by this node"),
+            Self::Released => f.write_str("the association is released"),
+            Self::Connect(error, peer) => write!(f, "cannot connect to {peer}: {error}"),
+            Self::Lost(Some(error)) => write!(f, "connection lost: {error}"),
+            Self::Timeout(which, after) => write!(
+                f,
+                "{} timeout: nothing for {} s",
+                which.name(),
+                after.as_secs_f64()
+            ),
+            Self::Local(error) => error.fmt(f),
+            Self::Remote(error) => write!(f, "the peer broke the protocol: {error}"),
+            Self::NoContext(what) | Self::Input(what) => f.write_str(what),
+            Self::Shutdown => f.write_str("the runtime has shut down"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<LocalError> for Error {
+    fn from(error: LocalError) -> Self {
+        Self::Local(error)
+    }
+}

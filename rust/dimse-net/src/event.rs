@@ -1,0 +1,123 @@
+//! What happened, for whoever pulls it: logs, progress, `--json`. Nothing is recorded when nobody listens.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use dimse_proto::ul::negotiate::Negotiated;
+use dimse_proto::ul::reason::AssociateRj;
+use dimse_proto::{AeTitle, DecodeError, Uid};
+
+use crate::error::Error;
+
+/// Number of an association, unique in the process.
+pub type AssociationId = u64;
+
+/// One thing that happened on an association.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A transport connection was accepted.
+    Connected {
+        /// Where from.
+        peer: SocketAddr,
+    },
+    /// An association was established.
+    Associated {
+        /// Its titles.
+        titles: Titles,
+        /// Where the peer is.
+        peer: Option<SocketAddr>,
+        /// What was agreed.
+        negotiated: Arc<Negotiated>,
+    },
+    /// We rejected an association.
+    Rejected {
+        /// The titles asked with.
+        titles: Titles,
+        /// Where the peer is.
+        peer: Option<SocketAddr>,
+        /// What we answered.
+        rj: AssociateRj,
+        /// Stable name of the cause.
+        code: &'static str,
+        /// What was asked, what this node is, and what would accept it.
+        detail: String,
+    },
+    /// A C-STORE was received into the folder, or refused.
+    Stored(Box<StoredEvent>),
+    /// The peer broke the protocol; it was answered with A-ABORT.
+    Violation(DecodeError),
+    /// The association is over: released when there is no error.
+    Ended {
+        /// Why, unless it was released.
+        error: Option<Error>,
+        /// C-STOREs stored on it.
+        stored: u64,
+        /// Messages received on it.
+        messages: u64,
+    },
+    /// Connections could not be accepted.
+    AcceptFailed(String),
+}
+
+/// Both AE titles of an association.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Titles {
+    /// Called AE title.
+    pub called: AeTitle,
+    /// Calling AE title.
+    pub calling: AeTitle,
+}
+
+/// What became of one received instance.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// Titles of the association.
+    pub titles: Titles,
+    /// SOP class of the command.
+    pub sop_class: Uid,
+    /// SOP instance of the command.
+    pub sop_instance: Uid,
+    /// Encoding of the data set.
+    pub transfer_syntax: Uid,
+    /// Status answered.
+    pub status: u16,
+    /// Why it was refused, for the log; may hold what the peer sent, escaped.
+    pub detail: String,
+    /// Bytes of the data set.
+    pub bytes: u64,
+    /// The file, when stored.
+    pub path: Option<PathBuf>,
+    /// Where the earlier version went, when there was one with other bytes.
+    pub kept: Option<PathBuf>,
+    /// The same bytes were there already.
+    pub identical: bool,
+    /// The structure was verified; false for an encoding we cannot read.
+    pub verified: bool,
+}
+
+/// Where events go.
+#[derive(Clone, Debug, Default)]
+pub struct Events(Option<Sender<(AssociationId, Event)>>);
+
+/// Most events kept for a slow listener; more are dropped and counted by the gap in what it sees.
+const KEPT: usize = 100_000;
+
+impl Events {
+    /// A listener and its source.
+    #[must_use]
+    pub fn channel() -> (Self, Receiver<(AssociationId, Event)>) {
+        let (sender, receiver) = bounded(KEPT);
+        (Self(Some(sender)), receiver)
+    }
+
+    pub(crate) fn emit(&self, association: AssociationId, event: impl FnOnce() -> Event) {
+        if let Some(sender) = &self.0 {
+            match sender.try_send((association, event())) {
+                Ok(()) | Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => {}
+            }
+        }
+    }
+}

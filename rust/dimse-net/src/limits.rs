@@ -1,0 +1,123 @@
+//! What one association, and one server, may use. A peer cannot make us exceed these by asking.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Limits of one association.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest P-DATA-TF we announce, in bytes.
+    pub max_length: u32,
+    /// Largest command set, in bytes.
+    pub command: usize,
+    /// Largest data set kept in memory for a query or an N-service, in bytes.
+    pub dataset: usize,
+    /// A C-STORE data set for a handler that is longer than this goes to a file, in bytes.
+    pub spool_above: usize,
+    /// Requests of the peer that wait beyond the negotiated window.
+    pub queued: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_length: 131_072,
+            command: 65_536,
+            dataset: 64 << 20,
+            spool_above: 1 << 20,
+            queued: 64,
+        }
+    }
+}
+
+/// Bytes received and not yet disposed of, over all associations that share it. When it is full, sockets wait.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<BudgetState>);
+
+#[derive(Debug)]
+struct BudgetState {
+    limit: usize,
+    used: AtomicUsize,
+    room: Notify,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(BudgetState {
+            limit,
+            used: AtomicUsize::new(0),
+            room: Notify::new(),
+        }))
+    }
+
+    /// Bytes in use now.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.used() >= self.0.limit
+    }
+
+    /// An account on which nothing is charged yet.
+    pub(crate) fn account(&self) -> Charge {
+        Charge {
+            budget: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// Resolves when something was given back after the call.
+    pub(crate) async fn room(&self) {
+        if self.is_exhausted() {
+            self.0.room.notified().await;
+        }
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(256 << 20)
+    }
+}
+
+/// Bytes charged to a budget; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Charge {
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.budget.0.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Charges what is missing up to `bytes`.
+    pub(crate) fn cover(&mut self, bytes: usize) {
+        self.add(bytes.saturating_sub(self.bytes));
+    }
+
+    /// Splits everything charged so far off into an account of its own.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            budget: self.budget.clone(),
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+            self.budget.0.room.notify_waiters();
+        }
+    }
+}

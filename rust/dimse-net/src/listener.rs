@@ -1,0 +1,320 @@
+//! Accepting associations: who is let in, how many, and what happens when there are too many.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dimse_proto::ul::associate::Associate;
+use dimse_proto::ul::negotiate::{self, AcceptorPolicy, Negotiated, Verdict};
+use dimse_proto::ul::reason::AssociateRj;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::association::{Association, Settings};
+use crate::event::{AssociationId, Event};
+use crate::runtime;
+use crate::transport::Stream;
+
+/// How long accepting rests when the operating system has no descriptors left.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Connections waiting in the kernel.
+const BACKLOG: i32 = 1024;
+
+/// What the node says to an A-ASSOCIATE-RQ.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Accept(Box<Associate>, Box<Negotiated>),
+    Reject {
+        rj: AssociateRj,
+        code: &'static str,
+        detail: String,
+    },
+}
+
+/// Judges proposals.
+pub(crate) trait Admission: Send + Sync + std::fmt::Debug {
+    fn judge(&self, request: &Associate, association: AssociationId) -> Answer;
+
+    /// The association, or what was to become one, is over.
+    fn over(&self, association: AssociationId);
+}
+
+/// How many a server takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Established associations.
+    pub associations: usize,
+    /// Connections that have not sent their A-ASSOCIATE-RQ; past this the oldest goes.
+    pub pending: usize,
+    /// The same from one address.
+    pub pending_per_address: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            associations: 1000,
+            pending: 256,
+            pending_per_address: 32,
+        }
+    }
+}
+
+/// A listening server.
+#[derive(Debug)]
+pub struct Listener {
+    hall: Arc<Hall>,
+    address: SocketAddr,
+}
+
+/// Everybody inside.
+#[derive(Debug)]
+struct Hall {
+    settings: Settings,
+    policy: AcceptorPolicy,
+    capacity: Capacity,
+    guests: Mutex<Guests>,
+    stopping: AtomicBool,
+    stop: Notify,
+    /// The last one has left.
+    empty: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Guests {
+    /// In order of arrival: ids only grow.
+    pending: std::collections::BTreeMap<AssociationId, Pending>,
+    established: HashMap<AssociationId, Association>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    association: Association,
+    address: IpAddr,
+    task: AbortHandle,
+}
+
+impl Listener {
+    /// Binds and starts to accept. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn start(
+        address: SocketAddr,
+        policy: AcceptorPolicy,
+        settings: Settings,
+        capacity: Capacity,
+    ) -> io::Result<Self> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        if cfg!(unix) {
+            // A server that restarts must not wait for the last one's connections to be forgotten.
+            socket.set_reuse_address(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let _context = runtime::handle().enter();
+        let listener = TcpListener::from_std(socket.into())?;
+        let address = listener.local_addr()?;
+        let hall = Arc::new(Hall {
+            settings,
+            policy,
+            capacity,
+            guests: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            stop: Notify::new(),
+            empty: Notify::new(),
+        });
+        runtime::handle().spawn(Arc::clone(&hall).accept(listener));
+        Ok(Self { hall, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Established associations.
+    #[must_use]
+    pub fn associations(&self) -> Vec<Association> {
+        let guests = self.hall.guests.lock();
+        guests.established.values().cloned().collect()
+    }
+
+    /// Connections without an association yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.hall.guests.lock().pending.len()
+    }
+
+    /// Stops accepting; new proposals are rejected as congested, what is being received may finish within
+    /// `grace`, the rest is aborted.
+    pub async fn stop(&self, grace: Duration) {
+        self.hall.stopping.store(true, Ordering::Release);
+        self.hall.stop.notify_one();
+        for association in self.associations() {
+            association.shutdown();
+        }
+        if tokio::time::timeout(grace, self.hall.wait_empty())
+            .await
+            .is_err()
+        {
+            for association in self.associations() {
+                association.abort();
+            }
+        }
+        let pending: Vec<_> = {
+            let mut guests = self.hall.guests.lock();
+            std::mem::take(&mut guests.pending).into_values().collect()
+        };
+        for guest in pending {
+            guest.task.abort();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.hall.stopping.store(true, Ordering::Release);
+        self.hall.stop.notify_one();
+        for association in self.associations() {
+            association.abort();
+        }
+    }
+}
+
+impl Hall {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stop.notified() => return,
+            };
+            match accepted {
+                Ok((tcp, address)) => self.welcome(Stream::new(tcp), address),
+                Err(error) if is_of_the_peer(&error) => {}
+                Err(error) => {
+                    // Out of descriptors: the connection stays in the kernel's queue until one is free.
+                    let events = &self.settings.service.events;
+                    events.emit(0, || Event::AcceptFailed(error.to_string()));
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    fn welcome(self: &Arc<Self>, stream: Stream, address: SocketAddr) {
+        let admission = Arc::clone(self) as Arc<dyn Admission>;
+        let mut guests = self.guests.lock();
+        let evicted = guests.evict(&self.capacity, address.ip());
+        let (association, task) =
+            Association::of_acceptor(stream, self.settings.clone(), admission);
+        let id = association.id();
+        self.settings
+            .service
+            .events
+            .emit(id, || Event::Connected { peer: address });
+        let pending = Pending {
+            association,
+            address: address.ip(),
+            task: task.abort_handle(),
+        };
+        guests.pending.insert(id, pending);
+        drop(guests);
+        if let Some(evicted) = evicted {
+            evicted.task.abort();
+        }
+    }
+
+    async fn wait_empty(&self) {
+        loop {
+            let empty = self.empty.notified();
+            if self.guests.lock().established.is_empty() {
+                return;
+            }
+            empty.await;
+        }
+    }
+}
+
+impl Guests {
+    /// Makes room for one more silent connection: the oldest from this address, or of all, goes (case A12).
+    fn evict(&mut self, capacity: &Capacity, address: IpAddr) -> Option<Pending> {
+        let of_address = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.address == address);
+        let oldest = if of_address.clone().count() >= capacity.pending_per_address {
+            of_address.map(|(id, _)| *id).next()
+        } else if self.pending.len() >= capacity.pending {
+            self.pending.keys().next().copied()
+        } else {
+            None
+        };
+        self.pending.remove(&oldest?)
+    }
+}
+
+impl Admission for Hall {
+    fn judge(&self, request: &Associate, association: AssociationId) -> Answer {
+        if self.stopping.load(Ordering::Acquire) {
+            return Answer::Reject {
+                rj: AssociateRj::CONGESTION,
+                code: "stopping",
+                detail: "this node is stopping".to_owned(),
+            };
+        }
+        let (answer, negotiated) = match negotiate::answer(request, &self.policy) {
+            Verdict::Reject { rj, code, detail } => return Answer::Reject { rj, code, detail },
+            Verdict::Accept { answer, negotiated } => (answer, negotiated),
+        };
+        let mut guests = self.guests.lock();
+        if guests.established.len() >= self.capacity.associations {
+            return Answer::Reject {
+                rj: AssociateRj::LOCAL_LIMIT,
+                code: "too-many-associations",
+                detail: format!(
+                    "{} associations are established, the limit of this node (max_associations)",
+                    guests.established.len()
+                ),
+            };
+        }
+        if let Some(pending) = guests.pending.remove(&association) {
+            guests.established.insert(association, pending.association);
+        }
+        Answer::Accept(Box::new(answer), negotiated)
+    }
+
+    fn over(&self, association: AssociationId) {
+        let mut guests = self.guests.lock();
+        let gone = (
+            guests.pending.remove(&association),
+            guests.established.remove(&association),
+        );
+        if guests.established.is_empty() {
+            self.empty.notify_waiters();
+        }
+        drop(guests);
+        drop(gone); // the last handle of an association may have more to drop than a lock should wait for
+    }
+}
+
+/// A connection that was gone before it was accepted says nothing about this node.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,188 @@
+//! What this node does with a peer's requests: data, not code. Mechanism stands in the driver; anything that
+//! needs a decision of the user's goes to a queue that the user pulls.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use dimse_proto::Uid;
+use dimse_proto::dimse::{CommandField, CommandSet};
+use dimse_proto::ul::negotiate::NegotiatedContext;
+
+use crate::association::Association;
+use crate::event::Events;
+use crate::limits::Charge;
+use crate::sink::{Folder, Spooled};
+
+/// How requests are answered.
+#[derive(Debug, Default)]
+pub struct Service {
+    /// C-ECHO is answered with Success unless `handled` says otherwise.
+    pub echo: bool,
+    /// Instances go straight to this folder.
+    pub folder: Option<StoreService>,
+    /// Requests that go to `operations`, by Command Field.
+    pub handled: HashMap<CommandField, Classes>,
+    /// Where they go.
+    pub operations: Option<Sender<Operation>>,
+    /// Large instances for a handler are kept here until it is done.
+    pub spool: Option<Arc<Folder>>,
+    /// Where events go.
+    pub events: Events,
+}
+
+/// The folder and the classes it takes.
+#[derive(Debug)]
+pub struct StoreService {
+    /// Where instances are written.
+    pub folder: Arc<Folder>,
+    /// Which they may be.
+    pub classes: Classes,
+}
+
+/// A set of SOP classes.
+#[derive(Clone, Debug)]
+pub enum Classes {
+    /// Whatever was negotiated.
+    All,
+    /// These.
+    These(HashSet<Uid>),
+}
+
+impl Classes {
+    fn contain(&self, class: &Uid) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => these.contains(class),
+        }
+    }
+}
+
+/// A request of the peer that the user answers.
+#[derive(Debug)]
+pub struct Operation {
+    /// Where the answer goes.
+    pub association: Association,
+    /// Presentation context; the answer goes there too.
+    pub context_id: u8,
+    /// The request.
+    pub command: CommandSet,
+    /// Its data set.
+    pub data: Data,
+    /// Set when the peer sends C-CANCEL, or the association ends.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// The data set of a received message.
+#[derive(Debug, Default)]
+pub enum Data {
+    /// There is none.
+    #[default]
+    None,
+    /// Slices of the received PDUs, in order.
+    Memory(Parts),
+    /// A scanned Part 10 file, removed when this is dropped.
+    File(Spooled),
+}
+
+/// Fragments of a data set, charged to the server's byte budget while they live.
+#[derive(Debug)]
+pub struct Parts {
+    pub(crate) fragments: Vec<Bytes>,
+    pub(crate) _charge: Charge,
+}
+
+impl Parts {
+    /// The slices, in order.
+    #[must_use]
+    pub fn fragments(&self) -> &[Bytes] {
+        &self.fragments
+    }
+
+    /// Length of all of them, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fragments
+            .iter()
+            .fold(0, |sum, part| sum.saturating_add(part.len()))
+    }
+
+    /// No bytes at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(crate) enum Route {
+    /// Answered at once with this status.
+    Answer(u16, &'static str),
+    /// Stored by the file sink.
+    Folder(Arc<Folder>),
+    /// To the user.
+    Queue,
+}
+
+impl Service {
+    /// Decides where a request goes; it must be one that its context allows (PS3.7 10.1, R-319).
+    pub(crate) fn route(&self, command: &CommandSet, context: &NegotiatedContext) -> Route {
+        let field = field_of(command);
+        let composite = is_composite(field);
+        let unsupported = if composite {
+            Route::Answer(0x0122, "SOP class not supported")
+        } else {
+            Route::Answer(0x0211, "unrecognized operation")
+        };
+        let Some(class) = command.sop_class() else {
+            return if composite {
+                Route::Answer(0x0122, "no SOP class UID")
+            } else {
+                Route::Answer(0x0118, "no SOP class UID")
+            };
+        };
+        if composite && class != context.abstract_syntax {
+            return Route::Answer(0x0122, "SOP class differs from context");
+        }
+        if !context.scp && field != CommandField::N_EVENT_REPORT_RQ {
+            return Route::Answer(
+                if composite { 0x0122 } else { 0x0211 },
+                "not SCP in this context",
+            );
+        }
+        if field == CommandField::C_STORE_RQ && !command.has_data_set() {
+            return Route::Answer(0xC000, "C-STORE without data set");
+        }
+        if self.operations.is_some()
+            && self
+                .handled
+                .get(&field)
+                .is_some_and(|classes| classes.contain(&class))
+        {
+            return Route::Queue;
+        }
+        match field {
+            CommandField::C_ECHO_RQ if self.echo => Route::Answer(0x0000, ""),
+            CommandField::C_STORE_RQ => match &self.folder {
+                Some(store) if store.classes.contain(&class) => {
+                    Route::Folder(Arc::clone(&store.folder))
+                }
+                _ => unsupported,
+            },
+            _ => unsupported,
+        }
+    }
+}
+
+/// The Command Field, which no command set without it gets this far.
+pub(crate) fn field_of(command: &CommandSet) -> CommandField {
+    command.field().unwrap_or(CommandField(0))
+}
+
+/// DIMSE-C requests have Command Fields below 0100H; so does C-CANCEL with 0FFFH, but it is no service.
+pub(crate) fn is_composite(field: CommandField) -> bool {
+    field.0 < 0x0100
+}

@@ -1,0 +1,292 @@
+//! Instances on their way from the socket to the disk: the association's task collects slices and never blocks,
+//! writer threads scan and write, at most one batch of an instance at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dimse_proto::dimse::CommandSet;
+use tokio::task::JoinSet;
+
+use crate::limits::Charge;
+use crate::runtime;
+use crate::sink::{Folder, Refusal, Spooled, StoreRequest, Stored, Writer, store_whole};
+
+/// Bytes that are worth waking a writer thread for. A smaller instance is handed over once, whole.
+const BATCH: usize = 256 << 10;
+
+/// Bytes that may wait for a writer thread that is busy; then the socket waits too.
+const PENDING_LIMIT: usize = 1 << 20;
+
+/// Writes in progress on one association.
+const JOBS_LIMIT: usize = 64;
+
+/// What a received instance is for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// To be published in the folder.
+    Publish(Arc<Folder>, StoreRequest),
+    /// To be handed to the user as a file.
+    Spool(Arc<Folder>, StoreRequest),
+}
+
+impl Purpose {
+    pub(crate) fn publish(folder: Arc<Folder>, request: StoreRequest) -> Result<Self, Refusal> {
+        request.check()?;
+        Ok(Self::Publish(folder, request))
+    }
+
+    pub(crate) fn spool(folder: Arc<Folder>, request: StoreRequest) -> Result<Self, Refusal> {
+        request.check()?;
+        Ok(Self::Spool(folder, request))
+    }
+
+    fn writer(self) -> Result<(Writer, Ending), Refusal> {
+        match self {
+            Self::Publish(folder, request) => {
+                Writer::new(folder, request).map(|writer| (writer, Ending::Publish))
+            }
+            Self::Spool(folder, request) => {
+                Writer::new(folder, request).map(|writer| (writer, Ending::Spool))
+            }
+        }
+    }
+
+    /// All of an instance at once.
+    fn store(self, data: &[Bytes]) -> Result<Outcome, Refusal> {
+        match self {
+            Self::Publish(folder, request) => {
+                store_whole(folder, request, data).map(Outcome::Stored)
+            }
+            spool @ Self::Spool(..) => {
+                let (mut writer, ending) = spool.writer()?;
+                writer.write(data)?;
+                ending.apply(writer)
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Publish,
+    Spool,
+}
+
+impl Ending {
+    fn apply(self, writer: Writer) -> Result<Outcome, Refusal> {
+        match self {
+            Self::Publish => writer.commit().map(Outcome::Stored),
+            Self::Spool => writer.finish_spooled().map(Outcome::Spooled),
+        }
+    }
+}
+
+/// How an instance ended well.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Stored(Stored),
+    Spooled(Spooled),
+}
+
+/// What a writer thread reports.
+#[derive(Debug)]
+pub(crate) struct Done {
+    key: u64,
+    result: Result<Step, Refusal>,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// A batch is written; here is the writer for the next.
+    Wrote(Box<Writer>, Ending),
+    /// The instance is complete.
+    Finished(Outcome),
+}
+
+/// An instance that is stored, spooled or refused.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) key: u64,
+    pub(crate) context_id: u8,
+    pub(crate) command: CommandSet,
+    pub(crate) bytes: u64,
+    pub(crate) outcome: Result<Outcome, Refusal>,
+}
+
+/// Instances in progress on one association.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    open: HashMap<u64, Job>,
+    threads: JoinSet<Done>,
+    next_key: u64,
+}
+
+#[derive(Debug)]
+struct Job {
+    context_id: u8,
+    command: CommandSet,
+    pending: Vec<Bytes>,
+    pending_bytes: usize,
+    bytes: u64,
+    charge: Charge,
+    hand: Hand,
+    /// Nothing more comes.
+    ended: bool,
+}
+
+/// Who holds the pen.
+#[derive(Debug)]
+enum Hand {
+    Fresh(Purpose),
+    Ours(Box<Writer>, Ending),
+    Thread,
+}
+
+impl Jobs {
+    /// Begins an instance.
+    pub(crate) fn open(
+        &mut self,
+        purpose: Purpose,
+        context_id: u8,
+        command: CommandSet,
+        charge: Charge,
+    ) -> u64 {
+        let key = self.next_key;
+        self.next_key = self.next_key.wrapping_add(1);
+        let job = Job {
+            context_id,
+            command,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            bytes: 0,
+            charge,
+            hand: Hand::Fresh(purpose),
+            ended: false,
+        };
+        self.open.insert(key, job);
+        key
+    }
+
+    /// Takes the next slice. True when it was the last, and nothing more is expected.
+    pub(crate) fn push(&mut self, key: u64, fragment: Bytes, last: bool) -> bool {
+        if let Some(job) = self.open.get_mut(&key) {
+            job.bytes = job.bytes.saturating_add(fragment.len() as u64);
+            job.pending_bytes = job.pending_bytes.saturating_add(fragment.len());
+            // What was collected in memory before is charged already.
+            job.charge.cover(job.pending_bytes);
+            if !fragment.is_empty() {
+                job.pending.push(fragment);
+            }
+            job.ended = last;
+            if last || job.pending_bytes >= BATCH {
+                self.hand_over(key);
+            }
+        }
+        last
+    }
+
+    /// Gives what is pending to a writer thread, unless one has the pen.
+    fn hand_over(&mut self, key: u64) {
+        let Some(job) = self.open.get_mut(&key) else {
+            return;
+        };
+        let hand = std::mem::replace(&mut job.hand, Hand::Thread);
+        if matches!(hand, Hand::Thread) {
+            return;
+        }
+        let batch = std::mem::take(&mut job.pending);
+        job.pending_bytes = 0;
+        let charge = job.charge.take();
+        let ended = job.ended;
+        self.threads.spawn_blocking_on(
+            move || {
+                let result = write(hand, &batch, ended);
+                drop(batch);
+                drop(charge);
+                Done { key, result }
+            },
+            runtime::handle(),
+        );
+    }
+
+    /// The next report of a writer thread; never resolves when none is at work.
+    pub(crate) async fn next(&mut self) -> Done {
+        loop {
+            match self.threads.join_next().await {
+                Some(Ok(done)) => return done,
+                // A panic on a writer thread is ours to mend and the instance's to pay for: without an answer
+                // the peer's operation times out, but nothing else is harmed.
+                Some(Err(_panicked)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Takes a report: the writer goes back to work or the instance is finished.
+    pub(crate) fn done(&mut self, done: Done) -> Option<Finished> {
+        let Done { key, result } = done;
+        let outcome = match result {
+            Ok(Step::Wrote(writer, ending)) => {
+                let job = self.open.get_mut(&key)?;
+                job.hand = Hand::Ours(writer, ending);
+                if job.ended || job.pending_bytes >= BATCH {
+                    self.hand_over(key);
+                }
+                return None;
+            }
+            Ok(Step::Finished(outcome)) => Ok(outcome),
+            Err(refusal) => Err(refusal),
+        };
+        let job = self.open.remove(&key)?;
+        Some(Finished {
+            key,
+            context_id: job.context_id,
+            command: job.command,
+            bytes: job.bytes,
+            outcome,
+        })
+    }
+
+    /// Gives an instance up; the writer's end removes what it wrote.
+    pub(crate) fn forget(&mut self, key: u64) -> Option<(u8, CommandSet)> {
+        self.open
+            .remove(&key)
+            .map(|job| (job.context_id, job.command))
+    }
+
+    /// The instance arrives faster than it is written.
+    pub(crate) fn is_congested(&self, key: u64) -> bool {
+        self.open
+            .get(&key)
+            .is_some_and(|job| job.pending_bytes >= PENDING_LIMIT)
+    }
+
+    /// As many writes are in progress as one association gets.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.len() >= JOBS_LIMIT
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+/// The writer thread's part.
+fn write(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
+    let (mut writer, ending) = match hand {
+        Hand::Fresh(purpose) if ended => return purpose.store(batch).map(Step::Finished),
+        Hand::Fresh(purpose) => {
+            let (writer, ending) = purpose.writer()?;
+            (Box::new(writer), ending)
+        }
+        Hand::Ours(writer, ending) => (writer, ending),
+        Hand::Thread => unreachable!("the pen is never handed over twice"),
+    };
+    writer.write(batch)?;
+    if ended {
+        ending.apply(*writer).map(Step::Finished)
+    } else {
+        Ok(Step::Wrote(writer, ending))
+    }
+}
