@@ -1,7 +1,7 @@
 //! Sending many files without leaving Rust: a thread reads and frames ahead, the driver writes what the window
 //! allows, one result a file comes out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl Reader {
     fn run(self, files: Vec<ToSend>) {
         let mut files = files.into_iter();
         for file in files.by_ref() {
-            if self.send(file.index, file.path).is_err() {
+            if self.send(file.index, &file.path).is_err() {
                 self.fail(file.index, None, self.end_reason());
                 break;
             }
@@ -140,8 +140,8 @@ impl Reader {
         }
     }
 
-    fn send(&self, index: usize, path: PathBuf) -> Result<(), Gone> {
-        let (mut file, info) = match Outgoing::open(&path) {
+    fn send(&self, index: usize, path: &Path) -> Result<(), Gone> {
+        let (mut file, info) = match Outgoing::open(path) {
             Ok(opened) => opened,
             Err(error) => {
                 self.fail(index, None, Error::Input(error.to_string()));

@@ -350,7 +350,7 @@ impl Driver {
                 command,
                 data,
                 done,
-            } => self.send_answer(context_id, &command, data, done),
+            } => self.send_answer(context_id, &command, data.as_ref(), done),
             Command::Bulk(feed) => self.exchange.feeds.push_back(feed),
             Command::Release(done) => self.releasing.push(done),
             Command::Abort => self.abort(Error::LocalAbort),
@@ -463,12 +463,9 @@ impl Driver {
             established && receiving,
             timeouts.progress,
         );
-        let asked = self.exchange.response_within();
-        self.keep(
-            Deadline::Dimse,
-            established && asked.is_some() && self.write.is_empty(),
-            asked.flatten(),
-        );
+        let asked = established && self.exchange.asks() && self.write.is_empty();
+        let within = self.exchange.response_within();
+        self.keep(Deadline::Dimse, asked, within);
         let idle = established && self.exchange.is_quiet() && !self.connection.mid_message();
         self.keep(Deadline::Idle, idle, timeouts.idle);
         let starved = self.is_starved() && self.connection.mid_message();

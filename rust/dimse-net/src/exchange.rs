@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
+use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status, element};
 use dimse_proto::ul::data::{frame, pdv_header};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::{DecodeError, LocalError};
@@ -189,12 +189,13 @@ impl Exchange {
         }
     }
 
-    /// How long the most patient of our operations waits: `None` when there is none, `Some(None)` for ever.
-    pub(crate) fn response_within(&self) -> Option<Option<Duration>> {
-        self.invoked
-            .values()
-            .map(|invoked| invoked.within)
-            .reduce(|a, b| Some(a?.max(b?)))
+    /// How long the most patient of our operations outstanding waits; `None` is for ever.
+    pub(crate) fn response_within(&self) -> Option<Duration> {
+        let mut longest = Some(Duration::ZERO);
+        for invoked in self.invoked.values() {
+            longest = Some(longest?.max(invoked.within?));
+        }
+        longest
     }
 
     /// The association is over.
@@ -336,13 +337,12 @@ impl Driver {
             // No entry of its own: its answer must not end the other's.
             return self.answer_after_data(context_id, command, 0x0210, "duplicate invocation");
         }
-        let route = self
-            .connection
-            .negotiated()
-            .and_then(|negotiated| negotiated.by_id(context_id))
-            .map_or(Route::Answer(0x0122, ""), |context| {
-                self.settings.service.route(&command, context)
-            });
+        // An unfinished command set is answered by name where it can be; where not, the assembler aborted.
+        let invalid = command.validate().err().and_then(CommandError::answer);
+        let route = invalid
+            .map(|status| Route::Answer(status.0, "element missing or unknown operation"))
+            .or_else(|| self.route(context_id, &command))
+            .unwrap_or(Route::Answer(0x0122, ""));
         self.exchange.performing.insert(
             id,
             Performing {
@@ -381,6 +381,11 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn route(&self, context_id: u8, command: &CommandSet) -> Option<Route> {
+        let context = self.connection.negotiated()?.by_id(context_id)?;
+        Some(self.settings.service.route(command, context))
     }
 
     fn collect(&self, context_id: u8, command: CommandSet) -> Collected {
@@ -433,8 +438,7 @@ impl Driver {
     /// A fragment of the data set of the message in progress.
     pub(crate) fn receive_data(&mut self, fragment: Bytes, last: bool) {
         match &mut self.exchange.inbound {
-            Inbound::None | Inbound::Discard => {}
-            Inbound::Answered(..) => {}
+            Inbound::None | Inbound::Discard | Inbound::Answered(..) => {}
             Inbound::Store(key) => {
                 let key = *key;
                 if self.exchange.jobs.push(key, fragment, last) {
@@ -490,11 +494,17 @@ impl Driver {
             }
             return;
         };
-        if field_of(&collected.command) == CommandField::C_STORE_RQ {
+        let field = field_of(&collected.command);
+        let most = if is_composite(field) {
+            limits.identifier
+        } else {
+            limits.dataset
+        };
+        if field == CommandField::C_STORE_RQ {
             if bytes > limits.spool_above && self.settings.service.spool.is_some() {
                 self.spool();
             }
-        } else if bytes > limits.dataset {
+        } else if bytes > most {
             self.refuse_inbound();
         }
     }
@@ -588,10 +598,8 @@ impl Driver {
             Progress::Feed(Some(item)) => self.feed(item),
             Progress::Job(done) => {
                 if let Some(finished) = self.exchange.jobs.done(done) {
-                    if let Inbound::Store(key) = self.exchange.inbound {
-                        if key == finished.key {
-                            self.exchange.inbound = Inbound::Discard;
-                        }
+                    if matches!(self.exchange.inbound, Inbound::Store(key) if key == finished.key) {
+                        self.exchange.inbound = Inbound::Discard;
                     }
                     self.store_finished(
                         finished.context_id,
@@ -754,10 +762,10 @@ impl Driver {
         &mut self,
         context_id: u8,
         command: &CommandSet,
-        data: Option<Bytes>,
+        data: Option<&Bytes>,
         done: Option<oneshot::Sender<Result<(), Error>>>,
     ) {
-        let sent = self.send_message(context_id, command, data.as_ref());
+        let sent = self.send_message(context_id, command, data);
         if sent.is_ok() && field_of(command).is_response() {
             self.finish_performing(command);
         }
@@ -771,10 +779,9 @@ impl Driver {
     }
 
     fn finish_performing(&mut self, response: &CommandSet) {
-        if !response.status().is_some_and(Status::is_pending) {
-            if let Some(id) = response.responding_to() {
-                self.exchange.performing.remove(&id);
-            }
+        let pending = response.status().is_some_and(Status::is_pending);
+        if let Some(id) = response.responding_to().filter(|_| !pending) {
+            self.exchange.performing.remove(&id);
         }
     }
 

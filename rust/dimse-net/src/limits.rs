@@ -12,8 +12,10 @@ pub struct Limits {
     pub max_length: u32,
     /// Largest command set, in bytes.
     pub command: usize,
-    /// Largest data set kept in memory for a query or an N-service, in bytes.
+    /// Largest data set of an N-service kept in memory, in bytes.
     pub dataset: usize,
+    /// Largest identifier of a query or retrieval, in bytes.
+    pub identifier: usize,
     /// A C-STORE data set for a handler that is longer than this goes to a file, in bytes.
     pub spool_above: usize,
     /// Requests of the peer that wait beyond the negotiated window.
@@ -26,6 +28,7 @@ impl Default for Limits {
             max_length: 131_072,
             command: 65_536,
             dataset: 64 << 20,
+            identifier: 1 << 20,
             spool_above: 1 << 20,
             queued: 64,
         }

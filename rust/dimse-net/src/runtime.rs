@@ -36,3 +36,11 @@ pub fn is_foreign() -> bool {
         .get()
         .is_some_and(|(_, started_by)| *started_by != std::process::id())
 }
+
+/// The first address of a name.
+///
+/// # Errors
+/// When the name cannot be looked up.
+pub async fn lookup(host: &str, port: u16) -> std::io::Result<Option<std::net::SocketAddr>> {
+    Ok(tokio::net::lookup_host((host, port)).await?.next())
+}

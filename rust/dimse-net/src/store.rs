@@ -266,10 +266,6 @@ impl Jobs {
     pub(crate) fn is_full(&self) -> bool {
         self.open.len() >= JOBS_LIMIT
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
 }
 
 /// The writer thread's part.

@@ -97,9 +97,11 @@ impl WriteQueue {
             self.chunks.pop_front();
         }
         let gone = self.queued.saturating_sub(self.bytes as u64);
-        while let Some((_, done)) = self.marks.pop_front_if(|(at, _)| *at <= gone) {
-            // Whoever waited may have gone.
-            let _nobody = done.send(Ok(()));
+        while self.marks.front().is_some_and(|(at, _)| *at <= gone) {
+            if let Some((_, done)) = self.marks.pop_front() {
+                // Whoever waited may have gone.
+                let _nobody = done.send(Ok(()));
+            }
         }
     }
 }

@@ -1,0 +1,374 @@
+//! `_core.Association`, `_core.Invocation`, `_core.Bulk`: the handle of an association, blocking.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use dimse_net::association as net;
+use dimse_net::bulk::{BulkResult, Options, ToSend};
+use dimse_net::error::Error;
+use dimse_net::limits::Budget;
+use dimse_net::service::Service as Answers;
+use dimse_proto::ul::negotiate::{Negotiated, Request};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::config::{self, ContextArgs};
+use crate::errors;
+use crate::message::{Message, title_of};
+use crate::service::Service;
+use crate::{blocking, message};
+
+/// One end of an association. Any thread may use it; it is aborted when a requestor's last handle goes away.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Association {
+    pub(crate) inner: net::Association,
+}
+
+/// (id, abstract syntax, result, transfer syntax, SCU, SCP)
+pub(crate) type ContextFacts = (u8, String, u8, Option<String>, bool, bool);
+
+/// What was agreed on each context, from this end's point of view.
+pub(crate) fn context_facts(negotiated: &Negotiated) -> Vec<ContextFacts> {
+    negotiated
+        .contexts
+        .iter()
+        .map(|context| {
+            (
+                context.id,
+                context.abstract_syntax.to_text(),
+                context.result.0,
+                context.transfer_syntax.as_ref().map(|uid| uid.to_text()),
+                context.scu,
+                context.scp,
+            )
+        })
+        .collect()
+}
+
+impl Association {
+    /// Sends a message that was checked, and waits until it has left.
+    pub(crate) fn send_parts(
+        &self,
+        py: Python<'_>,
+        (context_id, command, data): message::Parts,
+    ) -> PyResult<()> {
+        blocking::wait(py, self.inner.send_and_wait(context_id, command, data))?
+            .map_err(|error| errors::to_py(py, &error))
+    }
+
+    fn negotiated(&self) -> Option<&Negotiated> {
+        self.inner
+            .established()
+            .map(|established| &*established.negotiated)
+    }
+}
+
+#[pymethods]
+impl Association {
+    /// Connects and asks for an association; returns when it is established.
+    #[staticmethod]
+    #[pyo3(signature = (host, port, *, calling, called, contexts, max_length, timeouts, limits,
+                        max_ops_invoked=1, max_ops_performed=1, service=None))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "named on the Python side, private to dimse_rs"
+    )]
+    fn request(
+        py: Python<'_>,
+        host: String,
+        port: u16,
+        calling: &str,
+        called: &str,
+        contexts: Vec<ContextArgs>,
+        max_length: u32,
+        timeouts: &Bound<'_, PyDict>,
+        limits: &Bound<'_, PyDict>,
+        max_ops_invoked: u16,
+        max_ops_performed: u16,
+        service: Option<&Bound<'_, Service>>,
+    ) -> PyResult<Self> {
+        let contexts = config::contexts(py, contexts)?;
+        let mut request = Request::new(title_of(calling)?, title_of(called)?, contexts);
+        request.max_length = max_length;
+        request.max_ops_invoked = max_ops_invoked;
+        request.max_ops_performed = max_ops_performed;
+        let request = request.build().map_err(|error| errors::local(py, &error))?;
+        let settings = net::Settings {
+            timeouts: config::timeouts(timeouts)?,
+            limits: config::limits(limits, max_length)?,
+            budget: Budget::default(),
+            service: service.map_or_else(
+                || {
+                    Arc::new(Answers {
+                        echo: true,
+                        ..Answers::default()
+                    })
+                },
+                |service| Arc::clone(&service.get().inner),
+            ),
+        };
+        blocking::wait(py, net::Association::request(host, port, request, settings))?
+            .map(|inner| Self { inner })
+            .map_err(|error| errors::to_py(py, &error))
+    }
+
+    /// Number of the association, unique in the process.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.inner.id()
+    }
+
+    /// Every presentation context: (id, abstract syntax, result, transfer syntax, SCU, SCP).
+    #[getter]
+    fn contexts(&self) -> Vec<ContextFacts> {
+        self.negotiated().map(context_facts).unwrap_or_default()
+    }
+
+    /// The peer's Maximum Length in bytes; 0 is no limit.
+    #[getter]
+    fn peer_max_length(&self) -> u32 {
+        self.negotiated().map_or(0, |agreed| agreed.peer_max_length)
+    }
+
+    /// Operations this end may have outstanding, and the peer may.
+    #[getter]
+    fn window(&self) -> (u16, u16) {
+        self.negotiated()
+            .map_or((1, 1), |agreed| (agreed.invoked, agreed.performed))
+    }
+
+    /// The peer's Implementation Class UID and version name.
+    #[getter]
+    fn peer_implementation(&self) -> (Option<String>, Option<String>) {
+        self.negotiated().map_or((None, None), |agreed| {
+            (
+                agreed
+                    .peer_implementation_class
+                    .as_ref()
+                    .map(|uid| uid.to_text()),
+                agreed.peer_implementation_version.clone(),
+            )
+        })
+    }
+
+    /// Mistakes of the peer in the negotiation that were let through.
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.negotiated()
+            .map(|agreed| agreed.warnings.clone())
+            .unwrap_or_default()
+    }
+
+    /// Calling and called AE title.
+    #[getter]
+    fn titles(&self) -> (String, String) {
+        self.inner.established().map_or_else(
+            || (String::new(), String::new()),
+            |established| {
+                (
+                    established.titles.calling.to_text(),
+                    established.titles.called.to_text(),
+                )
+            },
+        )
+    }
+
+    /// Host and port of the peer.
+    #[getter]
+    fn peer(&self) -> Option<(String, u16)> {
+        let peer = self.inner.established()?.peer?;
+        Some((peer.ip().to_string(), peer.port()))
+    }
+
+    /// Why it is over, as an exception; None while it lives.
+    #[getter]
+    fn ended<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let error = self.inner.ended()?;
+        Some(
+            errors::to_py(py, &error)
+                .into_value(py)
+                .into_bound(py)
+                .into_any(),
+        )
+    }
+
+    /// The next Message ID.
+    fn next_message_id(&self) -> u16 {
+        self.inner.next_message_id()
+    }
+
+    /// Sends a request; responses come from the invocation. `within`: seconds a response may take, 0 for ever.
+    #[pyo3(signature = (message, within=0.0))]
+    fn invoke(
+        &self,
+        py: Python<'_>,
+        message: &Bound<'_, Message>,
+        within: f64,
+    ) -> PyResult<Invocation> {
+        blocking::check_process()?;
+        let (context_id, command, data) = message.get().parts(py)?;
+        self.inner
+            .invoke(context_id, command, data, config::duration(within))
+            .map(|invocation| Invocation {
+                inner: Mutex::new(Some(invocation)),
+            })
+            .map_err(|error| errors::to_py(py, &error))
+    }
+
+    /// Sends an answer, or C-CANCEL, and waits until it has left.
+    fn send(&self, py: Python<'_>, message: &Bound<'_, Message>) -> PyResult<()> {
+        self.send_parts(py, message.get().parts(py)?)
+    }
+
+    /// Sends files, undecoded, as many at a time as were negotiated.
+    #[pyo3(signature = (paths, *, priority=0, within=0.0, move_originator=None))]
+    fn send_files(
+        &self,
+        py: Python<'_>,
+        paths: Vec<PathBuf>,
+        priority: u16,
+        within: f64,
+        move_originator: Option<(String, u16)>,
+    ) -> PyResult<Bulk> {
+        blocking::check_process()?;
+        let move_originator = match move_originator {
+            Some((title, id)) => Some((title_of(&title)?, id)),
+            None => None,
+        };
+        let options = Options {
+            priority,
+            move_originator,
+            within: config::duration(within),
+        };
+        let files = paths
+            .into_iter()
+            .enumerate()
+            .map(|(index, path)| ToSend { index, path })
+            .collect();
+        self.inner
+            .send_files(files, options)
+            .map(|results| Bulk { results })
+            .map_err(|error| errors::to_py(py, &error))
+    }
+
+    /// Releases the association after what is outstanding is confirmed.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        blocking::wait(py, self.inner.release())?.map_err(|error| errors::to_py(py, &error))
+    }
+
+    /// Aborts the association and waits until the connection is closed, at most a second.
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.abort();
+        let gone = tokio_timeout(Duration::from_secs(1), self.inner.wait_ended());
+        blocking::wait(py, gone)
+    }
+
+    fn __repr__(&self) -> String {
+        let (calling, called) = self.titles();
+        format!("<_core.Association {} {called}<-{calling}>", self.id())
+    }
+}
+
+async fn tokio_timeout(within: Duration, ended: impl Future<Output = Error>) {
+    // A peer that does not close is left to its ARTIM timer.
+    let _still_open = tokio::time::timeout(within, ended).await;
+}
+
+/// An operation at the peer.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Invocation {
+    inner: Mutex<Option<net::Invocation>>,
+}
+
+#[pymethods]
+impl Invocation {
+    /// The next response as a Message; None after the final one. One thread at a time.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<Message>> {
+        let Some(mut invocation) = self.inner.lock().take() else {
+            return Ok(None);
+        };
+        let outcome = blocking::wait(py, invocation.next());
+        *self.inner.lock() = Some(invocation);
+        match outcome? {
+            None => Ok(None),
+            Some(Ok(response)) => {
+                Message::received(py, response.context_id, response.command, response.data)
+                    .map(Some)
+            }
+            Some(Err(error)) => Err(errors::to_py(py, &error)),
+        }
+    }
+}
+
+/// Files on their way: one result each.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Bulk {
+    results: Receiver<BulkResult>,
+}
+
+#[pymethods]
+impl Bulk {
+    /// The results there are, waiting at most `within` seconds for the first: a list of tuples (index, file,
+    /// response, exception), or None when all were given. `file` is (SOP class, SOP instance, transfer syntax,
+    /// bytes) or None, `response` a Message or None.
+    #[pyo3(signature = (within=0.1))]
+    fn next<'py>(&self, py: Python<'py>, within: f64) -> PyResult<Option<Bound<'py, PyList>>> {
+        let list = PyList::empty(py);
+        match blocking::next(
+            py,
+            &self.results,
+            Some(Duration::from_secs_f64(within.max(0.0))),
+        )? {
+            Some(result) => list.append(bulk_result(py, result)?)?,
+            None => {
+                return match self.results.try_recv() {
+                    Ok(result) => {
+                        list.append(bulk_result(py, result)?)?;
+                        Ok(Some(list))
+                    }
+                    Err(TryRecvError::Empty) => Ok(Some(list)),
+                    Err(TryRecvError::Disconnected) => Ok(None),
+                };
+            }
+        }
+        while let Ok(result) = self.results.try_recv() {
+            list.append(bulk_result(py, result)?)?;
+        }
+        Ok(Some(list))
+    }
+}
+
+type FileFacts = (String, String, String, u64);
+
+fn bulk_result<'py>(
+    py: Python<'py>,
+    result: BulkResult,
+) -> PyResult<(
+    usize,
+    Option<FileFacts>,
+    Option<message::Message>,
+    Option<Bound<'py, PyAny>>,
+)> {
+    let facts = result.info.map(|info| {
+        (
+            info.sop_class.to_text(),
+            info.sop_instance.to_text(),
+            info.transfer_syntax.to_text(),
+            info.data_length,
+        )
+    });
+    let (response, error) = match result.outcome {
+        Ok(command) => {
+            let message = Message::received(py, 0, command, dimse_net::service::Data::None)?;
+            (Some(message), None)
+        }
+        Err(error) => {
+            let exception = errors::to_py(py, &error).into_value(py);
+            (None, Some(exception.into_bound(py).into_any()))
+        }
+    };
+    Ok((result.index, facts, response, error))
+}

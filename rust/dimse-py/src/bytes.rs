@@ -1,0 +1,129 @@
+//! Received bytes by the buffer protocol: no copy until somebody needs them in one piece.
+
+use std::ffi::c_int;
+use std::sync::OnceLock;
+
+use bytes::{Bytes, BytesMut};
+use dimse_net::service::{Data, Parts};
+use pyo3::exceptions::PyBufferError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// A slice is copied out when the buffer it would keep alive may be this many times its size.
+const PINNED: usize = 4;
+
+/// Smallest read buffer there is, in bytes: what a slice keeps alive at least.
+const READ_BUFFER: usize = 16 << 10;
+
+/// The bytes of a data set: read-only, one dimension, of the format "B". `bytes(payload)` copies,
+/// `memoryview(payload)` does not; both stay valid after the association has ended.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Payload {
+    parts: Parts,
+    whole: OnceLock<Bytes>,
+}
+
+impl Payload {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            whole: OnceLock::new(),
+        }
+    }
+
+    /// In one piece; joined on first use when it came in several, or when it would pin more than it is worth.
+    pub(crate) fn whole(&self) -> &Bytes {
+        self.whole.get_or_init(|| match self.parts.fragments() {
+            [one] if one.len().saturating_mul(PINNED) >= READ_BUFFER => one.clone(),
+            several => {
+                let mut joined = BytesMut::with_capacity(self.parts.len());
+                for part in several {
+                    joined.extend_from_slice(part);
+                }
+                joined.freeze()
+            }
+        })
+    }
+}
+
+#[pymethods]
+impl Payload {
+    fn __len__(&self) -> usize {
+        self.parts.len()
+    }
+
+    fn __bytes__<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.whole())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Payload of {} bytes>", self.parts.len())
+    }
+
+    /// Writes all of it to a binary file object, piece by piece; returns the number of bytes.
+    fn write_to(&self, file: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let write = file.getattr("write")?;
+        for part in self.parts.fragments() {
+            write.call1((PyBytes::new(file.py(), part),))?;
+        }
+        Ok(self.parts.len())
+    }
+
+    #[expect(unsafe_code, reason = "the buffer protocol is a C interface")]
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let whole = slf.get().whole();
+        let Ok(length) = isize::try_from(whole.len()) else {
+            return Err(PyBufferError::new_err("longer than a buffer can be"));
+        };
+        // SAFETY: `view` is the interpreter's to be filled. The bytes are immutable and live as long as this
+        // object, which the view keeps alive (PyBuffer_FillInfo takes a new reference).
+        let filled = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                whole.as_ptr().cast_mut().cast(),
+                length,
+                1,
+                flags,
+            )
+        };
+        if filled == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
+    }
+}
+
+/// The data set of a received message as Python gets it: in memory, and in a file.
+pub(crate) fn payload_of(
+    py: Python<'_>,
+    data: Data,
+) -> PyResult<(Option<Py<Payload>>, Option<dimse_net::sink::Spooled>)> {
+    match data {
+        Data::None => Ok((None, None)),
+        Data::Memory(parts) => {
+            Py::new(py, Payload::new(parts)).map(|payload| (Some(payload), None))
+        }
+        Data::File(spooled) => Ok((None, Some(spooled))),
+    }
+}
+
+/// Bytes from Python without a copy where they cannot change, else with one.
+pub(crate) fn bytes_of(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    if let Ok(payload) = object.cast::<Payload>() {
+        return Ok(payload.get().whole().clone());
+    }
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(Bytes::from_owner(pyo3::pybacked::PyBackedBytes::from(
+            bytes.clone(),
+        )));
+    }
+    let buffer = pyo3::buffer::PyBuffer::<u8>::get(object)?;
+    Ok(Bytes::from(buffer.to_vec(object.py())?))
+}

@@ -1,0 +1,307 @@
+//! `_core.Connection`: one association end without I/O, for tests and for those who bring their own.
+
+use bytes::BytesMut;
+use dimse_proto::LocalError;
+use dimse_proto::ul::associate::Associate;
+use dimse_proto::ul::connection::{Config, Connection as Core};
+use dimse_proto::ul::data::frame;
+use dimse_proto::ul::negotiate::{
+    self, AcceptorPolicy, Preference, Request, SupportedContext, Verdict,
+};
+use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
+use dimse_proto::ul::reason::AssociateRj;
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::association::context_facts;
+use crate::bytes::bytes_of;
+use crate::config::{self, ContextArgs};
+use crate::errors;
+use crate::message::{Message, title_of, uid_of};
+
+/// One end of an association, sans-IO (PS3.8 9.2). After every call, take `outputs()` and carry them out in order:
+/// ("connect", None), ("transmit", bytes), ("close", None), ("start-artim", None), ("stop-artim", None) and
+/// ("indicate", (name, facts)).
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Connection {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    core: Core,
+    buffer: BytesMut,
+    request: Option<Associate>,
+    policy: Option<AcceptorPolicy>,
+    pending: Option<Associate>,
+}
+
+impl Connection {
+    fn new(core: Core, request: Option<Associate>, policy: Option<AcceptorPolicy>) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                core,
+                buffer: BytesMut::new(),
+                request,
+                policy,
+                pending: None,
+            }),
+        }
+    }
+}
+
+fn told(py: Python<'_>, outcome: Result<(), LocalError>) -> PyResult<()> {
+    outcome.map_err(|error| errors::local(py, &error))
+}
+
+#[pymethods]
+impl Connection {
+    /// The end that asks.
+    #[staticmethod]
+    #[pyo3(signature = (*, calling, called, contexts, max_length=131_072))]
+    fn requestor(
+        py: Python<'_>,
+        calling: &str,
+        called: &str,
+        contexts: Vec<ContextArgs>,
+        max_length: u32,
+    ) -> PyResult<Self> {
+        let contexts = config::contexts(py, contexts)?;
+        let mut request = Request::new(title_of(calling)?, title_of(called)?, contexts);
+        request.max_length = max_length;
+        let request = request.build().map_err(|error| errors::local(py, &error))?;
+        let core = Core::requestor(Config {
+            max_length,
+            ..Config::default()
+        });
+        Ok(Self::new(core, Some(request), None))
+    }
+
+    /// The end that is asked: `contexts` are (SOP class, transfer syntaxes), any syntax when there are none.
+    #[staticmethod]
+    #[pyo3(signature = (*, contexts, max_length=131_072))]
+    fn acceptor(
+        py: Python<'_>,
+        contexts: Vec<(String, Vec<String>)>,
+        max_length: u32,
+    ) -> PyResult<Self> {
+        let contexts = contexts
+            .into_iter()
+            .map(|(class, syntaxes)| {
+                Ok(SupportedContext {
+                    abstract_syntax: uid_of(py, &class)?,
+                    transfer_syntaxes: syntaxes
+                        .iter()
+                        .map(|text| uid_of(py, text))
+                        .collect::<PyResult<_>>()?,
+                    preference: Preference::Requestor,
+                    scu: true,
+                    scp: false,
+                })
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        let mut policy = AcceptorPolicy::new(contexts);
+        policy.max_length = max_length;
+        let core = Core::acceptor(Config {
+            max_length,
+            ..Config::default()
+        });
+        Ok(Self::new(core, None, Some(policy)))
+    }
+
+    /// "Sta1" to "Sta13".
+    #[getter]
+    fn state(&self) -> String {
+        self.inner.lock().core.state().to_string()
+    }
+
+    /// A-ASSOCIATE request.
+    fn associate(&self, py: Python<'_>) -> PyResult<()> {
+        let mut inner = self.inner.lock();
+        match inner.request.take() {
+            Some(request) => told(py, inner.core.associate(request)),
+            None => told(
+                py,
+                Err(LocalError::invalid("nothing to propose", "PS3.8 7.1.1")),
+            ),
+        }
+    }
+
+    /// The transport connection is open.
+    fn transport_connected(&self) {
+        self.inner.lock().core.transport_connected();
+    }
+
+    /// The transport connection closed.
+    fn transport_closed(&self) {
+        self.inner.lock().core.transport_closed();
+    }
+
+    /// ARTIM ran out.
+    fn artim_expired(&self) {
+        self.inner.lock().core.artim_expired();
+    }
+
+    /// Bytes arrived.
+    fn receive(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let data = bytes_of(data)?;
+        let mut inner = self.inner.lock();
+        let Inner { core, buffer, .. } = &mut *inner;
+        buffer.extend_from_slice(&data);
+        core.receive(buffer);
+        Ok(())
+    }
+
+    /// Answers the A-ASSOCIATE indication as the contexts given to `acceptor` say.
+    fn answer(&self, py: Python<'_>) -> PyResult<()> {
+        let mut inner = self.inner.lock();
+        let verdict = match (&inner.pending, &inner.policy) {
+            (Some(request), Some(policy)) => negotiate::answer(request, policy),
+            _ => {
+                return told(
+                    py,
+                    Err(LocalError::invalid("nothing to answer", "PS3.8 7.1.1")),
+                );
+            }
+        };
+        inner.pending = None;
+        told(
+            py,
+            match verdict {
+                Verdict::Accept { answer, negotiated } => inner.core.accept(answer, *negotiated),
+                Verdict::Reject { rj, .. } => inner.core.reject(rj),
+            },
+        )
+    }
+
+    /// A-ASSOCIATE response, rejecting.
+    fn reject(&self, py: Python<'_>, result: u8, source: u8, reason: u8) -> PyResult<()> {
+        let rj = AssociateRj::new(result, source, reason);
+        told(py, self.inner.lock().core.reject(rj))
+    }
+
+    /// P-DATA request: a whole message, framed for the peer.
+    fn send(&self, py: Python<'_>, message: &Bound<'_, Message>) -> PyResult<()> {
+        let (context_id, command, data) = message.get().parts(py)?;
+        let mut inner = self.inner.lock();
+        told(py, inner.core.check_send())?;
+        let max_fragment = inner.core.max_fragment();
+        let mut framed = BytesMut::new();
+        frame(
+            &mut framed,
+            context_id,
+            true,
+            &command.encode(),
+            max_fragment,
+        );
+        if let Some(data) = data {
+            frame(&mut framed, context_id, false, &data, max_fragment);
+        }
+        told(py, inner.core.send(framed.freeze()))
+    }
+
+    /// A-RELEASE request.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        told(py, self.inner.lock().core.release())
+    }
+
+    /// A-RELEASE response.
+    fn release_response(&self, py: Python<'_>) -> PyResult<()> {
+        told(py, self.inner.lock().core.release_response())
+    }
+
+    /// A-ABORT request.
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        told(py, self.inner.lock().core.abort())
+    }
+
+    /// What is to be done now, in order; each is given once.
+    fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        let mut inner = self.inner.lock();
+        while let Some(output) = inner.core.poll_output() {
+            match output {
+                Output::Connect => list.append(("connect", py.None()))?,
+                Output::Transmit(bytes) => {
+                    list.append(("transmit", PyBytes::new(py, &bytes)))?;
+                }
+                Output::Close => list.append(("close", py.None()))?,
+                Output::StartArtim => list.append(("start-artim", py.None()))?,
+                Output::StopArtim => list.append(("stop-artim", py.None()))?,
+                Output::Indicate(indication) => {
+                    if let Indication::AssociateRequested(request) = &indication {
+                        inner.pending = Some(request.clone());
+                    }
+                    list.append(("indicate", indication_to_py(py, indication)?))?;
+                }
+            }
+        }
+        Ok(list)
+    }
+}
+
+fn indication_to_py<'py>(
+    py: Python<'py>,
+    indication: Indication,
+) -> PyResult<(&'static str, Bound<'py, PyDict>)> {
+    let facts = PyDict::new(py);
+    let name = match indication {
+        Indication::AssociateRequested(request) => {
+            facts.set_item("calling", request.calling_ae().to_text())?;
+            facts.set_item("called", request.called_ae().to_text())?;
+            "associate-requested"
+        }
+        Indication::AssociateAccepted(_, negotiated) => {
+            facts.set_item("contexts", context_facts(&negotiated))?;
+            facts.set_item("max_length", negotiated.peer_max_length)?;
+            "associate-accepted"
+        }
+        Indication::AssociateRejected(rj) => {
+            facts.set_item("result", rj.result.0)?;
+            facts.set_item("source", rj.source.0)?;
+            facts.set_item("reason", rj.reason)?;
+            "associate-rejected"
+        }
+        Indication::Command {
+            context_id,
+            command,
+        } => {
+            let message =
+                Message::received(py, context_id, command, dimse_net::service::Data::None)?;
+            facts.set_item("message", Py::new(py, message)?)?;
+            "command"
+        }
+        Indication::Data {
+            context_id,
+            fragment,
+            last,
+        } => {
+            facts.set_item("context_id", context_id)?;
+            facts.set_item("fragment", PyBytes::new(py, &fragment))?;
+            facts.set_item("last", last)?;
+            "data"
+        }
+        Indication::ReleaseRequested => "release-requested",
+        Indication::ReleaseConfirmed => "release-confirmed",
+        Indication::Aborted(abort) => {
+            facts.set_item("source", abort.source.0)?;
+            facts.set_item("reason", abort.reason.0)?;
+            "aborted"
+        }
+        Indication::PAborted { origin, reason } => {
+            let origin = match origin {
+                PAbortOrigin::Local => "local",
+                PAbortOrigin::Peer => "peer",
+                PAbortOrigin::Transport => "transport",
+            };
+            facts.set_item("origin", origin)?;
+            facts.set_item("reason", reason.0)?;
+            "p-aborted"
+        }
+        Indication::Violation(error) => {
+            facts.set_item("error", errors::decode(py, &error).into_value(py))?;
+            "violation"
+        }
+    };
+    Ok((name, facts))
+}

@@ -1,0 +1,116 @@
+//! Rust errors as the exceptions of `dimse_rs.errors`, which Python defines and this asks for by kind.
+
+use dimse_net::error::Error;
+use dimse_proto::ul::output::PAbortOrigin;
+use dimse_proto::{DecodeError, LocalError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+
+static FROM_CORE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Builds the exception that `dimse_rs.errors.from_core` has for a kind.
+fn build(
+    py: Python<'_>,
+    kind: &str,
+    fill: impl FnOnce(&Bound<'_, PyDict>) -> PyResult<()>,
+) -> PyErr {
+    let made = (|| {
+        let from_core = FROM_CORE.get_or_try_init(py, || {
+            py.import("dimse_rs.errors")?
+                .getattr("from_core")
+                .map(Bound::unbind)
+        })?;
+        let fields = PyDict::new(py);
+        fill(&fields)?;
+        from_core.bind(py).call1((kind, fields))
+    })();
+    match made {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(error) => error,
+    }
+}
+
+/// Why an association, or something on it, failed.
+pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
+    let text = error.to_string();
+    let kind = match error {
+        Error::Rejected(_) => "rejected",
+        Error::Aborted(_) | Error::LocalAbort | Error::Shutdown => "aborted",
+        Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => "lost",
+        Error::PAborted(..) => "aborted",
+        Error::Released => "released",
+        Error::Connect(..) => "connect",
+        Error::Timeout(..) => "timeout",
+        Error::Local(_) => "local",
+        Error::Remote(_) => "remote",
+        Error::NoContext(_) => "no-context",
+        Error::Input(_) => "input",
+        _ => "other",
+    };
+    build(py, kind, |fields| {
+        match error {
+            Error::Rejected(rj) => {
+                fields.set_item("result", rj.result.0)?;
+                fields.set_item("source", rj.source.0)?;
+                fields.set_item("reason", rj.reason)?;
+            }
+            Error::Aborted(abort) => {
+                fields.set_item("source", abort.source.0)?;
+                fields.set_item("reason", abort.reason.0)?;
+            }
+            Error::PAborted(origin, reason) => {
+                fields.set_item("source", 2)?;
+                fields.set_item("reason", reason.0)?;
+                fields.set_item("local", *origin == PAbortOrigin::Local)?;
+                fields.set_item("message", text)?;
+            }
+            Error::LocalAbort | Error::Shutdown => {
+                fields.set_item("source", 0)?;
+                fields.set_item("local", true)?;
+                fields.set_item("message", text)?;
+            }
+            Error::Connect(cause, _) => {
+                fields.set_item("errno", cause.raw_os_error())?;
+                fields.set_item("message", text)?;
+            }
+            Error::Lost(cause) => {
+                let errno = cause.as_ref().and_then(|cause| cause.raw_os_error());
+                fields.set_item("errno", errno)?;
+                fields.set_item("message", text)?;
+            }
+            Error::Timeout(which, after) => {
+                fields.set_item("which", which.name())?;
+                fields.set_item("seconds", after.as_secs_f64())?;
+            }
+            Error::Remote(cause) => {
+                fields.set_item("message", text)?;
+                fields.set_item("code", cause.code)?;
+            }
+            _ => fields.set_item("message", text)?,
+        }
+        Ok(())
+    })
+}
+
+/// The caller asked for what the standard forbids.
+pub(crate) fn local(py: Python<'_>, error: &LocalError) -> PyErr {
+    build(py, "local", |fields| {
+        fields.set_item("message", error.to_string())
+    })
+}
+
+/// Bytes that are not what they must be.
+pub(crate) fn decode(py: Python<'_>, error: &DecodeError) -> PyErr {
+    build(py, "decode", |fields| {
+        fields.set_item("message", error.what.as_ref())?;
+        fields.set_item("offset", error.offset)?;
+        fields.set_item("section", error.section)?;
+        fields.set_item("code", error.code)
+    })
+}
+
+/// A file that cannot be sent.
+pub(crate) fn input(py: Python<'_>, text: &str) -> PyErr {
+    build(py, "input", |fields| fields.set_item("message", text))
+}

@@ -1,0 +1,65 @@
+//! The module `dimse_rs._core`: what Python sees of the core. It holds no protocol knowledge: it moves values
+//! across the border, releases the interpreter while it waits, and answers Ctrl-C.
+//!
+//! Rust never calls user code: everything here is pulled by Python.
+
+mod association;
+mod blocking;
+mod bytes;
+mod config;
+mod connection;
+mod errors;
+mod listener;
+mod message;
+mod service;
+
+use pyo3::prelude::*;
+
+/// The native core of dimse_rs; private, see `_core.pyi`.
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::association::{Association, Bulk, Invocation};
+    #[pymodule_export]
+    use super::bytes::Payload;
+    #[pymodule_export]
+    use super::connection::Connection;
+    #[pymodule_export]
+    use super::listener::Listener;
+    #[pymodule_export]
+    use super::message::Message;
+    #[pymodule_export]
+    use super::service::{Folder, Operation, Service};
+    #[pymodule_export]
+    use super::{implementation, is_debug_build, probe};
+}
+
+/// Implementation Class UID and version name (PS3.7 D.3.3.2).
+#[pyfunction]
+fn implementation() -> (String, &'static str) {
+    use dimse_proto::ul::negotiate::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+    (
+        IMPLEMENTATION_CLASS_UID.to_text(),
+        IMPLEMENTATION_VERSION_NAME,
+    )
+}
+
+/// Whether the core was built without optimisation, and is many times slower than it should be.
+#[pyfunction]
+const fn is_debug_build() -> bool {
+    cfg!(debug_assertions)
+}
+
+/// What a Part 10 file is: (SOP class, SOP instance, transfer syntax, size in bytes). Reads its beginning only.
+#[pyfunction]
+fn probe(py: Python<'_>, path: std::path::PathBuf) -> PyResult<(String, String, String, u64)> {
+    let info = py
+        .detach(|| dimse_net::source::probe(&path))
+        .map_err(|error| errors::input(py, &error.to_string()))?;
+    Ok((
+        info.sop_class.to_text(),
+        info.sop_instance.to_text(),
+        info.transfer_syntax.to_text(),
+        info.size,
+    ))
+}

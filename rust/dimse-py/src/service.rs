@@ -1,0 +1,337 @@
+//! `_core.Service`: what this node answers by itself, and the queues from which Python pulls the rest.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, unbounded};
+use dimse_net::event::{AssociationId, Event, Events, Titles};
+use dimse_net::files::Disk;
+use dimse_net::service::{self as net, Classes, StoreService};
+use dimse_net::sink::{self, Duplicates, Durability, Layout};
+use dimse_proto::dimse::CommandField;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::association::{Association, context_facts};
+use crate::message::{Message, uid_of};
+use crate::{blocking, config, errors};
+
+/// A folder that receives instances.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Folder {
+    inner: Arc<sink::Folder>,
+}
+
+#[pymethods]
+impl Folder {
+    /// Makes the folder if needed and removes what a crash left unfinished in it.
+    #[new]
+    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both"))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        mode: &str,
+        layout: &str,
+        duplicates: &str,
+    ) -> PyResult<Self> {
+        let unknown =
+            |what: &str, value: &str| PyValueError::new_err(format!("unknown {what} {value:?}"));
+        let durability = match mode {
+            "durable" => Durability::Durable,
+            "file-only" => Durability::FileOnly,
+            "fast" => Durability::Fast,
+            other => return Err(unknown("mode", other)),
+        };
+        let layout = match layout {
+            "flat" => Layout::Flat,
+            "study" => Layout::Study,
+            other => return Err(unknown("layout", other)),
+        };
+        let duplicates = match duplicates {
+            "keep-both" => Duplicates::KeepBoth,
+            "reject" => Duplicates::Reject,
+            other => return Err(unknown("duplicates", other)),
+        };
+        let shown = path.display().to_string();
+        py.detach(|| sink::Folder::open(path, durability, layout, duplicates, Arc::new(Disk)))
+            .map(|folder| Self {
+                inner: Arc::new(folder),
+            })
+            .map_err(|error| match error.raw_os_error() {
+                Some(number) => {
+                    PyOSError::new_err((number, format!("cannot store in {shown}: {error}")))
+                }
+                None => PyOSError::new_err(format!("cannot store in {shown}: {error}")),
+            })
+    }
+}
+
+/// Answers, sink and queues of a node. One may serve many associations.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Service {
+    pub(crate) inner: Arc<net::Service>,
+    operations: Receiver<net::Operation>,
+    events: Option<Receiver<(AssociationId, Event)>>,
+}
+
+/// SOP classes, or None for all that were negotiated.
+type ClassArgs = Option<Vec<String>>;
+
+fn classes(py: Python<'_>, args: ClassArgs) -> PyResult<Classes> {
+    let Some(texts) = args else {
+        return Ok(Classes::All);
+    };
+    texts
+        .iter()
+        .map(|text| uid_of(py, text))
+        .collect::<PyResult<HashSet<_>>>()
+        .map(Classes::These)
+}
+
+#[pymethods]
+impl Service {
+    /// `echo`: answer C-ECHO. `folder`, `store`: the sink and its classes. `handled`: Command Field -> classes that
+    /// are for Python. `spool`: where large instances for Python wait. `events`: whether anybody pulls them.
+    #[new]
+    #[pyo3(signature = (*, echo=true, folder=None, store=None, handled=None, spool=None, events=false))]
+    fn new(
+        py: Python<'_>,
+        echo: bool,
+        folder: Option<&Bound<'_, Folder>>,
+        store: ClassArgs,
+        handled: Option<HashMap<u16, ClassArgs>>,
+        spool: Option<&Bound<'_, Folder>>,
+        events: bool,
+    ) -> PyResult<Self> {
+        let folder = match folder {
+            Some(folder) => Some(StoreService {
+                folder: Arc::clone(&folder.get().inner),
+                classes: classes(py, store)?,
+            }),
+            None => None,
+        };
+        let handled = handled
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(field, args)| classes(py, args).map(|classes| (CommandField(field), classes)))
+            .collect::<PyResult<_>>()?;
+        let (sender, operations) = unbounded();
+        let (emit, pulled) = Events::channel();
+        Ok(Self {
+            inner: Arc::new(net::Service {
+                echo,
+                folder,
+                handled,
+                operations: Some(sender),
+                spool: spool.map(|spool| Arc::clone(&spool.get().inner)),
+                events: if events { emit } else { Events::default() },
+            }),
+            operations,
+            events: events.then_some(pulled),
+        })
+    }
+
+    /// The next request for Python; None when none came within `within` seconds.
+    #[pyo3(signature = (within=None))]
+    fn next_operation(&self, py: Python<'_>, within: Option<f64>) -> PyResult<Option<Operation>> {
+        let within = within.map(|seconds| config::duration(seconds).unwrap_or(Duration::ZERO));
+        match blocking::next(py, &self.operations, within)? {
+            Some(operation) => Operation::new(py, operation).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Events there are, waiting at most `within` seconds for the first: tuples (association, kind, facts).
+    #[pyo3(signature = (within=None))]
+    fn next_events<'py>(
+        &self,
+        py: Python<'py>,
+        within: Option<f64>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        let Some(events) = &self.events else {
+            return Ok(list);
+        };
+        let within = within.map(|seconds| config::duration(seconds).unwrap_or(Duration::ZERO));
+        if let Some(first) = blocking::next(py, events, within)? {
+            list.append(event_to_py(py, first)?)?;
+            while list.len() < 1000 {
+                let Ok(next) = events.try_recv() else { break };
+                list.append(event_to_py(py, next)?)?;
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// A request of the peer that Python answers.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Operation {
+    message: Py<Message>,
+    association: Py<Association>,
+    cancelled: Arc<std::sync::atomic::AtomicBool>,
+    answered: Mutex<bool>,
+}
+
+impl Operation {
+    fn new(py: Python<'_>, operation: net::Operation) -> PyResult<Self> {
+        let message =
+            Message::received(py, operation.context_id, operation.command, operation.data)?;
+        Ok(Self {
+            message: Py::new(py, message)?,
+            association: Py::new(
+                py,
+                Association {
+                    inner: operation.association,
+                },
+            )?,
+            cancelled: operation.cancelled,
+            answered: Mutex::new(false),
+        })
+    }
+}
+
+#[pymethods]
+impl Operation {
+    /// The request.
+    #[getter]
+    fn message(&self, py: Python<'_>) -> Py<Message> {
+        self.message.clone_ref(py)
+    }
+
+    /// Where it came from.
+    #[getter]
+    fn association(&self, py: Python<'_>) -> Py<Association> {
+        self.association.clone_ref(py)
+    }
+
+    /// The peer sent C-CANCEL, or the association ended.
+    #[getter]
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Sends a response: `command` has Status and what goes with it, identifiers of the request are filled in.
+    #[pyo3(signature = (command, data=None))]
+    fn respond(
+        &self,
+        py: Python<'_>,
+        command: &Bound<'_, PyDict>,
+        data: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let status: u16 = match command.get_item("Status")? {
+            Some(status) => status.extract()?,
+            None => 0,
+        };
+        let status = dimse_proto::dimse::Status(status);
+        let request = self.message.get();
+        let base = dimse_proto::dimse::CommandSet::response_to(&request.command, status)
+            .map_err(|error| errors::local(py, &error))?;
+        let response = Message::answer(py, request.context_id, base, command, data)?;
+        if !status.is_pending() {
+            *self.answered.lock() = true;
+        }
+        self.association.get().send_parts(py, response.parts(py)?)
+    }
+
+    /// A final response was sent.
+    #[getter]
+    fn answered(&self) -> bool {
+        *self.answered.lock()
+    }
+}
+
+fn event_to_py<'py>(
+    py: Python<'py>,
+    (association, event): (AssociationId, Event),
+) -> PyResult<(AssociationId, &'static str, Bound<'py, PyDict>)> {
+    let facts = PyDict::new(py);
+    let titles = |titles: &Titles| -> PyResult<()> {
+        facts.set_item("calling", titles.calling.to_text())?;
+        facts.set_item("called", titles.called.to_text())
+    };
+    let peer = |peer: Option<std::net::SocketAddr>| -> PyResult<()> {
+        let shown = peer.map(|peer| (peer.ip().to_string(), peer.port()));
+        facts.set_item("peer", shown)
+    };
+    let kind = match event {
+        Event::Connected { peer: from } => {
+            peer(Some(from))?;
+            "connected"
+        }
+        Event::Associated {
+            titles: both,
+            peer: from,
+            negotiated,
+        } => {
+            titles(&both)?;
+            peer(from)?;
+            facts.set_item("contexts", context_facts(&negotiated))?;
+            facts.set_item("max_length", negotiated.peer_max_length)?;
+            facts.set_item("window", (negotiated.invoked, negotiated.performed))?;
+            facts.set_item(
+                "implementation",
+                negotiated.peer_implementation_version.clone(),
+            )?;
+            facts.set_item("warnings", negotiated.warnings.clone())?;
+            "associated"
+        }
+        Event::Rejected {
+            titles: both,
+            peer: from,
+            rj,
+            code,
+            detail,
+        } => {
+            titles(&both)?;
+            peer(from)?;
+            facts.set_item("result", rj.result.0)?;
+            facts.set_item("source", rj.source.0)?;
+            facts.set_item("reason", rj.reason)?;
+            facts.set_item("code", code)?;
+            facts.set_item("detail", detail)?;
+            "rejected"
+        }
+        Event::Stored(stored) => {
+            titles(&stored.titles)?;
+            facts.set_item("uid", stored.sop_instance.to_text())?;
+            facts.set_item("class", stored.sop_class.to_text())?;
+            facts.set_item("syntax", stored.transfer_syntax.to_text())?;
+            facts.set_item("status", stored.status)?;
+            facts.set_item("detail", stored.detail)?;
+            facts.set_item("bytes", stored.bytes)?;
+            facts.set_item("path", stored.path)?;
+            facts.set_item("kept", stored.kept)?;
+            facts.set_item("identical", stored.identical)?;
+            facts.set_item("verified", stored.verified)?;
+            "stored"
+        }
+        Event::Violation(error) => {
+            facts.set_item("code", error.code)?;
+            facts.set_item("detail", error.to_string())?;
+            "violation"
+        }
+        Event::Ended {
+            error,
+            stored,
+            messages,
+        } => {
+            let exception = error.map(|error| errors::to_py(py, &error).into_value(py));
+            facts.set_item("error", exception)?;
+            facts.set_item("stored", stored)?;
+            facts.set_item("messages", messages)?;
+            "ended"
+        }
+        Event::AcceptFailed(detail) => {
+            facts.set_item("detail", detail)?;
+            "accept-failed"
+        }
+        _ => "other",
+    };
+    Ok((association, kind, facts))
+}
