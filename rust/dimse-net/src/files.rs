@@ -45,7 +45,7 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn size(&self, file: &OwnedFd) -> io::Result<u64>;
     /// Reads at an offset; fewer bytes than asked for are possible, none means the end.
     fn read_at(&self, file: &OwnedFd, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Appends slices in one system call; fewer bytes than given may be written.
+    /// Appends slices, of any number, in one system call; fewer bytes than given may be written.
     fn write(&self, file: &OwnedFd, slices: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Makes the contents of a file durable.
     fn sync(&self, file: &OwnedFd) -> io::Result<()>;

@@ -36,9 +36,6 @@ const WANTED: [Tag; 4] = [
     Tag::SERIES_INSTANCE_UID,
 ];
 
-/// Slices one system call takes (`IOV_MAX`).
-const SLICES_MAX: usize = 1024;
-
 /// What a C-STORE request and its presentation context say about the instance to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreRequest {
@@ -230,8 +227,7 @@ impl Writer {
             .collect();
         let mut rest = slices.as_mut_slice();
         while !rest.is_empty() {
-            let (now, _later) = rest.split_at(rest.len().min(SLICES_MAX));
-            let written = match self.folder.files().write(&temporary.file, now) {
+            let written = match self.folder.files().write(&temporary.file, rest) {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 written => written,
             };

@@ -27,9 +27,6 @@ const SEARCH_LIMIT: u64 = 1024 * 1024;
 /// PDU header, PDV length, context id and message control header (PS3.8 9.3.5, Annex E.2).
 const FRAME_HEADER: usize = 12;
 
-/// Slices one system call takes (`IOV_MAX`).
-const SLICES_MAX: usize = 1024;
-
 /// What a file is, for planning and for its C-STORE request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -400,9 +397,7 @@ fn read_head(file: &OwnedFd, length: usize) -> io::Result<Bytes> {
 fn read_exact_at(file: &OwnedFd, gaps: &mut [IoSliceMut<'_>], mut at: u64) -> io::Result<()> {
     let mut gaps = gaps;
     while !gaps.is_empty() {
-        let now = gaps.len().min(SLICES_MAX);
-        let (now, _later) = gaps.split_at_mut(now);
-        let read = match retry_on_intr(|| rustix::io::preadv(file, now, at))? {
+        let read = match retry_on_intr(|| rustix::io::preadv(file, gaps, at))? {
             0 => {
                 let text = format!("the file ends at {at}: it became shorter while it was sent");
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));

@@ -130,6 +130,25 @@ fn each_mode_does_what_it_promises_in_order_and_no_more() {
 }
 
 #[test]
+fn a_folder_that_was_removed_meanwhile_is_made_durable_again() {
+    let root = tempfile::tempdir().unwrap();
+    let faulty = Arc::new(Faulty::default());
+    let folder = folder(
+        root.path(),
+        Durability::Durable,
+        Layout::Study,
+        faulty.clone(),
+    );
+    for _ in 0..2 {
+        faulty.forget();
+        store(&folder, "1.2.3", EXPLICIT, &instance("1.2.3", b"px")).unwrap();
+        let log = faulty.log();
+        assert_eq!(log.iter().filter(|name| **name == "sync_folder").count(), 3);
+        fs::remove_dir_all(root.path().join(STUDY)).unwrap();
+    }
+}
+
+#[test]
 fn a_hostile_instance_uid_is_refused_before_any_file_is_touched() {
     let root = tempfile::tempdir().unwrap();
     let inside = root.path().join("inside");

@@ -245,6 +245,21 @@ fn a_small_file_takes_one_buffer_and_full_fragments() {
 }
 
 #[test]
+fn the_end_of_a_buffer_is_not_used_for_a_crumb_of_a_fragment() {
+    let folder = TempDir::new().unwrap();
+    let path = write(
+        &folder,
+        &part10("1.2.3", EXPLICIT, &instance("1.2.3", &vec![1; 100_000])),
+    );
+    for (spare, expected) in [(0, 4), (4000, 4), (6000, 5)] {
+        let (mut outgoing, _) = Outgoing::open(&path).unwrap();
+        let mut buffer = vec![0; 4 * (12 + 10_000) + spare];
+        let used = outgoing.fill_slice(1, 10_000, &mut buffer).unwrap();
+        assert_eq!(fragments(&buffer[..used], 1).len(), expected);
+    }
+}
+
+#[test]
 fn what_stands_in_the_buffer_stays() {
     let folder = TempDir::new().unwrap();
     let data = instance("1.2.3", b"px");
