@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use dimse_net::files::{Disk, Files};
-use dimse_net::sink::{Duplicates, Durability, Folder, Layout, StoreRequest};
+use dimse_net::sink::{
+    Duplicates, Durability, Folder, Layout, Refusal, StoreRequest, Stored, store_whole,
+};
 use dimse_proto::{AeTitle, Uid};
 
 pub const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -82,6 +84,27 @@ pub fn request(instance: &str, transfer_syntax: &str) -> StoreRequest {
         calling_ae: title("MODALITY"),
         called_ae: title("STORE"),
     }
+}
+
+/// Stores a whole instance; a refusal must be fit for Error Comment (0000,0902).
+pub fn store(
+    folder: &Arc<Folder>,
+    name: &str,
+    syntax: &str,
+    data: &[u8],
+) -> Result<Stored, Refusal> {
+    let data = [Bytes::copy_from_slice(data)];
+    let stored = store_whole(Arc::clone(folder), request(name, syntax), &data);
+    if let Err(refusal) = &stored {
+        assert!(refusal.comment.len() <= 64, "{}", refusal.comment);
+        assert!(
+            refusal
+                .comment
+                .bytes()
+                .all(|b| (0x20..0x7f).contains(&b) && b != b'\\')
+        );
+    }
+    stored
 }
 
 pub fn flat(root: &Path) -> Arc<Folder> {
