@@ -1,0 +1,236 @@
+"""The bridge to pydicom: data sets to bytes, bytes to data sets, and one encoding to another.
+
+pydicom does all reading and writing; this module picks the encoding (PS3.5 10) and does the two
+things pydicom leaves to its callers: the deflate layer, and swapping the words of bulk values when
+the byte order changes. pydicom is imported when a function is called, never before.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Iterator
+from io import BytesIO
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Final, TypeAlias, Union
+
+from ._uids import TransferSyntax
+from .errors import DecodeError, NoPresentationContext
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.dataelem import DataElement
+
+__all__ = ["Buffer", "convert", "from_bytes", "stored_syntax", "to_bytes"]
+
+Buffer: TypeAlias = Union[bytes, bytearray, memoryview]
+
+# PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one.
+_WORDS: Final = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
+_CODES: Final = {2: "H", 4: "I", 8: "Q"}
+
+
+def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
+    """Encode a data set as it goes onto the wire: without preamble and group 0002.
+
+    Args:
+        dataset: with pixel data that fits the syntax; nothing is compressed or decompressed.
+        transfer_syntax: the encoding; the accepted one of the presentation context.
+
+    Raises:
+        NoPresentationContext: that would take a pixel codec.
+        ValueError: pydicom cannot encode it; the element is named.
+
+    Source: PS3.5 7, 10, A.
+    """
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset
+
+    target = TransferSyntax.of(transfer_syntax)
+    _check_pixels(stored_syntax(dataset), target, encapsulated=_is_encapsulated(dataset))
+    dataset = _without_meta(dataset)
+    if _byte_order_changes(dataset, target):
+        dataset = _swapped(dataset)
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR = target.implicit
+    buffer.is_little_endian = not target.big_endian
+    write_dataset(buffer, dataset)
+    encoded: bytes = buffer.getvalue()
+    return _deflate(encoded) if target.deflated else encoded
+
+
+def convert(source: str | PathLike[str] | Dataset, target: str) -> bytes:
+    """Re-encode a data set among the uncompressed transfer syntaxes.
+
+    Args:
+        source: a Part 10 file, or a data set as read from one.
+        target: Implicit or Explicit VR Little Endian, Explicit VR Big Endian or Deflated; or the
+            syntax that the source has already.
+
+    Raises:
+        NoPresentationContext: either side is compressed and they differ: that takes a pixel codec.
+        DecodeError: the file cannot be read.
+
+    Source: PS3.5 10, A.
+    """
+    from pydicom import Dataset
+
+    if not isinstance(source, Dataset):
+        source = _read(source)
+    return to_bytes(source, target)
+
+
+def from_bytes(buffer: Buffer, transfer_syntax: str, *, file_meta: bool = False) -> Dataset:
+    """Decode a data set as it comes off the wire. Values are decoded when they are looked at.
+
+    Args:
+        buffer: the whole data set, without group 0002.
+        transfer_syntax: how it is encoded.
+        file_meta: put a file meta with the transfer syntax beside it, as pixel decoding and
+            `save_as` want.
+
+    Raises:
+        DecodeError: it is not a data set in that encoding.
+
+    Source: PS3.5 7, 10, A.
+    """
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import UID
+
+    syntax = TransferSyntax.of(transfer_syntax)
+    data = bytes(buffer)
+    if syntax.deflated:
+        data = _inflate(data)
+    try:
+        dataset = read_dataset(
+            BytesIO(data),
+            is_implicit_VR=syntax.implicit,
+            is_little_endian=not syntax.big_endian,
+        )
+    except Exception as error:
+        raise DecodeError(
+            f"not a data set in {syntax.name or syntax}: {error}", section="PS3.5 7"
+        ) from error
+    if file_meta:
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = UID(syntax)
+        dataset.file_meta = meta
+    return dataset
+
+
+def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
+    """Tell in which transfer syntax a data set was read, or is meant to be; None when unknown."""
+    meta = getattr(dataset, "file_meta", None)
+    uid = getattr(meta, "TransferSyntaxUID", None)
+    return TransferSyntax.of(str(uid)) if uid else None
+
+
+def _read(path: str | PathLike[str]) -> Dataset:
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return dcmread(path)
+    except OSError:
+        raise
+    except InvalidDicomError as error:
+        raise DecodeError(f"{fspath(path)} is not a DICOM file", section="PS3.10 7.1") from error
+    except Exception as error:
+        raise DecodeError(f"{fspath(path)} cannot be read: {error}", section="PS3.5 7") from error
+
+
+def _check_pixels(stored: TransferSyntax | None, target: TransferSyntax, encapsulated: bool) -> None:
+    """Refuse what would take a codec: the encoding of pixel data would have to change."""
+    if stored is None:
+        if encapsulated and target.convertible:
+            _needs_codec("encapsulated pixel data", target, "decompressed")
+        return
+    if stored == target or (stored.convertible and target.convertible):
+        return
+    action = "decompressed" if target.convertible else "compressed anew"
+    _needs_codec(stored.name or str(stored), target, action)
+
+
+def _needs_codec(what: str, target: TransferSyntax, action: str) -> None:
+    raise NoPresentationContext(
+        transfer_syntax=target,
+        message=(
+            f"cannot convert {what} to {target.name or target}: "
+            f"pixel data would have to be {action}, which takes a codec (PS3.5 A.4)"
+        ),
+        hint=(
+            f"let the peer accept {what}, or convert the file beforehand, for instance with "
+            "pydicom's Dataset.decompress() or compress() and a pixel plug-in"
+        ),
+    )
+
+
+def _is_encapsulated(dataset: Dataset) -> bool:
+    element = dataset.get_item(0x7FE00010) if 0x7FE00010 in dataset else None
+    if element is None:
+        return False
+    length = getattr(element, "length", None)
+    return length == 0xFFFFFFFF or bool(getattr(element, "is_undefined_length", False))
+
+
+def _without_meta(dataset: Dataset) -> Dataset:
+    """Leave group 0002 (and 0000) behind: they are never part of what is sent (PS3.10 7.1)."""
+    return dataset[0x00030000:] if any(tag.group < 0x0003 for tag in dataset) else dataset
+
+
+def _byte_order_changes(dataset: Dataset, target: TransferSyntax) -> bool:
+    _, little = dataset.original_encoding
+    # A data set that was made, not read, holds its words in little endian order.
+    return bool(little is False) != target.big_endian
+
+
+def _swapped(dataset: Dataset) -> Dataset:
+    """Copy a data set with the bytes of every word turned round (PS3.5 7.3)."""
+    from copy import deepcopy
+
+    from pydicom.filewriter import correct_ambiguous_vr
+
+    _, little = dataset.original_encoding
+    copy = deepcopy(dataset)
+    # OB or OW is decided by other elements, and has to be before words can be told from bytes.
+    correct_ambiguous_vr(copy, little is not False)
+    for element in _elements(copy):
+        size = _WORDS.get(element.VR, 0)
+        if size and element.value:
+            element._value = _swap(bytes(element.value), size)
+    return copy
+
+
+def _elements(dataset: Dataset) -> Iterator[DataElement]:
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _elements(item)
+        else:
+            yield element
+
+
+def _swap(value: bytes, size: int) -> bytes:
+    whole = len(value) - len(value) % size
+    words = array(_CODES[size], value[:whole])
+    words.byteswap()
+    return words.tobytes() + value[whole:]
+
+
+def _deflate(data: bytes) -> bytes:
+    # Raw deflate, no zlib header; one 00H when the result is odd (PS3.5 A.5).
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(data) + packer.flush()
+    return packed + b"\0" if len(packed) % 2 else packed
+
+
+def _inflate(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        inflated = unpacker.decompress(data)
+    except zlib.error as error:
+        raise DecodeError(f"not a deflated data set: {error}", section="PS3.5 A.5") from error
+    if not unpacker.eof:
+        raise DecodeError("the deflated data set is cut short", len(data), "PS3.5 A.5")
+    return inflated

@@ -1,0 +1,456 @@
+"""Every error that this package raises on purpose: one tree.
+
+```
+DimseError                                      .message .hint
+|-- AssociationError
+|   |-- AssociationRejected(result, source, reason)
+|   |-- AssociationAborted(source, reason)
+|   |-- AssociationReleased
+|   `-- NoPresentationContext                   .sop_class .transfer_syntax
+|-- TransportError(OSError)
+|   |-- ConnectFailed
+|   |-- ConnectionLost
+|   `-- TlsError
+|-- DimseTimeout(TimeoutError)                  .which in connect | tls | acse | dimse | idle
+|                                                         | write | release | artim | handler
+|-- ProtocolError
+|   |-- LocalProtocolError                      you asked for something the standard forbids
+|   `-- RemoteProtocolError                     the peer broke a rule; already answered with A-ABORT
+|-- DecodeError(ValueError)                     .offset .section
+`-- StatusError(status, comment, response)      a failure status: raised by calls, and by handlers
+                                                to answer one
+```
+
+A message states the fact, the numbers and the clause. A hint, when there is one, says what to change.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .status import Status
+
+__all__ = [
+    "AssociationAborted",
+    "AssociationError",
+    "AssociationRejected",
+    "AssociationReleased",
+    "ConnectFailed",
+    "ConnectionLost",
+    "DecodeError",
+    "DimseError",
+    "DimseTimeout",
+    "LocalProtocolError",
+    "NoPresentationContext",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "StatusError",
+    "TlsError",
+    "TransportError",
+    "from_core",
+]
+
+
+class DimseError(Exception):
+    """The root of the tree: catch it to catch everything this package raises on purpose.
+
+    Attributes:
+        message: the fact, its numbers and the clause of the standard; one line.
+        hint: what to change, or an empty string.
+    """
+
+    message: str
+    hint: str
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        """Keep the message and the hint; subclasses add their facts."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Give the message, with the hint in brackets."""
+        return f"{self.message} (hint: {self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by state: constructors of this tree take facts, not `args`."""
+        return _restore, (type(self), self.args, self.__dict__.copy())
+
+
+def _restore(cls: type[DimseError], args: tuple[Any, ...], state: dict[str, Any]) -> DimseError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class AssociationError(DimseError):
+    """The association does not exist, no longer exists, or cannot carry the request."""
+
+
+_RESULTS: Final = {1: "permanently", 2: "for now"}
+_SOURCES: Final = {
+    1: "its service user",
+    2: "its service provider (ACSE)",
+    3: "its service provider (presentation)",
+}
+_REASONS: Final = {
+    (1, 1): "no reason given",
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (2, 1): "no reason given",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+
+
+class AssociationRejected(AssociationError):
+    """The peer answered A-ASSOCIATE-RJ.
+
+    Attributes:
+        result: 1 permanent, 2 transient.
+        source: 1 service user, 2 provider (ACSE), 3 provider (presentation).
+        reason: the code, whose meaning depends on the source; raw, also when reserved.
+        calling: the AE title that was sent as calling, if known.
+        called: the AE title that was asked for, if known.
+        peer: who rejected, if known.
+
+    Source: PS3.8 9.3.4, Table 9-21.
+    """
+
+    def __init__(
+        self,
+        result: int,
+        source: int,
+        reason: int,
+        *,
+        calling: str = "",
+        called: str = "",
+        peer: str = "",
+    ) -> None:
+        """Explain the three codes in words and say what usually helps."""
+        self.result = result
+        self.source = source
+        self.reason = reason
+        self.calling = calling
+        self.called = called
+        self.peer = peer
+        message = (
+            f"association rejected {_RESULTS.get(result, f'(result {result})')}"
+            f" by {peer or 'the peer'}, {_SOURCES.get(source, f'source {source}')}:"
+            f" {self.reason_text}"
+            f" ({result},{source},{reason}; PS3.8 9.3.4)"
+        )
+        super().__init__(message, hint=_rejection_hint(result, source, reason, calling, called))
+
+    @property
+    def reason_text(self) -> str:
+        """The reason in the words of the standard."""
+        return _REASONS.get((self.source, self.reason), f"reserved reason {self.reason}")
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.result == 2
+
+
+def _rejection_hint(result: int, source: int, reason: int, calling: str, called: str) -> str:
+    ours = f"our calling AE title '{calling}'" if calling else "our calling AE title"
+    theirs = f"the called AE title '{called}'" if called else "the called AE title"
+    match (source, reason):
+        case (1, 3):
+            return f"the peer does not know {ours}: register it there, or use -aet / AE(title)"
+        case (1, 7):
+            return f"the peer does not go by {theirs}: use its own title, AET@host:port or -aec"
+        case (1, 2):
+            return "the peer speaks another application context: it may not be a DICOM node"
+        case (1, 1):
+            return (
+                f"the peer gives no reason; peers that check titles often mean {ours} or {theirs}"
+            )
+        case (2, 1):
+            return "the peer refuses without a reason: often the user identity, or no usable context"
+        case (2, 2):
+            return "the peer does not speak version 1 of the Upper Layer protocol"
+        case (3, 1):
+            return "the peer is overloaded: try again later"
+        case (3, 2):
+            return "the peer has all the associations it allows: use fewer, or try again later"
+        case _ if result == 2:
+            return "the peer calls it transient: try again later"
+        case _:
+            return "the code is reserved by the standard: the peer's log should say more"
+
+
+_ABORT_REASONS: Final = {
+    0: "reason not specified",
+    1: "unrecognized PDU",
+    2: "unexpected PDU",
+    4: "unrecognized PDU parameter",
+    5: "unexpected PDU parameter",
+    6: "invalid PDU parameter value",
+}
+
+
+class AssociationAborted(AssociationError):
+    """The association ended by A-ABORT, sent or received.
+
+    Attributes:
+        source: 0 service user, 2 service provider; 1 is reserved.
+        reason: why, when the source is the provider; raw, also when reserved.
+        local: whether this side sent the A-ABORT.
+
+    Source: PS3.8 9.3.8, Table 9-26.
+    """
+
+    def __init__(
+        self, source: int, reason: int = 0, *, local: bool = False, message: str = "", hint: str = ""
+    ) -> None:
+        """Explain the two codes in words, unless a message is given."""
+        self.source = source
+        self.reason = reason
+        self.local = local
+        if not message:
+            who = "by us" if local else "by the peer"
+            why = _ABORT_REASONS.get(reason, f"reserved reason {reason}")
+            part = "its application" if source == 0 else f"its protocol machine: {why}"
+            if local:
+                part = part.replace("its", "our", 1)
+            message = f"association aborted {who}, {part} ({source},{reason}; PS3.8 9.3.8)"
+        super().__init__(message, hint=hint)
+
+
+class AssociationReleased(AssociationError):
+    """The association was released in good order, and can carry nothing more (PS3.8 7.2)."""
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        """Use the standard sentence unless a message is given."""
+        super().__init__(message or "the association has been released (PS3.8 7.2)", hint=hint)
+
+
+class NoPresentationContext(AssociationError):
+    """Nothing that was accepted carries this SOP Class in this transfer syntax (PS3.8 7.1.1.13).
+
+    Attributes:
+        sop_class: the abstract syntax that was needed, or an empty string.
+        transfer_syntax: the transfer syntax that was needed, or an empty string.
+    """
+
+    def __init__(
+        self,
+        sop_class: str = "",
+        transfer_syntax: str = "",
+        *,
+        message: str = "",
+        hint: str = "",
+    ) -> None:
+        """Name the class and the syntax, unless a message is given."""
+        self.sop_class = sop_class
+        self.transfer_syntax = transfer_syntax
+        if not message:
+            what = _named(sop_class) or "this request"
+            syntax = f" in {_named(transfer_syntax)}" if transfer_syntax else ""
+            message = f"no accepted presentation context for {what}{syntax} (PS3.8 7.1.1.13)"
+        super().__init__(message, hint=hint)
+
+
+def _named(uid: str) -> str:
+    name = getattr(uid, "name", "")
+    return f"{name} ({uid})" if name else str(uid)
+
+
+class TransportError(DimseError, OSError):
+    """The connection under the association failed. `errno` is set when the system gave one."""
+
+    def __init__(self, message: str = "", *, errno: int | None = None, hint: str = "") -> None:
+        """Keep the system's error number beside the message."""
+        super().__init__(message, hint=hint)
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle `errno` too: OSError keeps it outside `__dict__`."""
+        return _restore, (type(self), self.args, self.__dict__ | {"errno": self.errno})
+
+
+class ConnectFailed(TransportError):
+    """No connection to the peer could be made."""
+
+
+class ConnectionLost(TransportError):
+    """The connection closed or broke without A-RELEASE or A-ABORT (A-P-ABORT, PS3.8 7.4)."""
+
+
+class TlsError(TransportError):
+    """The TLS handshake failed, or one side speaks TLS and the other does not."""
+
+
+class DimseTimeout(DimseError, TimeoutError):
+    """A wait ended at its deadline.
+
+    Attributes:
+        which: connect, tls, acse, dimse, idle, write, release, artim or handler.
+        seconds: the deadline that ran out, or None when unknown.
+    """
+
+    def __init__(
+        self, which: str, seconds: float | None = None, *, message: str = "", hint: str = ""
+    ) -> None:
+        """Say which wait and how long, unless a message is given."""
+        self.which = which
+        self.seconds = seconds
+        if not message:
+            after = "" if seconds is None else f" after {seconds:g} s"
+            message = f"{_WAITS.get(which, which)} timed out{after} (Timeouts.{which})"
+        super().__init__(message, hint=hint)
+
+
+_WAITS: Final = {
+    "connect": "connecting",
+    "tls": "the TLS handshake",
+    "acse": "waiting for the answer to A-ASSOCIATE-RQ",
+    "dimse": "waiting for a DIMSE message",
+    "idle": "the idle association",
+    "write": "sending to a peer that does not read",
+    "release": "waiting for A-RELEASE-RP",
+    "artim": "ARTIM, waiting for A-ASSOCIATE-RQ or for the peer to close,",
+    "handler": "the handler",
+}
+
+
+class ProtocolError(DimseError):
+    """A rule of the standard was broken: the subclass says by whom."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked for something that the standard forbids; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke a rule; it has already been answered with A-ABORT."""
+
+
+class DecodeError(DimseError, ValueError):
+    """Bytes could not be decoded.
+
+    Attributes:
+        offset: where in the input, in bytes from its start, or None when unknown.
+        section: the clause that was broken, such as "PS3.5 7.1".
+    """
+
+    def __init__(
+        self, message: str = "", offset: int | None = None, section: str = "", *, hint: str = ""
+    ) -> None:
+        """Put the offset and the section into the text."""
+        self.offset = offset
+        self.section = section
+        text = message if offset is None else f"{message} at byte {offset}"
+        super().__init__(f"{text} ({section})" if section else text, hint=hint)
+
+
+class StatusError(DimseError):
+    """A failure status: raised by calls, and raised by handlers to answer one.
+
+    Attributes:
+        status: the value of (0000,0900).
+        comment: the Error Comment (0000,0902), at most 64 characters on the wire.
+        response: the whole response, when a call raised this; None in a handler.
+
+    Source: PS3.7 Annex C.
+    """
+
+    def __init__(
+        self, status: int, comment: str = "", response: Any = None, *, hint: str = ""
+    ) -> None:
+        """Turn the code into a `Status` and put its meaning into the text."""
+        self.status = status if isinstance(status, Status) else Status(status)
+        self.comment = comment
+        self.response = response
+        text = f"status 0x{self.status:04X}, {self.status.meaning}"
+        super().__init__(f"{text}: {comment}" if comment else text, hint=hint)
+
+
+def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
+    """Build the exception for an error that the core reports.
+
+    Args:
+        kind: rejected, aborted, released, no-context, connect, lost, transport, tls, timeout,
+            local, remote, decode, status or limit. Anything else gives a plain `DimseError`.
+        fields: the facts. Every kind takes `message` and `hint`; besides, rejected takes result,
+            source, reason, calling, called, peer; aborted takes source, reason, local; no-context
+            takes sop_class, transfer_syntax; connect, lost, transport and tls take errno; timeout
+            takes which, seconds; decode takes offset, section; status takes status, comment,
+            response. Facts that are missing or unknown do no harm.
+
+    Returns:
+        The exception, to be raised by the caller.
+    """
+    get = fields.get
+    message = str(get("message") or "")
+    hint = str(get("hint") or "")
+    match kind:
+        case "rejected":
+            rejected = AssociationRejected(
+                int(get("result", 1)),
+                int(get("source", 1)),
+                int(get("reason", 1)),
+                calling=str(get("calling") or ""),
+                called=str(get("called") or ""),
+                peer=str(get("peer") or ""),
+            )
+            rejected.hint = hint or rejected.hint
+            return rejected
+        case "aborted":
+            return AssociationAborted(
+                int(get("source", 0)),
+                int(get("reason", 0)),
+                local=bool(get("local", False)),
+                message=message,
+                hint=hint,
+            )
+        case "no-context":
+            return NoPresentationContext(
+                get("sop_class") or "", get("transfer_syntax") or "", message=message, hint=hint
+            )
+        case "connect" | "lost" | "tls" | "transport":
+            return _TRANSPORT[kind](message or _TEXTS[kind], errno=get("errno"), hint=hint)
+        case "timeout":
+            return DimseTimeout(
+                str(get("which") or "dimse"), get("seconds"), message=message, hint=hint
+            )
+        case "decode":
+            return DecodeError(message, get("offset"), str(get("section") or ""), hint=hint)
+        case "status":
+            return StatusError(
+                int(get("status", 0x0110)),
+                str(get("comment") or ""),
+                get("response"),
+                hint=hint,
+            )
+        case _:
+            return _PLAIN.get(kind, DimseError)(message or _TEXTS.get(kind, ""), hint=hint)
+
+
+_TRANSPORT: Final[dict[str, type[TransportError]]] = {
+    "connect": ConnectFailed,
+    "lost": ConnectionLost,
+    "tls": TlsError,
+    "transport": TransportError,
+}
+_PLAIN: Final[dict[str, type[DimseError]]] = {
+    "released": AssociationReleased,
+    "local": LocalProtocolError,
+    "remote": RemoteProtocolError,
+    # A limit stops the peer: it sent more than this side is set to take.
+    "limit": RemoteProtocolError,
+}
+_TEXTS: Final = {
+    "connect": "cannot connect",
+    "lost": "the connection was lost",
+    "tls": "TLS failed",
+    "transport": "the transport failed",
+    "local": "not allowed in this state",
+    "remote": "the peer broke the protocol",
+    "limit": "a limit of this node was exceeded",
+}

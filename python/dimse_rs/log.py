@@ -1,0 +1,112 @@
+"""Logging: the names of the loggers, and how the command line prints them.
+
+The library configures no handler of its own: it logs below "dimse_rs", INFO for the life of an
+association and one line per message, DEBUG for decoded PDUs. Contents of data sets are never above
+DEBUG. `to_stderr` is for programs; the `dimse` tools use it to print lines like DCMTK's.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final, TextIO
+
+__all__ = [
+    "ARCHIVE",
+    "ASSOCIATION",
+    "CLI",
+    "DIMSE",
+    "LEVELS",
+    "PDU",
+    "ROOT",
+    "SERVER",
+    "TRACE",
+    "UL",
+    "LineFormatter",
+    "get",
+    "to_stderr",
+]
+
+ROOT: Final = "dimse_rs"
+ASSOCIATION: Final = "dimse_rs.association"
+UL: Final = "dimse_rs.ul"
+PDU: Final = "dimse_rs.pdu"
+DIMSE: Final = "dimse_rs.dimse"
+SERVER: Final = "dimse_rs.server"
+ARCHIVE: Final = "dimse_rs.archive"
+CLI: Final = "dimse_rs.cli"
+
+TRACE: Final = 5
+"""Below DEBUG: every state transition."""
+
+LEVELS: Final[dict[str, int]] = {
+    "fatal": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
+"""DCMTK's names of the levels (`-ll`)."""
+
+logging.getLogger(ROOT).addHandler(logging.NullHandler())
+
+
+def get(name: str = ROOT) -> logging.Logger:
+    """Get a logger by one of the names above."""
+    return logging.getLogger(name)
+
+
+class LineFormatter(logging.Formatter):
+    """Lines like DCMTK's: `I: text`, with the letter before every line of a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Put the letter of the level before each line."""
+        letter = _letter(record.levelno)
+        text = super().format(record)
+        return "\n".join(f"{letter}: {line}" for line in text.split("\n"))
+
+
+def _letter(level: int) -> str:
+    for name, least in LEVELS.items():
+        if level >= least:
+            return name[0].upper()
+    return "T"
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to whatever `sys.stderr` is now, so that redirecting it works."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise AttributeError("always sys.stderr")
+
+
+def to_stderr(level: int | str = "warn", *, quiet: bool = False) -> logging.Handler:
+    """Print what this package logs to stderr, in place of an earlier call's choice.
+
+    Args:
+        level: the least level to print, as a number or one of `LEVELS`.
+        quiet: print nothing at all, not even errors.
+
+    Returns:
+        The handler, for whoever wants to remove it.
+    """
+    number = LEVELS[level] if isinstance(level, str) else level
+    logger = logging.getLogger(ROOT)
+    for old in [h for h in logger.handlers if isinstance(h, _Stderr)]:
+        logger.removeHandler(old)
+    handler = _Stderr()
+    handler.setFormatter(LineFormatter())
+    handler.setLevel(logging.CRITICAL + 1 if quiet else number)
+    logger.addHandler(handler)
+    logger.setLevel(logging.CRITICAL + 1 if quiet else number)
+    logger.propagate = False
+    return handler

@@ -1,0 +1,200 @@
+"""What an application entity is told once: deadlines, limits, and how a peer is addressed.
+
+Frozen values that are checked when they are made. Nothing here reads a file or the environment.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Final, TypeAlias
+
+__all__ = ["DEFAULT_CALLED_AE", "Limits", "Peer", "PeerLike", "Timeouts", "check_ae_title", "parse_peer"]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+DEFAULT_CALLED_AE: Final = "ANY-SCP"
+"""The called AE title when none is given, as DCMTK has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Deadlines in seconds; 0 means none. Each is named in the `DimseTimeout` that it causes.
+
+    Attributes:
+        connect: for the TCP connection.
+        tls: for the TLS handshake.
+        acse: for the answer to A-ASSOCIATE-RQ.
+        release: for the answer to A-RELEASE-RQ.
+        write: for the peer to take any of the bytes that are being sent.
+        idle: for the next message, only while no operation is open.
+        handler: for a handler to answer.
+        dimse: for a response; counts from the last byte sent and restarts on any progress.
+        store: the same, for C-STORE responses.
+        retrieve: the same, between two responses of C-GET and C-MOVE.
+        artim: for A-ASSOCIATE-RQ after a connection, and for the peer to close (PS3.8 9.1.5).
+    """
+
+    connect: float = 10.0
+    tls: float = 10.0
+    acse: float = 30.0
+    release: float = 10.0
+    write: float = 60.0
+    idle: float = 60.0
+    handler: float = 0.0
+    dimse: float = 60.0
+    store: float = 300.0
+    retrieve: float = 600.0
+    artim: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check that every deadline is a finite number, not negative.
+
+        Raises:
+            ValueError: one is not; the message names it.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+                raise ValueError(
+                    f"Timeouts.{field.name} is a number of seconds, 0 for none: not {value!r}"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one node takes from its peers, in bytes where not said otherwise.
+
+    Attributes:
+        max_associations: established associations; one more is rejected (2,3,2).
+        max_pending: connections that have not sent their A-ASSOCIATE-RQ yet.
+        max_pending_per_address: the same, from one address.
+        byte_budget: all buffers of a server together; sockets wait for it, then A700 is answered.
+        associate: an A-ASSOCIATE-RQ or -AC.
+        command: a command set.
+        identifier: the identifier of a query or a retrieval, in memory.
+        dataset: a data set handed to a handler, spooled to a file above `spool_above`.
+        spool_above: from where on a data set for a handler goes to a file.
+        depth: sequences inside sequences.
+        operations: operations outstanding in an association; also the widest async window agreed to.
+        read_rate: bytes per second that a message in transit must make on average over a minute.
+    """
+
+    max_associations: int = 1000
+    max_pending: int = 256
+    max_pending_per_address: int = 32
+    byte_budget: int = 256 * MIB
+    associate: int = 1 * MIB
+    command: int = 64 * KIB
+    identifier: int = 1 * MIB
+    dataset: int = 64 * MIB
+    spool_above: int = 1 * MIB
+    depth: int = 64
+    operations: int = 64
+    read_rate: int = 1 * KIB
+
+    def __post_init__(self) -> None:
+        """Check that every limit is a positive integer (`spool_above` and `read_rate` may be 0).
+
+        Raises:
+            ValueError: one is not; the message names it.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name in ("spool_above", "read_rate") else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"Limits.{field.name} is an integer from {least} up: not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a peer is and what it is called; prints as `AET@host:port`.
+
+    Attributes:
+        ae_title: the called AE title.
+        host: a name or an address, IPv6 without brackets.
+        port: the TCP port.
+    """
+
+    ae_title: str
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        """Check the parts.
+
+        Raises:
+            ValueError: a bad AE title, an empty host, or a port out of range.
+        """
+        object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
+        if not self.host or any(c.isspace() or c in "[]@/" for c in self.host):
+            raise ValueError(f"not a host: {self.host!r}")
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"not a port: {self.port} (1 to 65535)")
+
+    def __str__(self) -> str:
+        """Give `AET@host:port`, with brackets around an IPv6 address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.ae_title}@{host}:{self.port}"
+
+
+PeerLike: TypeAlias = str | tuple[str, int] | Peer
+"""A peer as a user writes it: "AET@host:port", "host:port", (host, port) or a `Peer`."""
+
+
+def parse_peer(peer: PeerLike, *, called: str | None = None) -> Peer:
+    """Understand a peer address.
+
+    Args:
+        peer: "AET@host:port", "host:port", "AET@[::1]:11112", (host, port), (AET@host, port), or a
+            `Peer`.
+        called: the called AE title; wins over one in the address. Without either it is ANY-SCP.
+
+    Raises:
+        ValueError: the address cannot be understood; the message says what is wrong.
+    """
+    if isinstance(peer, Peer):
+        return Peer(called or peer.ae_title, peer.host, peer.port)
+    if isinstance(peer, str):
+        title, address = _split_title(peer)
+        host, port = _split_port(peer, address)
+    else:
+        title, host = _split_title(peer[0])
+        host, port = host.removeprefix("[").removesuffix("]"), int(peer[1])
+    return Peer(called or title or DEFAULT_CALLED_AE, host, port)
+
+
+def _split_title(text: str) -> tuple[str, str]:
+    # An AE title may hold an '@' (PS3.5 6.2), a host cannot: the last one separates.
+    title, at, address = text.rpartition("@")
+    if at and not title.strip():
+        raise ValueError(f"no AE title before '@' in {text!r}")
+    return title, address
+
+
+def _split_port(text: str, address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()):
+        raise ValueError(f"no port in {text!r}: write AET@host:port")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"write an IPv6 address in brackets: [{host}]:{port}")
+    return host, int(port)
+
+
+def check_ae_title(title: str) -> str:
+    """Trim an AE title and check it: 1 to 16 characters of ISO 646, no control, no backslash.
+
+    Raises:
+        ValueError: it is not one.
+
+    Source: PS3.5 6.2, PS3.8 9.3.2.
+    """
+    trimmed = title.strip(" ")
+    if not 1 <= len(trimmed) <= 16:
+        raise ValueError(f"an AE title has 1 to 16 characters: {title!r} (PS3.5 6.2)")
+    if any(not " " <= c <= "~" or c == "\\" for c in trimmed):
+        raise ValueError(f"an AE title is plain ASCII without backslash: {title!r} (PS3.5 6.2)")
+    return trimmed
