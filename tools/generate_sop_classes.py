@@ -1,14 +1,14 @@
-"""Write `python/dimse_rs/sop_class.py`: SOP Classes, Transfer Syntaxes, models, well-known instances.
+"""Write `python/dimse_rs/sop_class.py`: SOP Classes, Transfer Syntaxes, models, instances.
 
 Three sources are joined, and have to agree where they overlap:
 
 - pydicom's dictionary: PS3.6 Annex A (UIDs, names, keywords, what is retired);
-- pynetdicom's tables: PS3.4 (which class belongs to which service), and the 120 storage classes that
-  DCMTK's tools propose;
+- pynetdicom's tables: PS3.4 (which class belongs to which service), and the 120 storage classes
+  that DCMTK's tools propose;
 - `sop_classes_extra.csv` beside this file: PS3.4 Table B.5-1 and Annex GG as transcribed, and what
   the standard added after the dictionaries were made.
 
-Run it in an environment with pydicom and pynetdicom 3.0.4: ``python tools/generate_sop_classes.py``;
+Run it where pydicom and pynetdicom 3.0.4 are installed: ``python tools/generate_sop_classes.py``.
 ``--check`` only says whether the file is up to date.
 """
 
@@ -69,7 +69,9 @@ MODELS = {
     "Repository": ["RepositoryQuery", "", ""],
     "ModalityWorklist": ["ModalityWorklistInformationModelFind", "", ""],
     "HangingProtocol": [f"HangingProtocolInformationModel{v}" for v in ("Find", "Get", "Move")],
-    "ColorPalette": [f"ColorPaletteQueryRetrieveInformationModel{v}" for v in ("Find", "Get", "Move")],
+    "ColorPalette": [
+        f"ColorPaletteQueryRetrieveInformationModel{v}" for v in ("Find", "Get", "Move")
+    ],
     "GenericImplantTemplate": [
         f"GenericImplantTemplateInformationModel{v}" for v in ("Find", "Get", "Move")
     ],
@@ -272,7 +274,7 @@ def render() -> str:
         "    str(value): value for value in _ALL if isinstance(value, TransferSyntax)",
         "}",
         "",
-        "# Every class whose instances are sent by C-STORE, retired ones and non-patient objects too.",
+        "# Every class that C-STORE carries, retired ones and non-patient objects too.",
         "ALL_STORAGE: Final[tuple[SOPClass, ...]] = tuple(",
         "    value for value in SOP_CLASSES.values() if value.is_storage",
         ")",

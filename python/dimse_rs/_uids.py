@@ -1,13 +1,15 @@
 """What a SOP Class and a Transfer Syntax are to us: UID strings that know their name.
 
-Knows no UID itself: the tables are in `sop_class`, generated from the standard's registry (PS3.6 A).
+Knows no UID itself: the tables are in `sop_class`, generated from the registry (PS3.6 A).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Model", "SOPClass", "TransferSyntax"]
 

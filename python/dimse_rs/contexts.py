@@ -1,4 +1,4 @@
-"""Presentation contexts: what is proposed, and the plan for sending files (PS3.8 7.1.1.13, PS3.5 10).
+"""Presentation contexts: what is proposed, and the plan for sending files (PS3.8 7.1.1.13).
 
 Pure: it opens no file and no socket. Context ids are given out where the A-ASSOCIATE-RQ is built.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, TypeAlias, Union
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._uids import Model, SOPClass, TransferSyntax
 from .sop_class import (
@@ -18,6 +17,9 @@ from .sop_class import (
     ImplicitVRLittleEndian,
     Verification,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "DEFAULT_TRANSFER_SYNTAXES",
@@ -84,7 +86,9 @@ class Context:
             transfer_syntaxes = DEFAULT_TRANSFER_SYNTAXES
         elif isinstance(transfer_syntaxes, str):
             transfer_syntaxes = (transfer_syntaxes,)
-        syntaxes = tuple(dict.fromkeys(TransferSyntax.of(_checked(uid)) for uid in transfer_syntaxes))
+        syntaxes = tuple(
+            dict.fromkeys(TransferSyntax.of(_checked(uid)) for uid in transfer_syntaxes)
+        )
         if not syntaxes:
             raise ValueError("a presentation context needs a transfer syntax (PS3.8 9.3.2.2)")
         if not (scu or scp):
@@ -106,7 +110,7 @@ def _checked(uid: str) -> str:
     return uid
 
 
-Contexts: TypeAlias = Union[str, Context, Model, Iterable["Contexts"]]
+Contexts: TypeAlias = str | Context | Model | Iterable["Contexts"]
 """What `contexts=` takes: a class, a `Context`, a model, or any nesting of them."""
 
 

@@ -1,32 +1,38 @@
 """The bridge to pydicom: data sets to bytes, bytes to data sets, and one encoding to another.
 
-pydicom does all reading and writing; this module picks the encoding (PS3.5 10) and does the two
-things pydicom leaves to its callers: the deflate layer, and swapping the words of bulk values when
-the byte order changes. pydicom is imported when a function is called, never before.
+pydicom does all reading and writing; this module picks the encoding (PS3.5 10) and does what
+pydicom leaves to its callers: the deflate layer, the byte order of bulk values, and keeping the
+bytes of values that need no change. pydicom is imported when a function is called, never before.
 """
 
 from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Final, TypeAlias, Union
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._uids import TransferSyntax
 from .errors import DecodeError, NoPresentationContext
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-    from pydicom.dataelem import DataElement
+    from pydicom.dataelem import DataElement, RawDataElement
+    from pydicom.tag import BaseTag
 
 __all__ = ["Buffer", "convert", "from_bytes", "stored_syntax", "to_bytes"]
 
-Buffer: TypeAlias = Union[bytes, bytearray, memoryview]
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
-# PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one.
-_WORDS: Final = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
+# PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one; the second row is of
+# those that pydicom leaves as bytes.
+_WORDS: Final = {
+    **{"AT": 2, "US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8},
+    **{"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8},
+}
+_BULK: Final = frozenset(("OW", "OL", "OF", "OD", "OV"))
 _CODES: Final = {2: "H", 4: "I", 8: "Q"}
 
 
@@ -48,9 +54,9 @@ def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
 
     target = TransferSyntax.of(transfer_syntax)
     _check_pixels(stored_syntax(dataset), target, encapsulated=_is_encapsulated(dataset))
-    dataset = _without_meta(dataset)
-    if _byte_order_changes(dataset, target):
-        dataset = _swapped(dataset)
+    has_meta = any(tag.group < 0x0003 for tag in dataset.keys())  # noqa: SIM118 - decodes nothing
+    if has_meta or dataset.original_encoding != (target.implicit, not target.big_endian):
+        dataset = _recoded(dataset, target)
     buffer = DicomBytesIO()
     buffer.is_implicit_VR = target.implicit
     buffer.is_little_endian = not target.big_endian
@@ -140,7 +146,9 @@ def _read(path: str | PathLike[str]) -> Dataset:
         raise DecodeError(f"{fspath(path)} cannot be read: {error}", section="PS3.5 7") from error
 
 
-def _check_pixels(stored: TransferSyntax | None, target: TransferSyntax, encapsulated: bool) -> None:
+def _check_pixels(
+    stored: TransferSyntax | None, target: TransferSyntax, encapsulated: bool
+) -> None:
     """Refuse what would take a codec: the encoding of pixel data would have to change."""
     if stored is None:
         if encapsulated and target.convertible:
@@ -174,41 +182,79 @@ def _is_encapsulated(dataset: Dataset) -> bool:
     return length == 0xFFFFFFFF or bool(getattr(element, "is_undefined_length", False))
 
 
-def _without_meta(dataset: Dataset) -> Dataset:
-    """Leave group 0002 (and 0000) behind: they are never part of what is sent (PS3.10 7.1)."""
-    return dataset[0x00030000:] if any(tag.group < 0x0003 for tag in dataset) else dataset
+def _recoded(
+    dataset: Dataset, target: TransferSyntax, ancestors: tuple[Dataset, ...] = ()
+) -> Dataset:
+    """Copy a data set as if it had been read in another encoding.
 
+    Values that nobody has looked at keep their bytes, save for byte order: decoding and encoding
+    again loses escape sequences, padding, and whatever pydicom cannot decode.
+    """
+    from pydicom import Dataset, Sequence
+    from pydicom.dataelem import DataElement
+    from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
-def _byte_order_changes(dataset: Dataset, target: TransferSyntax) -> bool:
-    _, little = dataset.original_encoding
-    # A data set that was made, not read, holds its words in little endian order.
-    return bool(little is False) != target.big_endian
-
-
-def _swapped(dataset: Dataset) -> Dataset:
-    """Copy a data set with the bytes of every word turned round (PS3.5 7.3)."""
-    from copy import deepcopy
-
-    from pydicom.filewriter import correct_ambiguous_vr
-
-    _, little = dataset.original_encoding
-    copy = deepcopy(dataset)
-    # OB or OW is decided by other elements, and has to be before words can be told from bytes.
-    correct_ambiguous_vr(copy, little is not False)
-    for element in _elements(copy):
-        size = _WORDS.get(element.VR, 0)
-        if size and element.value:
-            element._value = _swap(bytes(element.value), size)
-    return copy
-
-
-def _elements(dataset: Dataset) -> Iterator[DataElement]:
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value:
-                yield from _elements(item)
+    little = dataset.original_encoding[1] is not False  # what was made, not read, is little endian
+    swap = little == target.big_endian
+    kept_text = dataset.original_character_set == dataset._character_set
+    lineage = (dataset, *ancestors)
+    elements: dict[BaseTag, DataElement | RawDataElement] = {}
+    for tag in sorted(dataset.keys()):
+        if tag.group < 0x0003:  # groups 0000 and 0002 are never part of what is sent (PS3.10 7.1)
+            continue
+        raw = dataset.get_item(tag)
+        vr = _vr(raw, lineage, little=little)
+        if vr == "SQ":
+            old = dataset[tag]
+            sequence = Sequence(_recoded(item, target, lineage) for item in old.value)
+            new = DataElement(tag, "SQ", sequence)
+            new.is_undefined_length = old.is_undefined_length
+            elements[tag] = new
+        elif isinstance(raw, DataElement) or (vr in CUSTOMIZABLE_CHARSET_VR and not kept_text):
+            element = dataset[tag]
+            if swap and vr in _BULK and element.value:
+                element = DataElement(tag, vr, _swap(bytes(element.value), _WORDS[vr]))
+            elements[tag] = element
         else:
-            yield element
+            value = raw.value or b""
+            elements[tag] = raw._replace(
+                VR=vr,
+                value=_swap(value, _WORDS[vr]) if swap and vr in _WORDS else value,
+                is_implicit_VR=target.implicit,
+                is_little_endian=not target.big_endian,
+            )
+    # Not by `result[tag] = ...`: that decodes private elements.
+    result = Dataset(elements, parent_encoding=dataset._character_set)
+    # Says to pydicom: the encoding is the target's already, so write raw values as they are.
+    result.set_original_encoding(target.implicit, not target.big_endian, result._character_set)
+    undefined = getattr(dataset, "is_undefined_length_sequence_item", False)
+    result.is_undefined_length_sequence_item = undefined
+    return result
+
+
+def _vr(
+    element: DataElement | RawDataElement, lineage: tuple[Dataset, ...], *, little: bool
+) -> str:
+    """Find the VR: the dictionary's in implicit VR, and decided where that leaves a choice."""
+    from pydicom.dataelem import RawDataElement
+    from pydicom.filewriter import correct_ambiguous_vr_element
+    from pydicom.hooks import raw_element_vr
+    from pydicom.valuerep import AMBIGUOUS_VR
+
+    vr = element.VR
+    if vr is None and isinstance(element, RawDataElement):
+        found: dict[str, str] = {}
+        raw_element_vr(element, found, ds=lineage[0])
+        vr = found["VR"]
+    if vr in AMBIGUOUS_VR:
+        if isinstance(element, RawDataElement):
+            element = element._replace(VR=vr)
+        with suppress(AttributeError):  # when what it depends on is not there
+            vr = correct_ambiguous_vr_element(element, lineage[0], little, list(lineage)).VR
+        if vr in AMBIGUOUS_VR:
+            # The words are the same in either: as implicit VR has them (PS3.5 A.1).
+            vr = "OW" if "OW" in str(vr) else "US"
+    return str(vr)
 
 
 def _swap(value: bytes, size: int) -> bytes:

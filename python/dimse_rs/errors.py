@@ -21,7 +21,7 @@ DimseError                                      .message .hint
                                                 to answer one
 ```
 
-A message states the fact, the numbers and the clause. A hint, when there is one, says what to change.
+A message states the fact, the numbers and the clause; a hint, if any, says what to change.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ def _rejection_hint(result: int, source: int, reason: int, calling: str, called:
                 f"the peer gives no reason; peers that check titles often mean {ours} or {theirs}"
             )
         case (2, 1):
-            return "the peer refuses without a reason: often the user identity, or no usable context"
+            return (
+                "the peer refuses without a reason: often the user identity, or no usable context"
+            )
         case (2, 2):
             return "the peer does not speak version 1 of the Upper Layer protocol"
         case (3, 1):
@@ -206,7 +208,13 @@ class AssociationAborted(AssociationError):
     """
 
     def __init__(
-        self, source: int, reason: int = 0, *, local: bool = False, message: str = "", hint: str = ""
+        self,
+        source: int,
+        reason: int = 0,
+        *,
+        local: bool = False,
+        message: str = "",
+        hint: str = "",
     ) -> None:
         """Explain the two codes in words, unless a message is given."""
         self.source = source

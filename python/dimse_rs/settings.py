@@ -9,7 +9,15 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final, TypeAlias
 
-__all__ = ["DEFAULT_CALLED_AE", "Limits", "Peer", "PeerLike", "Timeouts", "check_ae_title", "parse_peer"]
+__all__ = [
+    "DEFAULT_CALLED_AE",
+    "Limits",
+    "Peer",
+    "PeerLike",
+    "Timeouts",
+    "check_ae_title",
+    "parse_peer",
+]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -77,7 +85,7 @@ class Limits:
         dataset: a data set handed to a handler, spooled to a file above `spool_above`.
         spool_above: from where on a data set for a handler goes to a file.
         depth: sequences inside sequences.
-        operations: operations outstanding in an association; also the widest async window agreed to.
+        operations: outstanding in an association; also the widest async window agreed to.
         read_rate: bytes per second that a message in transit must make on average over a minute.
     """
 
@@ -104,7 +112,9 @@ class Limits:
             value = getattr(self, field.name)
             least = 0 if field.name in ("spool_above", "read_rate") else 1
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"Limits.{field.name} is an integer from {least} up: not {value!r}")
+                raise ValueError(
+                    f"Limits.{field.name} is an integer from {least} up: not {value!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True)

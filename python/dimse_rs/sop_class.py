@@ -563,7 +563,7 @@ TRANSFER_SYNTAXES: Final[dict[str, TransferSyntax]] = {
     str(value): value for value in _ALL if isinstance(value, TransferSyntax)
 }
 
-# Every class whose instances are sent by C-STORE, retired ones and non-patient objects too.
+# Every class that C-STORE carries, retired ones and non-patient objects too.
 ALL_STORAGE: Final[tuple[SOPClass, ...]] = tuple(
     value for value in SOP_CLASSES.values() if value.is_storage
 )

@@ -1,7 +1,7 @@
 """DIMSE statuses: the value of (0000,0900), its category and its meaning (PS3.7 C, PS3.4).
 
-The tables hold what the standard assigns. A code that it does not assign is no error here: its range
-says what it is (PS3.7 C), and what lies outside every range is a failure.
+The tables hold what the standard assigns. A code that it does not assign is no error here: its
+range says what it is (PS3.7 C), and what lies outside every range is a failure.
 """
 
 from __future__ import annotations

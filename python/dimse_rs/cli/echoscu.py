@@ -1,0 +1,84 @@
+"""`dimse echoscu`: verify that a peer answers (PS3.4 A)."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from dimse_rs import sop_class
+
+from .exits import ExitCode
+from .options import (
+    Parser,
+    add_association_options,
+    add_general_options,
+    add_peer_options,
+    calling_ae,
+    count,
+    peer_and_rest,
+)
+
+if TYPE_CHECKING:
+    from .output import Output
+
+__all__ = ["parser", "run"]
+
+EXAMPLES = """\
+  dimse echoscu PACS@10.1.2.3:11112
+  dimse echoscu -aet MYAE -aec PACS 10.1.2.3 11112 -v
+  dimse echoscu --repeat 1000 --json PACS@10.1.2.3:11112"""
+
+
+def parser() -> Parser:
+    """Build the command line."""
+    result = Parser(
+        "echoscu",
+        "Verify that a peer answers: associate, C-ECHO, release.",
+        EXAMPLES,
+        "[options] AET@host:port | host port",
+    )
+    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
+    add_general_options(result)
+    add_peer_options(result)
+    add_association_options(result, title="ECHOSCU")
+    group = result.add_argument_group("operation")
+    group.add_argument(
+        "--repeat", metavar="N", type=count, default=1, help="send N requests (default: 1)"
+    )
+    group.add_argument("--abort", action="store_true", help="abort in place of releasing")
+    return result
+
+
+def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
+    """Verify."""
+    peer, rest = peer_and_rest(parser, args)
+    if rest:
+        parser.error(f"too many parameters: {' '.join(rest)}")
+    ae = calling_ae(args)
+    output.log.info("requesting association with %s", peer)
+    start = time.perf_counter()
+    with ae.associate(str(peer), contexts=[sop_class.Verification]) as association:
+        output.event("associated", peer=str(peer), contexts=accepted(association))
+        output.log.info("association accepted")
+        status = None
+        for _ in range(args.repeat):
+            status = association.c_echo()
+        output.log.info("%d C-ECHO answered: %s", args.repeat, status)
+        if args.abort:
+            output.log.info("aborting association")
+            association.abort()
+        else:
+            output.log.info("releasing association")
+            association.release()
+    taken = time.perf_counter() - start
+    output.event("summary", operations=args.repeat, status=status, seconds=round(taken, 6))
+    return ExitCode.OK
+
+
+def accepted(association: object) -> list[dict[str, str]]:
+    """List the accepted contexts for the `associated` event."""
+    return [
+        {"class": str(context.sop_class), "syntax": str(context.transfer_syntax)}
+        for context in getattr(association, "accepted", ())
+    ]

@@ -1,0 +1,97 @@
+"""`dimse <verb>`: find the verb, run it, turn what happens into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from .exits import CliError, ExitCode, exit_code
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+VERBS: Final = {
+    "echoscu": "verify that a peer answers (C-ECHO)",
+    "storescu": "send instances (C-STORE)",
+    "storescp": "receive instances (C-STORE)",
+}
+
+USAGE: Final = "usage: dimse <verb> [options] ...\n\nverbs:\n" + "".join(
+    f"  {verb:<10} {what}\n" for verb, what in VERBS.items()
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a tool.
+
+    Args:
+        argv: the arguments after the program's name; default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments[0] if arguments else ""
+    if verb in ("-h", "--help", "help"):
+        print(USAGE + "\nhelp on a verb: dimse <verb> --help")
+        return ExitCode.OK
+    if verb == "--version":
+        print(_version())
+        return ExitCode.OK
+    if verb not in VERBS:
+        what = f"no such verb: {verb}" if verb else "no verb given"
+        sys.stderr.write(f"E: {what}\n{USAGE}")
+        return ExitCode.USAGE
+    try:
+        return _run(verb, arguments[1:])
+    except SystemExit as done:  # argparse: help and usage errors
+        return done.code if isinstance(done.code, int) else ExitCode.OK
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    from .options import make_output
+
+    tool = import_module(f".{verb}", __package__)
+    parser = tool.parser()
+    args = parser.parse(arguments)
+    if args.version:
+        print(_version())
+        return ExitCode.OK
+    try:
+        output = make_output(args)
+    except CliError as error:
+        sys.stderr.write(f"E: {error}\n")
+        return error.code
+    try:
+        return int(tool.run(parser, args, output))
+    except BrokenPipeError:
+        # Whoever read our stdout has gone; nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OUTPUT
+    except KeyboardInterrupt:
+        output.message("interrupted")
+        output.event("error", code=ExitCode.INTERRUPTED.value, message="interrupted")
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        output.failure(error, code)
+        return code
+    finally:
+        output.close()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"dimse_rs {version('dimse_rs')}"
+    except PackageNotFoundError:
+        return "dimse_rs (not installed)"

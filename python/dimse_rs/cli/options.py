@@ -1,0 +1,232 @@
+"""The options that tools share: DCMTK's spelling on argparse, and the settings they make."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from dimse_rs.settings import DEFAULT_CALLED_AE, Limits, Peer, Timeouts, check_ae_title, parse_peer
+
+from .exits import ExitCode, table
+from .output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "Parser",
+    "add_association_options",
+    "add_general_options",
+    "add_peer_options",
+    "calling_ae",
+    "peer_and_rest",
+    "seconds",
+]
+
+MIN_PDU: Final = 4096
+MAX_PDU: Final = 16 * 1024 * 1024
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse as the tools need it: `+` options, no abbreviations, exit code 1 for misuse."""
+
+    def __init__(self, verb: str, summary: str, examples: str, usage: str) -> None:
+        """Lay out the help: summary, options, examples, exit codes."""
+        super().__init__(
+            prog=f"dimse {verb}",
+            usage=f"dimse {verb} {usage}",
+            description=summary,
+            epilog=f"examples:\n{examples}\n\nexit codes:\n{table()}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            prefix_chars="-+",
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the help is."""
+        sys.stderr.write(f"E: {message}\nhint: see {self.prog} --help\n")
+        raise SystemExit(int(ExitCode.USAGE))
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse with options and parameters in any order, as DCMTK does."""
+        return self.parse_intermixed_args(list(argv))
+
+
+def add_general_options(parser: Parser) -> None:
+    """Add what every tool has: verbosity and the form of the output."""
+    group = parser.add_argument_group("general")
+    group.add_argument("--version", action="store_true", help="print the version and exit")
+    group.add_argument("-q", "--quiet", action="store_true", help="print no warnings and errors")
+    group.add_argument("-v", "--verbose", action="store_true", help="print processing details")
+    group.add_argument("-d", "--debug", action="store_true", help="print debug information")
+    group.add_argument(
+        "-ll",
+        "--log-level",
+        metavar="LEVEL",
+        choices=("fatal", "error", "warn", "info", "debug", "trace"),
+        help="fatal, error, warn, info, debug or trace (default: warn)",
+    )
+    group.add_argument("--json", action="store_true", help="print events to stdout, one a line")
+
+
+def add_association_options(parser: Parser, *, title: str, server: bool = False) -> None:
+    """Add own title, PDU size and deadlines."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "-aet",
+        "--aetitle",
+        metavar="TITLE",
+        type=_ae_title,
+        default=title,
+        help=f"my AE title (default: {title})",
+    )
+    group.add_argument(
+        "-pdu",
+        "--max-pdu",
+        metavar="BYTES",
+        type=_pdu,
+        default=131072,
+        help=f"largest PDU to receive, {MIN_PDU} to {MAX_PDU} (default: 131072)",
+    )
+    if not server:
+        group.add_argument(
+            "-to",
+            "--timeout",
+            metavar="SECONDS",
+            type=seconds,
+            help="for the connection (default: 10)",
+        )
+    group.add_argument(
+        "-ts",
+        "--socket-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help="for a peer that does not read (default: 60)",
+    )
+    group.add_argument(
+        "-ta",
+        "--acse-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help="for association messages (default: 30; release 10)",
+    )
+    group.add_argument(
+        "-td",
+        "--dimse-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help=(
+            "for the next message of an idle peer (default: 60)"
+            if server
+            else "for a response (default: 60; C-STORE 300)"
+        )
+        + "; 0 means none, here as for the others",
+    )
+
+
+def add_peer_options(parser: Parser) -> None:
+    """Add the peer in all the forms that people type."""
+    group = parser.add_argument_group("peer")
+    group.add_argument(
+        "-aec",
+        "--call",
+        metavar="TITLE",
+        type=_ae_title,
+        help=f"called AE title (default: {DEFAULT_CALLED_AE})",
+    )
+    group.add_argument(
+        "-c", "--connect", metavar="AET@HOST:PORT", help="the peer, in place of parameters"
+    )
+
+
+def peer_and_rest(parser: Parser, args: argparse.Namespace) -> tuple[Peer, list[str]]:
+    """Take the peer off the parameters: `AET@host:port`, `host:port`, `host port`, or `-c`."""
+    rest: list[str] = list(args.parameters)
+    if args.connect:
+        address: str | tuple[str, int] = args.connect
+    elif not rest:
+        parser.error("no peer: give AET@host:port, or host and port")
+    elif len(rest) > 1 and rest[1].isdigit() and not _has_port(rest[0]):
+        address = (rest.pop(0), int(rest.pop(0)))
+    else:
+        address = rest.pop(0)
+    try:
+        return parse_peer(address, called=args.call), rest
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _has_port(text: str) -> bool:
+    host, colon, port = text.rpartition("@")[2].rpartition(":")
+    # An address like ::1 ends in digits after a colon, too; only in brackets can it have a port.
+    return bool(colon) and port.isdigit() and (":" not in host or host.endswith("]"))
+
+
+def calling_ae(args: argparse.Namespace, *, limits: Limits | None = None) -> Any:
+    """Make the AE that the options describe."""
+    import dimse_rs
+
+    return dimse_rs.AE(
+        args.aetitle,
+        timeouts=_timeouts(args),
+        limits=limits or Limits(),
+        max_pdu=args.max_pdu,
+    )
+
+
+def _timeouts(args: argparse.Namespace) -> Timeouts:
+    chosen: dict[str, float] = {}
+    server = not hasattr(args, "timeout")
+    if not server and args.timeout is not None:
+        chosen["connect"] = args.timeout
+    if args.socket_timeout is not None:
+        chosen["write"] = args.socket_timeout
+    if args.acse_timeout is not None:
+        chosen.update(acse=args.acse_timeout, release=args.acse_timeout, artim=args.acse_timeout)
+    if args.dimse_timeout is not None:
+        names = ("idle",) if server else ("dimse", "store")
+        chosen.update(dict.fromkeys(names, args.dimse_timeout))
+    return Timeouts(**chosen)
+
+
+def make_output(args: argparse.Namespace) -> Output:
+    """Set logging up and open the report."""
+    from dimse_rs import log
+
+    level = args.log_level or ("debug" if args.debug else "info" if args.verbose else "warn")
+    log.to_stderr(level, quiet=args.quiet)
+    return Output(
+        json=args.json,
+        quiet=args.quiet,
+        verbose=log.LEVELS[level] < log.LEVELS["warn"],
+        report=getattr(args, "report", None),
+    )
+
+
+def count(text: str) -> int:
+    """Read a positive number."""
+    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1 up, not {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds; 0 means none."""
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"a number of seconds, 0 for none, not {text!r}")
+    return float(text)
+
+
+def _pdu(text: str) -> int:
+    if not text.isdigit() or not MIN_PDU <= int(text) <= MAX_PDU:
+        raise argparse.ArgumentTypeError(f"a number from {MIN_PDU} to {MAX_PDU}, not {text!r}")
+    return int(text)
+
+
+def _ae_title(text: str) -> str:
+    try:
+        return check_ae_title(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,246 @@
+"""`dimse storescp`: receive instances (PS3.4 B)."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from dimse_rs.settings import DEFAULT_CALLED_AE, Limits
+
+from .exits import CliError, ExitCode
+from .options import Parser, add_association_options, add_general_options, calling_ae, count
+from .output import Output, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+
+__all__ = ["parser", "run"]
+
+EXAMPLES = """\
+  dimse storescp 11112 -od incoming
+  dimse storescp -aet MYAE -ba 0.0.0.0 11112 -od incoming --layout study
+  dimse storescp 0 --json"""
+
+# DCMTK's options for what happens here anyway: data sets are written as received, in whatever
+# syntax they come, under their SOP Instance UID, and associations are served side by side.
+_ALREADY_SO: Final = (
+    ("+B", "--bit-preserving"),
+    ("+xa", "--accept-all"),
+    ("--fork",),
+    ("-uf", "--default-filenames"),
+    ("-dhl", "--disable-host-lookup"),
+)
+
+
+class _Terminated(BaseException):
+    """SIGTERM: an orderly end, with exit code 0."""
+
+
+def parser() -> Parser:
+    """Build the command line."""
+    result = Parser(
+        "storescp",
+        "Receive instances into a folder, as they come, bit for bit. Every transfer syntax is\n"
+        "accepted. Port 0 takes a free port and prints it.",
+        EXAMPLES,
+        "[options] port",
+    )
+    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
+    add_general_options(result)
+    add_association_options(result, title=DEFAULT_CALLED_AE, server=True)
+    _add_access_options(result)
+    _add_storage_options(result)
+    return result
+
+
+def _add_access_options(result: Parser) -> None:
+    group = result.add_argument_group("access")
+    group.add_argument(
+        "-ba",
+        "--bind-address",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="where to listen (default: 127.0.0.1; 0.0.0.0 or :: for everywhere)",
+    )
+    group.add_argument(
+        "--any-called", action="store_true", help="accept whatever AE title the peer calls"
+    )
+    group.add_argument(
+        "--max-associations",
+        metavar="N",
+        type=count,
+        default=1000,
+        help="at the same time (default: 1000)",
+    )
+    group.add_argument(
+        "-pm",
+        "--unknown",
+        "--promiscuous",
+        dest="unknown",
+        action="store_true",
+        help="accept SOP classes that are not in the tables",
+    )
+
+
+def _add_storage_options(result: Parser) -> None:
+    group = result.add_argument_group("storage")
+    group.add_argument(
+        "-od",
+        "--output-directory",
+        metavar="FOLDER",
+        default=".",
+        help="where to store; made when missing (default: .)",
+    )
+    group.add_argument(
+        "--mode",
+        choices=("durable", "file-only", "fast"),
+        default="durable",
+        help="synced to disk before the response: file and folder, file, nothing "
+        "(default: durable)",
+    )
+    group.add_argument(
+        "--layout",
+        choices=("flat", "study"),
+        default="flat",
+        help="<SOPInstanceUID>.dcm, or below <StudyInstanceUID>/<SeriesInstanceUID>/ "
+        "(default: flat)",
+    )
+    group.add_argument(
+        "-su",
+        "--sort-on-study-uid",
+        metavar="PREFIX",
+        help="the same as --layout study; folders have no prefix",
+    )
+    group.add_argument(
+        "--duplicates",
+        choices=("keep-both", "reject"),
+        default="keep-both",
+        help="when an instance comes again with other bytes (default: keep-both)",
+    )
+    group.add_argument("--ignore", action="store_true", help="receive, but store nothing")
+    group.add_argument(
+        "--report", metavar="FILE", help="write the events of --json to FILE as well"
+    )
+    for names in _ALREADY_SO:
+        group.add_argument(*names, action="store_true", help=argparse.SUPPRESS, dest="already_so")
+
+
+def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
+    """Receive until interrupted."""
+    server = _server(args, _port(parser, args), output)
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        try:
+            server.start()
+        except OSError as error:
+            where = f"{args.bind_address}:{_port(parser, args)}"
+            raise CliError(
+                ExitCode.LISTEN, f"cannot listen on {where}: {error.strerror or error}"
+            ) from error
+        try:
+            _announce(server, args, output)
+            for event in server.events():
+                _tell(event, output)
+        finally:
+            server.stop()
+    except _Terminated:
+        output.log.info("terminated")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return ExitCode.OK
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def _port(parser: Parser, args: argparse.Namespace) -> int:
+    if len(args.parameters) != 1 or not args.parameters[0].isdigit():
+        parser.error("give one port to listen on; 0 takes a free one")
+    port = int(args.parameters[0])
+    if port > 65535:
+        parser.error(f"not a port: {port} (0 to 65535)")
+    return port
+
+
+def _server(args: argparse.Namespace, port: int, output: Output) -> Any:
+    import dimse_rs
+
+    if args.sort_on_study_uid:
+        output.log.warning("-su: folders are named by the UID alone, without a prefix")
+    services: list[Any] = []
+    if not args.ignore:
+        folder = Path(args.output_directory)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CliError(
+                ExitCode.OUTPUT, f"cannot store into {folder}: {error.strerror}"
+            ) from error
+        layout = args.layout if args.sort_on_study_uid is None else "study"
+        services.append(
+            dimse_rs.Storage(
+                folder,
+                mode=args.mode,
+                layout=layout,
+                duplicates=args.duplicates,
+                unknown=args.unknown,
+            )
+        )
+    server = dimse_rs.Server(
+        calling_ae(args, limits=Limits(max_associations=args.max_associations)),
+        host=args.bind_address,
+        port=port,
+        services=services,
+        any_called=args.any_called,
+        max_associations=args.max_associations,
+    )
+    if args.ignore:
+        server.c_store(lambda request: None)
+    return server
+
+
+def _announce(server: Any, args: argparse.Namespace, output: Output) -> None:
+    output.event("listening", host=server.host, port=server.port)
+    if args.parameters == ["0"]:
+        output.data(str(server.port))
+    called = "any AE title" if args.any_called else f"'{args.aetitle}'"
+    output.log.info("listening on %s:%d as %s", server.host, server.port, called)
+
+
+def _tell(event: Mapping[str, Any], output: Output) -> None:
+    """Pass one event of the server on, as a line for people too when it concerns them."""
+    fields = dict(event)
+    name = str(fields.pop("event"))
+    if name == "listening":  # told by `_announce`
+        return
+    output.event(name, **fields)
+    if name == "stored":
+        output.log.info(
+            "stored %s, %s from %s",
+            fields.get("path"),
+            size_text(fields.get("bytes") or 0),
+            fields.get("calling"),
+        )
+    elif name == "rejected":
+        output.log.warning("%s", _rejected(fields))
+    elif name == "error":
+        output.log.error("%s", fields.get("message"))
+
+
+def _rejected(fields: Mapping[str, Any]) -> str:
+    """Say in one line who was rejected, why, and which option would accept it."""
+    from dimse_rs.errors import AssociationRejected
+
+    error = AssociationRejected(
+        int(fields.get("result", 1)), int(fields.get("source", 1)), int(fields.get("reason", 1))
+    )
+    who = f"'{fields['calling']}'" if fields.get("calling") else "a peer"
+    at = f" at {fields['peer']}" if fields.get("peer") else ""
+    called = f" '{fields['called']}'" if fields.get("called") else ""
+    hint = f" (hint: {fields['hint']})" if fields.get("hint") else ""
+    codes = f"{error.result},{error.source},{error.reason}"
+    return f"rejected {who}{at} calling{called}: {error.reason_text} ({codes}){hint}"

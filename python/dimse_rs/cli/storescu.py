@@ -1,0 +1,245 @@
+"""`dimse storescu`: send instances (PS3.4 B)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dimse_rs.contexts import Context
+from dimse_rs.sop_class import (
+    MOST_USED_STORAGE,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from .exits import CliError, ExitCode, report_code
+from .options import (
+    Parser,
+    add_association_options,
+    add_general_options,
+    add_peer_options,
+    calling_ae,
+    count,
+    peer_and_rest,
+)
+from .output import Output, Progress, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._api import SendReport, SendResult
+
+__all__ = ["parser", "run"]
+
+EXAMPLES = """\
+  dimse storescu PACS@10.1.2.3:11112 study/
+  dimse storescu -aec PACS 10.1.2.3 11112 +sd +r study/ +sp '*.dcm'
+  dimse storescu --associations 4 --report sent.jsonl PACS@10.1.2.3:11112 study/"""
+
+_NATIVE: Final = (ExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian)
+_PROPOSALS: Final = {
+    "little": _NATIVE,
+    "big": (ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian),
+    "implicit": (ImplicitVRLittleEndian,),
+    "deflated": (DeflatedExplicitVRLittleEndian, *_NATIVE),
+}
+
+# DCMTK's options for what happens here anyway: directories are searched, only what the files need
+# is proposed, every file first in the syntax it is stored in, and a failure stops nothing.
+_ALREADY_SO: Final = (
+    ("+sd", "--scan-directories"),
+    ("+r", "--recurse"),
+    ("-R", "--required"),
+    ("+C", "--combine"),
+    ("-nh", "--no-halt"),
+    ("-xs", "--propose-lossless"),
+    ("-xy", "--propose-jpeg8"),
+    ("-xx", "--propose-jpeg12"),
+    ("-xv", "--propose-j2k-lossless"),
+    ("-xw", "--propose-j2k-lossy"),
+    ("-xt", "--propose-jls-lossless"),
+    ("-xu", "--propose-jls-lossy"),
+    ("-xr", "--propose-rle"),
+    ("-xm", "--propose-mpeg2"),
+)
+
+
+def parser() -> Parser:
+    """Build the command line."""
+    result = Parser(
+        "storescu",
+        "Send files and directories. Each file goes out in the syntax it is stored in when the\n"
+        "peer takes it; uncompressed ones are re-encoded when the peer wants another.",
+        EXAMPLES,
+        "[options] (AET@host:port | host port) file-or-directory...",
+    )
+    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
+    add_general_options(result)
+    add_peer_options(result)
+    add_association_options(result, title="STORESCU")
+    _add_input_options(result)
+    _add_sending_options(result)
+    return result
+
+
+def _add_input_options(result: Parser) -> None:
+    group = result.add_argument_group("input")
+    group.add_argument(
+        "+sp", "--scan-pattern", metavar="PATTERN", help="only these file names in directories"
+    )
+    group.add_argument(
+        "--no-recurse", action="store_true", help="only the top of the directories given"
+    )
+    for names in _ALREADY_SO:
+        group.add_argument(*names, action="store_true", help=argparse.SUPPRESS, dest="already_so")
+
+
+def _add_sending_options(result: Parser) -> None:
+    group = result.add_argument_group("sending")
+    group.add_argument(
+        "--associations",
+        metavar="N",
+        type=count,
+        default=1,
+        help="so many in parallel (default: 1)",
+    )
+    group.add_argument(
+        "--max-ops",
+        metavar="N",
+        type=count,
+        default=1,
+        help="requests outstanding in an association, if the peer agrees (default: 1)",
+    )
+    group.add_argument(
+        "--report", metavar="FILE", help="write the events of --json to FILE as well"
+    )
+    propose = group.add_mutually_exclusive_group()
+    for names, value, text in (
+        (("-x=", "-xe", "--propose-uncompr", "--propose-little"), "little", "explicit LE first"),
+        (("-xb", "--propose-big"), "big", "explicit BE first"),
+        (("-xi", "--propose-implicit"), "implicit", "implicit LE only"),
+        (("-xd", "--propose-deflated"), "deflated", "deflated explicit LE first"),
+    ):
+        propose.add_argument(
+            *names,
+            dest="propose",
+            action="store_const",
+            const=value,
+            help=f"propose uncompressed syntaxes only, {text}, for the 120 most used classes",
+        )
+
+
+def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
+    """Send."""
+    peer, inputs = peer_and_rest(parser, args)
+    if not inputs:
+        parser.error("no files: give files or directories to send")
+    paths = _inputs(inputs, args)
+    ae = calling_ae(args)
+    progress = Progress(output)
+
+    def on_result(result: SendResult) -> None:
+        progress.step(result.bytes, failed=result.category in ("failed", "not-sent"))
+        _tell(result, output, progress)
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        fields = dict(event)
+        name = fields.pop("event")
+        if name == "progress":
+            progress.total = fields.get("total") or progress.total
+        if name != "sent":  # told by `on_result`
+            output.event(name, **fields)
+
+    output.log.info("sending to %s", peer)
+    options: dict[str, Any] = {} if args.max_ops == 1 else {"max_ops_invoked": args.max_ops}
+    report: SendReport = ae.send(
+        str(peer),
+        paths,
+        associations=args.associations,
+        recurse=not args.no_recurse,
+        on_result=on_result,
+        on_event=on_event,
+        contexts=_contexts(args.propose),
+        **options,
+    )
+    progress.clear()
+    if not report.results:
+        raise CliError(ExitCode.INPUT, f"no DICOM files in {', '.join(inputs)}")
+    return _summary(report, output, progress)
+
+
+def _inputs(inputs: list[str], args: argparse.Namespace) -> list[Path]:
+    paths = [Path(name) for name in inputs]
+    for path in paths:
+        if not path.exists():
+            raise CliError(ExitCode.INPUT, f"{path}: no such file or directory")
+    if args.scan_pattern is None:
+        return paths
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            search = path.glob if args.no_recurse else path.rglob
+            found += sorted(match for match in search(args.scan_pattern) if match.is_file())
+        else:
+            found.append(path)
+    if not found:
+        raise CliError(ExitCode.INPUT, f"nothing matches {args.scan_pattern!r}")
+    return found
+
+
+def _contexts(propose: str | None) -> list[Context] | None:
+    if propose is None:
+        return None
+    return [Context(uid, _PROPOSALS[propose]) for uid in MOST_USED_STORAGE]
+
+
+def _tell(result: SendResult, output: Output, progress: Progress) -> None:
+    """Print what became of one file: failures always, the rest when asked."""
+    fields: dict[str, Any] = {
+        "path": str(result.path),
+        "uid": result.sop_instance,
+        "status": result.status,
+        "comment": result.comment,
+        "category": result.category,
+    }
+    if result.error is not None:
+        fields["error"] = result.error.message
+    output.event("sent", **fields)
+    if result.category == "ok":
+        output.log.info("sent %s", result.path)
+        return
+    progress.clear()
+    why = result.error or result.status
+    comment = f": {result.comment}" if result.comment else ""
+    level = output.log.warning if result.category == "warning" else output.log.error
+    level("%s: %s, %s%s", result.path, result.category, why, comment)
+
+
+def _summary(report: SendReport, output: Output, progress: Progress) -> int:
+    counts = {"ok": 0, "warning": 0, "failed": 0, "not-sent": 0}
+    for result in report.results:
+        counts[result.category] += 1
+    sent = len(report.results) - counts["failed"] - counts["not-sent"]
+    rate = report.bytes / report.seconds if report.seconds else 0.0
+    output.event(
+        "summary",
+        files=len(report.results),
+        sent=sent,
+        warnings=counts["warning"],
+        failed=counts["failed"],
+        not_sent=counts["not-sent"],
+        bytes=report.bytes,
+        seconds=round(report.seconds, 6),
+    )
+    text = f"sent {sent} of {len(report.results)} files, {size_text(report.bytes)}"
+    text += f" in {report.seconds:.1f} s ({size_text(rate)}/s)"
+    for name in ("warning", "failed", "not-sent"):
+        text += f", {counts[name]} {name}" if counts[name] else ""
+    if progress.shown:
+        output.message(text)
+    else:
+        output.log.info(text)
+    return report_code(report)
