@@ -33,6 +33,8 @@ _WORDS: Final = {
     **{"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8},
 }
 _BULK: Final = frozenset(("OW", "OL", "OF", "OD", "OV"))
+# Commands and file meta are never part of a data set (PS3.7 6.3.1, PS3.10 7.1).
+_NOT_SENT: Final = (0x0000, 0x0002)
 _CODES: Final = {2: "H", 4: "I", 8: "Q"}
 
 
@@ -54,7 +56,7 @@ def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
 
     target = TransferSyntax.of(transfer_syntax)
     _check_pixels(stored_syntax(dataset), target, encapsulated=_is_encapsulated(dataset))
-    has_meta = any(tag.group < 0x0003 for tag in dataset.keys())  # noqa: SIM118 - decodes nothing
+    has_meta = any(tag.group in _NOT_SENT for tag in dataset.keys())  # noqa: SIM118 - decodes nothing
     if has_meta or dataset.original_encoding != (target.implicit, not target.big_endian):
         dataset = _recoded(dataset, target)
     buffer = DicomBytesIO()
@@ -200,7 +202,7 @@ def _recoded(
     lineage = (dataset, *ancestors)
     elements: dict[BaseTag, DataElement | RawDataElement] = {}
     for tag in sorted(dataset.keys()):
-        if tag.group < 0x0003:  # groups 0000 and 0002 are never part of what is sent (PS3.10 7.1)
+        if tag.group in _NOT_SENT:
             continue
         raw = dataset.get_item(tag)
         vr = _vr(raw, lineage, little=little)

@@ -80,7 +80,8 @@ class DimseError(Exception):
 def _restore(cls: type[DimseError], args: tuple[Any, ...], state: dict[str, Any]) -> DimseError:
     error = cls.__new__(cls)
     error.args = args
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
 
 

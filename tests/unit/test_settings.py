@@ -1,0 +1,117 @@
+"""Deadlines, limits and peer addresses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from dimse_rs.settings import Limits, Peer, Timeouts, check_ae_title, parse_peer
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_timeouts_default_to_finite_except_the_handler():
+    values = dataclasses.asdict(Timeouts())
+    assert values.pop("handler") == 0
+    assert values == {
+        "connect": 10,
+        "tls": 10,
+        "acse": 30,
+        "release": 10,
+        "write": 60,
+        "idle": 60,
+        "dimse": 60,
+        "store": 300,
+        "retrieve": 600,
+        "artim": 30,
+    }
+
+
+@pytest.mark.parametrize("value", [-1, float("inf"), float("nan"), "5", None])
+def test_timeouts_reject_and_name_the_field(value):
+    with pytest.raises(ValueError, match=r"Timeouts\.acse"):
+        Timeouts(acse=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "9", None])
+def test_limits_reject_and_name_the_field(value):
+    with pytest.raises(ValueError, match=r"Limits\.command"):
+        Limits(command=value)
+
+
+def test_limits_default_and_may_be_replaced():
+    limits = Limits()
+    assert limits.byte_budget == 256 * 1024 * 1024
+    assert dataclasses.replace(limits, spool_above=0).spool_above == 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        limits.command = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("PACS@10.1.2.3:11112", Peer("PACS", "10.1.2.3", 11112)),
+        ("host:104", Peer("ANY-SCP", "host", 104)),
+        ("PACS@[::1]:11112", Peer("PACS", "::1", 11112)),
+        ("[fe80::1%eth0]:104", Peer("ANY-SCP", "fe80::1%eth0", 104)),
+        ("A@B@host:104", Peer("A@B", "host", 104)),
+        (" PACS @host:104", Peer("PACS", "host", 104)),
+        (("host", 104), Peer("ANY-SCP", "host", 104)),
+        (("::1", 104), Peer("ANY-SCP", "::1", 104)),
+        (("[::1]", 104), Peer("ANY-SCP", "::1", 104)),
+        (("PACS@host", 104), Peer("PACS", "host", 104)),
+        (Peer("PACS", "host", 104), Peer("PACS", "host", 104)),
+    ],
+)
+def test_parse_peer_accepts(text, expected):
+    assert parse_peer(text) == expected
+    assert parse_peer(text, called="OTHER").ae_title == "OTHER"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("host", "no port"),
+        ("PACS@host", "no port"),
+        ("PACS@host:", "no port"),
+        ("PACS@host:abc", "no port"),
+        ("PACS@host:\uff11", "no port"),
+        ("host:0", "not a port"),
+        ("host:65536", "not a port"),
+        ("@host:104", "no AE title"),
+        ("  @host:104", "no AE title"),
+        ("PACS@:104", "not a host"),
+        ("PACS@ho st:104", "not a host"),
+        ("::1:104", "brackets"),
+        ("SEVENTEEN_LETTERS@host:104", "1 to 16"),
+        ("A\\B@host:104", "backslash"),
+        ("Ä@host:104", "ASCII"),
+        (("host", 0), "not a port"),
+    ],
+)
+def test_parse_peer_rejects_and_says_why(text, why):
+    with pytest.raises(ValueError, match=why):
+        parse_peer(text)
+
+
+TITLES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+
+
+@given(TITLES)
+def test_ae_title_is_trimmed_valid_or_refused(title):
+    try:
+        checked = check_ae_title(title)
+    except ValueError:
+        assert not 1 <= len(title.strip(" ")) <= 16 or "\\" in title
+    else:
+        assert checked == title.strip(" ")
+
+
+@given(
+    TITLES.filter(lambda t: 1 <= len(t.strip()) <= 16 and "\\" not in t),
+    st.sampled_from(["host", "10.0.0.1", "::1"]),
+    st.integers(1, 65535),
+)
+def test_peer_prints_as_it_parses(title, host, port):
+    peer = Peer(title, host, port)
+    assert parse_peer(str(peer)) == peer
