@@ -10,8 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
-import dimse_rs
 import pytest
+
+import dimse_rs
 from dimse_rs import errors
 from dimse_rs import sop_class as uids
 from dimse_rs.cli import main
@@ -476,6 +477,20 @@ def test_storescu_tells_failures_and_warnings_and_the_summary(world, folder, cap
     assert main(["storescu", "-v", "PACS@h:104", str(folder)]) == 69
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == "I: sent 2 of 4 files, 300 B in 0.5 s (600 B/s), 1 warning, 1 failed, 1 not-sent"
+
+
+def test_storescu_tells_a_common_reason_once_with_its_hint(world, folder, capsys):
+    error = errors.AssociationRejected(1, 1, 7, called="PACS")
+    world.send_events = [{"event": "rejected", "result": 1, "source": 1, "reason": 7, "hint": "x"}]
+    world.results = [not_sent(error), not_sent(error), not_sent(error)]
+    assert main(["storescu", "--json", "PACS@h:104", str(folder)]) == 61
+    out, err = capsys.readouterr()
+    first, hint, rest = err.splitlines()
+    assert first == f"E: a.dcm: not-sent, {error.message}"
+    assert hint == f"hint: {error.hint}"
+    assert rest == f"E: 2 more not sent, {error.message}"
+    names = [event["event"] for event in events_of(out)]
+    assert names == ["sent", "rejected", "sent", "sent", "summary"]
 
 
 def test_storescu_json_and_report_hold_the_same_events(world, folder, capsys, tmp_path):

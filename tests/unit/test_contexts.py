@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dimse_rs import sop_class as uids
 from dimse_rs.contexts import (
     DEFAULT_TRANSFER_SYNTAXES,
@@ -15,8 +18,6 @@ from dimse_rs.contexts import (
     for_retrieve,
     plan,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def test_bare_class_gets_explicit_and_implicit_little_endian():

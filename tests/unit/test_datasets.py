@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID
+
 from dimse_rs import sop_class as uids
 from dimse_rs.datasets import convert, from_bytes, stored_syntax, to_bytes
 from dimse_rs.errors import DecodeError, NoPresentationContext
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID
 
 NATIVE = [
     uids.ImplicitVRLittleEndian,
@@ -30,7 +31,7 @@ def readable() -> list[Path]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 syntax = stored_syntax(pydicom.dcmread(path))
-        except Exception:  # noqa: S112 - some bundled files are broken on purpose
+        except Exception:
             continue
         if syntax is not None and syntax.convertible:
             found.append(path)

@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import pytest
+
 from dimse_rs import errors
 from dimse_rs.status import Status
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from dimse_rs.settings import Limits, Peer, Timeouts, check_ae_title, parse_peer
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dimse_rs.settings import Limits, Peer, Timeouts, check_ae_title, parse_peer
 
 
 def test_timeouts_default_to_finite_except_the_handler():

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import dimse_rs
 import pytest
+
+import dimse_rs
 from dimse_rs import sop_class
 from dimse_rs._uids import Model, SOPClass, TransferSyntax
 

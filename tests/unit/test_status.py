@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 from dimse_rs.status import SUCCESS, Status
 
 # PS3.7 Annex C: every code there, with its class.

@@ -77,8 +77,13 @@ class Output:
     def failure(self, error: BaseException, code: ExitCode) -> None:
         """Tell people and scripts what went wrong: the fact, then a `hint:` line."""
         message = getattr(error, "message", "") or _os_text(error)
-        hint = getattr(error, "hint", "")
         self.log.error(message)
+        self.explain(error)
+        self.event("error", code=code.value, message=message)
+
+    def explain(self, error: BaseException) -> None:
+        """Print what goes with an error: its `hint:` line, and the event of a rejection."""
+        hint = getattr(error, "hint", "")
         if hint:
             self.message(f"hint: {hint}")
         if isinstance(error, AssociationRejected):
@@ -89,7 +94,6 @@ class Output:
                 reason=error.reason,
                 hint=error.hint,
             )
-        self.event("error", code=code.value, message=message)
 
     def close(self) -> None:
         """Close the report file."""

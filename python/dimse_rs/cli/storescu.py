@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,8 @@ from .output import Output, Progress, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dimse_rs.errors import DimseError
 
     from ._api import SendReport, SendResult
 
@@ -140,17 +143,18 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     paths = _inputs(inputs, args)
     ae = calling_ae(args)
     progress = Progress(output)
+    reasons: Counter[str] = Counter()
 
     def on_result(result: SendResult) -> None:
         progress.step(result.bytes, failed=result.category in ("failed", "not-sent"))
-        _tell(result, output, progress)
+        _tell(result, output, progress, reasons)
 
     def on_event(event: Mapping[str, Any]) -> None:
         fields = dict(event)
         name = fields.pop("event")
         if name == "progress":
             progress.total = fields.get("total") or progress.total
-        if name != "sent":  # told by `on_result`
+        if name not in ("sent", "rejected"):  # told by `on_result`
             output.event(name, **fields)
 
     output.log.info("sending to %s", peer)
@@ -168,6 +172,9 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     progress.clear()
     if not report.results:
         raise CliError(ExitCode.INPUT, f"no DICOM files in {', '.join(inputs)}")
+    for reason, times in reasons.items():
+        if times > 1:
+            output.log.error("%d more not sent, %s", times - 1, reason)
     return _summary(report, output, progress)
 
 
@@ -196,8 +203,11 @@ def _contexts(propose: str | None) -> list[Context] | None:
     return [Context(uid, _PROPOSALS[propose]) for uid in MOST_USED_STORAGE]
 
 
-def _tell(result: SendResult, output: Output, progress: Progress) -> None:
-    """Print what became of one file: failures always, the rest when asked."""
+def _tell(result: SendResult, output: Output, progress: Progress, reasons: Counter[str]) -> None:
+    """Print what became of one file: failures always, the rest when asked.
+
+    A reason for not sending is told once: it is often the same for all files.
+    """
     fields: dict[str, Any] = {
         "path": str(result.path),
         "uid": result.sop_instance,
@@ -212,10 +222,19 @@ def _tell(result: SendResult, output: Output, progress: Progress) -> None:
         output.log.info("sent %s", result.path)
         return
     progress.clear()
-    why = result.error or result.status
+    if result.error is not None:
+        reasons[result.error.message] += 1
+        if reasons[result.error.message] == 1:
+            _tell_reason(result, result.error, output)
+        return
     comment = f": {result.comment}" if result.comment else ""
     level = output.log.warning if result.category == "warning" else output.log.error
-    level("%s: %s, %s%s", result.path, result.category, why, comment)
+    level("%s: %s, %s%s", result.path, result.category, result.status, comment)
+
+
+def _tell_reason(result: SendResult, error: DimseError, output: Output) -> None:
+    output.log.error("%s: %s, %s", result.path, result.category, error.message)
+    output.explain(error)
 
 
 def _summary(report: SendReport, output: Output, progress: Progress) -> int:
