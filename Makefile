@@ -1,0 +1,92 @@
+# One entry for everything; `make help` lists it. Needs Rust, Python 3.11, gcc, g++ and make; installs the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+WHEEL_VENV := build/wheel-venv
+CARGO_FLAGS ?= --locked
+FUZZ_SECONDS ?= 60
+
+# Registries can be slow or drop a connection: three tries, then fail.
+retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo "attempt $$attempt failed, again"; }; done
+pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 60
+
+.NOTPARALLEL:
+.PHONY: help setup peers build wheel demo fmt lint test test-rust test-proto test-python stubs bench fuzz doc clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready peers ## virtual environment, Python tools, crates, and Debian packages of the peers
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(call retry,$(call pip,$(PY)) 'pip>=25.1')
+	$(call retry,$(call pip,$(PY)) --group dev)
+	$(call retry,cargo fetch $(CARGO_FLAGS))
+	touch $@
+
+peers: ## install DCMTK, gdcmscu, tshark and strace where they are missing (Debian, root)
+	@tests/peers/install.sh
+
+build: $(VENV)/.ready ## build the native module into the virtual environment (editable)
+	$(call retry,VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release $(CARGO_FLAGS))
+
+wheel: $(VENV)/.ready ## build the abi3 wheel; run the README where there is no Rust
+	rm -rf dist $(WHEEL_VENV)
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin build --release $(CARGO_FLAGS) --out dist
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(call retry,$(call pip,$(WHEEL_VENV)/bin/python) 'pip>=25.1')
+	$(call retry,$(call pip,$(WHEEL_VENV)/bin/python) --group readme dist/*.whl)
+	env -i HOME="$$HOME" PATH=$(abspath $(WHEEL_VENV))/bin CI="$${CI:-}" $(WHEEL_VENV)/bin/python -m pytest tests/examples
+
+demo: build ## the main job on real files: send, store, compare
+	$(PY) -m tests.demo.run
+
+fmt: $(VENV)/.ready ## format Rust and Python
+	cargo fmt --all
+	$(BIN)/ruff format python tests
+	$(BIN)/ruff check --fix --exit-zero -q python tests
+
+lint: $(VENV)/.ready ## formatting, clippy, ruff, mypy
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	$(BIN)/ruff format --check python tests
+	$(BIN)/ruff check python tests
+	$(BIN)/mypy
+
+test: setup lint test-rust build stubs test-python wheel demo ## everything that has to hold
+
+test-rust: ## Rust tests of the workspace, the doc examples and the replayed fuzz corpora
+	cargo test $(CARGO_FLAGS) --workspace
+
+test-proto: ## the protocol crate alone: seconds
+	cargo test $(CARGO_FLAGS) -p dimse-proto
+
+test-python: build ## Python tests: unit, loopback, interop, command line, examples
+	$(PY) -m pytest
+
+stubs: build ## check the stubs against the built module
+	$(PY) -m mypy.stubtest dimse_rs._core
+
+bench: build peers ## print the benchmark table (QUICK=1: under 3 minutes)
+	$(PY) -m tests.bench.run $(if $(filter 1,$(QUICK)),--quick)
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (default 60)
+	command -v cargo-fuzz >/dev/null || { $(call retry,cargo install --locked cargo-fuzz); }
+	cd fuzz && for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
+	done
+
+doc: ## API documentation of the crates
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
+
+clean: ## remove everything that was built
+	cargo clean
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/dimse_rs/*.so
+	find python tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,30 @@
+"""What every test may use: running peers, and the table of the interop matrix at the end of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.peers.scu import MissingPeerError, require
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the pairs in which we take no part: they tell whether a failure is ours."""
+    parser.addoption("--all-pairs", action="store_true", help="interop: test peers against each other too")
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[..., None]:
+    """Return a check for peers: a missing one fails in CI and is skipped with a line elsewhere."""
+
+    def check(*tools: str) -> None:
+        try:
+            require(*tools)
+        except MissingPeerError as missing:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(missing), pytrace=False)
+            pytest.skip(str(missing))
+
+    return check

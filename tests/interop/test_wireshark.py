@@ -1,0 +1,90 @@
+"""Our bytes as Wireshark's dissector reads them: every PDU and command decodes, nothing is malformed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.data.files import SAMPLES, Sample, data_set
+from tests.interop.conftest import Matrix
+from tests.peers.record import dissect, recording, walk
+from tests.peers.scp import Running
+from tests.peers.scu import SCUS, Target
+
+OURS = "dimse"
+ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, RELEASE_RQ, RELEASE_RP = 1, 2, 4, 5, 6
+
+
+@dataclass
+class Dissection:
+    """What the dissector says, in the order of the wire."""
+
+    pdus: list[int] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    data_bytes: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+
+def read(chunks: list[tuple[str, bytes]], folder: Path) -> Dissection:
+    """Dissect a recorded conversation."""
+    seen = Dissection()
+    for packet in dissect(chunks, folder):
+        for name, value in walk(packet["_source"]["layers"]):
+            if name == "dicom.pdu.type":
+                seen.pdus.append(int(str(value), 16))
+            elif name.startswith(("_ws.malformed", "_ws.expert")):
+                seen.complaints.append(f"{name}: {value}")
+            elif name.startswith("PDV, "):
+                for part in value if isinstance(value, list) else [value]:
+                    if int(part["dicom.pdv.flags"], 16) & 1:
+                        seen.messages.append(name.removeprefix("PDV, "))
+                    else:
+                        seen.data_bytes += int(part["dicom.pdv.len"]) - 2
+    return seen
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Record us in both roles, and a pair of peers with --all-pairs."""
+    pairs = [(OURS, "DCMTK +B"), ("DCMTK", OURS), (OURS, OURS)]
+    if metafunc.config.getoption("--all-pairs"):
+        pairs.append(("DCMTK", "DCMTK +B"))
+    metafunc.parametrize(("scu", "scp"), pairs)
+
+
+@pytest.mark.parametrize("sample", [SAMPLES[0], SAMPLES[4]], ids=lambda sample: sample.syntax)
+def test_tshark_decodes_what_was_said(
+    scu: str,
+    scp: str,
+    sample: Sample,
+    serve: Callable[[str], Running],
+    need: Callable[..., None],
+    matrix: Matrix,
+    tmp_path: Path,
+) -> None:
+    """An echo and a store decode to the PDUs and commands that they have to be."""
+    need(*SCUS[scu].tools, "text2pcap", "tshark")
+    server = serve(scp)
+    with recording(server.target.port) as recorder:
+        to = Target(recorder.port, server.target.title)
+        SCUS[scu].echo(to)
+        SCUS[scu].store(to, sample.path, sample.syntax)
+    seen = read(recorder.chunks, tmp_path)
+    assert seen.complaints == []
+    assert seen.messages == [
+        "C-ECHO-RQ ID=1",
+        "C-ECHO-RSP ID=1 (Success)",
+        "C-STORE-RQ ID=1",
+        "C-STORE-RSP ID=1 (Success)",
+    ]
+    second = seen.pdus.index(ASSOCIATE_RQ, 1)
+    assert seen.pdus[:second] == [ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, P_DATA, RELEASE_RQ, RELEASE_RP]
+    store = seen.pdus[second:]
+    assert store[:2] == [ASSOCIATE_RQ, ASSOCIATE_AC]
+    assert store[-2:] == [RELEASE_RQ, RELEASE_RP]
+    assert set(store[2:-2]) == {P_DATA}
+    if SCUS[scu].keeps_bytes:
+        assert seen.data_bytes == len(data_set(sample.path))
+    matrix.add(scu, scp, "both, as tshark sees it", sample.syntax, f"{len(seen.pdus)} PDUs decoded")

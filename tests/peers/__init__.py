@@ -1,0 +1,1 @@
+"""The other implementations we are tested against, and how they are run."""
