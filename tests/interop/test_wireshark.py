@@ -10,11 +10,15 @@ import pytest
 
 from tests.data.files import SAMPLES, Sample, data_set
 from tests.interop.conftest import Matrix
-from tests.peers.record import dissect, recording, walk
+from tests.peers.record import Conversation, dissect, recording, walk
 from tests.peers.scp import Running
 from tests.peers.scu import SCUS, Target
 
 OURS = "dimse"
+# tshark 4.0 misreads the C-STORE-RSP of any peer, DCMTK's too, on a context with a compressed transfer syntax.
+UNCOMPRESSED = [
+    sample for sample in SAMPLES if sample.syntax in {"implicit LE", "explicit LE", "explicit BE"}
+]
 ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, RELEASE_RQ, RELEASE_RP = 1, 2, 4, 5, 6
 
 
@@ -28,7 +32,7 @@ class Dissection:
     complaints: list[str] = field(default_factory=list)
 
 
-def read(chunks: list[tuple[str, bytes]], folder: Path) -> Dissection:
+def read(chunks: Conversation, folder: Path) -> Dissection:
     """Dissect a recorded conversation."""
     seen = Dissection()
     for packet in dissect(chunks, folder):
@@ -54,7 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("scu", "scp"), pairs)
 
 
-@pytest.mark.parametrize("sample", [SAMPLES[0], SAMPLES[4]], ids=lambda sample: sample.syntax)
+@pytest.mark.parametrize("sample", UNCOMPRESSED, ids=lambda sample: sample.syntax)
 def test_tshark_decodes_what_was_said(
     scu: str,
     scp: str,
@@ -71,20 +75,15 @@ def test_tshark_decodes_what_was_said(
         to = Target(recorder.port, server.target.title)
         SCUS[scu].echo(to)
         SCUS[scu].store(to, sample.path, sample.syntax)
-    seen = read(recorder.chunks, tmp_path)
-    assert seen.complaints == []
-    assert seen.messages == [
-        "C-ECHO-RQ ID=1",
-        "C-ECHO-RSP ID=1 (Success)",
-        "C-STORE-RQ ID=1",
-        "C-STORE-RSP ID=1 (Success)",
-    ]
-    second = seen.pdus.index(ASSOCIATE_RQ, 1)
-    assert seen.pdus[:second] == [ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, P_DATA, RELEASE_RQ, RELEASE_RP]
-    store = seen.pdus[second:]
-    assert store[:2] == [ASSOCIATE_RQ, ASSOCIATE_AC]
-    assert store[-2:] == [RELEASE_RQ, RELEASE_RP]
-    assert set(store[2:-2]) == {P_DATA}
+    echo, store = (read(chunks, tmp_path) for chunks in recorder.conversations)
+    assert echo.complaints == []
+    assert echo.messages == ["C-ECHO-RQ ID=1", "C-ECHO-RSP ID=1 (Success)"]
+    assert echo.pdus == [ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, P_DATA, RELEASE_RQ, RELEASE_RP]
+    assert store.complaints == []
+    assert store.messages == ["C-STORE-RQ ID=1", "C-STORE-RSP ID=1 (Success)"]
+    assert store.pdus[:2] == [ASSOCIATE_RQ, ASSOCIATE_AC]
+    assert store.pdus[-2:] == [RELEASE_RQ, RELEASE_RP]
+    assert set(store.pdus[2:-2]) == {P_DATA}
     if SCUS[scu].keeps_bytes:
-        assert seen.data_bytes == len(data_set(sample.path))
-    matrix.add(scu, scp, "both, as tshark sees it", sample.syntax, f"{len(seen.pdus)} PDUs decoded")
+        assert store.data_bytes == len(data_set(sample.path))
+    matrix.add(scu, scp, "C-STORE as tshark sees it", sample.syntax, f"{len(store.pdus)} PDUs decoded")

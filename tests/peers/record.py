@@ -21,6 +21,10 @@ CAPTURE_PORT = 11112
 """The acceptor's port in the capture, whatever it was on the wire."""
 
 
+Conversation = list[tuple[str, bytes]]
+"""("I", bytes) towards the acceptor, ("O", bytes) from it, in order."""
+
+
 class Recorder:
     """A TCP proxy on a port of its own that keeps every byte, in order, with its direction."""
 
@@ -29,10 +33,11 @@ class Recorder:
         self._target = port
         self._listener = socket.create_server((LOOPBACK, 0))
         self.port: int = self._listener.getsockname()[1]
-        self.chunks: list[tuple[str, bytes]] = []
-        """("I", bytes) towards the acceptor, ("O", bytes) from it."""
+        self.conversations: list[Conversation] = []
+        """One for every connection, in the order in which they were made."""
         self._lock = threading.Lock()
         self._pumps: list[threading.Thread] = []
+        self._open: list[socket.socket] = []
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -44,16 +49,19 @@ class Recorder:
                 return
             acceptor = socket.create_connection((LOOPBACK, self._target), 10)
             acceptor.settimeout(None)
+            self._open += [requestor, acceptor]
+            kept: Conversation = []
+            self.conversations.append(kept)
             for one, other, direction in [(requestor, acceptor, "I"), (acceptor, requestor, "O")]:
-                pump = threading.Thread(target=self._pump, args=(one, other, direction), daemon=True)
+                pump = threading.Thread(target=self._pump, args=(one, other, direction, kept), daemon=True)
                 pump.start()
                 self._pumps.append(pump)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, direction: str) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, direction: str, kept: Conversation) -> None:
         with contextlib.suppress(OSError):
             while chunk := source.recv(CHUNK):
                 with self._lock:
-                    self.chunks.append((direction, chunk))
+                    kept.append((direction, chunk))
                 sink.sendall(chunk)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
@@ -65,6 +73,8 @@ class Recorder:
         self._acceptor.join(10)
         for pump in self._pumps:
             pump.join(10)
+        for end in self._open:
+            end.close()
 
 
 @contextlib.contextmanager
@@ -77,7 +87,7 @@ def recording(port: int) -> Iterator[Recorder]:
         recorder.finish()
 
 
-def _hex_dump(chunks: list[tuple[str, bytes]]) -> str:
+def _hex_dump(chunks: Conversation) -> str:
     """Write chunks as text2pcap reads them: one offset-0 block per packet, its direction in front."""
     lines = []
     for direction, chunk in chunks:
@@ -86,7 +96,7 @@ def _hex_dump(chunks: list[tuple[str, bytes]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def dissect(chunks: list[tuple[str, bytes]], folder: Path) -> list[dict[str, Any]]:
+def dissect(chunks: Conversation, folder: Path) -> list[dict[str, Any]]:
     """Return what tshark makes of a recorded conversation: one dict per packet.
 
     Raises:
