@@ -1,4 +1,4 @@
-"""What every test may use: running peers, and the table of the interop matrix at the end of a run."""
+"""What every test may use: a check for peers, and the option that pairs them with each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tests.peers.scu import MissingPeerError, require
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer the pairs in which we take no part: they tell whether a failure is ours."""
-    parser.addoption("--all-pairs", action="store_true", help="interop: test peers against each other too")
+    parser.addoption(
+        "--all-pairs", action="store_true", help="interop: test peers against each other too"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,15 @@ def bundled_files() -> Iterator[Path]:
     """Yield every bundled file that could hold an instance, in a stable order."""
     for folder in ("charset_files", "palettes", "test_files"):
         for path in sorted((BUNDLED / folder).rglob("*")):
-            if path.is_file() and path.suffix not in {".py", ".pyc", ".txt", ".dump", ".gz", ".icc", ".json"}:
+            if path.is_file() and path.suffix not in {
+                ".py",
+                ".pyc",
+                ".txt",
+                ".dump",
+                ".gz",
+                ".icc",
+                ".json",
+            }:
                 yield path
 
 
@@ -96,6 +104,7 @@ def same_values(one: Path, other: Path) -> bool:
     """Compare two files decoded: encoding, padding and group lengths may differ, values may not."""
     read = [pydicom.dcmread(path, force=True) for path in (one, other)]
     decoded = [
-        _values(item, swap=item.file_meta.get("TransferSyntaxUID") == ExplicitVRBigEndian) for item in read
+        _values(item, swap=item.file_meta.get("TransferSyntaxUID") == ExplicitVRBigEndian)
+        for item in read
     ]
     return decoded[0] == decoded[1]

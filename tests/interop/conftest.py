@@ -48,10 +48,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         sample = cell.params.get("sample")
         service, syntax = ("C-STORE", sample.syntax) if sample else ("C-ECHO", "-")
         result = "FAILED" if report.failed else "skipped"
-        item.config.stash[MATRIX].add(cell.params["scu"], cell.params["scp"], service, syntax, result)
+        item.config.stash[MATRIX].add(
+            cell.params["scu"], cell.params["scp"], service, syntax, result
+        )
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Print the table."""
     rows = config.stash[MATRIX].rows
     if not rows:
@@ -69,7 +73,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def serve(
     tmp_path_factory: pytest.TempPathFactory, need: Callable[..., None]
 ) -> Iterator[Callable[[str], Running]]:
-    """Return a function that starts an SCP by name at its first use and keeps it for the session."""
+    """Return a function that starts an SCP by name at its first use and keeps it running."""
     running: dict[str, Running] = {}
     with ExitStack() as stack:
 

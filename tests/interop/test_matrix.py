@@ -1,4 +1,4 @@
-"""C-ECHO and C-STORE between every SCU and every SCP, with real files in every framing of a data set."""
+"""C-ECHO and C-STORE between every SCU and every SCP, with real files in every framing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_store(
     need: Callable[..., None],
     matrix: Matrix,
 ) -> None:
-    """What is stored equals what was sent: byte for byte where both sides keep bytes, decoded elsewhere."""
+    """Stored equals sent: byte for byte where both sides keep bytes, decoded elsewhere."""
     need(*SCUS[scu].tools)
     server = serve(scp)
     if reason := NOT_POSSIBLE.get((scu, scp, sample.syntax)):
@@ -58,7 +58,9 @@ def test_store(
     if same_bytes(data_set(sample.path), data_set(stored)):
         result = "bytes equal"
     else:
-        assert not (SCUS[scu].keeps_bytes and SCPS[scp].keeps_bytes), "stored bytes differ from those sent"
+        assert not (SCUS[scu].keeps_bytes and SCPS[scp].keeps_bytes), (
+            "stored bytes differ from those sent"
+        )
         assert same_values(sample.path, stored)
         result = "values equal"
     matrix.add(scu, scp, "C-STORE", sample.syntax, result)

@@ -1,4 +1,4 @@
-"""Our bytes as Wireshark's dissector reads them: every PDU and command decodes, nothing is malformed."""
+"""Our bytes as Wireshark reads them: every PDU and command decodes, nothing is malformed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.peers.scp import Running
 from tests.peers.scu import SCUS, Target
 
 OURS = "dimse"
-# tshark 4.0 misreads the C-STORE-RSP of any peer, DCMTK's too, on a context with a compressed transfer syntax.
+# tshark 4.0 misreads any C-STORE-RSP, DCMTK's too, on a context with a compressed transfer syntax.
 UNCOMPRESSED = [
     sample for sample in SAMPLES if sample.syntax in {"implicit LE", "explicit LE", "explicit BE"}
 ]
@@ -86,4 +86,6 @@ def test_tshark_decodes_what_was_said(
     assert set(store.pdus[2:-2]) == {P_DATA}
     if SCUS[scu].keeps_bytes:
         assert store.data_bytes == len(data_set(sample.path))
-    matrix.add(scu, scp, "C-STORE as tshark sees it", sample.syntax, f"{len(store.pdus)} PDUs decoded")
+    matrix.add(
+        scu, scp, "C-STORE as tshark sees it", sample.syntax, f"{len(store.pdus)} PDUs decoded"
+    )

@@ -1,7 +1,8 @@
 """Child processes of the tests: started once, awaited by what they do, never left behind.
 
-Nothing here knows DICOM. Readiness is an observation (a line printed, a port that answers), never a pause;
-every wait has a deadline; a child dies with its `with` block, and with this process if that is killed.
+Nothing here knows DICOM. Readiness is an observation (a line printed, a port that answers), never
+a pause; every wait has a deadline; a child dies with its `with` block, and with this process if
+that is killed.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ def listening(
     env: Mapping[str, str] | None = None,
     attempts: int = 5,
 ) -> Iterator[tuple[Process, int]]:
-    """Run a server that needs a port number, on a free one; try another when it was taken meanwhile."""
+    """Run a server that needs a port number on a free one; try another when it was taken."""
     story = ""
     for _ in range(attempts):
         port = free_port()

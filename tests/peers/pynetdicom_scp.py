@@ -1,4 +1,4 @@
-"""Storage and Verification SCP on pynetdicom: encoded bytes straight to disk, as a careful user writes it.
+"""Storage and Verification SCP on pynetdicom, as a careful user writes it: no decoding.
 
 usage: pynetdicom_scp.py FOLDER    prints {"event": "listening", "port": N} like our own storescp
 """
@@ -30,7 +30,9 @@ def main() -> None:
     for context in AllStoragePresentationContexts:
         ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
     ae.add_supported_context(Verification)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep, [folder])])
+    server = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep, [folder])]
+    )
     port = server.socket.getsockname()[1]
     print(json.dumps({"event": "listening", "host": "127.0.0.1", "port": port}), flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})

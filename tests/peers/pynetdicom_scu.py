@@ -2,7 +2,7 @@
 
 usage: pynetdicom_scu.py echo  PORT TITLE COUNT      COUNT C-ECHOs on one association
        pynetdicom_scu.py assoc PORT TITLE COUNT      COUNT times associate + echo + release
-       pynetdicom_scu.py store PORT TITLE FILE...    every file on one association, each in its own syntax
+       pynetdicom_scu.py store PORT TITLE FILE...    every file on one association, unchanged
 prints {"seconds": S, "count": N}; exit code 1 on anything but Success.
 """
 
@@ -42,7 +42,9 @@ def main() -> None:
         for path in paths:
             meta = dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
             wanted = (meta.SOPClassUID, meta.file_meta.TransferSyntaxUID)
-            if wanted not in {(c.abstract_syntax, c.transfer_syntax[0]) for c in ae.requested_contexts}:
+            if wanted not in {
+                (c.abstract_syntax, c.transfer_syntax[0]) for c in ae.requested_contexts
+            }:
                 ae.add_requested_context(*wanted)
         association = associate(ae, int(port), title)
         start = time.perf_counter()

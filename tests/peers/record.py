@@ -53,11 +53,15 @@ class Recorder:
             kept: Conversation = []
             self.conversations.append(kept)
             for one, other, direction in [(requestor, acceptor, "I"), (acceptor, requestor, "O")]:
-                pump = threading.Thread(target=self._pump, args=(one, other, direction, kept), daemon=True)
+                pump = threading.Thread(
+                    target=self._pump, args=(one, other, direction, kept), daemon=True
+                )
                 pump.start()
                 self._pumps.append(pump)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, direction: str, kept: Conversation) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, direction: str, kept: Conversation
+    ) -> None:
         with contextlib.suppress(OSError):
             while chunk := source.recv(CHUNK):
                 with self._lock:
@@ -88,7 +92,7 @@ def recording(port: int) -> Iterator[Recorder]:
 
 
 def _hex_dump(chunks: Conversation) -> str:
-    """Write chunks as text2pcap reads them: one offset-0 block per packet, its direction in front."""
+    """Write chunks as text2pcap reads them: direction, then a block from offset 0, per packet."""
     lines = []
     for direction, chunk in chunks:
         lines.append(direction)

@@ -52,7 +52,9 @@ def dimse_scp(folder: Path, *options: str) -> contextlib.AbstractContextManager[
 
 def pynetdicom_scp(folder: Path) -> contextlib.AbstractContextManager[Running]:
     """Run a storage server on pynetdicom."""
-    return _announced([sys.executable, str(HERE / "pynetdicom_scp.py"), str(folder)], "PYNETDICOM", folder)
+    return _announced(
+        [sys.executable, str(HERE / "pynetdicom_scp.py"), str(folder)], "PYNETDICOM", folder
+    )
 
 
 @contextlib.contextmanager

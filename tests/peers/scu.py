@@ -53,7 +53,7 @@ class Scu:
 
 
 def require(*tools: str) -> None:
-    """Raise MissingPeerError unless every tool is on the PATH (or importable, for `module:` names)."""
+    """Raise MissingPeerError unless every tool is on the PATH (`module:` names: importable)."""
     for tool in tools:
         found = (
             importlib.util.find_spec(tool.removeprefix("module:"))
@@ -70,7 +70,9 @@ def must_succeed(
     """Run a command that has to end with exit code 0; return its standard output."""
     done = run(argv, env=env, seconds=seconds)
     if done.returncode != 0:
-        raise PeerError(f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+        raise PeerError(
+            f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
     return done.stdout
 
 
@@ -92,7 +94,16 @@ def _dcmtk_echo(to: Target) -> None:
 
 
 def _dcmtk_store(to: Target, path: Path, syntax: str) -> None:
-    argv = ["storescu", "-R", DCMTK_PROPOSE[syntax], "-aec", to.title, LOOPBACK, str(to.port), str(path)]
+    argv = [
+        "storescu",
+        "-R",
+        DCMTK_PROPOSE[syntax],
+        "-aec",
+        to.title,
+        LOOPBACK,
+        str(to.port),
+        str(path),
+    ]
     must_succeed(argv, DCMTK_ENV)
 
 
@@ -101,8 +112,9 @@ def _pynetdicom(what: str, to: Target, argument: str) -> None:
     must_succeed([sys.executable, script, what, str(to.port), to.title, argument])
 
 
-# Debian's gdcmscu 3.0.21 ends every run, good or bad, with an uncaught exception while it closes the released
-# association ("ProtocolStream as nullptr is invalid"): its exit code says nothing. Its debug log does.
+# Debian's gdcmscu 3.0.21 ends every run, good or bad, with an uncaught exception while it closes
+# the released association ("ProtocolStream as nullptr is invalid"): its exit code says nothing.
+# Its debug log does.
 _GDCM_SUCCESS = re.compile(r"\(0000,0900\) \?\? \(US\) 0 ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _GDCM_RELEASED = "Process: Event:12, State:6"  # A-RELEASE-RP received while one is awaited
