@@ -1,0 +1,179 @@
+"""How one transfer is measured: seconds, and the peak memory of both sides."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.peers.process import LOOPBACK, PeerError, Process, run
+from tests.peers.scp import Running
+from tests.peers.scu import DCMTK_ENV, HERE, must_succeed
+
+BENCH = Path(__file__).parent
+LIMIT_SECONDS = 300.0
+FRAME = 131072
+"""Bytes of a PDU where a side can choose: DCMTK's largest."""
+DCMTK_BEST = ["--max-pdu", str(FRAME)]
+DIMSE = str(Path(sys.executable).with_name("dimse"))
+Server = Callable[[Path], contextlib.AbstractContextManager[Running]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured transfer."""
+
+    seconds: float
+    files: int
+    bytes: int
+    sender_rss: int = 0
+    receiver_rss: int = 0
+
+
+@dataclass(frozen=True)
+class Sender:
+    """An SCU: the command that sends files to a port, and how its time is taken.
+
+    Scripts time their own loop and print it. Programs are timed from outside: the time for all
+    files less the time for one, so that starting up counts for nobody.
+    """
+
+    command: Callable[[int, str, Sequence[Path]], list[str]]
+    env: Mapping[str, str]
+    prints_seconds: bool
+
+
+def _script(path: Path) -> Sender:
+    def command(port: int, title: str, files: Sequence[Path]) -> list[str]:
+        return [sys.executable, str(path), "store", str(port), title, *map(str, files)]
+
+    return Sender(command, {}, prints_seconds=True)
+
+
+def _program(*words: str, env: Mapping[str, str] | None = None) -> Sender:
+    def command(port: int, title: str, files: Sequence[Path]) -> list[str]:
+        return [*words, "-aec", title, LOOPBACK, str(port), *map(str, files)]
+
+    return Sender(command, env or {}, prints_seconds=False)
+
+
+OURS = _script(BENCH / "dimse_scu.py")
+OURS_INSTALLED = _program(DIMSE, "storescu")
+PYNETDICOM = _script(HERE / "pynetdicom_scu.py")
+DCMTK = _program("storescu", *DCMTK_BEST, "--max-send-pdu", str(FRAME), env=DCMTK_ENV)
+DCMTK_INSTALLED = _program("storescu")
+
+
+def watched(argv: Sequence[str], env: Mapping[str, str]) -> tuple[float, int, str]:
+    """Run a command; return its seconds, its peak resident memory in bytes and its output.
+
+    The peak is that of the program itself (VmHWM of /proc, sampled): what wait4 reports would
+    include the memory of the process that started it.
+    """
+    peak = 0
+    start = time.perf_counter()
+    with Process(argv, env=env) as process:
+        ended = threading.Event()
+
+        def sample() -> None:
+            nonlocal peak
+            while not ended.wait(0.01):
+                with contextlib.suppress(OSError, PeerError):
+                    peak = max(peak, process.peak_rss())
+
+        sampler = threading.Thread(target=sample)
+        sampler.start()
+        try:
+            code = process.wait(LIMIT_SECONDS)
+            seconds = time.perf_counter() - start
+        finally:
+            ended.set()
+            sampler.join()
+        process.stop()
+        if code != 0:
+            raise PeerError(process.story("failed")[-4000:])
+        return seconds, peak, "\n".join(process.lines)
+
+
+@contextlib.contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """Make a folder below `parent`; remove it with everything in it."""
+    folder = Path(tempfile.mkdtemp(prefix="dimse-bench-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def transfer(sender: Sender, server: Server, files: Sequence[Path], parent: Path) -> Run:
+    """Send `files` to a fresh server that stores below `parent`; check that all of them arrived."""
+    with scratch(parent) as folder, server(folder) as running:
+        port, title = running.target.port, running.target.title
+        start_up = 0.0
+        if not sender.prints_seconds:
+            start_up, _, _ = watched(sender.command(port, title, files[:1]), sender.env)
+        seconds, rss, output = watched(sender.command(port, title, files), sender.env)
+        if sender.prints_seconds:
+            seconds = float(json.loads(output.splitlines()[-1])["seconds"])
+            count = len(files)
+        else:
+            seconds, count = max(seconds - start_up, 1e-6), len(files) - 1
+        stored = sum(1 for path in folder.rglob("*") if path.is_file())
+        if stored < len(files):
+            raise PeerError(running.process.story(f"stored {stored} of {len(files)} files"))
+        size = sum(path.stat().st_size for path in files[-count:])
+        return Run(seconds, count, size, rss, running.process.peak_rss())
+
+
+def build_floor(folder: Path) -> Path:
+    """Compile the floor."""
+    program = folder / "floor"
+    must_succeed(["gcc", "-O2", "-o", str(program), str(BENCH / "floor.c")])
+    return program
+
+
+def floor(program: Path, files: Sequence[Path], parent: Path) -> Run:
+    """Move `files` by the floor program."""
+    with scratch(parent) as folder:
+        argv = [str(program), str(FRAME), str(folder), *map(str, files)]
+        output = must_succeed(argv, seconds=LIMIT_SECONDS)
+        return Run(float(output), len(files), sum(path.stat().st_size for path in files))
+
+
+def wall(argv: Sequence[str], env: Mapping[str, str] | None = None) -> float:
+    """Return the seconds that a command takes from start to end."""
+    start = time.perf_counter()
+    done = run(argv, env=env, seconds=LIMIT_SECONDS)
+    seconds = time.perf_counter() - start
+    if done.returncode != 0:
+        raise PeerError(f"{' '.join(argv)}: exit code {done.returncode}\n{done.stderr}")
+    return seconds
+
+
+def median(runs: Sequence[Run]) -> Run:
+    """Return the run with the median time; memory is the largest seen."""
+    chosen = sorted(runs, key=lambda one: one.seconds / one.bytes)[len(runs) // 2]
+    return Run(
+        chosen.seconds,
+        chosen.files,
+        chosen.bytes,
+        max(one.sender_rss for one in runs),
+        max(one.receiver_rss for one in runs),
+    )
+
+
+def interleaved(rounds: int, cases: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """Run every case once a round; return the medians."""
+    seen: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, case in cases.items():
+            seen[name].append(case())
+    return {name: statistics.median(values) for name, values in seen.items()}
