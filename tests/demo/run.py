@@ -80,7 +80,7 @@ def instances() -> list[Path]:
                 warnings.simplefilter("ignore")
                 item = pydicom.dcmread(path, stop_before_pixels=True, force=True)
                 named = "SOPClassUID" in item and "SOPInstanceUID" in item
-        except Exception:  # noqa: S112 - whatever pydicom raises on malformed files
+        except Exception:  # whatever pydicom raises on malformed files
             continue
         if named:
             found.append(path)
