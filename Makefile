@@ -11,6 +11,7 @@ PY := $(BIN)/python
 WHEEL_VENV := build/wheel-venv
 CARGO_FLAGS ?= --locked
 FUZZ_SECONDS ?= 60
+SOURCES := python tests $(wildcard tools)
 
 # Registries can be slow or drop a connection: three tries, then fail.
 retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo "attempt $$attempt failed, again"; }; done
@@ -50,14 +51,14 @@ demo: build ## the main job on real files: send, store, compare
 
 fmt: $(VENV)/.ready ## format Rust and Python
 	cargo fmt --all
-	$(BIN)/ruff format python tests
-	$(BIN)/ruff check --fix --exit-zero -q python tests
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix --exit-zero -q $(SOURCES)
 
 lint: $(VENV)/.ready ## formatting, clippy, ruff, mypy
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
-	$(BIN)/ruff format --check python tests
-	$(BIN)/ruff check python tests
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 
 test: setup lint test-rust build stubs test-python wheel demo ## everything that has to hold
