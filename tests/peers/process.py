@@ -31,7 +31,10 @@ class PeerError(AssertionError):
 
 
 def bound_to_our_life(argv: Sequence[str]) -> list[str]:
-    """Prefix a command so that the kernel kills it when this process dies without cleaning up."""
+    """Prefix a command so that the kernel kills it when we die without cleaning up.
+
+    The kernel watches the thread that starts the child: start long-lived ones from the main thread.
+    """
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", *argv] if setpriv else list(argv)
 
