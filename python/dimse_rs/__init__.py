@@ -5,6 +5,8 @@ Import costs little: pydicom and NumPy are loaded by the calls that need them.
 
 from . import sop_class
 from ._uids import Model, SOPClass, TransferSyntax
+from .ae import AE
+from .association import AcceptedContext, Association, RejectedContext, Response
 from .contexts import Context, for_retrieve
 from .errors import (
     AssociationAborted,
@@ -24,11 +26,18 @@ from .errors import (
     TlsError,
     TransportError,
 )
+from .handlers import Handlers, Request, StoreRequest
+from .send import SendReport, SendResult
+from .server import Server
+from .services import Storage
 from .settings import Limits, Peer, Timeouts, parse_peer
 from .sop_class import *  # noqa: F403 - every generated constant is public
 from .status import Status
 
 __all__ = [
+    "AE",
+    "AcceptedContext",
+    "Association",
     "AssociationAborted",
     "AssociationError",
     "AssociationRejected",
@@ -39,16 +48,25 @@ __all__ = [
     "DecodeError",
     "DimseError",
     "DimseTimeout",
+    "Handlers",
     "Limits",
     "LocalProtocolError",
     "Model",
     "NoPresentationContext",
     "Peer",
     "ProtocolError",
+    "RejectedContext",
     "RemoteProtocolError",
+    "Request",
+    "Response",
     "SOPClass",
+    "SendReport",
+    "SendResult",
+    "Server",
     "Status",
     "StatusError",
+    "Storage",
+    "StoreRequest",
     "Timeouts",
     "TlsError",
     "TransferSyntax",

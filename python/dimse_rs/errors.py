@@ -428,7 +428,7 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
             return DimseTimeout(
                 str(get("which") or "dimse"), get("seconds"), message=message, hint=hint
             )
-        case "decode":
+        case "decode" | "input":
             return DecodeError(message, get("offset"), str(get("section") or ""), hint=hint)
         case "status":
             return StatusError(

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use dimse_proto::DecodeError;
 use dimse_proto::ul::State;
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::Connection;
+use dimse_proto::ul::connection::{Connection, Role};
 use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
 use dimse_proto::ul::reason::AbortReason;
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::association::{Command, Established, Settings, Shared, no_titles, titles_of};
 use crate::deadline::Deadlines;
 use crate::error::{Deadline, Error};
-use crate::event::{AssociationId, Event, Titles};
+use crate::event::{AssociationId, Event, Titles, Weight};
 use crate::exchange::Exchange;
 use crate::listener::{Admission, Answer};
 use crate::transport::Stream;
@@ -279,7 +279,7 @@ impl Driver {
                 self.end_with(Error::PAborted(origin, reason));
             }
             Indication::Violation(error) => {
-                self.event(|| Event::Violation(error.clone()));
+                self.event(Weight::Problem, || Event::Violation(error.clone()));
                 self.end_with(Error::Remote(error));
             }
         }
@@ -301,7 +301,7 @@ impl Driver {
             Answer::Reject { rj, code, detail } => {
                 self.end_with(Error::Rejected(rj));
                 let (titles, peer) = (self.titles, self.peer);
-                self.event(|| Event::Rejected {
+                self.event(Weight::Problem, || Event::Rejected {
                     titles,
                     peer,
                     rj,
@@ -331,7 +331,7 @@ impl Driver {
         };
         let _once = self.shared.established.set(established);
         let titles = self.titles;
-        self.event(|| Event::Associated {
+        self.event(Weight::Detail, || Event::Associated {
             titles,
             peer,
             negotiated,
@@ -529,8 +529,9 @@ impl Driver {
         }
     }
 
-    pub(crate) fn event(&self, event: impl FnOnce() -> Event) {
-        self.settings.service.events.emit(self.shared.id, event);
+    pub(crate) fn event(&self, weight: Weight, event: impl FnOnce() -> Event) {
+        let events = &self.settings.service.events;
+        events.emit(self.shared.id, weight, event);
     }
 
     /// It is over: everybody who waits is told why (PS3.7 A.6).
@@ -564,8 +565,21 @@ impl Driver {
             }
         }
         let (stored, messages) = (self.exchange.stored, self.exchange.messages);
-        self.event(|| Event::Ended {
-            error: (!matches!(why, Error::Released)).then_some(why),
+        let error = (!matches!(why, Error::Released)).then_some(why);
+        let ours = self.connection.role() == Role::Acceptor;
+        let told = match &error {
+            Some(Error::Remote(_)) => true,
+            Some(Error::Rejected(_)) => ours,
+            _ => false,
+        };
+        let weight = if error.is_some() && !told {
+            Weight::Problem
+        } else {
+            Weight::Detail
+        };
+        self.event(weight, || Event::Ended {
+            error,
+            told,
             stored,
             messages,
         });

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use dimse_proto::ul::negotiate::Negotiated;
@@ -53,6 +54,8 @@ pub enum Event {
     Ended {
         /// Why, unless it was released.
         error: Option<Error>,
+        /// An event before this one said so already: a rejection of ours, a fault of the peer's.
+        told: bool,
         /// C-STOREs stored on it.
         stored: u64,
         /// Messages received on it.
@@ -98,9 +101,22 @@ pub struct StoredEvent {
     pub verified: bool,
 }
 
+/// Whether an event is worth a line by itself, or only for those who follow everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Somebody should look: a rejection, a refusal, a fault.
+    Problem,
+    /// The ordinary course.
+    Detail,
+}
+
 /// Where events go.
 #[derive(Clone, Debug, Default)]
-pub struct Events(Option<Sender<(AssociationId, Event)>>);
+pub struct Events {
+    sender: Option<Sender<(AssociationId, Event)>>,
+    /// Somebody follows the ordinary course too.
+    details: Arc<AtomicBool>,
+}
 
 /// Most events kept for a slow listener; more are dropped and counted by the gap in what it sees.
 const KEPT: usize = 100_000;
@@ -110,11 +126,28 @@ impl Events {
     #[must_use]
     pub fn channel() -> (Self, Receiver<(AssociationId, Event)>) {
         let (sender, receiver) = bounded(KEPT);
-        (Self(Some(sender)), receiver)
+        let events = Self {
+            sender: Some(sender),
+            details: Arc::default(),
+        };
+        (events, receiver)
     }
 
-    pub(crate) fn emit(&self, association: AssociationId, event: impl FnOnce() -> Event) {
-        if let Some(sender) = &self.0 {
+    /// Whether to tell of the ordinary course, or of problems alone.
+    pub fn set_details(&self, wanted: bool) {
+        self.details.store(wanted, Ordering::Relaxed);
+    }
+
+    pub(crate) fn emit(
+        &self,
+        association: AssociationId,
+        weight: Weight,
+        event: impl FnOnce() -> Event,
+    ) {
+        if weight == Weight::Detail && !self.details.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(sender) = &self.sender {
             match sender.try_send((association, event())) {
                 Ok(()) | Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => {}
             }

@@ -18,7 +18,7 @@ use crate::association::{Invoke, Response, Settings, handle_of};
 use crate::bulk::{BulkResult, Feed, Item};
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::event::{Event, StoredEvent};
+use crate::event::{Event, StoredEvent, Weight};
 use crate::limits::{Budget, Charge};
 use crate::service::{Data, Operation, Parts, Route, field_of, is_composite};
 use crate::sink::{Refusal, StoreRequest};
@@ -642,7 +642,12 @@ impl Driver {
         bytes: u64,
         outcome: Result<crate::sink::Stored, &Refusal>,
     ) {
-        self.event(|| {
+        let weight = if outcome.is_ok() {
+            Weight::Detail
+        } else {
+            Weight::Problem
+        };
+        self.event(weight, || {
             let transfer_syntax = self
                 .connection
                 .negotiated()

@@ -35,13 +35,3 @@ pub mod source;
 mod store;
 mod transport;
 mod write;
-
-/// Names this implementation in A-ASSOCIATE (PS3.7 D.3.3.2) and in (0002,0012) of the files it writes.
-pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.324413136831325849851459817967476109970";
-
-/// Names the version of this implementation, at most 16 characters (PS3.7 D.3.3.2, (0002,0013)).
-pub const IMPLEMENTATION_VERSION_NAME: &str = concat!(
-    "DIMSE_RS_",
-    env!("CARGO_PKG_VERSION_MAJOR"),
-    env!("CARGO_PKG_VERSION_MINOR")
-);

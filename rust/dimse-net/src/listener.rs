@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::association::{Association, Settings};
-use crate::event::{AssociationId, Event};
+use crate::event::{AssociationId, Event, Weight};
 use crate::runtime;
 use crate::transport::Stream;
 
@@ -205,7 +205,9 @@ impl Hall {
                 Err(error) => {
                     // Out of descriptors: the connection stays in the kernel's queue until one is free.
                     let events = &self.settings.service.events;
-                    events.emit(0, || Event::AcceptFailed(error.to_string()));
+                    events.emit(0, Weight::Problem, || {
+                        Event::AcceptFailed(error.to_string())
+                    });
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
@@ -222,7 +224,7 @@ impl Hall {
         self.settings
             .service
             .events
-            .emit(id, || Event::Connected { peer: address });
+            .emit(id, Weight::Detail, || Event::Connected { peer: address });
         let pending = Pending {
             association,
             address: address.ip(),

@@ -6,7 +6,7 @@ use dimse_proto::dataset::is_deflated;
 use dimse_proto::wire::Reader;
 use dimse_proto::{AeTitle, DecodeError, Uid};
 
-use crate::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use dimse_proto::ul::negotiate::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 
 /// The most bytes a preamble and group 0002 may take in a file that is read. Real ones take a few hundred.
 pub const META_LIMIT: usize = 1024 * 1024;
@@ -30,12 +30,12 @@ pub fn header(
     let mut group = Vec::with_capacity(512);
     // The version has VR OB, whose length field is 32 bits.
     group.extend_from_slice(b"\x02\0\x01\0OB\0\0\x02\0\0\0\x00\x01");
-    let implementation = IMPLEMENTATION_CLASS_UID.as_bytes();
+    let implementation = IMPLEMENTATION_CLASS_UID;
     let version = IMPLEMENTATION_VERSION_NAME.as_bytes();
     element(&mut group, 0x0002, *b"UI", sop_class.as_bytes());
     element(&mut group, 0x0003, *b"UI", sop_instance.as_bytes());
     element(&mut group, 0x0010, *b"UI", transfer_syntax.as_bytes());
-    element(&mut group, 0x0012, *b"UI", implementation);
+    element(&mut group, 0x0012, *b"UI", implementation.as_bytes());
     element(&mut group, 0x0013, *b"SH", version);
     for (number, title) in [(0x0016, source), (0x0018, receiver)] {
         if is_proper(title) {
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(usize::try_from(length).unwrap(), header.len() - 144);
         assert_eq!(&header[144..158], b"\x02\0\x01\0OB\0\0\x02\0\0\0\x00\x01");
         assert!(IMPLEMENTATION_VERSION_NAME.len() <= 16);
-        assert!(Uid::new(IMPLEMENTATION_CLASS_UID).is_ok());
+        assert!(IMPLEMENTATION_CLASS_UID.is_valid());
     }
 
     #[test]

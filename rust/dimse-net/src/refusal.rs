@@ -47,7 +47,8 @@ impl Refusal {
 
     /// A file operation failed. After an input/output error nothing is known about what was written, so it has a
     /// status of its own and is never tried again.
-    pub(crate) fn io(doing: &str, error: &io::Error) -> Self {
+    #[must_use]
+    pub fn io(doing: &str, error: &io::Error) -> Self {
         let (status, comment) = match Errno::from_io_error(error) {
             Some(Errno::IO) => (STORAGE_FAILED, "storage failed"),
             Some(Errno::NOSPC) => (OUT_OF_RESOURCES, "no space left"),

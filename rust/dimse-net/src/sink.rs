@@ -13,7 +13,8 @@
 //! process. Two processes may share a folder, but then two different versions of one instance that arrive in the
 //! same instant can replace each other.
 
-use std::io::{self, IoSlice};
+use std::fs::File;
+use std::io::{self, IoSlice, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,6 +116,19 @@ impl Spooled {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Opens the file at its data set.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_data(&self) -> Result<File, Refusal> {
+        let open = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(self.data_offset))?;
+            Ok(file)
+        };
+        open().map_err(|error| Refusal::io("read the spooled instance", &error))
     }
 }
 

@@ -10,7 +10,7 @@ use dimse_net::bulk::{BulkResult, Options, ToSend};
 use dimse_net::error::Error;
 use dimse_net::limits::Budget;
 use dimse_net::service::Service as Answers;
-use dimse_proto::ul::negotiate::{Negotiated, Request};
+use dimse_proto::ul::negotiate::{Negotiated, NegotiatedContext, Request};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -32,20 +32,21 @@ pub(crate) type ContextFacts = (u8, String, u8, Option<String>, bool, bool);
 
 /// What was agreed on each context, from this end's point of view.
 pub(crate) fn context_facts(negotiated: &Negotiated) -> Vec<ContextFacts> {
-    negotiated
-        .contexts
-        .iter()
-        .map(|context| {
-            (
-                context.id,
-                context.abstract_syntax.to_text(),
-                context.result.0,
-                context.transfer_syntax.as_ref().map(|uid| uid.to_text()),
-                context.scu,
-                context.scp,
-            )
-        })
-        .collect()
+    negotiated.contexts.iter().map(facts_of).collect()
+}
+
+fn facts_of(context: &NegotiatedContext) -> ContextFacts {
+    (
+        context.id,
+        context.abstract_syntax.to_text(),
+        context.result.0,
+        context
+            .transfer_syntax
+            .as_ref()
+            .map(dimse_proto::Uid::to_text),
+        context.scu,
+        context.scp,
+    )
 }
 
 impl Association {
@@ -57,6 +58,26 @@ impl Association {
     ) -> PyResult<()> {
         blocking::wait(py, self.inner.send_and_wait(context_id, command, data))?
             .map_err(|error| errors::to_py(py, &error))
+    }
+
+    /// What a C-STORE request and its context say about the instance.
+    pub(crate) fn store_request(&self, message: &Message) -> dimse_net::sink::StoreRequest {
+        let titles = self
+            .inner
+            .established()
+            .map(|established| established.titles);
+        let none = dimse_proto::AeTitle::from_wire(b"");
+        dimse_net::sink::StoreRequest {
+            sop_class: message.command.sop_class().unwrap_or_default(),
+            sop_instance: message.command.sop_instance().unwrap_or_default(),
+            transfer_syntax: self
+                .negotiated()
+                .and_then(|agreed| agreed.by_id(message.context_id))
+                .and_then(|context| context.transfer_syntax.clone())
+                .unwrap_or_default(),
+            calling_ae: titles.map_or(none, |titles| titles.calling),
+            called_ae: titles.map_or(none, |titles| titles.called),
+        }
     }
 
     fn negotiated(&self) -> Option<&Negotiated> {
@@ -127,6 +148,11 @@ impl Association {
         self.negotiated().map(context_facts).unwrap_or_default()
     }
 
+    /// One presentation context, as in `contexts`; None for an id that was not proposed.
+    fn context(&self, id: u8) -> Option<ContextFacts> {
+        self.negotiated()?.by_id(id).map(facts_of)
+    }
+
     /// The peer's Maximum Length in bytes; 0 is no limit.
     #[getter]
     fn peer_max_length(&self) -> u32 {
@@ -148,7 +174,7 @@ impl Association {
                 agreed
                     .peer_implementation_class
                     .as_ref()
-                    .map(|uid| uid.to_text()),
+                    .map(dimse_proto::Uid::to_text),
                 agreed.peer_implementation_version.clone(),
             )
         })
@@ -343,15 +369,14 @@ impl Bulk {
 
 type FileFacts = (String, String, String, u64);
 
-fn bulk_result<'py>(
-    py: Python<'py>,
-    result: BulkResult,
-) -> PyResult<(
+type BulkFacts<'py> = (
     usize,
     Option<FileFacts>,
-    Option<message::Message>,
+    Option<Message>,
     Option<Bound<'py, PyAny>>,
-)> {
+);
+
+fn bulk_result(py: Python<'_>, result: BulkResult) -> PyResult<BulkFacts<'_>> {
     let facts = result.info.map(|info| {
         (
             info.sop_class.to_text(),

@@ -32,6 +32,11 @@ impl Payload {
         }
     }
 
+    /// The slices, in order.
+    pub(crate) fn fragments(&self) -> &[Bytes] {
+        self.parts.fragments()
+    }
+
     /// In one piece; joined on first use when it came in several, or when it would pin more than it is worth.
     pub(crate) fn whole(&self) -> &Bytes {
         self.whole.get_or_init(|| match self.parts.fragments() {
@@ -71,6 +76,7 @@ impl Payload {
     }
 
     #[expect(unsafe_code, reason = "the buffer protocol is a C interface")]
+    #[expect(clippy::needless_pass_by_value, reason = "the signature is PyO3's")]
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
         view: *mut ffi::Py_buffer,

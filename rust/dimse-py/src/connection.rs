@@ -240,10 +240,10 @@ impl Connection {
     }
 }
 
-fn indication_to_py<'py>(
-    py: Python<'py>,
+fn indication_to_py(
+    py: Python<'_>,
     indication: Indication,
-) -> PyResult<(&'static str, Bound<'py, PyDict>)> {
+) -> PyResult<(&'static str, Bound<'_, PyDict>)> {
     let facts = PyDict::new(py);
     let name = match indication {
         Indication::AssociateRequested(request) => {

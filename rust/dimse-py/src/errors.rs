@@ -36,9 +36,8 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     let text = error.to_string();
     let kind = match error {
         Error::Rejected(_) => "rejected",
-        Error::Aborted(_) | Error::LocalAbort | Error::Shutdown => "aborted",
         Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => "lost",
-        Error::PAborted(..) => "aborted",
+        Error::Aborted(_) | Error::PAborted(..) | Error::LocalAbort | Error::Shutdown => "aborted",
         Error::Released => "released",
         Error::Connect(..) => "connect",
         Error::Timeout(..) => "timeout",
@@ -107,6 +106,15 @@ pub(crate) fn decode(py: Python<'_>, error: &DecodeError) -> PyErr {
         fields.set_item("offset", error.offset)?;
         fields.set_item("section", error.section)?;
         fields.set_item("code", error.code)
+    })
+}
+
+/// An instance that could not be stored, as the status that answers it.
+pub(crate) fn refusal(py: Python<'_>, refusal: &dimse_net::sink::Refusal) -> PyErr {
+    build(py, "status", |fields| {
+        fields.set_item("status", refusal.status)?;
+        fields.set_item("comment", refusal.comment.as_ref())?;
+        fields.set_item("hint", &refusal.detail)
     })
 }
 

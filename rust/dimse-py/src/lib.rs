@@ -15,7 +15,7 @@ mod service;
 
 use pyo3::prelude::*;
 
-/// The native core of dimse_rs; private, see `_core.pyi`.
+/// The native core of `dimse_rs`; private, see `_core.pyi`.
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
@@ -52,6 +52,10 @@ const fn is_debug_build() -> bool {
 
 /// What a Part 10 file is: (SOP class, SOP instance, transfer syntax, size in bytes). Reads its beginning only.
 #[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "arguments are taken over from Python"
+)]
 fn probe(py: Python<'_>, path: std::path::PathBuf) -> PyResult<(String, String, String, u64)> {
     let info = py
         .detach(|| dimse_net::source::probe(&path))

@@ -170,7 +170,7 @@ fn resolve(host: &str, port: u16) -> PyResult<SocketAddr> {
     let unknown =
         |why: String| PyOSError::new_err(format!("cannot listen on {host}:{port}: {why}"));
     let found = runtime::handle()
-        .block_on(async { dimse_net::runtime::lookup(host, port).await })
+        .block_on(async { runtime::lookup(host, port).await })
         .map_err(|error| unknown(error.to_string()))?;
     found.ok_or_else(|| unknown("the name has no address".to_owned()))
 }

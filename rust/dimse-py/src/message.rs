@@ -66,6 +66,18 @@ impl Message {
         })
     }
 
+    /// The data set as it was received, when it is in memory.
+    pub(crate) fn fragments(&self) -> Option<&[bytes::Bytes]> {
+        self.payload
+            .as_ref()
+            .map(|payload| payload.get().fragments())
+    }
+
+    /// The data set when it is in a file.
+    pub(crate) const fn spooled(&self) -> Option<&Spooled> {
+        self.spooled.as_ref()
+    }
+
     /// What a checked message is sent as.
     pub(crate) fn parts(&self, py: Python<'_>) -> PyResult<Parts> {
         let data = self.outgoing.clone().or_else(|| {
@@ -175,6 +187,12 @@ impl Message {
         self.spooled
             .as_ref()
             .map(|spooled| spooled.path().to_owned())
+    }
+
+    /// Where the data set starts in that file, in bytes.
+    #[getter]
+    fn data_offset(&self) -> Option<u64> {
+        self.spooled.as_ref().map(|spooled| spooled.data_offset)
     }
 
     /// The message as its peers see it: the command set, encoded (PS3.7 6.3.1).

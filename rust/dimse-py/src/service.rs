@@ -1,11 +1,13 @@
 //! `_core.Service`: what this node answers by itself, and the queues from which Python pulls the rest.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, unbounded};
 use dimse_net::event::{AssociationId, Event, Events, Titles};
 use dimse_net::files::Disk;
@@ -68,6 +70,49 @@ impl Folder {
                 }
                 None => PyOSError::new_err(format!("cannot store in {shown}: {error}")),
             })
+    }
+
+    /// Stores the instance of a C-STORE request, as a sink would; gives the path.
+    fn store(&self, py: Python<'_>, operation: &Bound<'_, Operation>) -> PyResult<PathBuf> {
+        let operation = operation.get();
+        let message = operation.message.get();
+        let request = operation.association.get().store_request(message);
+        let stored = match (message.fragments(), message.spooled()) {
+            (Some(fragments), _) => {
+                py.detach(|| sink::store_whole(Arc::clone(&self.inner), request, fragments))
+            }
+            (None, Some(spooled)) => py.detach(|| self.copy(request, spooled)),
+            (None, None) => return Err(PyValueError::new_err("the request has no data set")),
+        };
+        stored
+            .map(|stored| stored.path)
+            .map_err(|refusal| errors::refusal(py, &refusal))
+    }
+}
+
+/// Bytes of a spooled instance copied at a time.
+const COPY_CHUNK: usize = 1 << 20;
+
+impl Folder {
+    /// Stores what is in a spooled file.
+    fn copy(
+        &self,
+        request: sink::StoreRequest,
+        spooled: &sink::Spooled,
+    ) -> Result<sink::Stored, sink::Refusal> {
+        let mut writer = sink::Writer::new(Arc::clone(&self.inner), request)?;
+        let mut file = spooled.open_data()?;
+        loop {
+            let mut chunk = Vec::with_capacity(COPY_CHUNK);
+            let read = (&mut file)
+                .take(COPY_CHUNK as u64)
+                .read_to_end(&mut chunk)
+                .map_err(|error| sink::Refusal::io("read the spooled instance", &error))?;
+            if read == 0 {
+                return writer.commit();
+            }
+            writer.write(&[Bytes::from(chunk)])?;
+        }
     }
 }
 
@@ -144,6 +189,11 @@ impl Service {
             Some(operation) => Operation::new(py, operation).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether events tell of the ordinary course too, or of problems alone.
+    fn follow(&self, details: bool) {
+        self.inner.events.set_details(details);
     }
 
     /// Events there are, waiting at most `within` seconds for the first: tuples (association, kind, facts).
@@ -246,10 +296,10 @@ impl Operation {
     }
 }
 
-fn event_to_py<'py>(
-    py: Python<'py>,
+fn event_to_py(
+    py: Python<'_>,
     (association, event): (AssociationId, Event),
-) -> PyResult<(AssociationId, &'static str, Bound<'py, PyDict>)> {
+) -> PyResult<(AssociationId, &'static str, Bound<'_, PyDict>)> {
     let facts = PyDict::new(py);
     let titles = |titles: &Titles| -> PyResult<()> {
         facts.set_item("calling", titles.calling.to_text())?;
@@ -318,11 +368,13 @@ fn event_to_py<'py>(
         }
         Event::Ended {
             error,
+            told,
             stored,
             messages,
         } => {
             let exception = error.map(|error| errors::to_py(py, &error).into_value(py));
             facts.set_item("error", exception)?;
+            facts.set_item("told", told)?;
             facts.set_item("stored", stored)?;
             facts.set_item("messages", messages)?;
             "ended"

@@ -1,0 +1,101 @@
+"""Service logic is written once, as generators; this runs them on a blocking association.
+
+A generator yields what it wants of the association and is sent what came of it:
+
+    invocation = yield Send(message, within)     a request leaves; its responses come from `invocation`
+    response = yield Receive(invocation)         the next response, None after the final one
+    bulk = yield SendFiles(paths, ...)           files leave undecoded
+    results = yield Results(bulk)                the results that are there, None after the last
+    yield Answer(operation, command, data)       a response leaves
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer, Sequence  # type: ignore[attr-defined]
+
+    from . import _core
+
+__all__ = ["Answer", "Receive", "Results", "Send", "SendFiles", "Step", "run"]
+
+WAKE = 3600.0
+"""Seconds to wait for the next result: results always come, deadlines are the core's."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A request to be sent; `within` is how many seconds a response may take, 0 for ever."""
+
+    message: _core.Message
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """The next response to a request."""
+
+    invocation: _core.Invocation
+
+
+@dataclass(frozen=True, slots=True)
+class SendFiles:
+    """Part 10 files to be sent as they are."""
+
+    paths: Sequence[str | PathLike[str]]
+    priority: int
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The next results of files being sent."""
+
+    bulk: _core.Bulk
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response to a request of the peer."""
+
+    operation: _core.Operation
+    command: dict[str, Any]
+    data: Buffer | None = None
+
+
+Step: TypeAlias = Send | Receive | SendFiles | Results | Answer
+
+
+def run(core: _core.Association, steps: Generator[Step, Any, T]) -> T:
+    """Carry a generator out on an association, blocking; gives what it returns."""
+    outcome: Any = None
+    failure: BaseException | None = None
+    while True:
+        try:
+            step = steps.send(outcome) if failure is None else steps.throw(failure)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        outcome, failure = None, None
+        try:
+            outcome = _carry_out(core, step)
+        except BaseException as error:
+            failure = error
+
+
+def _carry_out(core: _core.Association, step: Step) -> Any:
+    if isinstance(step, Send):
+        return core.invoke(step.message, step.within)
+    if isinstance(step, Receive):
+        return step.invocation.next()
+    if isinstance(step, SendFiles):
+        return core.send_files(step.paths, priority=step.priority, within=step.within)
+    if isinstance(step, Results):
+        return step.bulk.next(WAKE)
+    return step.operation.respond(step.command, step.data)

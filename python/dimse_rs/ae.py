@@ -1,0 +1,167 @@
+"""`AE`: the settings of an application entity, and what can be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from .association import Association
+from .contexts import Context, Contexts, expand
+from .errors import AssociationRejected
+from .settings import Limits, PeerLike, Timeouts, check_ae_title, parse_peer
+
+if TYPE_CHECKING:
+    from .send import SendReport, SendResult
+
+__all__ = ["AE"]
+
+MIN_MAX_PDU = 4096
+MAX_MAX_PDU = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class AE:
+    """An application entity: settings only. Immutable, so that threads and servers share it.
+
+    Attributes:
+        title: our AE title, 1 to 16 characters.
+        timeouts: how long each wait may take.
+        limits: what peers may make us use.
+        max_pdu: largest P-DATA-TF that we announce, in bytes: 0 (no limit) or 4096 to 16777216.
+    """
+
+    title: str = "DIMSE_RS"
+    timeouts: Timeouts = field(default_factory=Timeouts, kw_only=True)
+    limits: Limits = field(default_factory=Limits, kw_only=True)
+    max_pdu: int = field(default=131072, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check the title and the PDU size.
+
+        Raises:
+            ValueError: one of them is not allowed.
+        """
+        object.__setattr__(self, "title", check_ae_title(self.title))
+        if self.max_pdu != 0 and not MIN_MAX_PDU <= self.max_pdu <= MAX_MAX_PDU:
+            raise ValueError(
+                f"max_pdu is 0 or {MIN_MAX_PDU} to {MAX_MAX_PDU}, not {self.max_pdu} (PS3.8 D.1)"
+            )
+
+    def associate(
+        self,
+        peer: PeerLike,
+        *,
+        contexts: Contexts | None = None,
+        called: str | None = None,
+        max_ops_invoked: int = 1,
+        max_ops_performed: int = 1,
+    ) -> Association:
+        """Connect to a peer and establish an association.
+
+        Args:
+            peer: "AET@host:port", "host:port", (host, port) or a `Peer`.
+            contexts: SOP classes, `Context`s and models to propose; default Verification.
+            called: the called AE title; wins over one in the address. Default ANY-SCP.
+            max_ops_invoked: operations to have outstanding at once; 1 is synchronous, 0 no limit.
+            max_ops_performed: operations the peer may have outstanding.
+
+        Raises:
+            ConnectFailed: no connection.
+            AssociationRejected: the peer said no; the message says why and what may help.
+            AssociationAborted, ConnectionLost, DimseTimeout, RemoteProtocolError: it ended there.
+            ValueError: the address, the title or the contexts are not allowed.
+
+        Source: PS3.8 7.1.1, PS3.7 D.
+        """
+        whom = parse_peer(peer, called=called)
+        proposed = expand(contexts)
+        try:
+            core = _core.Association.request(
+                whom.host,
+                whom.port,
+                calling=self.title,
+                called=whom.ae_title,
+                contexts=[_proposal(context) for context in proposed],
+                max_length=self.max_pdu,
+                timeouts=asdict(self.timeouts),
+                limits=asdict(self.limits),
+                max_ops_invoked=max_ops_invoked,
+                max_ops_performed=max_ops_performed,
+            )
+        except AssociationRejected as rejected:
+            raise AssociationRejected(
+                rejected.result,
+                rejected.source,
+                rejected.reason,
+                calling=self.title,
+                called=whom.ae_title,
+                peer=str(whom),
+            ) from None
+        association = Association(core, self.timeouts, whom)
+        association.announce()
+        return association
+
+    def send(
+        self,
+        peer: PeerLike,
+        paths: Iterable[str | PathLike[str]] | str | PathLike[str],
+        *,
+        associations: int = 1,
+        recurse: bool = True,
+        contexts: Contexts | None = None,
+        called: str | None = None,
+        max_ops_invoked: int = 1,
+        on_result: Callable[[SendResult], object] | None = None,
+        on_event: Callable[[Mapping[str, Any]], object] | None = None,
+    ) -> SendReport:
+        """Send files, as they are, and say what became of each.
+
+        The files are looked at first; the contexts are planned from what they are, and files that
+        do not fit into the 128 contexts of one association go over further ones. Nothing is
+        retried: every file has one result, and a failure never ends the others.
+
+        Args:
+            peer: as for `associate`.
+            paths: files, and folders that are searched for DICOM files.
+            associations: how many associations to use at once, at most.
+            recurse: search folders inside folders.
+            contexts: propose these instead of planning from the files.
+            called: as for `associate`.
+            max_ops_invoked: operations to have outstanding on each association.
+            on_result: called with each result as it comes, from one thread at a time.
+            on_event: called with events: associated, progress.
+
+        Returns:
+            One result for each file; `report.raise_for_failures()` turns failures into an error.
+
+        Raises:
+            ValueError: the address or a number is not allowed.
+            KeyboardInterrupt: as ever; the associations are aborted.
+
+        Source: PS3.7 9.1.1, PS3.4 B.
+        """
+        from .send import send
+
+        return send(
+            self,
+            parse_peer(peer, called=called),
+            paths,
+            associations=associations,
+            recurse=recurse,
+            contexts=contexts,
+            max_ops_invoked=max_ops_invoked,
+            on_result=on_result,
+            on_event=on_event,
+        )
+
+
+def _proposal(context: Context) -> tuple[str, list[str], bool, bool]:
+    return (
+        str(context.sop_class),
+        [str(uid) for uid in context.transfer_syntaxes],
+        context.scu,
+        context.scp,
+    )

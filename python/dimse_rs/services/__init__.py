@@ -1,0 +1,5 @@
+"""Ready-made performers: what a `Server` does by itself."""
+
+from .storage import Storage
+
+__all__ = ["Storage"]

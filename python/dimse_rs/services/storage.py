@@ -1,0 +1,78 @@
+"""Storage (PS3.4 Annex B): received instances go straight to files, without Python in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Final, Literal
+
+from dimse_rs import _core
+from dimse_rs._uids import SOPClass
+from dimse_rs.sop_class import ALL_STORAGE
+
+__all__ = ["Duplicates", "Layout", "Mode", "Storage"]
+
+Mode = Literal["durable", "file-only", "fast"]
+Layout = Literal["flat", "study"]
+Duplicates = Literal["keep-both", "reject"]
+
+_UNKNOWN: Final = {False: "announced", True: "any"}
+
+
+class Storage:
+    """A folder that receives instances, each verified to be whole before Success is said.
+
+    Attributes:
+        folder: where instances are written.
+        sop_classes: which are taken.
+        unknown: whether storage classes that are not in the registry are taken too.
+    """
+
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        *,
+        mode: Mode = "durable",
+        layout: Layout = "flat",
+        duplicates: Duplicates = "keep-both",
+        sop_classes: Iterable[str] | None = None,
+        unknown: bool = False,
+    ) -> None:
+        """Make the folder if it is not there, and remove what a crash left unfinished in it.
+
+        Args:
+            folder: instances become `<folder>/<SOPInstanceUID>.dcm`.
+            mode: before Success is said, sync file and folder ("durable"), the file ("file-only"),
+                or nothing ("fast").
+            layout: "study" adds `<StudyInstanceUID>/<SeriesInstanceUID>/`.
+            duplicates: when an instance comes again with other bytes, keep the earlier version as
+                `<uid>.dcm~1~`, or refuse the new one. The same bytes are always a Success.
+            sop_classes: which to take; default every storage class of the registry.
+            unknown: take any other class too. Without it only classes that the sender announces as
+                specialisations of storage (PS3.7 D.3.3.6).
+
+        Raises:
+            OSError: the folder cannot be made or written to.
+            ValueError: an unknown mode, layout or policy.
+        """
+        self.folder = Path(folder)
+        self.sop_classes = tuple(
+            SOPClass.of(uid) for uid in (ALL_STORAGE if sop_classes is None else sop_classes)
+        )
+        self.unknown = unknown
+        self._core = _core.Folder(self.folder, mode, layout, duplicates)
+
+    @property
+    def unknown_policy(self) -> str:
+        """How negotiation treats classes beyond `sop_classes`."""
+        return _UNKNOWN[self.unknown]
+
+    @property
+    def core(self) -> _core.Folder:
+        """The sink; private to `Server`."""
+        return self._core
+
+    def __repr__(self) -> str:
+        """Show the folder and how many classes it takes."""
+        return f"<Storage {str(self.folder)!r}, {len(self.sop_classes)} SOP classes>"
