@@ -22,8 +22,11 @@ use crate::source::{FileInfo, Outgoing};
 /// Bytes framed at a time: one write of the socket.
 const CHUNK: usize = 1 << 20;
 
-/// Framed chunks that may wait for the socket.
+/// Batches that may wait for the socket.
 const AHEAD: usize = 2;
+
+/// Most files handed to the driver at once: waking it, and being woken, costs more than a small file.
+const BATCH: usize = 64;
 
 /// A file to be sent.
 #[derive(Clone, Debug)]
@@ -59,11 +62,44 @@ pub struct BulkResult {
 /// The driver's end.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    pub(crate) items: mpsc::Receiver<Item>,
+    batches: mpsc::Receiver<Vec<Item>>,
+    taken: std::vec::IntoIter<Item>,
     pub(crate) results: Sender<BulkResult>,
     /// Message ID of a message to be ended early, or `NOT_CUT`.
     pub(crate) cut: Arc<AtomicU32>,
     pub(crate) within: Option<Duration>,
+}
+
+impl Feed {
+    /// The next item; `None` after the last. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.taken.next() {
+                return Some(item);
+            }
+            self.taken = self.batches.recv().await?.into_iter();
+        }
+    }
+
+    /// The association is over: what was read ahead and not begun gets its result all the same.
+    pub(crate) fn fail(mut self, why: &Error) {
+        self.batches.close();
+        loop {
+            for item in self.taken.by_ref() {
+                if let Item::Start { index, info, .. } = item {
+                    let _unheard = self.results.send(BulkResult {
+                        index,
+                        info: Some(*info),
+                        outcome: Err(why.clone()),
+                    });
+                }
+            }
+            match self.batches.try_recv() {
+                Ok(batch) => self.taken = batch.into_iter(),
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 /// No message is to be ended early.
@@ -100,13 +136,17 @@ pub(crate) fn start(
         shared,
         negotiated,
         options,
-        items,
+        batch: Vec::new(),
+        batch_bytes: 0,
+        batch_most: 1,
+        batches: items,
         results: results.clone(),
         cut: Arc::clone(&cut),
     };
     runtime::handle().spawn_blocking(move || reader.run(files));
     let feed = Feed {
-        items: feed,
+        batches: feed,
+        taken: Vec::new().into_iter(),
         results,
         cut,
         within: options.within,
@@ -118,7 +158,11 @@ struct Reader {
     shared: Arc<Shared>,
     negotiated: Arc<Negotiated>,
     options: Options,
-    items: mpsc::Sender<Item>,
+    batch: Vec<Item>,
+    batch_bytes: usize,
+    /// Grows from one: the first file is not kept waiting for company.
+    batch_most: usize,
+    batches: mpsc::Sender<Vec<Item>>,
     results: Sender<BulkResult>,
     cut: Arc<AtomicU32>,
 }
@@ -127,12 +171,19 @@ struct Reader {
 struct Gone;
 
 impl Reader {
-    fn run(self, files: Vec<ToSend>) {
+    fn run(mut self, files: Vec<ToSend>) {
         let mut files = files.into_iter();
+        let mut sent = Ok(());
         for file in files.by_ref() {
-            if self.send(file.index, &file.path).is_err() {
-                self.fail(file.index, None, self.end_reason());
+            sent = self.send(file.index, &file.path);
+            if sent.is_err() {
                 break;
+            }
+        }
+        let _told = sent.and_then(|()| self.hand_over());
+        for item in std::mem::take(&mut self.batch) {
+            if let Item::Start { index, info, .. } = item {
+                self.fail(index, Some(*info), self.end_reason());
             }
         }
         for file in files {
@@ -140,7 +191,7 @@ impl Reader {
         }
     }
 
-    fn send(&self, index: usize, path: &Path) -> Result<(), Gone> {
+    fn send(&mut self, index: usize, path: &Path) -> Result<(), Gone> {
         let (mut file, info) = match Outgoing::open(path) {
             Ok(opened) => opened,
             Err(error) => {
@@ -237,8 +288,30 @@ impl Reader {
             .map(|context| context.id)
     }
 
-    fn give(&self, item: Item) -> Result<(), Gone> {
-        self.items.blocking_send(item).map_err(|_| Gone)
+    fn give(&mut self, item: Item) -> Result<(), Gone> {
+        let whole = matches!(item, Item::Start { end: true, .. });
+        if let Item::Start { bytes, .. } | Item::More { bytes, .. } = &item {
+            self.batch_bytes = self.batch_bytes.saturating_add(bytes.len());
+        }
+        self.batch.push(item);
+        if whole && self.batch.len() < self.batch_most && self.batch_bytes < CHUNK / 2 {
+            return Ok(());
+        }
+        self.hand_over()
+    }
+
+    fn hand_over(&mut self) -> Result<(), Gone> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.batch_most = self.batch_most.saturating_mul(2).min(BATCH);
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        self.batches.blocking_send(batch).map_err(|refused| {
+            // Whoever gave these up tells that they were not sent.
+            self.batch = refused.0;
+            Gone
+        })
     }
 
     fn fail(&self, index: usize, info: Option<FileInfo>, error: Error) {

@@ -561,7 +561,8 @@ impl Driver {
                         other => Err(other.clone()),
                     });
                 }
-                Command::Send { .. } | Command::Bulk(_) | Command::Abort | Command::Shutdown => {}
+                Command::Bulk(feed) => feed.fail(&why),
+                Command::Send { .. } | Command::Abort | Command::Shutdown => {}
             }
         }
         let (stored, messages) = (self.exchange.stored, self.exchange.messages);

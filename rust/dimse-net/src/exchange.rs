@@ -153,7 +153,7 @@ impl Exchange {
             Some(feed) if may_feed => tokio::select! {
                 biased;
                 done = jobs.next() => Progress::Job(done),
-                item = feed.items.recv() => Progress::Feed(item),
+                item = feed.next() => Progress::Feed(item),
             },
             _ => Progress::Job(jobs.next().await),
         }
@@ -209,7 +209,9 @@ impl Exchange {
         for performing in self.performing.values() {
             performing.cancelled.store(true, Ordering::Relaxed);
         }
-        self.feeds.clear();
+        for feed in self.feeds.drain(..) {
+            feed.fail(why);
+        }
     }
 }
 

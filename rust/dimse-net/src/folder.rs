@@ -127,6 +127,11 @@ impl Folder {
         &self.root
     }
 
+    /// Whether anything is synced before Success is said.
+    pub(crate) fn syncs(&self) -> bool {
+        self.durability != Durability::Fast
+    }
+
     pub(crate) fn layout(&self) -> Layout {
         self.layout
     }

@@ -1,11 +1,12 @@
 //! Instances on their way from the socket to the disk: the association's task collects slices and never blocks,
 //! writer threads scan and write, at most one batch of an instance at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dimse_proto::dimse::CommandSet;
+use tokio::runtime::RuntimeFlavor;
 use tokio::task::JoinSet;
 
 use crate::limits::Charge;
@@ -20,6 +21,10 @@ const PENDING_LIMIT: usize = 1 << 20;
 
 /// Writes in progress on one association.
 const JOBS_LIMIT: usize = 64;
+
+/// A whole instance up to this size that is not synced is written where it was received: it goes to the page
+/// cache in less time than it takes to wake a writer thread.
+const SMALL: usize = 64 << 10;
 
 /// What a received instance is for.
 #[derive(Debug)]
@@ -119,6 +124,8 @@ pub(crate) struct Finished {
 pub(crate) struct Jobs {
     open: HashMap<u64, Job>,
     threads: JoinSet<Done>,
+    /// Done without a thread of its own.
+    ready: VecDeque<Done>,
     next_key: u64,
 }
 
@@ -141,6 +148,19 @@ enum Hand {
     Fresh(Purpose),
     Ours(Box<Writer>, Ending),
     Thread,
+}
+
+impl Hand {
+    /// Nothing written yet, and nothing to be synced.
+    fn is_quick(&self) -> bool {
+        matches!(self, Self::Fresh(Purpose::Publish(folder, _)) if !folder.syncs())
+    }
+}
+
+/// Only workers of a multi-threaded runtime can hand their other tasks over while one blocks.
+fn can_block_in_place() -> bool {
+    tokio::runtime::Handle::try_current()
+        .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 impl Jobs {
@@ -196,9 +216,14 @@ impl Jobs {
             return;
         }
         let batch = std::mem::take(&mut job.pending);
-        job.pending_bytes = 0;
+        let small = std::mem::take(&mut job.pending_bytes) <= SMALL;
         let charge = job.charge.take();
         let ended = job.ended;
+        if ended && small && hand.is_quick() && can_block_in_place() {
+            let result = tokio::task::block_in_place(|| write(hand, &batch, ended));
+            self.ready.push_back(Done { key, result });
+            return;
+        }
         self.threads.spawn_blocking_on(
             move || {
                 let result = write(hand, &batch, ended);
@@ -213,6 +238,9 @@ impl Jobs {
     /// The next report of a writer thread; never resolves when none is at work.
     pub(crate) async fn next(&mut self) -> Done {
         loop {
+            if let Some(done) = self.ready.pop_front() {
+                return done;
+            }
             match self.threads.join_next().await {
                 Some(Ok(done)) => return done,
                 // A panic on a writer thread is ours to mend and the instance's to pay for: without an answer

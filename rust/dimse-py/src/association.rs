@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use dimse_net::association as net;
 use dimse_net::bulk::{BulkResult, Options, ToSend};
 use dimse_net::error::Error;
@@ -269,6 +270,7 @@ impl Association {
             move_originator,
             within: config::duration(within),
         };
+        let left = AtomicUsize::new(paths.len());
         let files = paths
             .into_iter()
             .enumerate()
@@ -276,7 +278,7 @@ impl Association {
             .collect();
         self.inner
             .send_files(files, options)
-            .map(|results| Bulk { results })
+            .map(|results| Bulk { results, left })
             .map_err(|error| errors::to_py(py, &error))
     }
 
@@ -333,7 +335,12 @@ impl Invocation {
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Bulk {
     results: Receiver<BulkResult>,
+    /// Results that are still to be given.
+    left: AtomicUsize,
 }
+
+/// While many results are to come they are taken together: being woken for each costs more than a small file.
+const GATHER: Duration = Duration::from_millis(5);
 
 #[pymethods]
 impl Bulk {
@@ -343,27 +350,28 @@ impl Bulk {
     #[pyo3(signature = (within=0.1))]
     fn next<'py>(&self, py: Python<'py>, within: f64) -> PyResult<Option<Bound<'py, PyList>>> {
         let list = PyList::empty(py);
-        match blocking::next(
-            py,
-            &self.results,
-            Some(Duration::from_secs_f64(within.max(0.0))),
-        )? {
-            Some(result) => list.append(bulk_result(py, result)?)?,
-            None => {
-                return match self.results.try_recv() {
-                    Ok(result) => {
-                        list.append(bulk_result(py, result)?)?;
-                        Ok(Some(list))
-                    }
-                    Err(TryRecvError::Empty) => Ok(Some(list)),
-                    Err(TryRecvError::Disconnected) => Ok(None),
-                };
+        let within = Duration::from_secs_f64(within.max(0.0));
+        if self.left.load(Ordering::Relaxed) > 1 {
+            py.detach(|| std::thread::sleep(GATHER.min(within)));
+        }
+        if self.results.is_empty() {
+            match blocking::next(py, &self.results, Some(within))? {
+                Some(result) => list.append(self.give(py, result)?)?,
+                None if self.left.load(Ordering::Relaxed) == 0 => return Ok(None),
+                None => {}
             }
         }
         while let Ok(result) = self.results.try_recv() {
-            list.append(bulk_result(py, result)?)?;
+            list.append(self.give(py, result)?)?;
         }
         Ok(Some(list))
+    }
+}
+
+impl Bulk {
+    fn give<'py>(&self, py: Python<'py>, result: BulkResult) -> PyResult<BulkFacts<'py>> {
+        self.left.fetch_sub(1, Ordering::Relaxed);
+        bulk_result(py, result)
     }
 }
 
