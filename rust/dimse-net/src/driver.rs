@@ -28,9 +28,6 @@ use crate::write::WriteQueue;
 const READ_SMALLEST: usize = 16 << 10;
 const READ_LARGEST: usize = 512 << 10;
 
-/// Reads in a row before others on this thread get their turn.
-const READS_PER_TURN: usize = 8;
-
 /// Bytes we owe a peer that does not read them; past this its requests are not read either.
 const OWED_LIMIT: usize = 1 << 20;
 
@@ -82,10 +79,12 @@ impl Drop for Guest {
 
 /// What the loop waited for.
 enum Turn {
-    Ready(std::io::Result<()>),
+    /// Bytes that were read; `None` when there are some to be read.
+    Read(std::io::Result<Option<usize>>),
+    /// The socket takes more, or the byte budget has room: the loop's own work.
+    Again,
     Command(Option<Command>),
     Exchange(crate::exchange::Progress),
-    Room,
     Time,
 }
 
@@ -169,45 +168,47 @@ impl Driver {
     }
 
     async fn run(mut self, stream: Option<Stream>) {
-        if let Some(stream) = stream {
+        if let Some(mut stream) = stream {
             self.peer = stream.peer_addr();
             self.local = stream.local_addr();
             self.pump(&stream);
             while !self.closed {
-                let turn = self.wait(&stream).await;
-                self.take(turn, &stream);
+                let turn = self.wait(&mut stream).await;
+                self.take(turn);
                 self.pump(&stream);
             }
         }
         self.finish();
     }
 
-    async fn wait(&mut self, stream: &Stream) -> Turn {
+    async fn wait(&mut self, stream: &mut Stream) -> Turn {
         self.arm();
         let reading = self.wants_read();
         let writing = !self.write.is_empty();
         let starved = self.is_starved();
         let feeding = self.wants_feed();
         let timer = self.deadlines.next();
+        let (mut reader, writer) = stream.split();
         tokio::select! {
             biased;
-            ready = stream.ready(reading, writing) => Turn::Ready(ready),
             command = self.commands.recv() => Turn::Command(command),
+            read = reader.read(&mut self.read), if reading => Turn::Read(read),
+            _writable = writer.ready(), if writing => Turn::Again,
             progress = self.exchange.progress(feeding) => Turn::Exchange(progress),
-            () = self.settings.budget.room(), if starved => Turn::Room,
+            () = self.settings.budget.room(), if starved => Turn::Again,
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Turn::Time,
         }
     }
 
-    fn take(&mut self, turn: Turn, stream: &Stream) {
+    fn take(&mut self, turn: Turn) {
         match turn {
-            Turn::Ready(Ok(())) => self.read_some(stream),
-            Turn::Ready(Err(error)) => self.lost(error),
+            Turn::Read(Ok(count)) => self.received(count),
+            Turn::Read(Err(error)) => self.lost(error),
             Turn::Command(Some(command)) => self.command(command),
             // The driver's own handle keeps the channel open: this is a lost runtime.
             Turn::Command(None) => self.closed = true,
             Turn::Exchange(progress) => self.exchange_progress(progress),
-            Turn::Room => {}
+            Turn::Again => {}
             Turn::Time => self.expire(),
         }
     }
@@ -401,35 +402,24 @@ impl Driver {
         self.write.len() < OWED_LIMIT && self.connection.check_send().is_ok()
     }
 
-    fn read_some(&mut self, stream: &Stream) {
-        for _ in 0..READS_PER_TURN {
-            if self.closed || !self.wants_read() {
-                return;
-            }
-            let spare = self.read.capacity().saturating_sub(self.read.len());
-            if spare < self.read_size / 2 {
-                self.read.reserve(self.read_size);
-            }
-            let spare = self.read.capacity().saturating_sub(self.read.len());
-            match stream.try_read(&mut self.read) {
-                Ok(None) => return,
-                Ok(Some(0)) => {
-                    // Everything it brought has been taken: now, and only now, it is closed (Decision 7).
-                    return self.connection.transport_closed();
+    /// Takes what was read, and makes room for more.
+    fn received(&mut self, count: Option<usize>) {
+        match count {
+            // Everything it brought has been taken: now, and only now, it is closed (Decision 7).
+            Some(0) => return self.connection.transport_closed(),
+            Some(_) => {
+                if self.read.capacity() == self.read.len() {
+                    self.read_size = self.read_size.saturating_mul(2).min(READ_LARGEST);
                 }
-                Ok(Some(count)) => {
-                    if count == spare {
-                        self.read_size = self.read_size.saturating_mul(2).min(READ_LARGEST);
-                    }
-                    self.progress_made();
-                    self.connection.receive(&mut self.read);
-                    self.carry_out();
-                    if count < spare {
-                        return;
-                    }
-                }
-                Err(error) => return self.lost(error),
+                self.progress_made();
+                self.connection.receive(&mut self.read);
+                self.carry_out();
             }
+            None => {}
+        }
+        let spare = self.read.capacity().saturating_sub(self.read.len());
+        if spare < self.read_size / 2 {
+            self.read.reserve(self.read_size);
         }
     }
 

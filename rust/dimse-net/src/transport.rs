@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::Interest;
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -69,25 +70,10 @@ impl Stream {
         self.tcp.peer_addr().ok()
     }
 
-    /// Resolves when a read, or (if `writing`) a write, may go through.
-    pub(crate) async fn ready(&self, reading: bool, writing: bool) -> io::Result<()> {
-        let interest = match (reading, writing) {
-            (true, true) => Interest::READABLE.add(Interest::WRITABLE),
-            (false, true) => Interest::WRITABLE,
-            (true, false) => Interest::READABLE,
-            (false, false) => return std::future::pending().await,
-        };
-        self.tcp.ready(interest).await.map(|_| ())
-    }
-
-    /// Reads what has arrived into the spare capacity of `buffer`. `Ok(None)` when there is nothing yet, `Ok(0)`
-    /// at the end of the stream.
-    pub(crate) fn try_read(&self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
-        match self.tcp.try_read_buf(buffer) {
-            Ok(count) => Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// The two directions, each for one waiter.
+    pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+        let (reader, writer) = self.tcp.split();
+        (Reader(reader), Writer(writer))
     }
 
     /// Writes what the socket takes now. `Ok(None)` when it takes nothing.
@@ -97,5 +83,30 @@ impl Stream {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The receiving direction.
+pub(crate) struct Reader<'a>(ReadHalf<'a>);
+
+impl Reader<'_> {
+    /// Reads into the spare capacity of `buffer`; 0 is the end of the stream. Without any capacity it only waits
+    /// for something to arrive, and an idle association holds no buffer. Cancel-safe.
+    pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
+        if buffer.capacity() == buffer.len() {
+            self.0.readable().await?;
+            return Ok(None);
+        }
+        self.0.read_buf(buffer).await.map(Some)
+    }
+}
+
+/// The sending direction.
+pub(crate) struct Writer<'a>(WriteHalf<'a>);
+
+impl Writer<'_> {
+    /// Resolves when a write may go through.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        self.0.writable().await
     }
 }
