@@ -1,6 +1,7 @@
 //! What each action of PS3.8 Tables 9-6 to 9-9 does: one function a row, doc = the standard's sense.
 
 use alloc::boxed::Box;
+use alloc::format;
 
 use bytes::Bytes;
 
@@ -87,6 +88,16 @@ impl Connection {
         if acceptable {
             self.indicate(Indication::AssociateRequested(request));
         } else {
+            let what = format!(
+                "protocol version {:04X}H does not include version 1, the only one",
+                request.protocol_version
+            );
+            self.indicate(Indication::Violation(DecodeError::new(
+                "protocol-version",
+                what,
+                0,
+                "PS3.8 9.3.2",
+            )));
             self.transmit(&Pdu::AssociateRj(AssociateRj::PROTOCOL_VERSION));
             self.output(Output::StartArtim);
         }

@@ -65,8 +65,9 @@ pub enum Indication {
         /// Why; not specified when the transport was lost.
         reason: AbortReason,
     },
-    /// What the peer did wrong. Not a primitive of the standard: it precedes the A-ABORT that answers it, which
-    /// in Sta2 and for DIMSE faults comes with no indication of its own.
+    /// What the peer did wrong. Not a primitive of the standard: it precedes the A-ABORT (or, for the protocol
+    /// version, the A-ASSOCIATE-RJ) that answers it, which in Sta2 and for DIMSE faults comes with no indication
+    /// of its own.
     Violation(DecodeError),
 }
 

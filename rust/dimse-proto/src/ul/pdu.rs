@@ -133,7 +133,10 @@ impl Header {
             0x01..=0x07 => Ok(()),
             other => fault(
                 "unknown-pdu",
-                format!("PDU of unknown type {other:02X}H, length {length}"),
+                format!(
+                    "PDU of unknown type {other:02X}H, length {length}{}",
+                    resembles(other)
+                ),
                 "PS3.8 9.3.1",
             ),
         }
@@ -143,6 +146,18 @@ impl Header {
     #[must_use]
     pub const fn type_name(&self) -> &'static str {
         type_name(self.pdu_type)
+    }
+}
+
+/// What else than DICOM begins with this byte, and ends up on its port.
+const fn resembles(first: u8) -> &'static str {
+    match first {
+        0x16 => ": this is how TLS begins, on a port without TLS",
+        0x0B => ": this is how HL7 messages (MLLP) begin",
+        b'S' => ": this is how SSH begins",
+        b'P' => ": this is how HTTP, or a PROXY header, begins",
+        b'G' | b'H' | b'O' | b'D' | b'C' => ": this is how HTTP begins",
+        _ => "",
     }
 }
 
