@@ -208,6 +208,8 @@ impl Reader {
             return Ok(());
         };
         let message_id = self.shared.next_message_id();
+        // Message IDs come again; an early answer to the last bearer of this one must not cut this message.
+        self.cut.store(NOT_CUT, Ordering::Relaxed);
         let command = match self.command(message_id, &info) {
             Ok(command) => command,
             Err(error) => {
