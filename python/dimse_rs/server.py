@@ -405,10 +405,15 @@ def _event(kind: str, facts: Event) -> Event | None:
 
 def _log(association: int, kind: str, facts: Event) -> None:
     """One line for each event, with a stable `record.code`."""
+
+    def line(level: int, code: str, text: str, *args: object) -> None:
+        extra = {"code": code, "event": kind, "association": association}
+        _logger.log(level, text, *args, extra=extra)
+
     match kind:
         case "associated":
             accepted = sum(1 for context in facts["contexts"] if context[2] == 0)
-            _line(
+            line(
                 logging.INFO,
                 "associated",
                 "%s<-%s(%d) established from %s: %d of %d presentation contexts",
@@ -420,9 +425,9 @@ def _log(association: int, kind: str, facts: Event) -> None:
                 len(facts["contexts"]),
             )
             for warning in facts["warnings"]:
-                _line(logging.WARNING, "negotiation", "(%d) %s", association, warning)
+                line(logging.WARNING, "negotiation", "(%d) %s", association, warning)
         case "stored" if facts["status"]:
-            _line(
+            line(
                 logging.WARNING,
                 "refused",
                 "%s<-%s(%d) refused %s with status %04X: %s",
@@ -434,7 +439,7 @@ def _log(association: int, kind: str, facts: Event) -> None:
                 facts["detail"],
             )
         case "stored":
-            _line(
+            line(
                 logging.INFO,
                 "stored",
                 "%s<-%s(%d) stored %s, %d bytes%s",
@@ -446,7 +451,7 @@ def _log(association: int, kind: str, facts: Event) -> None:
                 f", earlier version kept as {facts['kept']}" if facts["kept"] else "",
             )
         case "rejected":
-            _line(
+            line(
                 logging.WARNING,
                 str(facts["code"]),
                 "%s<-%s(%d) rejected (%d,%d,%d) from %s: %s",
@@ -460,24 +465,20 @@ def _log(association: int, kind: str, facts: Event) -> None:
                 facts["detail"],
             )
         case "violation":
-            _line(logging.WARNING, str(facts["code"]), "(%d) %s", association, facts["detail"])
+            line(logging.WARNING, str(facts["code"]), "(%d) %s", association, facts["detail"])
         case "ended" if facts["error"] is not None:
-            _line(
+            line(
                 logging.DEBUG if facts["told"] else logging.WARNING,
-                "ended",
+                str(facts["code"]),
                 "(%d) ended: %s",
                 association,
                 facts["error"],
             )
         case "ended":
-            _line(
+            line(
                 logging.INFO, "released", "(%d) released, %d stored", association, facts["stored"]
             )
         case "accept-failed":
-            _line(logging.ERROR, kind, "cannot accept: %s", facts["detail"])
+            line(logging.ERROR, kind, "cannot accept: %s", facts["detail"])
         case _:
-            _line(logging.DEBUG, kind, "(%d) %s %s", association, kind, _where(facts))
-
-
-def _line(level: int, code: str, text: str, *args: object) -> None:
-    _logger.log(level, text, *args, extra={"code": code})
+            line(logging.DEBUG, kind, "(%d) %s %s", association, kind, _where(facts))

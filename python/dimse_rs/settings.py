@@ -42,6 +42,8 @@ class Timeouts:
         store: the same, for C-STORE responses.
         retrieve: the same, between two responses of C-GET and C-MOVE.
         artim: for A-ASSOCIATE-RQ after a connection, and for the peer to close (PS3.8 9.1.5).
+        progress: for the next byte of a message that has begun to arrive; also the time over which
+            `Limits.read_rate` is measured.
     """
 
     connect: float = 10.0
@@ -55,6 +57,7 @@ class Timeouts:
     store: float = 300.0
     retrieve: float = 600.0
     artim: float = 30.0
+    progress: float = 60.0
 
     def __post_init__(self) -> None:
         """Check that every deadline is a finite number, not negative.
@@ -86,7 +89,9 @@ class Limits:
         spool_above: from where on a data set for a handler goes to a file.
         depth: sequences inside sequences.
         operations: outstanding in an association; also the widest async window agreed to.
-        read_rate: bytes per second that a message in transit must make on average over a minute.
+        read_rate: bytes per second that a message in transit must make on average over
+            `Timeouts.progress`.
+        instance: the data set of a C-STORE, wherever it goes.
     """
 
     max_associations: int = 1000
@@ -101,6 +106,7 @@ class Limits:
     depth: int = 64
     operations: int = 64
     read_rate: int = 1 * KIB
+    instance: int = 64 * 1024 * MIB
 
     def __post_init__(self) -> None:
         """Check that every limit is a positive integer (`spool_above` and `read_rate` may be 0).

@@ -25,6 +25,7 @@ def test_timeouts_default_to_finite_except_the_handler():
         "store": 300,
         "retrieve": 600,
         "artim": 30,
+        "progress": 60,
     }
 
 

@@ -118,6 +118,8 @@ pub(crate) enum Command {
     Bulk(bulk::Feed),
     Release(oneshot::Sender<Result<(), Error>>),
     Abort,
+    /// Close the connection, without a word.
+    Close(Error),
     Shutdown,
 }
 
@@ -179,18 +181,15 @@ impl Association {
         stream: Stream,
         settings: Settings,
         policy: Arc<dyn crate::listener::Admission>,
-    ) -> (Self, tokio::task::JoinHandle<()>) {
+    ) -> Self {
         let (shared, commands) = Shared::new();
         let connection = Connection::acceptor(settings.connection());
         let driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
-        let task = runtime::handle().spawn(driver.run_acceptor(stream, policy));
-        (
-            Self {
-                shared,
-                _owner: None,
-            },
-            task,
-        )
+        runtime::handle().spawn(driver.run_acceptor(stream, policy));
+        Self {
+            shared,
+            _owner: None,
+        }
     }
 
     /// Number of this association, unique in the process.
@@ -336,6 +335,11 @@ impl Association {
     /// Ends the association because the server stops: what is being received may finish first.
     pub(crate) fn shutdown(&self) {
         let _over = self.shared.command(Command::Shutdown);
+    }
+
+    /// Closes the connection of a peer that has not asked for an association yet.
+    pub(crate) fn close(&self, why: Error) {
+        let _over = self.shared.command(Command::Close(why));
     }
 
     fn end_reason(&self) -> Error {

@@ -27,7 +27,7 @@ pub struct Timeouts {
     pub store: Option<Duration>,
     /// The same between C-GET and C-MOVE responses.
     pub retrieve: Option<Duration>,
-    /// A message whose next byte does not come.
+    /// A message whose next byte does not come; also the time over which its rate is measured.
     pub progress: Option<Duration>,
 }
 
@@ -67,11 +67,13 @@ impl Deadlines {
         }
     }
 
-    /// Starts unless it runs.
-    pub(crate) fn ensure(&mut self, which: Deadline, after: Option<Duration>) {
-        if !self.runs(which) {
+    /// Starts unless it runs. Says whether it did.
+    pub(crate) fn ensure(&mut self, which: Deadline, after: Option<Duration>) -> bool {
+        let idle = !self.runs(which);
+        if idle {
             self.set(which, after);
         }
+        idle
     }
 
     pub(crate) fn clear(&mut self, which: Deadline) {

@@ -5,6 +5,7 @@
 //! byte budget, a deadline.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use dimse_proto::DecodeError;
@@ -32,10 +33,10 @@ const READ_LARGEST: usize = 512 << 10;
 const OWED_LIMIT: usize = 1 << 20;
 
 /// How long a read buffer is kept for the next byte.
-const COOLING: std::time::Duration = std::time::Duration::from_millis(500);
+const COOLING: Duration = Duration::from_millis(500);
 
 /// How long a message may wait for the byte budget before it is refused.
-const BUDGET_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+const BUDGET_WAIT: Duration = Duration::from_secs(5);
 
 /// Everything one association end is.
 pub(crate) struct Driver {
@@ -61,6 +62,9 @@ pub(crate) struct Driver {
     release_asked: bool,
     /// The server stops: finish what is being received, then end.
     draining: bool,
+    /// Bytes ever received, and how many when the pace was last looked at.
+    received: u64,
+    paced: u64,
     peer: Option<std::net::SocketAddr>,
     local: Option<std::net::SocketAddr>,
 }
@@ -115,6 +119,8 @@ impl Driver {
             closed: false,
             release_asked: false,
             draining: false,
+            received: 0,
+            paced: 0,
             peer: None,
             local: None,
         }
@@ -178,7 +184,7 @@ impl Driver {
                 self.pump(&stream);
             }
         }
-        self.finish();
+        self.finish().await;
     }
 
     async fn wait(&mut self, stream: &mut Stream) -> Turn {
@@ -231,6 +237,13 @@ impl Driver {
                 Err(_) => self.write.clear(),
             }
         }
+        if self.write.is_empty() {
+            self.exchange.all_written();
+        }
+        // The socket may take a while to close (ARTIM): nobody is kept waiting for that.
+        if self.connection.state() == State::Sta13 {
+            self.conclude();
+        }
     }
 
     fn carry_out(&mut self) {
@@ -254,6 +267,8 @@ impl Driver {
 
     fn indicate(&mut self, indication: Indication) {
         match indication {
+            // What arrived behind a fault is not carried out, whichever way the bytes were cut.
+            Indication::Command { .. } | Indication::Data { .. } if self.end.is_some() => {}
             Indication::Command {
                 context_id,
                 command,
@@ -344,6 +359,9 @@ impl Driver {
     }
 
     fn command(&mut self, command: Command) {
+        if self.is_over() {
+            return self.too_late(command);
+        }
         match command {
             Command::Invoke(invoke) => self.exchange.waiting.push_back(invoke),
             Command::Send {
@@ -355,8 +373,39 @@ impl Driver {
             Command::Bulk(feed) => self.exchange.feeds.push_back(feed),
             Command::Release(done) => self.releasing.push(done),
             Command::Abort => self.abort(Error::LocalAbort),
+            Command::Close(why) => {
+                self.end_with(why);
+                self.closed = true;
+            }
             Command::Shutdown => self.draining = true,
         }
+    }
+
+    /// A command that came when all was over.
+    fn too_late(&mut self, command: Command) {
+        let why = self.why();
+        match command {
+            Command::Invoke(invoke) => {
+                let _gone = invoke.responses.send(Err(why));
+            }
+            Command::Release(done) => {
+                let _gone = done.send(released(&why));
+            }
+            Command::Send { done, .. } => {
+                let _gone = done.map(|done| done.send(Err(why)));
+            }
+            Command::Bulk(feed) => feed.fail(&why),
+            Command::Close(_) => self.closed = true,
+            Command::Shutdown => self.draining = true,
+            // A server that stops does not wait for a peer that was told and does not go.
+            Command::Abort => self.closed |= self.draining,
+        }
+    }
+
+    /// The peer broke the rules of messages: nothing else it sent is looked at (see `indicate`).
+    pub(crate) fn violation(&mut self, error: DecodeError) {
+        self.end_with(Error::Remote(error.clone()));
+        self.connection.dimse_violation(error);
     }
 
     /// A-ABORT request: nothing that has not begun to leave goes before it (case G06).
@@ -369,12 +418,14 @@ impl Driver {
 
     /// Both halves of a release wait for what is outstanding (PS3.7 A.5, E-23).
     fn finish_release(&mut self) {
-        if self.release_asked && self.exchange.owes_nothing() && self.write.is_empty() {
+        // In a collision the acceptor's turn comes only after the requestor's (Sta10, R-214).
+        if self.release_asked
+            && self.exchange.owes_nothing()
+            && self.connection.release_response().is_ok()
+        {
             self.release_asked = false;
             self.end_with(Error::Released);
-            if self.connection.release_response().is_ok() {
-                self.carry_out();
-            }
+            self.carry_out();
         }
         if !self.releasing.is_empty()
             && self.exchange.asks_nothing()
@@ -390,16 +441,35 @@ impl Driver {
     fn wants_read(&self) -> bool {
         !self.is_starved()
             && !self.exchange.is_congested()
+            && self.exchange.owed() < OWED_LIMIT
             && (self.write.len() < OWED_LIMIT || self.exchange.asks())
     }
 
-    /// Waiting for room in the byte budget, with something to show for it.
+    /// Waiting for room in the byte budget. Only for what would have to be kept: a C-ECHO, a release or the rest
+    /// of a refused instance need none.
     fn is_starved(&self) -> bool {
-        self.settings.budget.is_exhausted() && self.connection.state() == State::Sta6
+        self.exchange.keeps_inbound() && self.settings.budget.is_exhausted()
     }
 
     fn wants_feed(&self) -> bool {
-        self.write.len() < OWED_LIMIT && self.connection.check_send().is_ok()
+        self.write.len() < OWED_LIMIT
+            && self.connection.check_send().is_ok()
+            && (!self.is_ending() || self.exchange.is_feeding())
+    }
+
+    /// The peer wants to release: what it asked for is answered, but nothing is begun.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.release_asked
+    }
+
+    /// Nothing can be sent any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.ended.borrow().is_some()
+    }
+
+    /// In the middle of a PDU or a message.
+    fn is_receiving(&self) -> bool {
+        self.connection.mid_message() || !self.read.is_empty()
     }
 
     /// Takes what was read, and makes room for more.
@@ -407,7 +477,8 @@ impl Driver {
         match count {
             // Everything it brought has been taken: now, and only now, it is closed (Decision 7).
             Some(0) => return self.connection.transport_closed(),
-            Some(_) => {
+            Some(count) => {
+                self.received = self.received.saturating_add(count as u64);
                 if self.read.capacity() == self.read.len() {
                     self.read_size = self.read_size.saturating_mul(2).min(READ_LARGEST);
                 }
@@ -447,28 +518,26 @@ impl Driver {
         let timeouts = self.settings.timeouts;
         let established = self.connection.state() == State::Sta6;
         self.keep(Deadline::Write, !self.write.is_empty(), timeouts.write);
-        let receiving = self.connection.mid_message() && self.wants_read();
-        self.keep(
-            Deadline::Progress,
-            established && receiving,
-            timeouts.progress,
-        );
+        let receiving = established && self.is_receiving() && self.wants_read();
+        self.keep(Deadline::Progress, receiving, timeouts.progress);
+        if self.keep(Deadline::Pace, receiving, timeouts.progress) {
+            self.paced = self.received;
+        }
         let asked = established && self.exchange.asks() && self.write.is_empty();
         let within = self.exchange.response_within();
         self.keep(Deadline::Dimse, asked, within);
-        let idle = established && self.exchange.is_quiet() && !self.connection.mid_message();
+        let idle = established && self.exchange.is_quiet() && !self.is_receiving();
         self.keep(Deadline::Idle, idle, timeouts.idle);
-        let starved = self.is_starved() && self.connection.mid_message();
-        self.keep(Deadline::Budget, starved, Some(BUDGET_WAIT));
+        self.keep(Deadline::Budget, self.is_starved(), Some(BUDGET_WAIT));
         self.keep(Deadline::Cooling, self.read.capacity() > 0, Some(COOLING));
     }
 
-    fn keep(&mut self, which: Deadline, wanted: bool, after: Option<std::time::Duration>) {
-        if wanted {
-            self.deadlines.ensure(which, after);
-        } else {
+    /// Has a deadline run if and only if it is wanted. Says whether it was started.
+    fn keep(&mut self, which: Deadline, wanted: bool, after: Option<Duration>) -> bool {
+        if !wanted {
             self.deadlines.clear(which);
         }
+        wanted && self.deadlines.ensure(which, after)
     }
 
     fn expire(&mut self) {
@@ -485,18 +554,20 @@ impl Driver {
                         self.read_size = READ_SMALLEST;
                     }
                 }
-                Deadline::Budget => self.refuse_inbound(),
-                Deadline::Progress => {
-                    self.end_with(timeout);
-                    self.write.cut();
-                    let error = DecodeError::new(
-                        "stalled-message",
-                        "the rest of a message did not come",
-                        0,
-                        "PS3.8 E.1",
-                    );
-                    self.connection
-                        .provider_violation(error, AbortReason::NOT_SPECIFIED);
+                Deadline::Budget => self.refuse_inbound("no room in the byte budget"),
+                Deadline::Progress => self.stalled(format!(
+                    "nothing of the rest of a message came for {} s",
+                    after.as_secs_f64()
+                )),
+                Deadline::Pace => {
+                    let came = self.received.saturating_sub(self.paced);
+                    let least = f64::from(self.settings.limits.read_rate) * after.as_secs_f64();
+                    if Duration::from_secs(came).as_secs_f64() < least {
+                        self.stalled(format!(
+                            "{came} bytes of a message came within {} s",
+                            after.as_secs_f64()
+                        ));
+                    }
                 }
                 Deadline::Write => {
                     // A peer that reads nothing will not read an A-ABORT either.
@@ -512,6 +583,14 @@ impl Driver {
         }
     }
 
+    fn stalled(&mut self, what: String) {
+        let error = DecodeError::new("stalled-message", what, 0, "PS3.8 E.1");
+        self.end_with(Error::Remote(error.clone()));
+        self.write.cut();
+        self.connection
+            .provider_violation(error, AbortReason::NOT_SPECIFIED);
+    }
+
     /// Remembers why it ends, unless that is known.
     fn end_with(&mut self, why: Error) {
         if self.end.is_none() {
@@ -524,45 +603,51 @@ impl Driver {
         events.emit(self.shared.id, weight, event);
     }
 
-    /// It is over: everybody who waits is told why (PS3.7 A.6).
-    fn finish(mut self) {
+    /// Why it ends; what is not known to have another reason was cut off.
+    fn why(&self) -> Error {
         let lost = Error::PAborted(PAbortOrigin::Transport, AbortReason::NOT_SPECIFIED);
-        let why = self.end.take().unwrap_or(lost);
+        self.end.clone().unwrap_or(lost)
+    }
+
+    /// Nothing can be sent or answered any more: everybody who waits is told why (PS3.7 A.6).
+    fn conclude(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        let why = self.why();
         let _watchers = self.shared.ended.send_replace(Some(why.clone()));
         if let Some(opened) = self.opened.take() {
             let _gone = opened.send(Err(why.clone()));
         }
         for done in self.releasing.drain(..) {
-            let _gone = done.send(match &why {
-                Error::Released => Ok(()),
-                other => Err(other.clone()),
-            });
+            let _gone = done.send(released(&why));
         }
         self.exchange.fail_all(&why);
+    }
+
+    /// The connection is closed. Instances that came whole are stored all the same, and told of.
+    async fn finish(mut self) {
+        self.conclude();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            match command {
-                Command::Invoke(invoke) => {
-                    let _gone = invoke.responses.send(Err(why.clone()));
-                }
-                Command::Release(done) => {
-                    let _gone = done.send(match &why {
-                        Error::Released => Ok(()),
-                        other => Err(other.clone()),
-                    });
-                }
-                Command::Bulk(feed) => feed.fail(&why),
-                Command::Send { .. } | Command::Abort | Command::Shutdown => {}
-            }
+            self.too_late(command);
         }
+        while let Some(finished) = self.exchange.last_job().await {
+            self.job_finished(finished);
+        }
+        let why = self.why();
         let (stored, messages) = (self.exchange.stored, self.exchange.messages);
-        let error = (!matches!(why, Error::Released)).then_some(why);
         let ours = self.connection.role() == Role::Acceptor;
-        let told = match &error {
-            Some(Error::Remote(_)) => true,
-            Some(Error::Rejected(_)) => ours,
+        let told = match &why {
+            Error::Remote(_) => true,
+            Error::Rejected(_) => ours,
+            // Somebody only looked whether the port is open.
+            Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => {
+                ours && self.received == 0
+            }
             _ => false,
         };
+        let error = (!matches!(why, Error::Released)).then_some(why);
         let weight = if error.is_some() && !told {
             Weight::Problem
         } else {
@@ -574,5 +659,13 @@ impl Driver {
             stored,
             messages,
         });
+    }
+}
+
+/// What whoever asked for a release is told.
+fn released(why: &Error) -> Result<(), Error> {
+    match why {
+        Error::Released => Ok(()),
+        other => Err(other.clone()),
     }
 }

@@ -1,5 +1,6 @@
 //! Why an association, or a request on it, did not end well. Who is at fault is in the name.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub enum Deadline {
     Write,
     /// The peer stopped in the middle of a message.
     Progress,
+    /// The peer sends a message so slowly that it as good as stopped.
+    Pace,
     /// No room in the byte budget for the message being received.
     Budget,
     /// Nothing was read for a moment: the read buffer goes back.
@@ -46,7 +49,7 @@ impl Deadline {
             Self::Idle => "idle",
             Self::Release => "release",
             Self::Write => "write",
-            Self::Progress => "progress",
+            Self::Progress | Self::Pace => "progress",
             Self::Budget => "budget",
             Self::Cooling => "cooling",
         }
@@ -81,8 +84,34 @@ pub enum Error {
     NoContext(String),
     /// A file could not be read or is not what it should be.
     Input(String),
-    /// The runtime is going away.
+    /// It had not asked for an association yet when others needed its place.
+    Evicted,
+    /// This node is going away.
     Shutdown,
+}
+
+impl Error {
+    /// Stable name of the cause, for logs.
+    #[must_use]
+    pub fn code(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Rejected(_) => "rejected",
+            Self::Aborted(_) => "aborted-by-peer",
+            Self::PAborted(PAbortOrigin::Peer, _) => "aborted-by-peer-provider",
+            Self::PAborted(PAbortOrigin::Local, _) => "aborted-by-provider",
+            Self::PAborted(PAbortOrigin::Transport, _) | Self::Lost(_) => "connection-lost",
+            Self::LocalAbort => "aborted",
+            Self::Released => "released",
+            Self::Connect(..) => "connect",
+            Self::Timeout(which, _) => return Cow::Owned(format!("timeout-{}", which.name())),
+            Self::Local(_) => "local",
+            Self::Remote(error) => error.code,
+            Self::NoContext(_) => "no-context",
+            Self::Input(_) => "input",
+            Self::Evicted => "evicted",
+            Self::Shutdown => "shutdown",
+        })
+    }
 }
 
 impl fmt::Display for Error {
@@ -118,7 +147,10 @@ impl fmt::Display for Error {
             Self::Local(error) => error.fmt(f),
             Self::Remote(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::NoContext(what) | Self::Input(what) => f.write_str(what),
-            Self::Shutdown => f.write_str("the runtime has shut down"),
+            Self::Evicted => f.write_str(
+                "too many connections without an association, of which this was the oldest",
+            ),
+            Self::Shutdown => f.write_str("this node is shutting down"),
         }
     }
 }

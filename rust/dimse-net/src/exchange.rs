@@ -23,7 +23,7 @@ use crate::limits::{Budget, Charge};
 use crate::service::{Data, Operation, Parts, Route, field_of, is_composite};
 use crate::sink::{Refusal, StoreRequest};
 use crate::source::FileInfo;
-use crate::store::{Done, Jobs, Outcome, Purpose};
+use crate::store::{Done, Finished, Jobs, Outcome, Purpose};
 
 /// Data sets up to this size are copied behind their headers and leave in one write; larger ones are written as
 /// slices.
@@ -39,11 +39,16 @@ pub(crate) struct Exchange {
     feeding: Option<u16>,
     /// Framed messages that wait for the end of that one.
     deferred: Vec<Bytes>,
+    /// Bytes of responses that were framed since everything had been written.
+    owed: usize,
     /// Our operations outstanding, by Message ID.
     invoked: HashMap<u16, Invoked>,
     /// The peer's operations not finally answered, by Message ID.
     performing: HashMap<u16, Performing>,
     inbound: Inbound,
+    /// Most bytes of the inbound data set that are taken, and how many of them nobody wanted.
+    bound: u64,
+    unwanted: u64,
     jobs: Jobs,
     budget: Budget,
     /// Operations we may have outstanding.
@@ -120,9 +125,12 @@ impl Exchange {
             feeds: VecDeque::new(),
             feeding: None,
             deferred: Vec::new(),
+            owed: 0,
             invoked: HashMap::new(),
             performing: HashMap::new(),
             inbound: Inbound::None,
+            bound: 0,
+            unwanted: 0,
             jobs: Jobs::default(),
             budget: settings.budget.clone(),
             window: 1,
@@ -177,8 +185,46 @@ impl Exchange {
         self.invoked.is_empty() && self.waiting.is_empty() && self.feeds.is_empty()
     }
 
+    /// The peer's requests are answered, and no message of ours is half sent.
     pub(crate) fn owes_nothing(&self) -> bool {
-        self.performing.is_empty()
+        self.performing.is_empty() && !self.is_feeding()
+    }
+
+    /// A file is half sent.
+    pub(crate) fn is_feeding(&self) -> bool {
+        self.feeding.is_some()
+    }
+
+    /// What arrives now takes memory.
+    pub(crate) fn keeps_inbound(&self) -> bool {
+        match self.inbound {
+            Inbound::Response(_) | Inbound::Request(_) | Inbound::Store(_) => true,
+            Inbound::None | Inbound::Answered(..) | Inbound::Discard => false,
+        }
+    }
+
+    /// Responses that the peer has not taken yet, in bytes.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// Everything that was sent has left.
+    pub(crate) fn all_written(&mut self) {
+        if self.deferred.is_empty() {
+            self.owed = 0;
+        }
+    }
+
+    /// The association is over: the next instance of those that came whole. What is not whole is given up.
+    pub(crate) async fn last_job(&mut self) -> Option<Finished> {
+        self.jobs.give_up_unfinished();
+        while !self.jobs.is_empty() {
+            let done = self.jobs.next().await;
+            if let Some(finished) = self.jobs.done(done) {
+                return Some(finished);
+            }
+        }
+        None
     }
 
     /// The writer threads cannot keep up: the socket waits.
@@ -240,6 +286,13 @@ impl Driver {
     /// A complete command set has arrived.
     pub(crate) fn receive_command(&mut self, context_id: u8, command: CommandSet) {
         let field = field_of(&command);
+        let limits = &self.settings.limits;
+        self.exchange.unwanted = 0;
+        self.exchange.bound = match field {
+            CommandField::C_STORE_RQ => limits.instance,
+            field if is_composite(field) => limits.identifier as u64,
+            _ => limits.dataset as u64,
+        };
         if field.is_response() {
             self.receive_response(context_id, command);
         } else if field == CommandField::C_CANCEL_RQ {
@@ -267,7 +320,7 @@ impl Driver {
             .get(&id)
             .and_then(|invoked| invoked.field.response());
         if expected != command.field() {
-            return self.connection.dimse_violation(DecodeError::new(
+            return self.violation(DecodeError::new(
                 "unexpected-response",
                 format!(
                     "{} to message {id}, which was not asked",
@@ -325,7 +378,7 @@ impl Driver {
             return; // the assembler lets no such request through
         };
         if self.exchange.performing.len() >= self.exchange.tolerated {
-            return self.connection.dimse_violation(DecodeError::new(
+            return self.violation(DecodeError::new(
                 "window-overrun",
                 format!(
                     "{} requests outstanding, far more than negotiated",
@@ -440,11 +493,17 @@ impl Driver {
     /// A fragment of the data set of the message in progress.
     pub(crate) fn receive_data(&mut self, fragment: Bytes, last: bool) {
         match &mut self.exchange.inbound {
-            Inbound::None | Inbound::Discard | Inbound::Answered(..) => {}
+            Inbound::None | Inbound::Discard | Inbound::Answered(..) => {
+                self.pass_over(fragment.len());
+            }
             Inbound::Store(key) => {
                 let key = *key;
-                if self.exchange.jobs.push(key, fragment, last) {
+                let bytes = self.exchange.jobs.push(key, fragment, last);
+                if last {
                     self.exchange.inbound = Inbound::None;
+                } else if bytes > self.exchange.bound {
+                    let most = self.exchange.bound;
+                    self.refuse_inbound(format!("longer than {most} bytes (Limits.instance)"));
                 }
                 return;
             }
@@ -479,12 +538,36 @@ impl Driver {
         }
     }
 
+    /// Nobody wants these bytes, but they cannot go on for ever: at the bound the message is answered, twice that
+    /// is a fault (C20, C21).
+    fn pass_over(&mut self, bytes: usize) {
+        self.exchange.unwanted = self.exchange.unwanted.saturating_add(bytes as u64);
+        if self.exchange.unwanted <= self.exchange.bound {
+            return;
+        }
+        self.exchange.unwanted = 0;
+        match std::mem::replace(&mut self.exchange.inbound, Inbound::Discard) {
+            Inbound::Answered(command, context_id, status, comment) => {
+                self.respond(context_id, &command, status, &comment);
+            }
+            _ => self.violation(DecodeError::new(
+                "endless-data-set",
+                format!(
+                    "a refused data set went on for {} bytes",
+                    self.exchange.bound
+                ),
+                0,
+                "PS3.7 9.3",
+            )),
+        }
+    }
+
     /// A data set in memory has its bound: a C-STORE goes on in a file, anything else is refused (C20).
     fn check_size(&mut self, bytes: usize) {
         let limits = self.settings.limits;
         let Inbound::Request(collected) = &self.exchange.inbound else {
             if bytes > limits.dataset {
-                self.connection.dimse_violation(DecodeError::new(
+                self.violation(DecodeError::new(
                     "dataset-too-long",
                     format!(
                         "data set of a response longer than {} bytes",
@@ -497,17 +580,17 @@ impl Driver {
             return;
         };
         let field = field_of(&collected.command);
-        let most = if is_composite(field) {
+        let most = if is_composite(field) && field != CommandField::C_STORE_RQ {
             limits.identifier
         } else {
             limits.dataset
         };
-        if field == CommandField::C_STORE_RQ {
-            if bytes > limits.spool_above && self.settings.service.spool.is_some() {
+        if field == CommandField::C_STORE_RQ && self.settings.service.spool.is_some() {
+            if bytes > limits.spool_above {
                 self.spool();
             }
         } else if bytes > most {
-            self.refuse_inbound();
+            self.refuse_inbound(format!("longer than {most} bytes"));
         }
     }
 
@@ -545,7 +628,7 @@ impl Driver {
     }
 
     /// Answers the message in progress before it is complete and forgets what came of it.
-    pub(crate) fn refuse_inbound(&mut self) {
+    pub(crate) fn refuse_inbound(&mut self, why: impl Into<String>) {
         const COMMENT: &str = "out of resources";
         let inbound = std::mem::replace(&mut self.exchange.inbound, Inbound::Discard);
         match inbound {
@@ -559,7 +642,7 @@ impl Driver {
             }
             Inbound::Store(key) => {
                 if let Some((context_id, command)) = self.exchange.jobs.forget(key) {
-                    let refusal = Refusal::new(0xA700, COMMENT, "no room in the byte budget");
+                    let refusal = Refusal::new(0xA700, COMMENT, why);
                     self.store_event(context_id, &command, 0, Err(&refusal));
                     self.respond(context_id, &command, refusal.status, &refusal.comment);
                 }
@@ -596,6 +679,10 @@ impl Driver {
         match progress {
             Progress::Feed(None) => {
                 self.exchange.feeds.pop_front();
+                if self.exchange.is_feeding() {
+                    let why = "the thread that read it failed in the middle of a file";
+                    self.abort(Error::Input(why.to_owned()));
+                }
             }
             Progress::Feed(Some(item)) => self.feed(item),
             Progress::Job(done) => {
@@ -603,30 +690,29 @@ impl Driver {
                     if matches!(self.exchange.inbound, Inbound::Store(key) if key == finished.key) {
                         self.exchange.inbound = Inbound::Discard;
                     }
-                    self.store_finished(
-                        finished.context_id,
-                        finished.command,
-                        finished.bytes,
-                        finished.outcome,
-                    );
+                    self.job_finished(finished);
                 }
             }
         }
     }
 
-    fn store_finished(
-        &mut self,
-        context_id: u8,
-        command: CommandSet,
-        bytes: u64,
-        outcome: Result<Outcome, Refusal>,
-    ) {
+    /// An instance is stored, spooled or refused.
+    pub(crate) fn job_finished(&mut self, finished: Finished) {
+        let Finished {
+            context_id,
+            command,
+            bytes,
+            outcome,
+            ..
+        } = finished;
         match outcome {
             Ok(Outcome::Stored(stored)) => {
                 self.exchange.stored = self.exchange.stored.saturating_add(1);
                 self.store_event(context_id, &command, bytes, Ok(stored));
                 self.respond(context_id, &command, 0x0000, "");
             }
+            // A handler could not answer any more.
+            Ok(Outcome::Spooled(_)) if self.is_over() => {}
             Ok(Outcome::Spooled(spooled)) => {
                 self.enqueue(context_id, command, Data::File(spooled));
             }
@@ -735,6 +821,7 @@ impl Driver {
     pub(crate) fn start_waiting(&mut self) {
         while self.exchange.feeding.is_none()
             && self.exchange.invoked.len() < self.exchange.window
+            && !self.is_ending()
             && self.connection.check_send().is_ok()
         {
             let Some(invoke) = self.exchange.waiting.pop_front() else {
@@ -819,6 +906,10 @@ impl Driver {
     ) -> Result<(), Error> {
         self.connection.check_send()?;
         let frames = self.frame(context_id, command, data);
+        if field_of(command).is_response() {
+            let bytes = frames.iter().map(Bytes::len).sum();
+            self.exchange.owed = self.exchange.owed.saturating_add(bytes);
+        }
         if self.exchange.feeding.is_some() {
             self.exchange.deferred.extend(frames);
         } else {

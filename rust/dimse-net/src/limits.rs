@@ -20,6 +20,10 @@ pub struct Limits {
     pub spool_above: usize,
     /// Requests of the peer that wait beyond the negotiated window.
     pub queued: usize,
+    /// Longest data set of a C-STORE, wherever it goes, in bytes.
+    pub instance: u64,
+    /// Bytes per second that a message must make on average while it arrives; 0 is any.
+    pub read_rate: u32,
 }
 
 impl Default for Limits {
@@ -31,6 +35,8 @@ impl Default for Limits {
             identifier: 1 << 20,
             spool_above: 1 << 20,
             queued: 64,
+            instance: 64 << 30,
+            read_rate: 1024,
         }
     }
 }
@@ -77,8 +83,10 @@ impl Budget {
 
     /// Resolves when something was given back after the call.
     pub(crate) async fn room(&self) {
+        // In this order: what is given back between looking and waiting must not be missed.
+        let room = self.0.room.notified();
         if self.is_exhausted() {
-            self.0.room.notified().await;
+            room.await;
         }
     }
 }

@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use crate::association::{Association, Settings};
+use crate::error::Error;
 use crate::event::{AssociationId, Event, Weight};
 use crate::runtime;
 use crate::transport::Stream;
@@ -98,7 +98,6 @@ struct Guests {
 struct Pending {
     association: Association,
     address: IpAddr,
-    task: AbortHandle,
 }
 
 impl Listener {
@@ -177,7 +176,7 @@ impl Listener {
             std::mem::take(&mut guests.pending).into_values().collect()
         };
         for guest in pending {
-            guest.task.abort();
+            guest.association.close(Error::Shutdown);
         }
     }
 }
@@ -194,20 +193,27 @@ impl Drop for Listener {
 
 impl Hall {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = self.stop.notified() => return,
             };
             match accepted {
-                Ok((tcp, address)) => self.welcome(Stream::new(tcp), address),
+                Ok((tcp, address)) => {
+                    failing = false;
+                    self.welcome(Stream::new(tcp), address);
+                }
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
                     // Out of descriptors: the connection stays in the kernel's queue until one is free.
-                    let events = &self.settings.service.events;
-                    events.emit(0, Weight::Problem, || {
-                        Event::AcceptFailed(error.to_string())
-                    });
+                    // Said once, not ten times a second.
+                    if !std::mem::replace(&mut failing, true) {
+                        let events = &self.settings.service.events;
+                        events.emit(0, Weight::Problem, || {
+                            Event::AcceptFailed(error.to_string())
+                        });
+                    }
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
@@ -218,8 +224,7 @@ impl Hall {
         let admission = Arc::clone(self) as Arc<dyn Admission>;
         let mut guests = self.guests.lock();
         let evicted = guests.evict(&self.capacity, address.ip());
-        let (association, task) =
-            Association::of_acceptor(stream, self.settings.clone(), admission);
+        let association = Association::of_acceptor(stream, self.settings.clone(), admission);
         let id = association.id();
         self.settings
             .service
@@ -228,12 +233,11 @@ impl Hall {
         let pending = Pending {
             association,
             address: address.ip(),
-            task: task.abort_handle(),
         };
         guests.pending.insert(id, pending);
         drop(guests);
         if let Some(evicted) = evicted {
-            evicted.task.abort();
+            evicted.association.close(Error::Evicted);
         }
     }
 
@@ -290,9 +294,14 @@ impl Admission for Hall {
                 ),
             };
         }
-        if let Some(pending) = guests.pending.remove(&association) {
-            guests.established.insert(association, pending.association);
-        }
+        let Some(pending) = guests.pending.remove(&association) else {
+            return Answer::Reject {
+                rj: AssociateRj::CONGESTION,
+                code: "evicted",
+                detail: Error::Evicted.to_string(),
+            };
+        };
+        guests.established.insert(association, pending.association);
         Answer::Accept(Box::new(answer), negotiated)
     }
 

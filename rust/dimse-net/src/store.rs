@@ -2,6 +2,7 @@
 //! writer threads scan and write, at most one batch of an instance at a time.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use tokio::runtime::RuntimeFlavor;
 use tokio::task::JoinSet;
 
 use crate::limits::Charge;
+use crate::refusal::OUT_OF_RESOURCES;
 use crate::runtime;
 use crate::sink::{Folder, Refusal, Spooled, StoreRequest, Stored, Writer, store_whole};
 
@@ -25,6 +27,10 @@ const JOBS_LIMIT: usize = 64;
 /// A whole instance up to this size that is not synced is written where it was received: it goes to the page
 /// cache in less time than it takes to wake a writer thread.
 const SMALL: usize = 64 << 10;
+
+/// What a slice takes beside its bytes: itself, and the headers that it keeps from being reused. A peer may send
+/// two bytes at a time.
+const SLICE_COST: usize = 64;
 
 /// What a received instance is for.
 #[derive(Debug)]
@@ -188,11 +194,16 @@ impl Jobs {
         key
     }
 
-    /// Takes the next slice. True when it was the last, and nothing more is expected.
-    pub(crate) fn push(&mut self, key: u64, fragment: Bytes, last: bool) -> bool {
+    /// Takes the next slice; gives the length of the instance so far.
+    pub(crate) fn push(&mut self, key: u64, fragment: Bytes, last: bool) -> u64 {
+        let mut bytes = 0;
         if let Some(job) = self.open.get_mut(&key) {
             job.bytes = job.bytes.saturating_add(fragment.len() as u64);
-            job.pending_bytes = job.pending_bytes.saturating_add(fragment.len());
+            bytes = job.bytes;
+            job.pending_bytes = job
+                .pending_bytes
+                .saturating_add(fragment.len())
+                .saturating_add(SLICE_COST);
             // What was collected in memory before is charged already.
             job.charge.cover(job.pending_bytes);
             if !fragment.is_empty() {
@@ -203,7 +214,7 @@ impl Jobs {
                 self.hand_over(key);
             }
         }
-        last
+        bytes
     }
 
     /// Gives what is pending to a writer thread, unless one has the pen.
@@ -220,13 +231,13 @@ impl Jobs {
         let charge = job.charge.take();
         let ended = job.ended;
         if ended && small && hand.is_quick() && can_block_in_place() {
-            let result = tokio::task::block_in_place(|| write(hand, &batch, ended));
+            let result = tokio::task::block_in_place(|| guarded(hand, &batch, ended));
             self.ready.push_back(Done { key, result });
             return;
         }
         self.threads.spawn_blocking_on(
             move || {
-                let result = write(hand, &batch, ended);
+                let result = guarded(hand, &batch, ended);
                 drop(batch);
                 drop(charge);
                 Done { key, result }
@@ -243,9 +254,8 @@ impl Jobs {
             }
             match self.threads.join_next().await {
                 Some(Ok(done)) => return done,
-                // A panic on a writer thread is ours to mend and the instance's to pay for: without an answer
-                // the peer's operation times out, but nothing else is harmed.
-                Some(Err(_panicked)) => {}
+                // The runtime goes away.
+                Some(Err(_cancelled)) => {}
                 None => std::future::pending().await,
             }
         }
@@ -276,6 +286,16 @@ impl Jobs {
         })
     }
 
+    /// Gives up what will never be whole.
+    pub(crate) fn give_up_unfinished(&mut self) {
+        self.open.retain(|_, job| job.ended);
+    }
+
+    /// No instance is in progress.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Gives an instance up; the writer's end removes what it wrote.
     pub(crate) fn forget(&mut self, key: u64) -> Option<(u8, CommandSet)> {
         self.open
@@ -296,7 +316,15 @@ impl Jobs {
     }
 }
 
-/// The writer thread's part.
+/// The writer thread's part. A panic there is ours to mend and this instance's to pay for: it is refused, and
+/// nothing else is harmed.
+fn guarded(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
+    catch_unwind(AssertUnwindSafe(|| write(hand, batch, ended))).unwrap_or_else(|_panic| {
+        let detail = "a fault of this node: the thread that stores it panicked";
+        Err(Refusal::new(OUT_OF_RESOURCES, "cannot store", detail))
+    })
+}
+
 fn write(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
     let (mut writer, ending) = match hand {
         Hand::Fresh(purpose) if ended => return purpose.store(batch).map(Step::Finished),

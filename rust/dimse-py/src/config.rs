@@ -58,6 +58,12 @@ pub(crate) fn limits(values: &Bound<'_, PyDict>, max_length: u32) -> PyResult<Li
             *slot = value.extract()?;
         }
     }
+    if let Some(value) = values.get_item("instance")? {
+        limits.instance = value.extract()?;
+    }
+    if let Some(value) = values.get_item("read_rate")? {
+        limits.read_rate = value.extract()?;
+    }
     Ok(limits)
 }
 

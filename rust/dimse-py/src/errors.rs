@@ -37,7 +37,11 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     let kind = match error {
         Error::Rejected(_) => "rejected",
         Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => "lost",
-        Error::Aborted(_) | Error::PAborted(..) | Error::LocalAbort | Error::Shutdown => "aborted",
+        Error::Aborted(_)
+        | Error::PAborted(..)
+        | Error::LocalAbort
+        | Error::Evicted
+        | Error::Shutdown => "aborted",
         Error::Released => "released",
         Error::Connect(..) => "connect",
         Error::Timeout(..) => "timeout",
@@ -64,7 +68,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
                 fields.set_item("local", *origin == PAbortOrigin::Local)?;
                 fields.set_item("message", text)?;
             }
-            Error::LocalAbort | Error::Shutdown => {
+            Error::LocalAbort | Error::Evicted | Error::Shutdown => {
                 fields.set_item("source", 0)?;
                 fields.set_item("local", true)?;
                 fields.set_item("message", text)?;

@@ -372,6 +372,10 @@ fn event_to_py(
             stored,
             messages,
         } => {
+            facts.set_item(
+                "code",
+                error.as_ref().map(|error| error.code().into_owned()),
+            )?;
             let exception = error.map(|error| errors::to_py(py, &error).into_value(py));
             facts.set_item("error", exception)?;
             facts.set_item("told", told)?;
