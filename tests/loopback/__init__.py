@@ -1,0 +1,1 @@
+"""Our own two ends, and peers written byte by byte, over real sockets in one process."""
