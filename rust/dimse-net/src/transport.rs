@@ -1,22 +1,49 @@
-//! The byte stream under an association: TCP with small writes sent at once.
+//! The byte stream under an association: TCP with small writes sent at once, or anything layered on it.
 
+use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::error::{Deadline, Error};
 
+/// Room for the first bytes where an empty buffer cannot be waited with.
+pub(crate) const LEAST_BUFFER: usize = 1 << 10;
+
 /// An open connection.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    tcp: TcpStream,
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the seam for TLS; until then for tests")
+    )]
+    Layered(Layered),
+}
+
+/// What can carry an association.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
+
+/// A stream that the operating system knows nothing of.
+pub(crate) struct Layered {
+    io: Pin<Box<dyn Io>>,
+    writable: Arc<Writable>,
+    /// Written bytes have not all left the layer.
+    unflushed: bool,
 }
 
 impl Stream {
@@ -25,7 +52,16 @@ impl Stream {
         // Command and data set leave in separate PDUs, answers are small: with Nagle's algorithm each would wait
         // for the peer's delayed acknowledgement. A failure here costs speed, nothing else.
         let _slower = tcp.set_nodelay(true);
-        Self { tcp }
+        Self::Tcp(tcp)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn layered(io: impl Io + 'static) -> Self {
+        Self::Layered(Layered {
+            io: Box::pin(io),
+            writable: Arc::default(),
+            unflushed: false,
+        })
     }
 
     /// Opens a connection, trying each address of the name in turn.
@@ -63,50 +99,165 @@ impl Stream {
     }
 
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
-        self.tcp.local_addr().ok()
+        match self {
+            Self::Tcp(tcp) => tcp.local_addr().ok(),
+            Self::Layered(_) => None,
+        }
     }
 
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
-        self.tcp.peer_addr().ok()
+        match self {
+            Self::Tcp(tcp) => tcp.peer_addr().ok(),
+            Self::Layered(_) => None,
+        }
     }
 
     /// The two directions, each for one waiter.
     pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
-        let (reader, writer) = self.tcp.split();
-        (Reader(reader), Writer(writer))
+        match self {
+            Self::Tcp(tcp) => {
+                let (reader, writer) = tcp.split();
+                (Reader::Tcp(reader), Writer::Tcp(writer))
+            }
+            Self::Layered(layered) => (
+                Reader::Layered(&mut layered.io),
+                Writer::Layered(&layered.writable),
+            ),
+        }
     }
 
-    /// Writes what the socket takes now. `Ok(None)` when it takes nothing.
-    pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
-        match self.tcp.try_write_vectored(slices) {
+    /// Writes what the stream takes now. `Ok(None)` when it takes nothing.
+    pub(crate) fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        let written = match self {
+            Self::Tcp(tcp) => tcp.try_write_vectored(slices),
+            Self::Layered(layered) => return layered.try_write(slices),
+        };
+        match written {
             Ok(count) => Ok(Some(count)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }
+
+    /// Whether written bytes have not all left; [`Self::try_flush`] is to be called when the writer is ready.
+    pub(crate) fn is_unflushed(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Layered(layered) => layered.unflushed,
+        }
+    }
+
+    pub(crate) fn try_flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(_) => Ok(()),
+            Self::Layered(layered) => layered.try_flush(),
+        }
+    }
+}
+
+impl Layered {
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        let waker = Waker::from(Arc::clone(&self.writable));
+        let mut context = Context::from_waker(&waker);
+        match self.io.as_mut().poll_write_vectored(&mut context, slices) {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(written) => {
+                self.unflushed = true;
+                written.map(Some)
+            }
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    fn try_flush(&mut self) -> io::Result<()> {
+        if self.unflushed {
+            let waker = Waker::from(Arc::clone(&self.writable));
+            let mut context = Context::from_waker(&waker);
+            if let Poll::Ready(flushed) = self.io.as_mut().poll_flush(&mut context) {
+                self.unflushed = false;
+                return flushed;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Layered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layered").finish_non_exhaustive()
+    }
+}
+
+/// Remembers that a layer which took no more takes more again: there is no asking it.
+#[derive(Debug, Default)]
+pub(crate) struct Writable {
+    again: AtomicBool,
+    waiter: Mutex<Option<Waker>>,
+}
+
+impl Wake for Writable {
+    fn wake(self: Arc<Self>) {
+        self.again.store(true, Ordering::Release);
+        if let Some(waiter) = self.waiter.lock().take() {
+            waiter.wake();
+        }
+    }
+}
+
+impl Writable {
+    async fn wait(&self) {
+        poll_fn(|context| {
+            // Registered before looking: a wake-up in between finds the waiter or leaves the mark.
+            *self.waiter.lock() = Some(context.waker().clone());
+            if self.again.swap(false, Ordering::Acquire) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
 }
 
 /// The receiving direction.
-pub(crate) struct Reader<'a>(ReadHalf<'a>);
+pub(crate) enum Reader<'a> {
+    Tcp(ReadHalf<'a>),
+    Layered(&'a mut Pin<Box<dyn Io>>),
+}
 
 impl Reader<'_> {
     /// Reads into the spare capacity of `buffer`; 0 is the end of the stream. Without any capacity it only waits
-    /// for something to arrive, and an idle association holds no buffer. Cancel-safe.
+    /// for something to arrive where that is possible, so that an idle association holds no buffer. Cancel-safe.
     pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
-        if buffer.capacity() == buffer.len() {
-            self.0.readable().await?;
-            return Ok(None);
+        let full = buffer.capacity() == buffer.len();
+        match self {
+            Self::Tcp(tcp) if full => tcp.readable().await.map(|()| None),
+            Self::Tcp(tcp) => tcp.read_buf(buffer).await.map(Some),
+            Self::Layered(io) => {
+                if full {
+                    buffer.reserve(LEAST_BUFFER);
+                }
+                io.read_buf(buffer).await.map(Some)
+            }
         }
-        self.0.read_buf(buffer).await.map(Some)
     }
 }
 
 /// The sending direction.
-pub(crate) struct Writer<'a>(WriteHalf<'a>);
+pub(crate) enum Writer<'a> {
+    Tcp(WriteHalf<'a>),
+    Layered(&'a Writable),
+}
 
 impl Writer<'_> {
-    /// Resolves when a write may go through.
+    /// Resolves when a write may go through that did not before.
     pub(crate) async fn ready(&self) -> io::Result<()> {
-        self.0.writable().await
+        match self {
+            Self::Tcp(tcp) => tcp.writable().await,
+            Self::Layered(writable) => {
+                writable.wait().await;
+                Ok(())
+            }
+        }
     }
 }

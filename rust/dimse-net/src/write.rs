@@ -82,7 +82,7 @@ impl WriteQueue {
     }
 
     /// Writes until the queue is empty or the socket is full. Tells whether anything went.
-    pub(crate) fn flush(&mut self, stream: &Stream) -> io::Result<bool> {
+    pub(crate) fn flush(&mut self, stream: &mut Stream) -> io::Result<bool> {
         let mut progress = false;
         while !self.chunks.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -99,6 +99,7 @@ impl WriteQueue {
                 }
             }
         }
+        stream.try_flush()?;
         Ok(progress)
     }
 
