@@ -337,9 +337,10 @@ impl Association {
         let _over = self.shared.command(Command::Shutdown);
     }
 
-    /// Closes the connection of a peer that has not asked for an association yet.
+    /// Closes the connection, whatever state it is in: of a peer that has not asked for an association, or that
+    /// was told that it is over and does not go.
     pub(crate) fn close(&self, why: Error) {
-        let _over = self.shared.command(Command::Close(why));
+        let _gone = self.shared.commands.send(Command::Close(why));
     }
 
     fn end_reason(&self) -> Error {
@@ -348,7 +349,7 @@ impl Association {
 }
 
 impl Shared {
-    fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Self {
             id: NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed),

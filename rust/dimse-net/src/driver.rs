@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use dimse_proto::DecodeError;
 use dimse_proto::ul::State;
 use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::connection::{Connection, Role};
 use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
 use dimse_proto::ul::reason::AbortReason;
+use dimse_proto::{DecodeError, LocalError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -23,8 +23,11 @@ use crate::error::{Deadline, Error};
 use crate::event::{AssociationId, Event, Titles, Weight};
 use crate::exchange::Exchange;
 use crate::listener::{Admission, Answer};
-use crate::transport::Stream;
+use crate::transport::{LEAST_BUFFER, Stream};
 use crate::write::WriteQueue;
+
+#[cfg(test)]
+mod tests;
 
 const READ_SMALLEST: usize = 16 << 10;
 const READ_LARGEST: usize = 512 << 10;
@@ -134,11 +137,8 @@ impl Driver {
         request: Associate,
         opened: oneshot::Sender<Result<(), Error>>,
     ) {
-        self.titles = titles_of(&request);
-        self.request = Some(request.clone());
-        self.opened = Some(opened);
         let mut stream = None;
-        if let Err(error) = self.connection.associate(request) {
+        if let Err(error) = self.propose(request, opened) {
             self.end_with(error.into());
         } else {
             let connecting = Stream::connect(&host, port, self.settings.timeouts.connect);
@@ -150,9 +150,7 @@ impl Driver {
             match connected {
                 Ok(open) => {
                     stream = Some(open);
-                    self.connection.transport_connected();
-                    let acse = self.settings.timeouts.acse;
-                    self.deadlines.set(Deadline::Acse, acse);
+                    self.connected();
                 }
                 Err(error) => {
                     self.end_with(error);
@@ -161,6 +159,23 @@ impl Driver {
             }
         }
         self.run(stream).await;
+    }
+
+    fn propose(
+        &mut self,
+        request: Associate,
+        opened: oneshot::Sender<Result<(), Error>>,
+    ) -> Result<(), LocalError> {
+        self.titles = titles_of(&request);
+        self.request = Some(request.clone());
+        self.opened = Some(opened);
+        self.connection.associate(request)
+    }
+
+    fn connected(&mut self) {
+        self.connection.transport_connected();
+        let acse = self.settings.timeouts.acse;
+        self.deadlines.set(Deadline::Acse, acse);
     }
 
     /// Waits for the peer's proposal and serves the association to its end.
@@ -177,11 +192,11 @@ impl Driver {
         if let Some(mut stream) = stream {
             self.peer = stream.peer_addr();
             self.local = stream.local_addr();
-            self.pump(&stream);
+            self.pump(&mut stream);
             while !self.closed {
                 let turn = self.wait(&mut stream).await;
                 self.take(turn);
-                self.pump(&stream);
+                self.pump(&mut stream);
             }
         }
         self.finish().await;
@@ -190,7 +205,7 @@ impl Driver {
     async fn wait(&mut self, stream: &mut Stream) -> Turn {
         self.arm();
         let reading = self.wants_read();
-        let writing = !self.write.is_empty();
+        let writing = !self.write.is_empty() || stream.is_unflushed();
         let starved = self.is_starved();
         let feeding = self.wants_feed();
         let timer = self.deadlines.next();
@@ -220,16 +235,30 @@ impl Driver {
     }
 
     /// Carries out what the connection asks, starts what may start, and writes.
-    fn pump(&mut self, stream: &Stream) {
+    fn pump(&mut self, stream: &mut Stream) {
         self.carry_out();
         self.start_waiting();
         self.carry_out();
         self.finish_release();
-        if self.draining && self.exchange.is_quiet() && self.connection.state() == State::Sta6 {
+        self.flush(stream);
+        // The last answer leaves before a server that stops says goodbye.
+        if self.draining
+            && self.write.is_empty()
+            && self.exchange.is_quiet()
+            && self.connection.state() == State::Sta6
+        {
             self.abort(Error::Shutdown);
             self.carry_out();
+            self.flush(stream);
         }
-        if !self.write.is_empty() {
+        // The socket may take a while to close (ARTIM): nobody is kept waiting for that.
+        if self.connection.state() == State::Sta13 {
+            self.conclude();
+        }
+    }
+
+    fn flush(&mut self, stream: &mut Stream) {
+        if !self.write.is_empty() || stream.is_unflushed() {
             match self.write.flush(stream) {
                 Ok(true) => self.progress_made(),
                 Ok(false) => {}
@@ -239,10 +268,6 @@ impl Driver {
         }
         if self.write.is_empty() {
             self.exchange.all_written();
-        }
-        // The socket may take a while to close (ARTIM): nobody is kept waiting for that.
-        if self.connection.state() == State::Sta13 {
-            self.conclude();
         }
     }
 
@@ -396,9 +421,7 @@ impl Driver {
             }
             Command::Bulk(feed) => feed.fail(&why),
             Command::Close(_) => self.closed = true,
-            Command::Shutdown => self.draining = true,
-            // A server that stops does not wait for a peer that was told and does not go.
-            Command::Abort => self.closed |= self.draining,
+            Command::Abort | Command::Shutdown => {}
         }
     }
 
@@ -529,7 +552,8 @@ impl Driver {
         let idle = established && self.exchange.is_quiet() && !self.is_receiving();
         self.keep(Deadline::Idle, idle, timeouts.idle);
         self.keep(Deadline::Budget, self.is_starved(), Some(BUDGET_WAIT));
-        self.keep(Deadline::Cooling, self.read.capacity() > 0, Some(COOLING));
+        let warm = self.read.capacity() > LEAST_BUFFER;
+        self.keep(Deadline::Cooling, warm, Some(COOLING));
     }
 
     /// Has a deadline run if and only if it is wanted. Says whether it was started.

@@ -169,6 +169,7 @@ impl Listener {
         {
             for association in self.associations() {
                 association.abort();
+                association.close(Error::Shutdown);
             }
         }
         let pending: Vec<_> = {

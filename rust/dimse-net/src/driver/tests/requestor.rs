@@ -1,0 +1,275 @@
+//! The requestor's deadlines and endings.
+
+use super::*;
+use crate::association::Invocation;
+
+impl Rig {
+    /// Asks, on the context for storage if there is a data set.
+    fn invoke(&self, request: &CommandSet, data: Option<Bytes>, within: Option<u64>) -> Invocation {
+        let context_id = if data.is_some() { 3 } else { 1 };
+        self.association
+            .invoke(context_id, request.clone(), data, within.map(seconds))
+            .unwrap()
+    }
+
+    fn release(&self) -> JoinHandle<Result<(), Error>> {
+        let association = self.association.clone();
+        tokio::spawn(async move { association.release().await })
+    }
+}
+
+async fn failure(invocation: &mut Invocation) -> Error {
+    invocation.next().await.unwrap().unwrap_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_without_answer_ends_at_acse() {
+    let mut setup = Setup::timeouts(|t| t.acse = Some(seconds(30)));
+    setup.timeouts.artim = Some(seconds(20));
+    let mut rig = setup.requestor();
+    let begun = Instant::now();
+    assert_eq!(rig.peer.pdu().await.0, 1);
+    let outcome = rig.opened.take().unwrap().await.unwrap();
+    assert!(is_timeout(&outcome.unwrap_err(), Deadline::Acse));
+    assert_eq!(begun.elapsed(), seconds(30), "told before the peer closes");
+    rig.peer.aborted(0, 0).await;
+    rig.peer.closed().await;
+    assert_eq!(begun.elapsed(), seconds(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn acse_is_not_restarted_by_bytes() {
+    let mut rig = Setup::timeouts(|t| t.acse = Some(seconds(30))).requestor();
+    let begun = Instant::now();
+    let (_, rq) = rig.peer.pdu().await;
+    for byte in answer_to(&rq).iter().take(29) {
+        rig.peer.send(&[*byte]).await;
+        sleep(seconds(1)).await;
+    }
+    let outcome = rig.opened.take().unwrap().await.unwrap();
+    assert!(is_timeout(&outcome.unwrap_err(), Deadline::Acse));
+    assert_eq!(begun.elapsed(), seconds(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_does_not_come_is_named_at_once() {
+    let mut rig = Setup::timeouts(|t| t.artim = Some(seconds(30)))
+        .established()
+        .await;
+    let begun = Instant::now();
+    let mut invocation = rig.invoke(&echo_rq(1), None, Some(60));
+    let error = failure(&mut invocation).await;
+    assert!(is_timeout(&error, Deadline::Dimse));
+    assert_eq!(begun.elapsed(), seconds(60), "told before the peer closes");
+    assert_eq!(rig.peer.pdu().await.0, 4);
+    rig.peer.aborted(0, 0).await;
+    rig.peer.closed().await;
+    assert_eq!(begun.elapsed(), seconds(90));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_response_deadline_counts_from_the_last_byte_sent() {
+    let setup = Setup {
+        pipe: 1000,
+        ..Setup::default()
+    };
+    let mut rig = setup.established().await;
+    let begun = Instant::now();
+    let request = store_rq(1);
+    let data = Bytes::from(vec![0; 10_000]);
+    let mut invocation = rig.invoke(&request, Some(data.clone()), Some(60));
+    let total = message(3, &request, None).len() + 12 + data.len();
+    let mut left = total;
+    while left > 0 {
+        sleep(seconds(10)).await;
+        let mut some = vec![0; left.min(100)];
+        rig.peer.io.read_exact(&mut some).await.unwrap();
+        left -= some.len();
+        if left <= 1000 {
+            break; // the rest has left, and is on its way
+        }
+    }
+    let sent = begun.elapsed();
+    assert!(sent > seconds(600), "{sent:?}");
+    let error = failure(&mut invocation).await;
+    assert!(is_timeout(&error, Deadline::Dimse));
+    assert_eq!(begun.elapsed(), sent + seconds(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_progress_restarts_the_response_deadline() {
+    let mut rig = Setup::default().established().await;
+    let begun = Instant::now();
+    let mut invocation = rig.invoke(&echo_rq(1), None, Some(60));
+    rig.peer.pdu().await;
+    for byte in &message(1, &answer(&echo_rq(1), 0), None)[..5] {
+        sleep(seconds(50)).await;
+        rig.peer.send(&[*byte]).await;
+    }
+    let error = failure(&mut invocation).await;
+    assert!(is_timeout(&error, Deadline::Dimse));
+    assert_eq!(begun.elapsed(), seconds(310));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_most_patient_operation_sets_the_response_deadline() {
+    let setup = Setup {
+        window: 8,
+        ..Setup::default()
+    };
+    let rig = setup.established().await;
+    let begun = Instant::now();
+    let mut short = rig.invoke(&echo_rq(1), None, Some(60));
+    let _long = rig.invoke(&echo_rq(2), None, Some(300));
+    let error = failure(&mut short).await;
+    assert!(is_timeout(&error, Deadline::Dimse));
+    assert_eq!(begun.elapsed(), seconds(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_does_not_count_while_a_response_is_due() {
+    let mut rig = Setup::timeouts(|t| t.idle = Some(seconds(60)))
+        .established()
+        .await;
+    let mut invocation = rig.invoke(&echo_rq(1), None, None);
+    sleep(seconds(3600)).await;
+    rig.peer.pdu().await;
+    rig.peer
+        .send(&message(1, &answer(&echo_rq(1), 0), None))
+        .await;
+    assert!(invocation.next().await.unwrap().is_ok());
+    let begun = Instant::now();
+    let error = rig.association.wait_ended().await;
+    assert!(is_timeout(&error, Deadline::Idle));
+    assert_eq!(begun.elapsed(), seconds(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_without_answer_ends_at_release() {
+    let mut rig = Setup::timeouts(|t| t.release = Some(seconds(10)))
+        .established()
+        .await;
+    let begun = Instant::now();
+    let error = rig.association.release().await.unwrap_err();
+    assert!(is_timeout(&error, Deadline::Release));
+    assert_eq!(begun.elapsed(), seconds(10));
+    assert_eq!(rig.peer.pdu().await.0, 5);
+    rig.peer.aborted(0, 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_waits_for_our_operations() {
+    let mut rig = Setup::default().established().await;
+    let mut invocation = rig.invoke(&echo_rq(1), None, None);
+    let releasing = rig.release();
+    assert_eq!(rig.peer.pdu().await.0, 4);
+    sleep(seconds(5)).await;
+    rig.peer
+        .send(&message(1, &answer(&echo_rq(1), 0), None))
+        .await;
+    assert!(invocation.next().await.unwrap().is_ok());
+    assert_eq!(rig.peer.pdu().await.0, 5);
+    rig.peer.send(&RELEASE_RP).await;
+    releasing.await.unwrap().unwrap();
+    rig.peer.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_release_collision_the_requestor_answers_first() {
+    let mut rig = Setup::default().established().await;
+    let releasing = rig.release();
+    assert_eq!(rig.peer.pdu().await.0, 5);
+    rig.peer.send(&RELEASE_RQ).await;
+    assert_eq!(rig.peer.pdu().await.0, 6);
+    rig.peer.send(&RELEASE_RP).await;
+    releasing.await.unwrap().unwrap();
+    rig.peer.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_releases_ends_what_it_did_not_answer() {
+    let mut rig = Setup::default().established().await;
+    let mut asked = rig.invoke(&echo_rq(1), None, None);
+    let mut waiting = rig.invoke(&echo_rq(2), None, None);
+    assert_eq!(rig.peer.pdu().await.0, 4);
+    rig.peer.send(&RELEASE_RQ).await;
+    assert_eq!(rig.peer.pdu().await.0, 6, "and nothing new before it");
+    assert!(matches!(failure(&mut asked).await, Error::Released));
+    assert!(matches!(failure(&mut waiting).await, Error::Released));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_gets_past_a_blocked_write_as_a_pdu_of_its_own() {
+    for read_first in [0, 5, 12, 100, 160, 1012, 1500] {
+        let mut setup = Setup::timeouts(|t| t.artim = Some(seconds(30)));
+        setup.pipe = 64;
+        let mut rig = setup.established().await;
+        // Longer than what is copied behind its headers: header and fragment are queued apart.
+        let data = Bytes::from(vec![0; 200_000]);
+        let mut invocation = rig.invoke(&store_rq(1), Some(data), None);
+        let mut bytes = vec![0; read_first];
+        rig.peer.io.read_exact(&mut bytes).await.unwrap();
+        sleep(seconds(1)).await;
+        let begun = Instant::now();
+        rig.association.abort();
+        assert!(matches!(failure(&mut invocation).await, Error::LocalAbort));
+        assert_eq!(begun.elapsed(), seconds(0));
+        rig.peer.io.read_to_end(&mut bytes).await.unwrap();
+        let mut kinds = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = u32::from_be_bytes(bytes[at + 2..at + 6].try_into().unwrap());
+            kinds.push(bytes[at]);
+            at += 6 + length as usize;
+        }
+        assert_eq!(at, bytes.len(), "whole PDUs");
+        assert_eq!(kinds.pop(), Some(ABORT));
+        assert!(kinds.len() <= 2, "{} PDUs before it", kinds.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_that_nobody_reads_closes_at_artim() {
+    let mut setup = Setup::timeouts(|t| t.artim = Some(seconds(30)));
+    setup.pipe = 64;
+    let mut rig = setup.established().await;
+    let _invocation = rig.invoke(&store_rq(1), Some(Bytes::from(vec![0; 200_000])), None);
+    sleep(seconds(1)).await;
+    let begun = Instant::now();
+    rig.association.abort();
+    assert!(matches!(rig.over().await, Error::LocalAbort));
+    assert_eq!(begun.elapsed(), seconds(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_requests_while_a_response_is_due_is_not_queued_without_end() {
+    let setup = Setup {
+        pipe: 4096,
+        ..Setup::default()
+    };
+    let mut rig = setup.established().await;
+    let _invocation = rig.invoke(&echo_rq(1), None, None);
+    let flood = message(1, &echo_rq(9), None);
+    let mut taken = 0;
+    let writing = async {
+        loop {
+            rig.peer.io.write_all(&flood).await.unwrap();
+            taken += flood.len();
+        }
+    };
+    timeout(seconds(1000), writing).await.unwrap_err();
+    assert!(taken < 2 << 20, "{taken} bytes of requests were read");
+    assert!(rig.association.ended().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_after_the_end_is_refused_at_once() {
+    let mut rig = Setup::default().established().await;
+    rig.peer.send(&[0xFF, 0, 0, 0, 0, 0]).await;
+    rig.peer.aborted(2, 1).await;
+    let error = rig.association.wait_ended().await;
+    assert!(matches!(error, Error::Remote(_)));
+    let refused = rig.association.invoke(1, echo_rq(1), None, None);
+    assert!(matches!(refused, Err(Error::Remote(_))));
+    assert!(rig.association.release().await.is_err());
+}
