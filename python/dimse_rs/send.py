@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import _core, log
 from .contexts import Contexts, FileInfo, Plan, expand, plan
-from .errors import DecodeError, DimseError, NoPresentationContext, StatusError
+from .errors import DimseError, NoPresentationContext, StatusError
 from .sop_class import MediaStorageDirectoryStorage
 from .status import Status
 
@@ -297,7 +297,7 @@ class _Account:
         bulk = association.send_files([file.path for file in files])
         convert: list[FileInfo] = []
         while (results := bulk.next(_WAKE)) is not None:
-            for index, _, message, error in results:
+            for index, begun, message, error in results:
                 file = files[index]
                 if message is not None:
                     status = Status(message.status or 0, "C-STORE")
@@ -306,7 +306,7 @@ class _Account:
                 elif isinstance(error, NoPresentationContext):
                     convert.append(file)
                 else:
-                    self.add(_result(file, error=error, sent=not isinstance(error, DecodeError)))
+                    self.add(_result(file, error=error, sent=begun is not None))
         for file in convert:
             self._send_converted(association, file)
 

@@ -55,6 +55,8 @@ pub struct BulkResult {
     pub index: usize,
     /// What the file is, if it could be read.
     pub info: Option<FileInfo>,
+    /// The request was given to the association: the peer may have got some of it, or all.
+    pub begun: bool,
     /// The response's command set, or why there is none.
     pub outcome: Result<CommandSet, Error>,
 }
@@ -90,6 +92,7 @@ impl Feed {
                     let _unheard = self.results.send(BulkResult {
                         index,
                         info: Some(*info),
+                        begun: false,
                         outcome: Err(why.clone()),
                     });
                 }
@@ -321,6 +324,7 @@ impl Reader {
         let _unheard = self.results.send(BulkResult {
             index,
             info,
+            begun: false,
             outcome: Err(error),
         });
     }

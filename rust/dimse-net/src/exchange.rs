@@ -275,6 +275,7 @@ impl Answer {
                 let _gone = results.send(BulkResult {
                     index,
                     info: Some(*info),
+                    begun: true,
                     outcome: outcome.map(|response| response.command),
                 });
             }

@@ -346,7 +346,7 @@ const GATHER: Duration = Duration::from_millis(5);
 impl Bulk {
     /// The results there are, waiting at most `within` seconds for the first: a list of tuples (index, file,
     /// response, exception), or None when all were given. `file` is (SOP class, SOP instance, transfer syntax,
-    /// bytes) or None, `response` a Message or None.
+    /// bytes), or None when nothing of it was sent; `response` a Message or None.
     #[pyo3(signature = (within=0.1))]
     fn next<'py>(&self, py: Python<'py>, within: f64) -> PyResult<Option<Bound<'py, PyList>>> {
         let list = PyList::empty(py);
@@ -385,7 +385,7 @@ type BulkFacts<'py> = (
 );
 
 fn bulk_result(py: Python<'_>, result: BulkResult) -> PyResult<BulkFacts<'_>> {
-    let facts = result.info.map(|info| {
+    let facts = result.info.filter(|_| result.begun).map(|info| {
         (
             info.sop_class.to_text(),
             info.sop_instance.to_text(),
