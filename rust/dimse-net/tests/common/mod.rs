@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing
 )]
@@ -13,7 +14,7 @@ use std::fs;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use dimse_net::files::{Disk, Files};
@@ -175,24 +176,44 @@ struct Plan {
     /// Operations still to succeed before the fault; `None` when not armed.
     countdown: Option<usize>,
     persistent: bool,
-    errno: i32,
+    /// `None` panics.
+    errno: Option<i32>,
     fired: bool,
     log: Vec<&'static str>,
     shortest_writes: bool,
+    held: Option<&'static str>,
 }
 
 /// The disk, with an order book: the Nth operation fails, once or from then on.
 #[derive(Debug, Default)]
-pub struct Faulty(Mutex<Plan>);
+pub struct Faulty(Mutex<Plan>, Condvar);
 
 impl Faulty {
     pub fn arm(&self, succeed: usize, persistent: bool, errno: i32) {
         *self.0.lock().unwrap() = Plan {
             countdown: Some(succeed),
             persistent,
-            errno,
+            errno: Some(errno),
             ..Plan::default()
         };
+    }
+
+    /// The operation after so many panics, once.
+    pub fn arm_panic(&self, succeed: usize) {
+        *self.0.lock().unwrap() = Plan {
+            countdown: Some(succeed),
+            ..Plan::default()
+        };
+    }
+
+    /// Operations of this name wait until `let_go`.
+    pub fn hold(&self, name: &'static str) {
+        self.0.lock().unwrap().held = Some(name);
+    }
+
+    pub fn let_go(&self) {
+        self.0.lock().unwrap().held = None;
+        self.1.notify_all();
     }
 
     /// Each write takes three bytes at most.
@@ -215,15 +236,19 @@ impl Faulty {
     fn step(&self, name: &'static str) -> io::Result<()> {
         let mut plan = self.0.lock().unwrap();
         plan.log.push(name);
+        while plan.held == Some(name) {
+            plan = self.1.wait(plan).unwrap();
+        }
         match &mut plan.countdown {
             None => Ok(()),
             Some(0) => {
                 plan.fired = true;
-                let error = io::Error::from_raw_os_error(plan.errno);
+                let error = plan.errno.map(io::Error::from_raw_os_error);
                 if !plan.persistent {
                     plan.countdown = None;
                 }
-                Err(error)
+                drop(plan);
+                Err(error.expect("a panic on demand"))
             }
             Some(left) => {
                 *left -= 1;
