@@ -4,16 +4,20 @@
 //! set the deadlines, then wait for whichever comes first: the socket, the user, a writer thread, room in the
 //! byte budget, a deadline.
 
+mod endings;
+#[cfg(test)]
+mod tests;
+mod time;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use dimse_proto::LocalError;
 use dimse_proto::ul::State;
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::{Connection, Role};
-use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
-use dimse_proto::ul::reason::AbortReason;
-use dimse_proto::{DecodeError, LocalError};
+use dimse_proto::ul::connection::Connection;
+use dimse_proto::ul::output::{Indication, Output};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -23,11 +27,8 @@ use crate::error::{Deadline, Error};
 use crate::event::{AssociationId, Event, Titles, Weight};
 use crate::exchange::Exchange;
 use crate::listener::{Admission, Answer};
-use crate::transport::{LEAST_BUFFER, Stream};
+use crate::transport::Stream;
 use crate::write::WriteQueue;
-
-#[cfg(test)]
-mod tests;
 
 const READ_SMALLEST: usize = 16 << 10;
 const READ_LARGEST: usize = 512 << 10;
@@ -406,61 +407,6 @@ impl Driver {
         }
     }
 
-    /// A command that came when all was over.
-    fn too_late(&mut self, command: Command) {
-        let why = self.why();
-        match command {
-            Command::Invoke(invoke) => {
-                let _gone = invoke.responses.send(Err(why));
-            }
-            Command::Release(done) => {
-                let _gone = done.send(released(&why));
-            }
-            Command::Send { done, .. } => {
-                let _gone = done.map(|done| done.send(Err(why)));
-            }
-            Command::Bulk(feed) => feed.fail(&why),
-            Command::Close(_) => self.closed = true,
-            Command::Abort | Command::Shutdown => {}
-        }
-    }
-
-    /// The peer broke the rules of messages: nothing else it sent is looked at (see `indicate`).
-    pub(crate) fn violation(&mut self, error: DecodeError) {
-        self.end_with(Error::Remote(error.clone()));
-        self.connection.dimse_violation(error);
-    }
-
-    /// A-ABORT request: nothing that has not begun to leave goes before it (case G06).
-    pub(crate) fn abort(&mut self, why: Error) {
-        self.end_with(why);
-        self.write.cut();
-        // In the states where there is nothing to abort, it is over already.
-        let _over = self.connection.abort();
-    }
-
-    /// Both halves of a release wait for what is outstanding (PS3.7 A.5, E-23).
-    fn finish_release(&mut self) {
-        // In a collision the acceptor's turn comes only after the requestor's (Sta10, R-214).
-        if self.release_asked
-            && self.exchange.owes_nothing()
-            && self.connection.release_response().is_ok()
-        {
-            self.release_asked = false;
-            self.end_with(Error::Released);
-            self.carry_out();
-        }
-        if !self.releasing.is_empty()
-            && self.exchange.asks_nothing()
-            && self.connection.state() == State::Sta6
-            && self.connection.release().is_ok()
-        {
-            let release = self.settings.timeouts.release;
-            self.deadlines.set(Deadline::Release, release);
-            self.carry_out();
-        }
-    }
-
     fn wants_read(&self) -> bool {
         !self.is_starved()
             && !self.exchange.is_congested()
@@ -517,179 +463,8 @@ impl Driver {
         }
     }
 
-    /// The socket failed.
-    fn lost(&mut self, error: std::io::Error) {
-        self.end_with(Error::Lost(Some(Arc::new(error))));
-        self.connection.transport_closed();
-    }
-
-    /// Bytes moved: waits that count from the last progress begin anew.
-    fn progress_made(&mut self) {
-        for which in [
-            Deadline::Dimse,
-            Deadline::Idle,
-            Deadline::Write,
-            Deadline::Progress,
-            Deadline::Cooling,
-        ] {
-            self.deadlines.clear(which);
-        }
-    }
-
-    /// Sets the deadlines that this moment calls for.
-    fn arm(&mut self) {
-        let timeouts = self.settings.timeouts;
-        let established = self.connection.state() == State::Sta6;
-        self.keep(Deadline::Write, !self.write.is_empty(), timeouts.write);
-        let receiving = established && self.is_receiving() && self.wants_read();
-        self.keep(Deadline::Progress, receiving, timeouts.progress);
-        if self.keep(Deadline::Pace, receiving, timeouts.progress) {
-            self.paced = self.received;
-        }
-        let asked = established && self.exchange.asks() && self.write.is_empty();
-        let within = self.exchange.response_within();
-        self.keep(Deadline::Dimse, asked, within);
-        let idle = established && self.exchange.is_quiet() && !self.is_receiving();
-        self.keep(Deadline::Idle, idle, timeouts.idle);
-        self.keep(Deadline::Budget, self.is_starved(), Some(BUDGET_WAIT));
-        let warm = self.read.capacity() > LEAST_BUFFER;
-        self.keep(Deadline::Cooling, warm, Some(COOLING));
-    }
-
-    /// Has a deadline run if and only if it is wanted. Says whether it was started.
-    fn keep(&mut self, which: Deadline, wanted: bool, after: Option<Duration>) -> bool {
-        if !wanted {
-            self.deadlines.clear(which);
-        }
-        wanted && self.deadlines.ensure(which, after)
-    }
-
-    fn expire(&mut self) {
-        while let Some((which, after)) = self.deadlines.pop_expired(Instant::now()) {
-            let timeout = Error::Timeout(which, after);
-            match which {
-                Deadline::Artim => {
-                    self.end_with(timeout);
-                    self.connection.artim_expired();
-                }
-                Deadline::Cooling => {
-                    if self.read.is_empty() {
-                        self.read = BytesMut::new();
-                        self.read_size = READ_SMALLEST;
-                    }
-                }
-                Deadline::Budget => self.refuse_inbound("no room in the byte budget"),
-                Deadline::Progress => self.stalled(format!(
-                    "nothing of the rest of a message came for {} s",
-                    after.as_secs_f64()
-                )),
-                Deadline::Pace => {
-                    let came = self.received.saturating_sub(self.paced);
-                    let least = f64::from(self.settings.limits.read_rate) * after.as_secs_f64();
-                    if Duration::from_secs(came).as_secs_f64() < least {
-                        self.stalled(format!(
-                            "{came} bytes of a message came within {} s",
-                            after.as_secs_f64()
-                        ));
-                    }
-                }
-                Deadline::Write => {
-                    // A peer that reads nothing will not read an A-ABORT either.
-                    self.abort(timeout);
-                    self.closed = true;
-                }
-                Deadline::Connect
-                | Deadline::Acse
-                | Deadline::Dimse
-                | Deadline::Idle
-                | Deadline::Release => self.abort(timeout),
-            }
-        }
-    }
-
-    fn stalled(&mut self, what: String) {
-        let error = DecodeError::new("stalled-message", what, 0, "PS3.8 E.1");
-        self.end_with(Error::Remote(error.clone()));
-        self.write.cut();
-        self.connection
-            .provider_violation(error, AbortReason::NOT_SPECIFIED);
-    }
-
-    /// Remembers why it ends, unless that is known.
-    fn end_with(&mut self, why: Error) {
-        if self.end.is_none() {
-            self.end = Some(why);
-        }
-    }
-
     pub(crate) fn event(&self, weight: Weight, event: impl FnOnce() -> Event) {
         let events = &self.settings.service.events;
         events.emit(self.shared.id, weight, event);
-    }
-
-    /// Why it ends; what is not known to have another reason was cut off.
-    fn why(&self) -> Error {
-        let lost = Error::PAborted(PAbortOrigin::Transport, AbortReason::NOT_SPECIFIED);
-        self.end.clone().unwrap_or(lost)
-    }
-
-    /// Nothing can be sent or answered any more: everybody who waits is told why (PS3.7 A.6).
-    fn conclude(&mut self) {
-        if self.is_over() {
-            return;
-        }
-        let why = self.why();
-        let _watchers = self.shared.ended.send_replace(Some(why.clone()));
-        if let Some(opened) = self.opened.take() {
-            let _gone = opened.send(Err(why.clone()));
-        }
-        for done in self.releasing.drain(..) {
-            let _gone = done.send(released(&why));
-        }
-        self.exchange.fail_all(&why);
-    }
-
-    /// The connection is closed. Instances that came whole are stored all the same, and told of.
-    async fn finish(mut self) {
-        self.conclude();
-        self.commands.close();
-        while let Ok(command) = self.commands.try_recv() {
-            self.too_late(command);
-        }
-        while let Some(finished) = self.exchange.last_job().await {
-            self.job_finished(finished);
-        }
-        let why = self.why();
-        let (stored, messages) = (self.exchange.stored, self.exchange.messages);
-        let ours = self.connection.role() == Role::Acceptor;
-        let told = match &why {
-            Error::Remote(_) => true,
-            Error::Rejected(_) => ours,
-            // Somebody only looked whether the port is open.
-            Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => {
-                ours && self.received == 0
-            }
-            _ => false,
-        };
-        let error = (!matches!(why, Error::Released)).then_some(why);
-        let weight = if error.is_some() && !told {
-            Weight::Problem
-        } else {
-            Weight::Detail
-        };
-        self.event(weight, || Event::Ended {
-            error,
-            told,
-            stored,
-            messages,
-        });
-    }
-}
-
-/// What whoever asked for a release is told.
-fn released(why: &Error) -> Result<(), Error> {
-    match why {
-        Error::Released => Ok(()),
-        other => Err(other.clone()),
     }
 }

@@ -1,0 +1,150 @@
+//! How an association ends: release, abort, faults, and whoever has to be told.
+
+use std::sync::Arc;
+
+use dimse_proto::DecodeError;
+use dimse_proto::ul::State;
+use dimse_proto::ul::connection::Role;
+use dimse_proto::ul::output::PAbortOrigin;
+use dimse_proto::ul::reason::AbortReason;
+
+use super::Driver;
+use crate::association::Command;
+use crate::error::{Deadline, Error};
+use crate::event::{Event, Weight};
+
+impl Driver {
+    /// A command that came when all was over.
+    pub(super) fn too_late(&mut self, command: Command) {
+        let why = self.why();
+        match command {
+            Command::Invoke(invoke) => {
+                let _gone = invoke.responses.send(Err(why));
+            }
+            Command::Release(done) => {
+                let _gone = done.send(released(&why));
+            }
+            Command::Send { done, .. } => {
+                let _gone = done.map(|done| done.send(Err(why)));
+            }
+            Command::Bulk(feed) => feed.fail(&why),
+            Command::Close(_) => self.closed = true,
+            Command::Abort | Command::Shutdown => {}
+        }
+    }
+
+    /// The peer broke the rules of messages: nothing else it sent is looked at (see `indicate`).
+    pub(crate) fn violation(&mut self, error: DecodeError) {
+        self.end_with(Error::Remote(error.clone()));
+        self.connection.dimse_violation(error);
+    }
+
+    /// A-ABORT request: nothing that has not begun to leave goes before it (case G06).
+    pub(crate) fn abort(&mut self, why: Error) {
+        self.end_with(why);
+        self.write.cut();
+        // In the states where there is nothing to abort, it is over already.
+        let _over = self.connection.abort();
+    }
+
+    /// Both halves of a release wait for what is outstanding (PS3.7 A.5, E-23).
+    pub(super) fn finish_release(&mut self) {
+        // In a collision the acceptor's turn comes only after the requestor's (Sta10, R-214).
+        if self.release_asked
+            && self.exchange.owes_nothing()
+            && self.connection.release_response().is_ok()
+        {
+            self.release_asked = false;
+            self.end_with(Error::Released);
+            self.carry_out();
+        }
+        if !self.releasing.is_empty()
+            && self.exchange.asks_nothing()
+            && self.connection.state() == State::Sta6
+            && self.connection.release().is_ok()
+        {
+            let release = self.settings.timeouts.release;
+            self.deadlines.set(Deadline::Release, release);
+            self.carry_out();
+        }
+    }
+
+    /// The socket failed.
+    pub(super) fn lost(&mut self, error: std::io::Error) {
+        self.end_with(Error::Lost(Some(Arc::new(error))));
+        self.connection.transport_closed();
+    }
+
+    /// Remembers why it ends, unless that is known.
+    pub(super) fn end_with(&mut self, why: Error) {
+        if self.end.is_none() {
+            self.end = Some(why);
+        }
+    }
+
+    /// Why it ends; what is not known to have another reason was cut off.
+    pub(super) fn why(&self) -> Error {
+        let lost = Error::PAborted(PAbortOrigin::Transport, AbortReason::NOT_SPECIFIED);
+        self.end.clone().unwrap_or(lost)
+    }
+
+    /// Nothing can be sent or answered any more: everybody who waits is told why (PS3.7 A.6).
+    pub(super) fn conclude(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        let why = self.why();
+        let _watchers = self.shared.ended.send_replace(Some(why.clone()));
+        if let Some(opened) = self.opened.take() {
+            let _gone = opened.send(Err(why.clone()));
+        }
+        for done in self.releasing.drain(..) {
+            let _gone = done.send(released(&why));
+        }
+        self.exchange.fail_all(&why);
+    }
+
+    /// The connection is closed. Instances that came whole are stored all the same, and told of.
+    pub(super) async fn finish(mut self) {
+        self.conclude();
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            self.too_late(command);
+        }
+        while let Some(finished) = self.exchange.last_job().await {
+            self.job_finished(finished);
+        }
+        let why = self.why();
+        let (stored, messages) = (self.exchange.stored, self.exchange.messages);
+        let ours = self.connection.role() == Role::Acceptor;
+        let told = match &why {
+            Error::Remote(_) => true,
+            Error::Rejected(_) => ours,
+            // Somebody only looked whether the port is open.
+            Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => {
+                ours && self.received == 0
+            }
+            _ => false,
+        };
+        let error = (!matches!(why, Error::Released)).then_some(why);
+        let weight = if error.is_some() && !told {
+            Weight::Problem
+        } else {
+            Weight::Detail
+        };
+        self.event(weight, || Event::Ended {
+            error,
+            told,
+            stored,
+            messages,
+        });
+    }
+}
+
+/// What whoever asked for a release is told.
+fn released(why: &Error) -> Result<(), Error> {
+    match why {
+        Error::Released => Ok(()),
+        other => Err(other.clone()),
+    }
+}

@@ -1,0 +1,107 @@
+//! Which deadlines run, and what happens when one passes.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use dimse_proto::DecodeError;
+use dimse_proto::ul::State;
+use dimse_proto::ul::reason::AbortReason;
+use tokio::time::Instant;
+
+use super::{BUDGET_WAIT, COOLING, Driver, READ_SMALLEST};
+use crate::error::{Deadline, Error};
+use crate::transport::LEAST_BUFFER;
+
+impl Driver {
+    /// Bytes moved: waits that count from the last progress begin anew.
+    pub(super) fn progress_made(&mut self) {
+        for which in [
+            Deadline::Dimse,
+            Deadline::Idle,
+            Deadline::Write,
+            Deadline::Progress,
+            Deadline::Cooling,
+        ] {
+            self.deadlines.clear(which);
+        }
+    }
+
+    /// Sets the deadlines that this moment calls for.
+    pub(super) fn arm(&mut self) {
+        let timeouts = self.settings.timeouts;
+        let established = self.connection.state() == State::Sta6;
+        self.keep(Deadline::Write, !self.write.is_empty(), timeouts.write);
+        let receiving = established && self.is_receiving() && self.wants_read();
+        self.keep(Deadline::Progress, receiving, timeouts.progress);
+        if self.keep(Deadline::Pace, receiving, timeouts.progress) {
+            self.paced = self.received;
+        }
+        let asked = established && self.exchange.asks() && self.write.is_empty();
+        let within = self.exchange.response_within();
+        self.keep(Deadline::Dimse, asked, within);
+        let idle = established && self.exchange.is_quiet() && !self.is_receiving();
+        self.keep(Deadline::Idle, idle, timeouts.idle);
+        self.keep(Deadline::Budget, self.is_starved(), Some(BUDGET_WAIT));
+        let warm = self.read.capacity() > LEAST_BUFFER;
+        self.keep(Deadline::Cooling, warm, Some(COOLING));
+    }
+
+    /// Has a deadline run if and only if it is wanted. Says whether it was started.
+    pub(super) fn keep(&mut self, which: Deadline, wanted: bool, after: Option<Duration>) -> bool {
+        if !wanted {
+            self.deadlines.clear(which);
+        }
+        wanted && self.deadlines.ensure(which, after)
+    }
+
+    pub(super) fn expire(&mut self) {
+        while let Some((which, after)) = self.deadlines.pop_expired(Instant::now()) {
+            let timeout = Error::Timeout(which, after);
+            match which {
+                Deadline::Artim => {
+                    self.end_with(timeout);
+                    self.connection.artim_expired();
+                }
+                Deadline::Cooling => {
+                    if self.read.is_empty() {
+                        self.read = BytesMut::new();
+                        self.read_size = READ_SMALLEST;
+                    }
+                }
+                Deadline::Budget => self.refuse_inbound("no room in the byte budget"),
+                Deadline::Progress => self.stalled(format!(
+                    "nothing of the rest of a message came for {} s",
+                    after.as_secs_f64()
+                )),
+                Deadline::Pace => {
+                    let came = self.received.saturating_sub(self.paced);
+                    let least = f64::from(self.settings.limits.read_rate) * after.as_secs_f64();
+                    if Duration::from_secs(came).as_secs_f64() < least {
+                        self.stalled(format!(
+                            "{came} bytes of a message came within {} s",
+                            after.as_secs_f64()
+                        ));
+                    }
+                }
+                Deadline::Write => {
+                    // A peer that reads nothing will not read an A-ABORT either.
+                    self.abort(timeout);
+                    self.closed = true;
+                }
+                Deadline::Connect
+                | Deadline::Acse
+                | Deadline::Dimse
+                | Deadline::Idle
+                | Deadline::Release => self.abort(timeout),
+            }
+        }
+    }
+
+    pub(super) fn stalled(&mut self, what: String) {
+        let error = DecodeError::new("stalled-message", what, 0, "PS3.8 E.1");
+        self.end_with(Error::Remote(error.clone()));
+        self.write.cut();
+        self.connection
+            .provider_violation(error, AbortReason::NOT_SPECIFIED);
+    }
+}

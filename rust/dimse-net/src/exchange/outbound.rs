@@ -1,0 +1,203 @@
+//! What the peer is told: requests within the window, answers, files.
+
+use bytes::{Bytes, BytesMut};
+use dimse_proto::LocalError;
+use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
+use dimse_proto::ul::data::{frame, pdv_header};
+use tokio::sync::oneshot;
+
+use super::{Answer, Invoked};
+use crate::bulk::Item;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::service::field_of;
+
+/// Data sets up to this size are copied behind their headers and leave in one write; larger ones are written as
+/// slices.
+const COPY_BELOW: usize = 64 << 10;
+
+impl Driver {
+    pub(super) fn feed(&mut self, item: Item) {
+        let (bytes, end) = match item {
+            Item::Start {
+                index,
+                info,
+                message_id,
+                bytes,
+                end,
+            } => {
+                let Some(feed) = self.exchange.feeds.front() else {
+                    return;
+                };
+                let answer = Answer::Bulk {
+                    index,
+                    info,
+                    results: feed.results.clone(),
+                };
+                self.exchange.invoked.insert(
+                    message_id,
+                    Invoked {
+                        field: CommandField::C_STORE_RQ,
+                        within: feed.within,
+                        answer,
+                    },
+                );
+                self.exchange.feeding = Some(message_id);
+                (bytes, end)
+            }
+            Item::More { bytes, end } => (bytes, end),
+            Item::Broken(error) => {
+                // A message once begun can only be ended by its end.
+                return self.abort(error);
+            }
+        };
+        let mut sent = self.connection.send(bytes);
+        if end {
+            self.exchange.feeding = None;
+            for bytes in std::mem::take(&mut self.exchange.deferred) {
+                sent = sent.and_then(|()| self.connection.send(bytes));
+            }
+        }
+        if let Err(error) = sent {
+            self.abort(error.into());
+        }
+    }
+
+    /// Sends requests that wait, while the window is open and no file is half sent.
+    pub(crate) fn start_waiting(&mut self) {
+        while self.exchange.feeding.is_none()
+            && self.exchange.invoked.len() < self.exchange.window
+            && !self.is_ending()
+            && self.connection.check_send().is_ok()
+        {
+            let Some(invoke) = self.exchange.waiting.pop_front() else {
+                return;
+            };
+            if self.exchange.invoked.contains_key(&invoke.message_id) {
+                let error = LocalError::invalid(
+                    format!("Message ID {} is outstanding", invoke.message_id),
+                    "PS3.7 9.1.1.1.1",
+                );
+                let _gone = invoke.responses.send(Err(error.into()));
+                continue;
+            }
+            let data = invoke.data.as_ref();
+            if let Err(error) = self.send_message(invoke.context_id, &invoke.command, data) {
+                let _gone = invoke.responses.send(Err(error));
+                continue;
+            }
+            self.exchange.invoked.insert(
+                invoke.message_id,
+                Invoked {
+                    field: field_of(&invoke.command),
+                    within: invoke.within,
+                    answer: Answer::Caller(invoke.responses),
+                },
+            );
+        }
+    }
+
+    /// Sends an answer or C-CANCEL that the user made.
+    pub(crate) fn send_answer(
+        &mut self,
+        context_id: u8,
+        command: &CommandSet,
+        data: Option<&Bytes>,
+        done: Option<oneshot::Sender<Result<(), Error>>>,
+    ) {
+        let sent = self.send_message(context_id, command, data);
+        if sent.is_ok() && field_of(command).is_response() {
+            self.finish_performing(command);
+        }
+        match (sent, done) {
+            (Ok(()), Some(done)) => self.write.mark(done),
+            (Err(error), Some(done)) => {
+                let _gone = done.send(Err(error));
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn finish_performing(&mut self, response: &CommandSet) {
+        let pending = response.status().is_some_and(Status::is_pending);
+        if let Some(id) = response.responding_to().filter(|_| !pending) {
+            self.exchange.performing.remove(&id);
+        }
+    }
+
+    /// Answers a request without asking the user.
+    pub(super) fn respond(
+        &mut self,
+        context_id: u8,
+        request: &CommandSet,
+        status: u16,
+        comment: &str,
+    ) {
+        let duplicate = status == 0x0210;
+        let Ok(mut response) = CommandSet::response_to(request, Status(status)) else {
+            return; // only requests that can be answered get this far
+        };
+        if !comment.is_empty() {
+            // Ours, short and of the default repertoire: it always fits.
+            let _fits = response.set_text(element::ERROR_COMMENT, comment);
+        }
+        if !duplicate {
+            self.finish_performing(&response);
+        }
+        // When the association is gone, so is who asked.
+        let _gone = self.send_message(context_id, &response, None);
+    }
+
+    /// Frames a message for the peer and sends it. While a file is half sent it waits for the file's end:
+    /// messages must not interleave.
+    fn send_message(
+        &mut self,
+        context_id: u8,
+        command: &CommandSet,
+        data: Option<&Bytes>,
+    ) -> Result<(), Error> {
+        self.connection.check_send()?;
+        let frames = self.frame(context_id, command, data);
+        if field_of(command).is_response() {
+            let bytes = frames.iter().map(Bytes::len).sum();
+            self.exchange.owed = self.exchange.owed.saturating_add(bytes);
+        }
+        if self.exchange.feeding.is_some() {
+            self.exchange.deferred.extend(frames);
+        } else {
+            for bytes in frames {
+                self.connection.send(bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&self, context_id: u8, command: &CommandSet, data: Option<&Bytes>) -> Vec<Bytes> {
+        let max_fragment = self.connection.max_fragment();
+        let mut framed = BytesMut::new();
+        frame(
+            &mut framed,
+            context_id,
+            true,
+            &command.encode(),
+            max_fragment,
+        );
+        let Some(data) = data else {
+            return vec![framed.freeze()];
+        };
+        if data.len() <= COPY_BELOW {
+            frame(&mut framed, context_id, false, data, max_fragment);
+            return vec![framed.freeze()];
+        }
+        let mut frames = vec![framed.split().freeze()];
+        let mut rest = data.clone();
+        while !rest.is_empty() {
+            let fragment = rest.split_to(max_fragment.clamp(2, rest.len().max(2)).min(rest.len()));
+            let header = pdv_header(context_id, false, rest.is_empty(), fragment.len());
+            framed.extend_from_slice(&header);
+            frames.push(framed.split().freeze());
+            frames.push(fragment);
+        }
+        frames
+    }
+}
