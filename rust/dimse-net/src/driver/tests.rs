@@ -230,7 +230,7 @@ impl Setup {
         let (kind, rq) = rig.peer.pdu().await;
         assert_eq!(kind, 1);
         rig.peer.send(&answer_to(&rq)).await;
-        rig.opened.take().unwrap().await.unwrap().unwrap();
+        sometime(rig.opened.take().unwrap()).await.unwrap().unwrap();
         rig
     }
 }
@@ -247,10 +247,7 @@ impl Rig {
 
     /// Waits for the socket to be closed and the driver to be gone.
     async fn over(&mut self) -> Error {
-        timeout(FOR_EVER, &mut self.driver)
-            .await
-            .expect("it ends")
-            .unwrap();
+        sometime(&mut self.driver).await.unwrap();
         self.association.ended().expect("it said why")
     }
 }
@@ -326,8 +323,9 @@ impl<T: AsyncRead + Unpin> Peer<T> {
     /// The next PDU: type and body.
     async fn pdu(&mut self) -> (u8, Vec<u8>) {
         let mut header = [0; 6];
-        let read = timeout(FOR_EVER, self.io.read_exact(&mut header)).await;
-        read.expect("a PDU comes").expect("it is open");
+        sometime(self.io.read_exact(&mut header))
+            .await
+            .expect("it is open");
         let length = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
         let mut body = vec![0; length as usize];
         self.io.read_exact(&mut body).await.expect("it is open");
@@ -354,8 +352,7 @@ impl Peer {
     /// The stream ends without another byte.
     async fn closed(&mut self) {
         let mut rest = Vec::new();
-        let read = timeout(FOR_EVER, self.io.read_to_end(&mut rest)).await;
-        read.expect("it closes").unwrap();
+        sometime(self.io.read_to_end(&mut rest)).await.unwrap();
         assert_eq!(rest, []);
     }
 
@@ -367,6 +364,11 @@ impl Peer {
         assert_eq!(response.responding_to(), Some(77));
         assert_eq!(response.status(), Some(Status(0)));
     }
+}
+
+/// Waits for what must happen before the end of time.
+async fn sometime<T>(future: impl Future<Output = T>) -> T {
+    timeout(FOR_EVER, future).await.expect("it happens at all")
 }
 
 fn is_timeout(error: &Error, which: Deadline) -> bool {

@@ -50,7 +50,7 @@ async fn artim_waits_for_the_close_after_a_release() {
     assert_eq!(rig.peer.pdu().await, (6, vec![0; 4]));
     let begun = Instant::now();
     assert!(matches!(
-        rig.association.wait_ended().await,
+        sometime(rig.association.wait_ended()).await,
         Error::Released
     ));
     assert_eq!(begun.elapsed(), seconds(0), "told before the close");
@@ -77,7 +77,7 @@ async fn idle_counts_from_the_last_message() {
     rig.peer.aborted(0, 0).await;
     assert_eq!(begun.elapsed(), seconds(110));
     assert!(is_timeout(
-        &rig.association.wait_ended().await,
+        &sometime(rig.association.wait_ended()).await,
         Deadline::Idle
     ));
 }
@@ -109,7 +109,7 @@ async fn an_operation_that_is_open_at_the_end_is_cancelled() {
     let operation = rig.operations.try_recv().unwrap();
     assert!(!operation.cancelled.load(Ordering::Relaxed));
     drop(rig.peer);
-    rig.association.wait_ended().await;
+    sometime(rig.association.wait_ended()).await;
     assert!(operation.cancelled.load(Ordering::Relaxed));
 }
 
@@ -164,7 +164,7 @@ async fn a_message_that_stops_is_a_fault() {
         let begun = Instant::now();
         rig.peer.aborted(2, 0).await;
         assert_eq!(begun.elapsed(), seconds(60));
-        let error = rig.association.wait_ended().await;
+        let error = sometime(rig.association.wait_ended()).await;
         assert!(matches!(error, Error::Remote(fault) if fault.code == "stalled-message"));
     }
 }
@@ -326,7 +326,7 @@ async fn a_release_behind_a_message_in_one_segment_is_answered() {
     assert_eq!(rig.peer.command().await.responding_to(), Some(1));
     assert_eq!(rig.peer.pdu().await.0, 6);
     assert!(matches!(
-        rig.association.wait_ended().await,
+        sometime(rig.association.wait_ended()).await,
         Error::Released
     ));
 }
@@ -356,7 +356,7 @@ async fn in_a_release_collision_the_acceptor_answers_second() {
     sleep(seconds(5)).await;
     rig.peer.send(&RELEASE_RP).await;
     assert_eq!(rig.peer.pdu().await.0, 6);
-    releasing.await.unwrap().unwrap();
+    sometime(releasing).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -370,7 +370,7 @@ async fn more_requests_than_anybody_agreed_to_are_a_fault() {
         rig.peer.send(&message(1, &echo_rq(id), None)).await;
     }
     rig.peer.aborted(0, 0).await;
-    let error = rig.association.wait_ended().await;
+    let error = sometime(rig.association.wait_ended()).await;
     assert!(matches!(error, Error::Remote(fault) if fault.code == "window-overrun"));
     assert_eq!(rig.operations.len(), 65);
 }
