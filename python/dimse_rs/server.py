@@ -396,7 +396,7 @@ def _event(kind: str, facts: Event) -> Event | None:
                 return None
             if error is None:
                 return {"event": "released", "stored": facts["stored"]}
-            return {"event": "error", "code": "association-ended", "message": str(error)}
+            return {"event": "error", "code": facts["code"], "message": str(error)}
         case "accept-failed":
             return {"event": "error", "code": kind, "message": facts["detail"]}
         case _:

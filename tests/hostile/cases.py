@@ -697,6 +697,15 @@ def fragments(called: bytes) -> Iterator[Case]:
         Aborted(0, 0),
         code="endless-data-set",
     )
+    yield case(
+        "C20-echo",
+        "never ends the data set of a C-ECHO",
+        *begin,
+        as_commands(1, echo_rq(data=1)),
+        Flood(more, 3 << 20),
+        Aborted(0, 0),
+        code="endless-data-set",
+    )
     endless = data_set(b"1.21.1", data_element(0x7FE0, 0x0010, b"OB", b"", length=0xFFFFFFF0))
     zeros = data(pdv(3, 0, bytes(100_000)))
     yield case(

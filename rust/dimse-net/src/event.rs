@@ -54,8 +54,8 @@ pub enum Event {
     Ended {
         /// Why, unless it was released.
         error: Option<Error>,
-        /// An event before this one said so already (a rejection of ours, a fault of the peer's), or there is
-        /// nothing to say: a connection that closed before its first byte.
+        /// An event before this one said so already (a rejection of ours, a fault of the peer's), the user did it,
+        /// or there is nothing to say: a connection that closed before its first byte.
         told: bool,
         /// C-STOREs stored on it.
         stored: u64,

@@ -124,6 +124,8 @@ impl Driver {
             Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => {
                 ours && self.received == 0
             }
+            // Whoever did it knows.
+            Error::LocalAbort | Error::Shutdown => true,
             _ => false,
         };
         let error = (!matches!(why, Error::Released)).then_some(why);

@@ -281,13 +281,14 @@ impl Driver {
         }
         self.exchange.unwanted = 0;
         match std::mem::replace(&mut self.exchange.inbound, Inbound::Discard) {
-            Inbound::Answered(command, context_id, status, comment) => {
+            // But Success is said to a whole request only.
+            Inbound::Answered(command, context_id, status, comment) if status != 0 => {
                 self.respond(context_id, &command, status, &comment);
             }
             _ => self.violation(DecodeError::new(
                 "endless-data-set",
                 format!(
-                    "a refused data set went on for {} bytes",
+                    "a data set that nobody wants went on for {} bytes",
                     self.exchange.bound
                 ),
                 0,
