@@ -475,9 +475,7 @@ def _log(association: int, kind: str, facts: Event) -> None:
                 facts["error"],
             )
         case "ended":
-            line(
-                logging.INFO, "released", "(%d) released, %d stored", association, facts["stored"]
-            )
+            line(logging.INFO, "released", "(%d) released, %d stored", association, facts["stored"])
         case "accept-failed":
             line(logging.ERROR, kind, "cannot accept: %s", facts["detail"])
         case _:

@@ -198,7 +198,7 @@ def before_request(called: bytes) -> Iterator[Case]:
         scripts=[(rq[:at], HangUp.RST) for at in range(1, len(rq), 3)],
         noise=True,
     )
-    yield case("A11", "connects and goes", scripts=[(HangUp.RST,)] * 100 + [(HangUp.FIN, Closed())])
+    yield case("A11", "connects and goes", scripts=[(HangUp.RST,)] * 25 + [(HangUp.FIN, Closed())])
 
 
 def request(called: bytes) -> Iterator[Case]:
