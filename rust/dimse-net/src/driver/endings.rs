@@ -118,14 +118,13 @@ impl Driver {
         let (stored, messages) = (self.exchange.stored, self.exchange.messages);
         let ours = self.connection.role() == Role::Acceptor;
         let told = match &why {
-            Error::Remote(_) => true,
+            // Said when it happened; whoever did it knows.
+            Error::Remote(_) | Error::LocalAbort | Error::Shutdown => true,
             Error::Rejected(_) => ours,
             // Somebody only looked whether the port is open.
             Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => {
                 ours && self.received == 0
             }
-            // Whoever did it knows.
-            Error::LocalAbort | Error::Shutdown => true,
             _ => false,
         };
         let error = (!matches!(why, Error::Released)).then_some(why);
