@@ -210,6 +210,10 @@ impl Driver {
         let starved = self.is_starved();
         let feeding = self.wants_feed();
         let timer = self.deadlines.next();
+        // A peer that never pauses must not keep a deadline from passing.
+        if timer.is_some_and(|at| at <= Instant::now()) {
+            return Turn::Time;
+        }
         let (mut reader, writer) = stream.split();
         tokio::select! {
             biased;

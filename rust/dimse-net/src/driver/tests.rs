@@ -40,7 +40,7 @@ use crate::event::AssociationId;
 use crate::limits::{Budget, Limits};
 use crate::listener::{Admission, Answer};
 use crate::service::{Classes, Operation, Service};
-use crate::transport::{LEAST_BUFFER, Stream};
+use crate::transport::{Io, LEAST_BUFFER, Stream};
 
 const VERIFICATION: Uid = Uid::from_static("1.2.840.10008.1.1");
 const STORAGE: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.7");
@@ -193,8 +193,15 @@ impl Setup {
 
     /// A requestor whose connection is open and whose proposal is on its way.
     fn requestor(self) -> Rig {
-        let (settings, operations) = self.settings();
         let (ours, theirs) = tokio::io::duplex(self.pipe);
+        let mut rig = self.requestor_on(ours);
+        rig.peer = Peer { io: theirs };
+        rig
+    }
+
+    /// The same on a stream that plays the peer itself.
+    fn requestor_on(self, stream: impl Io + 'static) -> Rig {
+        let (settings, operations) = self.settings();
         let (shared, commands) = Shared::new();
         let budget = settings.budget.clone();
         let connection = Connection::requestor(settings.connection());
@@ -202,9 +209,11 @@ impl Setup {
         let (opened, outcome) = oneshot::channel();
         driver.propose(proposal(self.window), opened).unwrap();
         driver.connected();
-        let driver = tokio::spawn(driver.run(Some(Stream::layered(ours))));
+        let driver = tokio::spawn(driver.run(Some(Stream::layered(stream))));
         Rig {
-            peer: Peer { io: theirs },
+            peer: Peer {
+                io: tokio::io::duplex(1).0,
+            },
             association: handle_of(&shared),
             driver,
             operations,

@@ -1,5 +1,11 @@
 //! The requestor's deadlines and endings.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncWrite, ReadBuf};
+
 use super::*;
 use crate::association::Invocation;
 
@@ -263,6 +269,62 @@ async fn a_flood_of_requests_while_a_response_is_due_is_not_queued_without_end()
         "{taken} bytes were read"
     );
     assert!(rig.association.ended().is_none());
+}
+
+/// A peer that accepts, takes whatever it is sent, and never stops talking for a while.
+struct Endless {
+    talk: Bytes,
+    message: Bytes,
+    until: std::time::Instant,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.talk.is_empty() && std::time::Instant::now() < self.until {
+            self.talk = self.message.clone();
+        }
+        let some = self.talk.len().min(buffer.remaining());
+        buffer.put_slice(&self.talk.split_to(some));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// In real time: virtual time passes only when nobody talks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_never_stops_talking_does_not_stop_the_clock() {
+    let mut setup = Setup::timeouts(|t| t.release = Some(Duration::from_millis(100)));
+    setup.timeouts.artim = Some(Duration::from_millis(100));
+    let endless = Endless {
+        talk: answer_to(&Pdu::AssociateRq(proposal(1)).encode()[6..]),
+        message: message(1, &echo_rq(9), None),
+        until: std::time::Instant::now() + seconds(3),
+    };
+    let mut rig = setup.requestor_on(endless);
+    sometime(rig.opened.take().unwrap()).await.unwrap().unwrap();
+    let error = sometime(rig.association.release()).await.unwrap_err();
+    assert!(is_timeout(&error, Deadline::Release), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
