@@ -845,15 +845,6 @@ def commands(called: bytes) -> Iterator[Case]:
         Alive(),
     )
     yield case(
-        "D11",
-        "uses a Message ID twice at once, which a store can still be written under",
-        *begin,
-        (as_commands(3, store_rq(b"1.11.11")) + as_data(3, data_set(b"1.11.11"))),
-        Answered(0, context=3),
-        Alive(),
-        stores=[b"1.11.11"],
-    )
-    yield case(
         "D15",
         "sends a C-ECHO with a data set",
         *begin,
