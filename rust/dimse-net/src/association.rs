@@ -42,11 +42,11 @@ impl Settings {
     pub(crate) fn connection(&self) -> Config {
         Config {
             max_length: self.limits.max_length,
+            max_associate: u32::try_from(self.limits.associate).unwrap_or(u32::MAX),
             messages: AssemblyLimits {
                 command_bytes: self.limits.command,
                 ..AssemblyLimits::default()
             },
-            ..Config::default()
         }
     }
 }

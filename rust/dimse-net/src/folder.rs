@@ -87,7 +87,7 @@ impl Folder {
     /// On a file system without locks those stay; they are hidden and never mistaken for instances.
     ///
     /// # Errors
-    /// When the folder can be neither opened nor made, or is not writable; the text names it.
+    /// When the folder can be neither opened nor made, or is not writable.
     pub fn open(
         root: impl AsRef<Path>,
         durability: Durability,
@@ -96,20 +96,16 @@ impl Folder {
         files: Arc<dyn Files>,
     ) -> io::Result<Self> {
         let root = root.as_ref();
-        let explain = |error: io::Error| {
-            let text = format!("cannot store in {}: {error}", root.display());
-            io::Error::new(error.kind(), text)
-        };
-        let root = std::path::absolute(root).map_err(explain)?;
+        let root = std::path::absolute(root)?;
         let synced = durability == Durability::Durable;
-        let handle = open_or_make(&*files, &root, synced).map_err(explain)?;
+        let handle = open_or_make(&*files, &root, synced)?;
         if files.lock_alone(&handle).unwrap_or(false) {
-            sweep(&*files, &handle).map_err(explain)?;
+            sweep(&*files, &handle)?;
         }
         share(&*files, &handle);
         let trial = temporary_name();
-        files.create(&handle, &trial).map_err(explain)?;
-        files.remove(&handle, &trial).map_err(explain)?;
+        files.create(&handle, &trial)?;
+        files.remove(&handle, &trial)?;
         Ok(Self {
             root,
             durability,

@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 pub struct Limits {
     /// Largest P-DATA-TF we announce, in bytes.
     pub max_length: u32,
+    /// Largest A-ASSOCIATE-RQ or -AC, in bytes.
+    pub associate: usize,
     /// Largest command set, in bytes.
     pub command: usize,
     /// Largest data set of an N-service kept in memory, in bytes.
@@ -30,6 +32,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_length: 131_072,
+            associate: 1 << 20,
             command: 65_536,
             dataset: 64 << 20,
             identifier: 1 << 20,
