@@ -8,7 +8,7 @@ use dimse_net::service::{Data, Parts};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyMemoryView};
 
 /// A slice is copied out when the buffer it would keep alive may be this many times its size.
 const PINNED: usize = 4;
@@ -64,6 +64,16 @@ impl Payload {
 
     fn __repr__(&self) -> String {
         format!("<Payload of {} bytes>", self.parts.len())
+    }
+
+    /// What says to Python before 3.12 that this is a buffer (PEP 688); later ones have it from the slot below.
+    #[pyo3(signature = (flags, /))]
+    #[expect(
+        unused_variables,
+        reason = "one view of immutable bytes is as good as another"
+    )]
+    fn __buffer__<'py>(slf: &Bound<'py, Self>, flags: c_int) -> PyResult<Bound<'py, PyMemoryView>> {
+        PyMemoryView::from(slf)
     }
 
     /// Writes all of it to a binary file object, piece by piece; returns the number of bytes.

@@ -23,7 +23,8 @@ pub(crate) fn timeouts(values: &Bound<'_, PyDict>) -> PyResult<Timeouts> {
         ("dimse", &mut timeouts.dimse),
         ("store", &mut timeouts.store),
         ("retrieve", &mut timeouts.retrieve),
-        ("progress", &mut timeouts.progress),
+        // The rest of a message is waited for as long as a message.
+        ("dimse", &mut timeouts.progress),
     ] {
         if let Some(seconds) = values.get_item(name)? {
             *slot = duration(seconds.extract()?);
@@ -48,6 +49,7 @@ pub(crate) fn limits(values: &Bound<'_, PyDict>, max_length: u32) -> PyResult<Li
         ..Limits::default()
     };
     for (name, slot) in [
+        ("associate", &mut limits.associate),
         ("command", &mut limits.command),
         ("dataset", &mut limits.dataset),
         ("identifier", &mut limits.identifier),

@@ -3,6 +3,7 @@
 use dimse_net::error::Error;
 use dimse_proto::ul::output::PAbortOrigin;
 use dimse_proto::{DecodeError, LocalError};
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -120,6 +121,24 @@ pub(crate) fn refusal(py: Python<'_>, refusal: &dimse_net::sink::Refusal) -> PyE
         fields.set_item("comment", refusal.comment.as_ref())?;
         fields.set_item("hint", &refusal.detail)
     })
+}
+
+/// What the operating system refused, in its own words, and on what.
+pub(crate) fn os(py: Python<'_>, error: &std::io::Error, what: &str) -> PyErr {
+    let Some(number) = error.raw_os_error() else {
+        return PyOSError::new_err(format!("{what}: {error}"));
+    };
+    let words = (|| {
+        let os = py.import("os")?;
+        os.getattr("strerror")?
+            .call1((number,))?
+            .extract::<String>()
+    })();
+    PyOSError::new_err((
+        number,
+        words.unwrap_or_else(|_| error.to_string()),
+        what.to_owned(),
+    ))
 }
 
 /// A file that cannot be sent.

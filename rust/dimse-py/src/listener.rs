@@ -18,7 +18,7 @@ use pyo3::types::PyDict;
 use crate::association::Association;
 use crate::message::{title_of, uid_of};
 use crate::service::Service;
-use crate::{blocking, config};
+use crate::{blocking, config, errors};
 
 /// A listening server; it accepts from the moment it exists.
 #[pyclass(frozen, module = "dimse_rs._core")]
@@ -114,13 +114,10 @@ impl Listener {
             budget: Budget::new(number("byte_budget", 256 << 20)?),
             service: Arc::clone(&service.get().inner),
         };
-        let address = resolve(host, port)?;
+        let address = resolve(py, host, port)?;
         py.detach(|| net::Listener::start(address, policy, settings, capacity))
             .map(|inner| Self { inner })
-            .map_err(|error| {
-                let text = format!("cannot listen on {address}: {error}");
-                PyOSError::new_err((error.raw_os_error().unwrap_or(0), text))
-            })
+            .map_err(|error| errors::os(py, &error, &address.to_string()))
     }
 
     /// Host and port it listens on.
@@ -163,14 +160,12 @@ const fn preference(ours: bool) -> Preference {
 }
 
 /// An address as it stands, or the first that a name has.
-fn resolve(host: &str, port: u16) -> PyResult<SocketAddr> {
+fn resolve(py: Python<'_>, host: &str, port: u16) -> PyResult<SocketAddr> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(SocketAddr::new(address, port));
     }
-    let unknown =
-        |why: String| PyOSError::new_err(format!("cannot listen on {host}:{port}: {why}"));
-    let found = runtime::handle()
-        .block_on(async { runtime::lookup(host, port).await })
-        .map_err(|error| unknown(error.to_string()))?;
-    found.ok_or_else(|| unknown("the name has no address".to_owned()))
+    let unknown = |why: &str| PyOSError::new_err(format!("{host}: {why}"));
+    blocking::wait(py, runtime::lookup(host, port))?
+        .map_err(|error| unknown(&error.to_string()))?
+        .ok_or_else(|| unknown("the name has no address"))
 }

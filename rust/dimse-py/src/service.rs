@@ -13,9 +13,10 @@ use dimse_net::event::{AssociationId, Event, Events, Titles};
 use dimse_net::files::Disk;
 use dimse_net::service::{self as net, Classes, StoreService};
 use dimse_net::sink::{self, Duplicates, Durability, Layout};
+use dimse_proto::LocalError;
 use dimse_proto::dimse::CommandField;
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -64,12 +65,7 @@ impl Folder {
             .map(|folder| Self {
                 inner: Arc::new(folder),
             })
-            .map_err(|error| match error.raw_os_error() {
-                Some(number) => {
-                    PyOSError::new_err((number, format!("cannot store in {shown}: {error}")))
-                }
-                None => PyOSError::new_err(format!("cannot store in {shown}: {error}")),
-            })
+            .map_err(|error| errors::os(py, &error, &shown))
     }
 
     /// Stores the instance of a C-STORE request, as a sink would; gives the path.
@@ -267,12 +263,14 @@ impl Operation {
     }
 
     /// Sends a response: `command` has Status and what goes with it, identifiers of the request are filled in.
-    #[pyo3(signature = (command, data=None))]
+    /// `wait`: until it has left.
+    #[pyo3(signature = (command, data=None, *, wait=true))]
     fn respond(
         &self,
         py: Python<'_>,
         command: &Bound<'_, PyDict>,
         data: Option<&Bound<'_, PyAny>>,
+        wait: bool,
     ) -> PyResult<()> {
         let status: u16 = match command.get_item("Status")? {
             Some(status) => status.extract()?,
@@ -283,10 +281,24 @@ impl Operation {
         let base = dimse_proto::dimse::CommandSet::response_to(&request.command, status)
             .map_err(|error| errors::local(py, &error))?;
         let response = Message::answer(py, request.context_id, base, command, data)?;
-        if !status.is_pending() {
-            *self.answered.lock() = true;
+        {
+            // One final response to a request (PS3.7 7.5), also when a handler and its deadline race for it.
+            let mut answered = self.answered.lock();
+            if *answered {
+                let again = LocalError::invalid("the request was answered before", "PS3.7 7.5");
+                return Err(errors::local(py, &again));
+            }
+            *answered = !status.is_pending();
         }
-        self.association.get().send_parts(py, response.parts(py)?)
+        let association = self.association.get();
+        let (context_id, command, data) = response.parts(py)?;
+        if wait {
+            return association.send_parts(py, (context_id, command, data));
+        }
+        association
+            .inner
+            .send(context_id, command, data)
+            .map_err(|error| errors::to_py(py, &error))
     }
 
     /// A final response was sent.
