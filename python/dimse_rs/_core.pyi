@@ -1,0 +1,387 @@
+# ruff: noqa: PYI021 - the module is native: this is where its docstrings can be read.
+"""The native core of `dimse_rs`, as types. Private: its users are the modules of this package.
+
+Blocking calls release the interpreter and answer Ctrl-C within 0.2 s. Errors are those of
+`dimse_rs.errors`. In a forked child they raise RuntimeError: its threads did not come along.
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, final
+
+from typing_extensions import Buffer
+
+from .errors import DimseError
+
+__all__ = [
+    "Association",
+    "Bulk",
+    "Connection",
+    "Folder",
+    "Invocation",
+    "Listener",
+    "Message",
+    "Operation",
+    "Payload",
+    "Service",
+    "implementation",
+    "is_debug_build",
+    "probe",
+]
+
+_Path: TypeAlias = str | PathLike[str]
+# (SOP class, transfer syntaxes, SCU, SCP)
+_Proposal: TypeAlias = tuple[str, Sequence[str], bool, bool]
+# (SOP class, transfer syntaxes or none for any, our order counts, requestor SCU, requestor SCP)
+_Supported: TypeAlias = tuple[str, Sequence[str], bool, bool, bool]
+# (id, SOP class, result, transfer syntax, SCU, SCP)
+_ContextFacts: TypeAlias = tuple[int, str, int, str | None, bool, bool]
+# (SOP class, SOP instance, transfer syntax, bytes)
+_FileFacts: TypeAlias = tuple[str, str, str, int]
+# (index, file, response, error)
+_BulkResult: TypeAlias = tuple[int, _FileFacts | None, Message | None, DimseError | None]
+_Output: TypeAlias = (
+    tuple[Literal["connect", "close", "start-artim", "stop-artim"], None]
+    | tuple[Literal["transmit"], bytes]
+    | tuple[Literal["indicate"], tuple[str, dict[str, Any]]]
+)
+
+def implementation() -> tuple[str, str]:
+    """Implementation Class UID and version name (PS3.7 D.3.3.2)."""
+
+def is_debug_build() -> bool:
+    """Whether the core was built without optimisation, and is many times slower than it is."""
+
+def probe(path: _Path) -> _FileFacts:
+    """What a Part 10 file is: (SOP class, SOP instance, transfer syntax, size in bytes).
+
+    Reads its beginning only.
+
+    Raises:
+        DecodeError: it cannot be read, or is no instance.
+    """
+
+@final
+class Payload:
+    """The bytes of a data set: read-only, of the format "B", valid when the association is over.
+
+    `bytes(payload)` copies, `memoryview(payload)` does not.
+    """
+
+    def __len__(self) -> int: ...
+    def __bytes__(self) -> bytes: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def write_to(self, file: Any) -> int:
+        """Write all of it to a binary file object, piece by piece; give the number of bytes."""
+
+@final
+class Message:
+    """A DIMSE message (PS3.7 6.3): to be sent, or received.
+
+    `command` maps keywords of PS3.7 Annex E to values: UIDs, AE titles and text as `str`, numbers
+    as `int`, tags as lists of `int`. (0000,0000) and (0000,0800) are filled in.
+
+    Raises:
+        KeyError: no such command element.
+        LocalProtocolError: a value that cannot be sent.
+    """
+
+    def __new__(
+        cls, context_id: int, command: dict[str, Any], data: Buffer | None = None
+    ) -> Message: ...
+    @property
+    def context_id(self) -> int: ...
+    @property
+    def field(self) -> int:
+        """(0000,0100)."""
+    @property
+    def name(self) -> str | None:
+        """Such as "C-ECHO-RQ"; None for an unknown Command Field."""
+    @property
+    def message_id(self) -> int | None:
+        """(0000,0110), in requests."""
+    @property
+    def responding_to(self) -> int | None:
+        """(0000,0120), in responses and C-CANCEL."""
+    @property
+    def status(self) -> int | None:
+        """(0000,0900), in responses."""
+    @property
+    def sop_class(self) -> str | None:
+        """Affected or Requested SOP Class UID."""
+    @property
+    def sop_instance(self) -> str | None:
+        """Affected or Requested SOP Instance UID."""
+    @property
+    def command(self) -> dict[str, Any]:
+        """All elements by keyword; unknown ones by tag, as bytes."""
+    def get(self, keyword: str) -> Any:
+        """The value of one element by keyword; None when it is absent."""
+    @property
+    def data(self) -> Payload | None:
+        """The data set of a received message, when it is in memory."""
+    @property
+    def path(self) -> Path | None:
+        """The same in a Part 10 file, which goes with this message."""
+    @property
+    def data_offset(self) -> int | None:
+        """Where the data set starts in that file, in bytes."""
+    def encode_command(self) -> bytes:
+        """The command set, encoded (PS3.7 6.3.1)."""
+
+@final
+class Association:
+    """One end of an association. Any thread may use it.
+
+    A requestor's is aborted when its last handle goes away.
+    """
+
+    @staticmethod
+    def request(
+        host: str,
+        port: int,
+        *,
+        calling: str,
+        called: str,
+        contexts: Sequence[_Proposal],
+        max_length: int,
+        timeouts: dict[str, float],
+        limits: dict[str, int],
+        max_ops_invoked: int = 1,
+        max_ops_performed: int = 1,
+        service: Service | None = None,
+    ) -> Association:
+        """Connect and ask for an association; return when it is established."""
+    @property
+    def id(self) -> int:
+        """Unique in the process."""
+    @property
+    def contexts(self) -> list[_ContextFacts]:
+        """Every presentation context, in the order proposed."""
+    def context(self, id: int) -> _ContextFacts | None:
+        """One presentation context; None for an id that was not proposed."""
+    @property
+    def peer_max_length(self) -> int:
+        """The peer's Maximum Length in bytes; 0 is no limit."""
+    @property
+    def window(self) -> tuple[int, int]:
+        """Operations this end may have outstanding, and the peer may."""
+    @property
+    def peer_implementation(self) -> tuple[str | None, str | None]:
+        """The peer's Implementation Class UID and version name."""
+    @property
+    def warnings(self) -> list[str]:
+        """Mistakes of the peer in the negotiation that were let through."""
+    @property
+    def titles(self) -> tuple[str, str]:
+        """Calling and called AE title."""
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """Host and port of the peer."""
+    @property
+    def ended(self) -> DimseError | None:
+        """Why it is over; None while it lives."""
+    def next_message_id(self) -> int: ...
+    def invoke(self, message: Message, within: float = 0.0) -> Invocation:
+        """Send a request. `within`: seconds that a response may take, 0 for ever."""
+    def send(self, message: Message) -> None:
+        """Send an answer, or C-CANCEL, and wait until it has left."""
+    def send_files(
+        self,
+        paths: Sequence[_Path],
+        *,
+        priority: int = 0,
+        within: float = 0.0,
+        move_originator: tuple[str, int] | None = None,
+    ) -> Bulk:
+        """Send files, undecoded, as many at a time as were negotiated."""
+    def release(self) -> None:
+        """Release it, after what is outstanding is confirmed."""
+    def abort(self) -> None:
+        """Abort it and wait until the connection is closed, at most a second."""
+
+@final
+class Invocation:
+    """An operation at the peer."""
+
+    def next(self) -> Message | None:
+        """The next response; None after the final one. One thread at a time."""
+
+@final
+class Bulk:
+    """Files on their way: one result each."""
+
+    def next(self, within: float = 0.1) -> list[_BulkResult] | None:
+        """The results there are, waiting at most `within` seconds; None when all were given."""
+
+@final
+class Folder:
+    """A folder that receives instances.
+
+    Raises:
+        OSError: it cannot be made.
+        ValueError: unknown mode, layout or duplicates.
+    """
+
+    def __new__(
+        cls,
+        path: _Path,
+        mode: str = "durable",
+        layout: str = "flat",
+        duplicates: str = "keep-both",
+    ) -> Folder: ...
+    def store(self, operation: Operation) -> Path:
+        """Store the instance of a C-STORE request, as a sink would; give the path."""
+
+@final
+class Service:
+    """What this node answers by itself, and the queues from which the rest is pulled.
+
+    Args:
+        echo: answer C-ECHO.
+        folder: where instances go.
+        store: of which SOP classes; None for all that were negotiated.
+        handled: Command Field to SOP classes that are pulled as operations.
+        spool: where large instances for handlers wait.
+        events: whether anybody pulls events.
+    """
+
+    def __new__(
+        cls,
+        *,
+        echo: bool = True,
+        folder: Folder | None = None,
+        store: Sequence[str] | None = None,
+        handled: Mapping[int, Sequence[str] | None] | None = None,
+        spool: Folder | None = None,
+        events: bool = False,
+    ) -> Service: ...
+    def next_operation(self, within: float | None = None) -> Operation | None:
+        """The next request; None when none came within so many seconds."""
+    def follow(self, details: bool) -> None:
+        """Say whether events tell of the ordinary course too, or of problems alone."""
+    def next_events(self, within: float | None = None) -> list[tuple[int, str, dict[str, Any]]]:
+        """Events there are, waiting at most `within` seconds: (association, kind, facts)."""
+
+@final
+class Operation:
+    """A request of the peer that Python answers."""
+
+    @property
+    def message(self) -> Message: ...
+    @property
+    def association(self) -> Association: ...
+    @property
+    def cancelled(self) -> bool:
+        """The peer sent C-CANCEL, or the association ended."""
+    def respond(
+        self, command: dict[str, Any], data: Buffer | None = None, *, wait: bool = True
+    ) -> None:
+        """Send a response: `command` has Status and what goes with it; identifiers are filled in.
+
+        Args:
+            command: by keyword.
+            data: its data set, encoded.
+            wait: until it has left.
+
+        Raises:
+            LocalProtocolError: the final response was sent before.
+        """
+    @property
+    def answered(self) -> bool:
+        """A final response was sent."""
+
+@final
+class Listener:
+    """A listening server; it accepts from the moment it exists.
+
+    Args:
+        host: an address, or a name whose first address is taken.
+        port: 0 takes a free one.
+        contexts: what is accepted.
+        service: what is done with requests.
+        called: AE titles it answers to, None for any.
+        calling: AE titles it lets in, None for any.
+        max_length: largest P-DATA-TF announced, in bytes.
+        timeouts: seconds by name.
+        limits: by name.
+        unknown: "no", "announced" (PS3.7 D.3.3.6) or "any" SOP class beyond `contexts`.
+        max_ops_invoked: widest window agreed to for operations of ours.
+        max_ops_performed: the same for the peer's.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        *,
+        contexts: Sequence[_Supported],
+        service: Service,
+        called: Sequence[str] | None,
+        calling: Sequence[str] | None,
+        max_length: int,
+        timeouts: dict[str, float],
+        limits: dict[str, int],
+        unknown: str = "no",
+        max_ops_invoked: int = 1,
+        max_ops_performed: int = 1,
+    ) -> Listener: ...
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port it listens on."""
+    @property
+    def associations(self) -> list[Association]:
+        """Those that are established."""
+    @property
+    def pending(self) -> int:
+        """Connections that have not sent their A-ASSOCIATE-RQ."""
+    def stop(self, grace: float = 5.0) -> None:
+        """Stop accepting; what is being received may finish within `grace` seconds."""
+
+@final
+class Connection:
+    """One end of an association without I/O, for tests and for those who bring their own.
+
+    After every call, take `outputs()` and carry them out in order.
+
+    Source: PS3.8 9.2.
+    """
+
+    @staticmethod
+    def requestor(
+        *, calling: str, called: str, contexts: Sequence[_Proposal], max_length: int = 131072
+    ) -> Connection:
+        """The end that asks."""
+    @staticmethod
+    def acceptor(
+        *, contexts: Sequence[tuple[str, Sequence[str]]], max_length: int = 131072
+    ) -> Connection:
+        """The end that is asked: SOP classes with transfer syntaxes, any when there are none."""
+    @property
+    def state(self) -> str:
+        """One of "Sta1" to "Sta13"."""
+    def associate(self) -> None:
+        """A-ASSOCIATE request."""
+    def transport_connected(self) -> None: ...
+    def transport_closed(self) -> None: ...
+    def artim_expired(self) -> None: ...
+    def receive(self, data: Buffer) -> None:
+        """Bytes arrived."""
+    def answer(self) -> None:
+        """Answer the A-ASSOCIATE indication as the contexts given to `acceptor` say."""
+    def reject(self, result: int, source: int, reason: int) -> None:
+        """A-ASSOCIATE response, rejecting."""
+    def send(self, message: Message) -> None:
+        """P-DATA request: a whole message, framed for the peer."""
+    def release(self) -> None:
+        """A-RELEASE request."""
+    def release_response(self) -> None:
+        """A-RELEASE response."""
+    def abort(self) -> None:
+        """A-ABORT request."""
+    def outputs(self) -> list[_Output]:
+        """What is to be done now, in order; each is given once."""
