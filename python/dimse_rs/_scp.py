@@ -1,4 +1,4 @@
-"""The performing side of the services, as generators over `_drive`: what a handler's answer means."""
+"""The performing side of the services, generators over `_drive`: what a handler's answer means."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from . import log
-from ._drive import Answer, Step
+from ._drive import Answer, Step, log_answer
 from .errors import StatusError
 from .status import Status
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from . import _core
     from .handlers import Handler, Request
 
-__all__ = ["failure_of", "one_answer"]
+__all__ = ["answer_at_once", "failure_of", "one_answer", "refusal_of"]
 
 _logger = log.get(log.SERVER)
 
@@ -23,6 +23,8 @@ _COMMENT_LENGTH: Final = 64
 
 PROCESSING_FAILURE: Final = 0x0110
 CANNOT_UNDERSTAND: Final = 0xC000
+OUT_OF_RESOURCES: Final = 0xA700
+RESOURCE_LIMITATION: Final = 0x0213
 FIRST_N_SERVICE: Final = 0x0100
 
 
@@ -31,8 +33,8 @@ def one_answer(
 ) -> Generator[Step, Any, None]:
     """Ask the handler and send its one response (C-ECHO, C-STORE)."""
     status, comment = _ask(operation, request, handler)
-    if operation.answered or operation.association.ended is not None:
-        return
+    if operation.association.ended is not None:
+        return  # perhaps by the handler itself
     yield Answer(operation, response(status, comment))
 
 
@@ -50,7 +52,7 @@ def _ask(operation: _core.Operation, request: Request, handler: Handler) -> tupl
         answer = handler(request)
     except StatusError as error:
         return int(error.status), error.comment
-    except Exception:
+    except BaseException:  # also what sys.exit() raises: it must not take the thread with it
         _logger.exception("%s: the handler failed", request)
         return failure_of(field), "handler failed"
     if answer is None:
@@ -61,6 +63,22 @@ def _ask(operation: _core.Operation, request: Request, handler: Handler) -> tupl
             return answer, ""
     _logger.error("%s: the handler gave %r, which is no status for it", request, answer)
     return failure_of(field), "handler gave no valid status"
+
+
+def answer_at_once(operation: _core.Operation, status: int, comment: str) -> None:
+    """Answer without asking a handler, and without waiting for the peer.
+
+    Raises:
+        LocalProtocolError: it was answered before.
+        AssociationError, TransportError: there is nobody to answer.
+    """
+    log_answer(operation, status)
+    operation.respond(response(status, comment), wait=False)
+
+
+def refusal_of(field: int) -> int:
+    """Give the status for a lack of resources: A700 for C-services, 0213 for N-services."""
+    return OUT_OF_RESOURCES if field < FIRST_N_SERVICE else RESOURCE_LIMITATION
 
 
 def failure_of(field: int) -> int:

@@ -8,19 +8,21 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Final, Self
 
 from . import _core, _scp, log
-from ._drive import run
+from ._drive import log_message, run
 from ._uids import SOPClass
+from ._workers import Workers
 from .ae import AE
 from .association import Association
-from .errors import DimseError, LocalProtocolError
-from .handlers import C_STORE_RQ, Handlers, Request, StoreRequest
+from .errors import DimseError, DimseTimeout, LocalProtocolError
+from .handlers import C_STORE_RQ, Handler, Handlers, Request, StoreRequest
 from .services import Storage
-from .settings import Peer, Timeouts, check_ae_title
+from .settings import Peer, check_ae_title
 from .sop_class import ALL_STORAGE, Verification
 
 __all__ = ["Server"]
@@ -29,8 +31,6 @@ _logger = log.get(log.SERVER)
 
 Event = dict[str, Any]
 
-_MAX_WORKERS: Final = 64
-_IDLE_TURN: Final = 0.5
 _EVENT_TURN: Final = 0.2
 
 
@@ -56,6 +56,7 @@ class Server(Handlers):
         calling: Iterable[str] | None = None,
         max_associations: int | None = None,
         max_ops_performed: int = 1,
+        max_handlers: int = 64,
     ) -> None:
         """Keep the settings; nothing is bound until `start`.
 
@@ -68,10 +69,14 @@ class Server(Handlers):
             called: answer to these called AE titles; default the AE's own.
             calling: let only these calling AE titles in; default any.
             max_associations: how many may be established; default the limit of the AE.
-            max_ops_performed: operations a peer may have outstanding on one association.
+            max_ops_performed: operations a peer may have outstanding on one association; 0 is no
+                limit.
+            max_handlers: handlers that run at once, each on a thread; 1 for handlers that cannot
+                stand company. Requests wait for a free one. When all are past `Timeouts.handler`,
+                requests are refused with A700 or 0213.
 
         Raises:
-            ValueError: a title, a port or a number is not allowed, or there are two `Storage`s.
+            ValueError: a title or a number is not allowed, or there are two `Storage`s.
         """
         super().__init__()
         self.ae = ae if ae is not None else AE()
@@ -84,12 +89,16 @@ class Server(Handlers):
         self._calling = None if calling is None else [check_ae_title(title) for title in calling]
         self._max_associations = max_associations or self.ae.limits.max_associations
         self._max_ops_performed = max_ops_performed
+        if max_handlers < 1:
+            raise ValueError(f"max_handlers is at least 1, not {max_handlers}")
+        self._max_handlers = max_handlers
         self._listener: _core.Listener | None = None
         self._service: _core.Service | None = None
         self._spool: tempfile.TemporaryDirectory[str] | None = None
-        self._stopping = threading.Event()
-        self._stopped = threading.Event()
-        self._workers = _Workers(self)
+        self._workers: Workers | None = None
+        self._stopping = threading.Event()  # somebody said stop
+        self._over = threading.Event()  # the last association has ended
+        self._stopped = threading.Event()  # and everybody has been told
         self._followers: list[queue.SimpleQueue[Event | None]] = []
         self._lock = threading.Lock()
 
@@ -115,6 +124,22 @@ class Server(Handlers):
         handled = {field: self._classes_of(field) for field in self.fields()}
         if C_STORE_RQ in handled:
             self._spool = tempfile.TemporaryDirectory(prefix="dimse-rs-")
+        try:
+            self._listen(handled)
+        except BaseException:
+            self._clean_up()
+            raise
+        threading.Thread(target=self._pump, name="dimse-events", daemon=True).start()
+        _logger.info(
+            "listening on %s:%d as %s",
+            self.host,
+            self.port,
+            self._titles_text(),
+            extra={"code": "listening"},
+        )
+        return self
+
+    def _listen(self, handled: dict[int, list[str] | None]) -> None:
         self._service = _core.Service(
             folder=None if self._storage is None else self._storage.core,
             store=None
@@ -125,6 +150,15 @@ class Server(Handlers):
             events=True,
         )
         self._follow()
+        if handled:
+            self._workers = Workers(
+                self._service,
+                self._max_handlers,
+                self.ae.timeouts.handler,
+                serve=self._serve,
+                overdue=self._answer_overdue,
+                refuse=self._refuse,
+            )
         host, port = self._bind
         self._listener = _core.Listener(
             host,
@@ -139,25 +173,43 @@ class Server(Handlers):
             unknown="no" if self._storage is None else self._storage.unknown_policy,
             max_ops_performed=self._max_ops_performed,
         )
-        threading.Thread(target=self._pump, name="dimse-events", daemon=True).start()
-        if handled:
+        if self._workers is not None:
             self._workers.start()
-        _logger.info("listening on %s:%d as %s", self.host, self.port, self._titles_text())
-        return self
 
     def stop(self, grace: float = 5.0) -> None:
-        """Stop accepting, let what is being received finish within `grace` seconds, abort the rest."""
+        """Stop accepting, let requests in progress be answered, then abort what is left.
+
+        A server that was stopped, or never started, is left as it is.
+
+        Args:
+            grace: how many seconds requests in progress have. Handlers that do not return by then
+                keep their thread.
+        """
         if self._listener is None or self._stopping.is_set():
             return
         self._stopping.set()
-        self._listener.stop(grace)
-        self._stopped.wait(grace)
+        try:
+            self._listener.stop(grace)
+        finally:
+            self._over.set()
+            if self._workers is not None:
+                self._workers.stop()
+        self._stopped.wait()
+        self._clean_up()
+        _logger.info("stopped", extra={"code": "stopped"})
+
+    def _clean_up(self) -> None:
         if self._spool is not None:
             self._spool.cleanup()
-        _logger.info("stopped")
 
     def wait(self) -> None:
-        """Wait until `stop` is called, from another thread or a signal handler; Ctrl-C ends it too."""
+        """Wait until `stop` is called, from another thread or a signal handler, or for Ctrl-C.
+
+        Raises:
+            LocalProtocolError: it was not started.
+        """
+        if self._listener is None:
+            raise LocalProtocolError("the server was not started")
         while not self._stopping.wait(0.2):
             pass
 
@@ -217,6 +269,11 @@ class Server(Handlers):
         """Show where it listens and as whom."""
         return f"<Server {self._titles_text()} on {self.host}:{self.port}>"
 
+    def _add(self, field: int, sop_classes: tuple[str, ...], handler: Handler) -> Handler:
+        if self._listener is not None:
+            raise LocalProtocolError("handlers are added before the server starts")
+        return super()._add(field, sop_classes, handler)
+
     # ---- what is told to the core
 
     def _classes_of(self, field: int) -> list[str] | None:
@@ -255,74 +312,64 @@ class Server(Handlers):
         if service is None:
             return
         while True:
-            stopping = self._stopping.is_set()
-            batch = service.next_events(_EVENT_TURN)
+            over = self._over.is_set()
+            batch = service.next_events(0 if over else _EVENT_TURN)
             for association, kind, facts in batch:
                 event = _event(kind, facts)
                 _log(association, kind, facts)
                 if event is not None:
                     for follower in tuple(self._followers):
                         follower.put(event)
-            if stopping and not batch:
+            if over and not batch:
                 break
         self._stopped.set()
         for follower in tuple(self._followers):
             follower.put(None)
 
-    def serve_one(self, operation: _core.Operation) -> None:
-        """Answer one request; called on a worker thread."""
-        message = operation.message
-        timeouts: Timeouts = self.ae.timeouts
-        host, port = operation.association.peer or ("unknown", 1)
-        calling, _ = operation.association.titles
-        association = Association(operation.association, timeouts, Peer(calling, host, port))
-        kind = StoreRequest if message.field == C_STORE_RQ else Request
-        request = kind(operation, association)
-        handler = self.find(message.field, message.sop_class or "")
-        if handler is None:
-            return
+    # ---- requests for handlers, each on a thread of `Workers`
+
+    def _serve(self, operation: _core.Operation) -> None:
         try:
+            request = self._request(operation)
+            handler = self.find(operation.message.field, operation.message.sop_class or "")
+            if handler is None:
+                raise LookupError(f"no handler for {request}")
             run(operation.association, _scp.one_answer(operation, request, handler))
         except DimseError as error:
-            # The association ended before the answer left: there is nobody to tell but the log.
-            _logger.warning("%s: not answered, %s", request, error)
+            # Too late, or the association is over: there is nobody to tell but the log.
+            _line(logging.WARNING, "unanswered", "%s: not answered, %s", _of(operation), error)
+        except Exception:
+            _logger.exception("%s: not answered", _of(operation), extra={"code": "unanswered"})
+
+    def _request(self, operation: _core.Operation) -> Request:
+        log_message(operation.association, ">>", operation.message)
+        host, port = operation.association.peer or ("", 0)
+        calling, _ = operation.association.titles
+        peer = Peer.received(calling, host, port)
+        association = Association(operation.association, self.ae.timeouts, peer)
+        kind = StoreRequest if operation.message.field == C_STORE_RQ else Request
+        return kind(operation, association)
+
+    def _answer_overdue(self, operation: _core.Operation) -> None:
+        passed = DimseTimeout("handler", self.ae.timeouts.handler)
+        status = _scp.failure_of(operation.message.field)
+        self._answer_for(operation, status, "handler timed out", str(passed))
+
+    def _refuse(self, operation: _core.Operation) -> None:
+        status = _scp.refusal_of(operation.message.field)
+        why = f"all {self._max_handlers} handlers are past their deadline (max_handlers)"
+        self._answer_for(operation, status, "no handler is free", why)
+
+    def _answer_for(self, operation: _core.Operation, status: int, comment: str, why: str) -> None:
+        with suppress(DimseError):  # the handler was faster, or the association is over
+            _scp.answer_at_once(operation, status, comment)
+            _line(logging.ERROR, "handler", "%s answered %04X: %s", _of(operation), status, why)
 
 
-class _Workers:
-    """Threads that pull operations: one more than are busy, up to a cap."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._idle = 0
-
-    def start(self) -> None:
-        with self._lock:
-            self._threads += 1
-            self._idle += 1
-            name = f"dimse-worker-{self._threads}"
-        threading.Thread(target=self._work, name=name, daemon=True).start()
-
-    def _work(self) -> None:
-        server = self._server
-        service = server._service
-        while service is not None and not server._stopping.is_set():
-            operation = service.next_operation(_IDLE_TURN)
-            if operation is None:
-                continue
-            with self._lock:
-                self._idle -= 1
-                more = self._idle == 0 and self._threads < _MAX_WORKERS
-            if more:
-                self.start()
-            try:
-                server.serve_one(operation)
-            except Exception:
-                _logger.exception("a request could not be served")
-            finally:
-                with self._lock:
-                    self._idle += 1
+def _of(operation: _core.Operation) -> str:
+    calling, called = operation.association.titles
+    message = operation.message
+    return f"{called}<-{calling}({operation.association.id}) {message.name} {message.message_id}"
 
 
 def _titles(called: Iterable[str] | None, own: str) -> list[str]:

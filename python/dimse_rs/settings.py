@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 __all__ = [
     "DEFAULT_CALLED_AE",
@@ -37,10 +37,10 @@ class Timeouts:
         release: for the answer to A-RELEASE-RQ.
         write: for the peer to take any of the bytes that are being sent.
         idle: for the next message, only while no operation is open.
-        handler: for a handler to answer.
+        handler: for a handler to answer; past it the request is answered with a failure.
         dimse: for a response; counts from the last byte sent and restarts on any progress.
-        store: the same, for C-STORE responses.
-        retrieve: the same, between two responses of C-GET and C-MOVE.
+        store: for a C-STORE response, likewise.
+        retrieve: between two responses of C-GET and C-MOVE, likewise.
         artim: for A-ASSOCIATE-RQ after a connection, and for the peer to close (PS3.8 9.1.5).
         progress: for the next byte of a message that has begun to arrive; also the time over which
             `Limits.read_rate` is measured.
@@ -79,16 +79,16 @@ class Limits:
 
     Attributes:
         max_associations: established associations; one more is rejected (2,3,2).
-        max_pending: connections that have not sent their A-ASSOCIATE-RQ yet.
+        max_pending: connections that have not sent their A-ASSOCIATE-RQ yet; one more and the
+            oldest is closed.
         max_pending_per_address: the same, from one address.
         byte_budget: all buffers of a server together; sockets wait for it, then A700 is answered.
         associate: an A-ASSOCIATE-RQ or -AC.
         command: a command set.
-        identifier: the identifier of a query or a retrieval, in memory.
-        dataset: a data set handed to a handler, spooled to a file above `spool_above`.
-        spool_above: from where on a data set for a handler goes to a file.
-        depth: sequences inside sequences.
-        operations: outstanding in an association; also the widest async window agreed to.
+        identifier: the identifier of a query or a retrieval.
+        dataset: any other data set that is kept in memory.
+        spool_above: a C-STORE data set for a handler that is longer goes to a file.
+        operations: requests of a peer beyond the negotiated window; one more and it is aborted.
         read_rate: bytes per second that a message in transit must make on average over
             `Timeouts.progress`.
         instance: the data set of a C-STORE, wherever it goes.
@@ -103,7 +103,6 @@ class Limits:
     identifier: int = 1 * MIB
     dataset: int = 64 * MIB
     spool_above: int = 1 * MIB
-    depth: int = 64
     operations: int = 64
     read_rate: int = 1 * KIB
     instance: int = 64 * 1024 * MIB
@@ -148,6 +147,14 @@ class Peer:
             raise ValueError(f"not a host: {self.host!r}")
         if not 1 <= self.port <= 65535:
             raise ValueError(f"not a port: {self.port} (1 to 65535)")
+
+    @classmethod
+    def received(cls, ae_title: str, host: str, port: int) -> Self:
+        """Make a peer of what came over the wire: its title may be one that we would not send."""
+        self = cls.__new__(cls)
+        for name, value in (("ae_title", ae_title), ("host", host), ("port", port)):
+            object.__setattr__(self, name, value)
+        return self
 
     def __str__(self) -> str:
         """Give `AET@host:port`, with brackets around an IPv6 address."""

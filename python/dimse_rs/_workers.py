@@ -1,0 +1,131 @@
+"""Threads that run handlers: one more than are busy, up to a cap; and the deadline of answers.
+
+No thread can be made to stop. One whose handler is past the deadline has its request answered for
+it and counts as lost until it comes back; while all are lost, requests are refused.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from . import log
+
+if TYPE_CHECKING:
+    from . import _core
+
+__all__ = ["Workers"]
+
+_logger = log.get(log.SERVER)
+
+TURN: Final = 0.5
+"""Seconds after which an idle thread sees whether it is still needed."""
+
+
+class Workers:
+    """Pulls operations and has them served.
+
+    Args:
+        service: where operations come from.
+        most: how many handlers run at once.
+        deadline: seconds that a handler has; 0 is no deadline.
+        serve: runs the handler and answers; raises nothing.
+        overdue: answers for a handler that is past its deadline.
+        refuse: answers when there is no thread left.
+    """
+
+    def __init__(
+        self,
+        service: _core.Service,
+        most: int,
+        deadline: float,
+        *,
+        serve: Callable[[_core.Operation], None],
+        overdue: Callable[[_core.Operation], None],
+        refuse: Callable[[_core.Operation], None],
+    ) -> None:
+        """Keep the settings; `start` starts the first thread."""
+        self._service = service
+        self._most = most
+        self._deadline = deadline
+        self._serve = serve
+        self._overdue = overdue
+        self._refuse = refuse
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._threads = 0
+        self._idle = 0
+        self._named = 0
+        # When each is due, the earliest first: all have the same time.
+        self._due: dict[_core.Operation, float] = {}
+        self._lost: set[_core.Operation] = set()
+
+    def start(self) -> None:
+        """Start to serve."""
+        with self._changed:
+            self._add()
+        if self._deadline:
+            threading.Thread(target=self._watch, name="dimse-deadline", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the idle threads go; those that are busy go when they are done."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def _add(self) -> None:
+        self._threads += 1
+        self._idle += 1
+        self._named += 1
+        name = f"dimse-worker-{self._named}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            operation = self._service.next_operation(TURN)
+            with self._changed:
+                if operation is None:
+                    if self._stopping or self._idle > 1:
+                        self._threads -= 1
+                        self._idle -= 1
+                        return
+                    continue
+                self._begin(operation)
+            self._serve(operation)
+            with self._changed:
+                self._end(operation)
+            del operation  # or it would keep its spooled file until the next one comes
+
+    def _begin(self, operation: _core.Operation) -> None:
+        self._idle -= 1
+        if self._idle == 0 and self._threads < self._most:
+            self._add()
+        if self._deadline:
+            self._due[operation] = time.monotonic() + self._deadline
+            self._changed.notify_all()
+
+    def _end(self, operation: _core.Operation) -> None:
+        self._idle += 1
+        self._due.pop(operation, None)
+        self._lost.discard(operation)
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return
+                now = time.monotonic()
+                late = [operation for operation, due in self._due.items() if due <= now]
+                for operation in late:
+                    del self._due[operation]
+                    self._lost.add(operation)
+                none_left = len(self._lost) >= self._most
+                if not late and not none_left:
+                    first = next(iter(self._due.values()), None)
+                    self._changed.wait(None if first is None else first - now)
+            for operation in late:
+                self._overdue(operation)
+            if none_left and (waiting := self._service.next_operation(TURN)) is not None:
+                self._refuse(waiting)
