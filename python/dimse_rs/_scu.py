@@ -1,4 +1,4 @@
-"""The invoking side of the services, as generators over `_drive`: no socket, no thread, no sleep."""
+"""The invoking side of the services, generators over `_drive`: no socket, no thread, no sleep."""
 
 from __future__ import annotations
 

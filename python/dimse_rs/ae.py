@@ -101,7 +101,7 @@ class AE:
                 peer=str(whom),
             ) from None
         association = Association(core, self.timeouts, whom)
-        association.announce()
+        association._announce()
         return association
 
     def send(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from . import _scu, log
-from ._drive import run
+from ._drive import Step, run
 from ._uids import SOPClass, TransferSyntax
 from .errors import AssociationReleased, DimseError
 from .settings import Peer
@@ -74,6 +74,11 @@ class RejectedContext:
         }.get(self.result, f"result {self.result}")
 
 
+def _accepted(facts: tuple[int, str, int, str | None, bool, bool]) -> AcceptedContext:
+    id_, uid, _, syntax, scu, scp = facts
+    return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax or ""), scu, scp)
+
+
 class Response:
     """A response as it came, everything on the wire included (PS3.7 9.3, 10.3)."""
 
@@ -104,8 +109,8 @@ class Response:
 class Association:
     """An association, made by `AE.associate`. Any thread may call it; calls wait their turn.
 
-    Leaving the `with` block releases it. Leaving it by an exception aborts it, unless nothing is
-    outstanding.
+    Leaving the `with` block releases it. Leaving it by an exception while an operation is
+    outstanding, as Ctrl-C in a call does, aborts it.
     """
 
     def __init__(self, core: _core.Association, timeouts: Timeouts, peer: Peer) -> None:
@@ -113,14 +118,14 @@ class Association:
         self._core = core
         self._timeouts = timeouts
         self._peer = peer
+        # Calls that have not ended, and those that were interrupted: the peer is still at them.
+        self._outstanding: set[object] = set()
 
     @cached_property
     def accepted(self) -> tuple[AcceptedContext, ...]:
         """Presentation contexts that were accepted, in the order proposed."""
         return tuple(
-            AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax), scu, scp)
-            for id_, uid, result, syntax, scu, scp in self._core.contexts
-            if result == 0 and syntax is not None
+            _accepted(facts) for facts in self._core.contexts if facts[2] == 0 and facts[3]
         )
 
     @cached_property
@@ -139,12 +144,11 @@ class Association:
             KeyError: there is none.
         """
         facts = self._core.context(context_id)
-        if facts is None or facts[3] is None:
+        if facts is None or not facts[3]:
             raise KeyError(context_id)
-        id_, uid, _, syntax, scu, scp = facts
-        return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax), scu, scp)
+        return _accepted(facts)
 
-    def announce(self) -> None:
+    def _announce(self) -> None:
         """Log what was agreed."""
         _logger.info(
             "%s established: %d of %d presentation contexts, peer takes %s bytes",
@@ -153,6 +157,10 @@ class Association:
             len(self.accepted) + len(self.rejected),
             self._core.peer_max_length or "any number of",
         )
+        for context in self.accepted:
+            _logger.debug("%s accepted %r in %r", self, context.sop_class, context.transfer_syntax)
+        for refused in self.rejected:
+            _logger.debug("%s not accepted: %r, %s", self, refused.sop_class, refused.reason)
         for warning in self._core.warnings:
             _logger.warning("%s %s", self, warning)
 
@@ -190,7 +198,7 @@ class Association:
         Source: PS3.7 9.1.5, PS3.4 A.
         """
         steps = _scu.c_echo(self.accepted, self._core.next_message_id(), self._timeouts)
-        return run(self._core, steps)
+        return self._run(steps)
 
     def c_store(
         self,
@@ -204,8 +212,8 @@ class Association:
         that one, uncompressed syntaxes are converted among each other.
 
         Args:
-            instance: a Part 10 file by path, as bytes or as an open binary file; or a pydicom data
-                set.
+            instance: a Part 10 file by path, as bytes, or as a binary file object, which is read
+                from where it stands; or a pydicom data set.
             priority: value of (0000,0700): 0 medium, 1 high, 2 low.
 
         Returns:
@@ -230,16 +238,31 @@ class Association:
                     shutil.copyfileobj(instance, spool)
                 spool.flush()
                 return self._c_store_file(Path(spool.name), priority)
-        steps = _scu.c_store_data_set(
-            instance, self.accepted, self._core.next_message_id(), self._timeouts, priority
+        dataset = cast("Dataset", instance)
+        return self._run(
+            _scu.c_store_data_set(
+                dataset, self.accepted, self._core.next_message_id(), self._timeouts, priority
+            )
         )
-        return run(self._core, steps)
 
     def _c_store_file(self, path: Path, priority: int) -> Status:
-        steps = _scu.c_store_file(
-            path, self.accepted, self._core.next_message_id(), self._timeouts, priority
+        return self._run(
+            _scu.c_store_file(
+                path, self.accepted, self._core.next_message_id(), self._timeouts, priority
+            )
         )
-        return run(self._core, steps)
+
+    def _run(self, steps: Generator[Step, Any, Status]) -> Status:
+        call = object()
+        self._outstanding.add(call)
+        try:
+            status = run(self._core, steps)
+        except Exception:
+            # Refused, answered, or over with the association: nothing more will come.
+            self._outstanding.discard(call)
+            raise
+        self._outstanding.discard(call)
+        return status
 
     def send_files(self, paths: Sequence[str | PathLike[str]]) -> _core.Bulk:
         """Send Part 10 files undecoded, as many at a time as were negotiated.
@@ -250,7 +273,9 @@ class Association:
         Raises:
             AssociationError, TransportError: the association is over.
         """
-        return self._core.send_files(paths, within=self._timeouts.store)
+        bulk = self._core.send_files(paths, within=self._timeouts.store)
+        self._outstanding.add(bulk)
+        return bulk
 
     def release(self) -> None:
         """Release the association in good order, after what is outstanding is confirmed.
@@ -283,17 +308,17 @@ class Association:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Release, or abort when the block was left by an exception that is not ours."""
+        """Release; abort when the block was left by an exception with operations outstanding."""
         if not self.is_established:
             return
-        if error is None or isinstance(error, DimseError):
-            try:
-                self.release()
-            except DimseError:
-                if error is None:
-                    raise
-        else:
+        if error is not None and self._outstanding:
             self.abort()
+            return
+        try:
+            self.release()
+        except DimseError:
+            if error is None:  # else the first error is the one to be seen
+                raise
 
     def __str__(self) -> str:
         """Show it as logs do: `CALLED<-CALLING(7)`."""

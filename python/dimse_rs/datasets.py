@@ -12,7 +12,7 @@ from array import array
 from contextlib import suppress
 from io import BytesIO
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from ._uids import TransferSyntax
 from .errors import DecodeError, NoPresentationContext
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.tag import BaseTag
+    from typing_extensions import Buffer
 
-__all__ = ["Buffer", "convert", "from_bytes", "stored_syntax", "to_bytes"]
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
+__all__ = ["convert", "from_bytes", "read", "stored_syntax", "to_bytes"]
 
 # PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one; the second row is of
 # those that pydicom leaves as bytes.
@@ -84,7 +83,7 @@ def convert(source: str | PathLike[str] | Dataset, target: str) -> bytes:
     from pydicom import Dataset
 
     if not isinstance(source, Dataset):
-        source = _read(source)
+        source = read(source)
     return to_bytes(source, target)
 
 
@@ -134,7 +133,15 @@ def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
     return TransferSyntax.of(str(uid)) if uid else None
 
 
-def _read(path: str | PathLike[str]) -> Dataset:
+def read(path: str | PathLike[str]) -> Dataset:
+    """Read a Part 10 file. Values are decoded when they are looked at.
+
+    Raises:
+        DecodeError: it is not one, or not readable as one.
+        OSError: it cannot be opened.
+
+    Source: PS3.10 7.
+    """
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from ._uids import SOPClass, TransferSyntax
-from .errors import DecodeError, LocalProtocolError
+from .errors import LocalProtocolError
 from .settings import Peer
 
 if TYPE_CHECKING:
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
     from . import _core
     from .association import AcceptedContext, Association
+    from .services.storage import Mode
 
 __all__ = ["Handler", "Handlers", "Request", "StoreRequest"]
 
 C_STORE_RQ = 0x0001
 C_ECHO_RQ = 0x0030
 
-Handler: TypeAlias = Callable[[Any], Any]
-H = TypeVar("H", bound=Handler)
+Handler: TypeAlias = Callable[[Any], int | None]
+"""A handler gives back None for Success, or a status."""
 
 
 class Request:
@@ -83,6 +84,11 @@ class StoreRequest(Request):
     when the request is no longer referenced: `save` keeps the instance.
     """
 
+    def __init__(self, operation: _core.Operation, association: Association) -> None:
+        """Look at an operation of the core; nothing is decoded yet."""
+        super().__init__(operation, association)
+        self._dataset: Dataset | None = None
+
     @property
     def transfer_syntax(self) -> TransferSyntax:
         """How the data set is encoded."""
@@ -91,12 +97,14 @@ class StoreRequest(Request):
     @property
     def path(self) -> Path | None:
         """The Part 10 file, when the instance was too large to be kept in memory."""
-        path = self._message.path
-        return None if path is None else Path(path)
+        return self._message.path
 
     @property
     def data(self) -> _core.Payload | memoryview:
-        """The encoded data set, without file meta information; read-only, by the buffer protocol."""
+        """The encoded data set, without file meta information: a buffer, read-only.
+
+        Of an instance in a file it is read into memory here.
+        """
         payload = self._message.data
         if payload is not None:
             return payload
@@ -111,22 +119,17 @@ class StoreRequest(Request):
         Raises:
             DecodeError: pydicom cannot read it.
         """
-        from .datasets import from_bytes
+        if self._dataset is None:
+            from .datasets import from_bytes, read
 
-        if not hasattr(self, "_dataset"):
             payload = self._message.data
-            if payload is not None:
-                self._dataset = from_bytes(payload, self.transfer_syntax)
+            if payload is None and self.path is not None:
+                self._dataset = read(self.path)
             else:
-                from pydicom import dcmread
-
-                try:
-                    self._dataset = dcmread(self.path)
-                except Exception as error:
-                    raise DecodeError(f"cannot read the data set: {error}") from error
+                self._dataset = from_bytes(self.data, self.transfer_syntax, file_meta=True)
         return self._dataset
 
-    def save(self, folder: str | PathLike[str], *, mode: str = "durable") -> Path:
+    def save(self, folder: str | PathLike[str], *, mode: Mode = "durable") -> Path:
         """Write the instance to `<folder>/<SOPInstanceUID>.dcm`, as `Storage` would.
 
         Args:
@@ -142,7 +145,11 @@ class StoreRequest(Request):
         """
         from . import _core
 
-        return Path(_core.Folder(folder, mode).store(self._operation))
+        return _core.Folder(folder, mode).store(self._operation)
+
+
+E = TypeVar("E", bound=Callable[[Request], int | None])
+S = TypeVar("S", bound=Callable[[StoreRequest], int | None])
 
 
 class Handlers:
@@ -155,20 +162,20 @@ class Handlers:
 
     def __init__(self) -> None:
         """Start without handlers."""
-        self._by_field: dict[int, dict[SOPClass | None, Handler]] = {}
+        self._by_field: dict[int, dict[str | None, Handler]] = {}
 
     @overload
-    def c_echo(self, handler: H, /) -> H: ...
+    def c_echo(self, handler: E, /) -> E: ...
     @overload
-    def c_echo(self) -> Callable[[H], H]: ...
+    def c_echo(self) -> Callable[[E], E]: ...
     def c_echo(self, *args: Any) -> Any:
         """Answer C-ECHO requests with this handler; without one they are answered Success."""
         return self._decorate(C_ECHO_RQ, args)
 
     @overload
-    def c_store(self, handler: H, /) -> H: ...
+    def c_store(self, handler: S, /) -> S: ...
     @overload
-    def c_store(self, *sop_classes: str) -> Callable[[H], H]: ...
+    def c_store(self, *sop_classes: str) -> Callable[[S], S]: ...
     def c_store(self, *args: Any) -> Any:
         """Answer C-STORE requests with this handler, which gets a `StoreRequest`."""
         return self._decorate(C_STORE_RQ, args)
@@ -178,11 +185,11 @@ class Handlers:
             return self._add(field, (), args[0])
         return lambda handler: self._add(field, args, handler)
 
-    def _add(self, field: int, sop_classes: tuple[str, ...], handler: H) -> H:
+    def _add(self, field: int, sop_classes: tuple[str, ...], handler: Handler) -> Handler:
         handlers = self._by_field.setdefault(field, {})
-        for sop_class in [SOPClass.of(uid) for uid in sop_classes] or [None]:
+        for sop_class in sop_classes or (None,):
             if sop_class in handlers:
-                name = "every class" if sop_class is None else sop_class.name or sop_class
+                name = "every class" if sop_class is None else repr(SOPClass.of(sop_class))
                 raise ValueError(f"there is a handler for {name} already")
             handlers[sop_class] = handler
         return handler
@@ -190,12 +197,12 @@ class Handlers:
     def find(self, field: int, sop_class: str) -> Handler | None:
         """Find the handler for a request: one for its class goes before one for every class."""
         handlers = self._by_field.get(field, {})
-        return handlers.get(SOPClass.of(sop_class)) or handlers.get(None)
+        return handlers.get(sop_class) or handlers.get(None)
 
     def classes(self, field: int) -> list[SOPClass] | None:
         """List the classes that handlers of a message are for; None for every class."""
         handlers = self._by_field.get(field, {})
-        return None if None in handlers else [uid for uid in handlers if uid is not None]
+        return None if None in handlers else [SOPClass.of(uid) for uid in handlers if uid]
 
     def fields(self) -> list[int]:
         """List the Command Fields that have handlers."""
