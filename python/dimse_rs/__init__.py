@@ -3,7 +3,9 @@
 Import costs little: pydicom and NumPy are loaded by the calls that need them.
 """
 
-from . import sop_class
+import warnings
+
+from . import _core, sop_class
 from ._uids import Model, SOPClass, TransferSyntax
 from .ae import AE
 from .association import AcceptedContext, Association, RejectedContext, Response
@@ -75,3 +77,17 @@ __all__ = [
     "parse_peer",
 ]
 __all__ += sop_class.__all__
+
+
+def _check_build(debug: bool) -> None:
+    """Warn of a core without optimisation: whoever measures it should know."""
+    if debug:
+        warnings.warn(
+            "dimse_rs._core is a debug build and many times slower than a release build: "
+            "build it with `maturin develop --release` or `make build`",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+_check_build(_core.is_debug_build())

@@ -54,12 +54,13 @@ def is_debug_build() -> bool:
     """Whether the core was built without optimisation, and is many times slower than it is."""
 
 def probe(path: _Path) -> _FileFacts:
-    """What a Part 10 file is: (SOP class, SOP instance, transfer syntax, size in bytes).
+    """What a Part 10 file is: (SOP class, SOP instance, transfer syntax, bytes of the data set).
 
     Reads its beginning only.
 
     Raises:
-        DecodeError: it cannot be read, or is no instance.
+        DecodeError: it is no instance that can be sent.
+        OSError: it cannot be opened.
     """
 
 @final

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -77,6 +76,21 @@ class RejectedContext:
 def _accepted(facts: tuple[int, str, int, str | None, bool, bool]) -> AcceptedContext:
     id_, uid, _, syntax, scu, scp = facts
     return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax or ""), scu, scp)
+
+
+@contextmanager
+def _in_a_file(content: bytes | IO[bytes]) -> Iterator[Path]:
+    """Put a Part 10 file into the file system, where the core can read it."""
+    from shutil import copyfileobj
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(suffix=".dcm") as spool:
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            spool.write(content)
+        else:
+            copyfileobj(content, spool)
+        spool.flush()
+        yield Path(spool.name)
 
 
 class Response:
@@ -221,7 +235,8 @@ class Association:
 
         Raises:
             NoPresentationContext: nothing accepted for this SOP Class and transfer syntax.
-            DecodeError: the file is not one that can be sent; the message says why.
+            DecodeError: the instance is not one that can be sent; the message says why.
+            OSError: the file cannot be opened.
             StatusError: the peer refused the instance; `.response` is its whole response.
             AssociationError, TransportError, DimseTimeout: it ended while we waited.
 
@@ -230,14 +245,8 @@ class Association:
         if isinstance(instance, (str, PathLike)):
             return self._c_store_file(Path(instance), priority)
         if isinstance(instance, (bytes, bytearray, memoryview)) or hasattr(instance, "read"):
-            # A Part 10 file that is not in the file system yet: there the core can read it.
-            with tempfile.NamedTemporaryFile(suffix=".dcm") as spool:
-                if isinstance(instance, (bytes, bytearray, memoryview)):
-                    spool.write(instance)
-                else:
-                    shutil.copyfileobj(instance, spool)
-                spool.flush()
-                return self._c_store_file(Path(spool.name), priority)
+            with _in_a_file(cast("bytes | IO[bytes]", instance)) as path:
+                return self._c_store_file(path, priority)
         dataset = cast("Dataset", instance)
         return self._run(
             _scu.c_store_data_set(

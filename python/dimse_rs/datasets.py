@@ -46,15 +46,25 @@ def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
 
     Raises:
         NoPresentationContext: that would take a pixel codec.
-        ValueError: pydicom cannot encode it; the element is named.
+        DecodeError: pydicom cannot encode it; the element is named.
 
     Source: PS3.5 7, 10, A.
     """
+    target = TransferSyntax.of(transfer_syntax)
+    _check_pixels(stored_syntax(dataset), target, encapsulated=_is_encapsulated(dataset))
+    try:
+        encoded = _encoded(dataset, target)
+    except Exception as error:  # pydicom raises whatever comes up while it encodes a value
+        raise DecodeError(
+            f"the data set cannot be encoded in {target.name or target}: {error}"
+        ) from error
+    return _deflate(encoded) if target.deflated else encoded
+
+
+def _encoded(dataset: Dataset, target: TransferSyntax) -> bytes:
     from pydicom.filebase import DicomBytesIO
     from pydicom.filewriter import write_dataset
 
-    target = TransferSyntax.of(transfer_syntax)
-    _check_pixels(stored_syntax(dataset), target, encapsulated=_is_encapsulated(dataset))
     has_meta = any(tag.group in _NOT_SENT for tag in dataset.keys())  # noqa: SIM118 - decodes nothing
     if has_meta or dataset.original_encoding != (target.implicit, not target.big_endian):
         dataset = _recoded(dataset, target)
@@ -63,7 +73,7 @@ def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
     buffer.is_little_endian = not target.big_endian
     write_dataset(buffer, dataset)
     encoded: bytes = buffer.getvalue()
-    return _deflate(encoded) if target.deflated else encoded
+    return encoded
 
 
 def convert(source: str | PathLike[str] | Dataset, target: str) -> bytes:

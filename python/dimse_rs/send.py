@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from os import PathLike, walk
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _core, log
@@ -185,7 +185,8 @@ def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
     found.seen.add(path)
     try:
         sop_class, sop_instance, syntax, size = _core.probe(path)
-    except DimseError as error:
+    except (DecodeError, OSError) as problem:
+        error = problem if isinstance(problem, DimseError) else _unreadable(path, problem)
         if searched and not _may_be_instance(path):
             _logger.info("skipped %s: %s", path, error.message)
             found.skipped.append(path)
@@ -244,7 +245,7 @@ class _Account:
         self._max_ops_invoked = max_ops_invoked
         self._on_result = on_result
         self._on_event = on_event
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._live: set[Association] = set()
         self._stopped = False
 
@@ -274,12 +275,13 @@ class _Account:
                 self._peer, contexts=job.contexts, max_ops_invoked=self._max_ops_invoked
             )
         except DimseError as error:
-            for file in job.files:
-                self.add(_result(file, error=error))
+            self._not_sent(job.files, error)
             return
-        self.tell(event="associated", peer=str(self._peer), contexts=_told(association))
         self._live.add(association)
         try:
+            if self._stopped:  # meanwhile: what was not there yet could not be aborted
+                association.abort()
+            self.tell(event="associated", peer=str(self._peer), contexts=_told(association))
             self._send(association, job.files)
         except BaseException:
             association.abort()
@@ -294,7 +296,11 @@ class _Account:
                 _logger.warning("%s was not released: %s", association, error)
 
     def _send(self, association: Association, files: Sequence[FileInfo]) -> None:
-        bulk = association.send_files([file.path for file in files])
+        try:
+            bulk = association.send_files([file.path for file in files])
+        except DimseError as over:
+            self._not_sent(files, over)
+            return
         convert: list[FileInfo] = []
         while (results := bulk.next(_WAKE)) is not None:
             for index, begun, message, error in results:
@@ -306,20 +312,34 @@ class _Account:
                 elif isinstance(error, NoPresentationContext):
                     convert.append(file)
                 else:
-                    self.add(_result(file, error=error, sent=begun is not None))
+                    sent = begun is not None and not isinstance(error, DecodeError)
+                    self.add(_result(file, error=error, sent=sent))
         for file in convert:
             self._send_converted(association, file)
 
+    def _not_sent(self, files: Iterable[FileInfo], error: DimseError) -> None:
+        for file in files:
+            self.add(_result(file, error=error))
+
     def _send_converted(self, association: Association, file: FileInfo) -> None:
         """Send a file whose own transfer syntax the peer did not accept."""
+        alive = association.is_established
         try:
             status = association.c_store(file.path)
         except StatusError as error:
             self.add(_result(file, status=error.status, comment=error.comment, sent=True))
-        except DimseError as error:
+        except (NoPresentationContext, DecodeError) as error:
             self.add(_result(file, error=error))
+        except DimseError as error:
+            self.add(_result(file, error=error, sent=alive))
+        except OSError as problem:
+            self.add(_result(file, error=_unreadable(file.path, problem)))
         else:
             self.add(_result(file, status=status, sent=True))
+
+
+def _unreadable(path: Path, problem: OSError) -> DecodeError:
+    return DecodeError(f"{path}: {problem.strerror or problem}")
 
 
 def _result(
@@ -350,18 +370,36 @@ def _told(association: Association) -> list[dict[str, str]]:
 
 
 def _run_together(account: _Account, jobs: Sequence[Plan], together: int) -> None:
-    with ThreadPoolExecutor(together, thread_name_prefix="dimse-send") as pool:
-        futures: list[Future[None]] = [pool.submit(account.run, job) for job in jobs]
-        try:
-            # Waiting in short turns keeps Ctrl-C alive on every platform.
-            while wait(futures, 0.1, FIRST_EXCEPTION).not_done:
-                if any(future.done() and future.exception() for future in futures):
-                    break
-        except BaseException:
-            account.stop()
-            raise
-        for future in futures:
-            if future.done() and future.exception() is not None:
+    """Carry jobs out on so many threads; daemons, so that Ctrl-C need not wait for a connection."""
+    waiting = SimpleQueue[Plan]()
+    for job in jobs:
+        waiting.put(job)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        while True:
+            try:
+                job = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                account.run(job)
+            except BaseException as failure:  # of a callback: raised where `send` was called
+                failures.append(failure)
                 account.stop()
-        for future in futures:
-            future.result()
+
+    threads = [
+        Thread(target=work, name=f"dimse-send-{number}", daemon=True)
+        for number in range(min(together, len(jobs)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.1)  # in turns, for Ctrl-C
+    except BaseException:
+        account.stop()
+        raise
+    if failures:
+        raise failures[0]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _core, _scp, log
 from ._drive import log_message, run
@@ -24,6 +23,9 @@ from .handlers import C_STORE_RQ, Handler, Handlers, Request, StoreRequest
 from .services import Storage
 from .settings import Peer, check_ae_title
 from .sop_class import ALL_STORAGE, Verification
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 __all__ = ["Server"]
 
@@ -94,7 +96,7 @@ class Server(Handlers):
         self._max_handlers = max_handlers
         self._listener: _core.Listener | None = None
         self._service: _core.Service | None = None
-        self._spool: tempfile.TemporaryDirectory[str] | None = None
+        self._spool: TemporaryDirectory[str] | None = None
         self._workers: Workers | None = None
         self._stopping = threading.Event()  # somebody said stop
         self._over = threading.Event()  # the last association has ended
@@ -123,7 +125,9 @@ class Server(Handlers):
             raise LocalProtocolError("a server starts once; make another one")
         handled = {field: self._classes_of(field) for field in self.fields()}
         if C_STORE_RQ in handled:
-            self._spool = tempfile.TemporaryDirectory(prefix="dimse-rs-")
+            from tempfile import TemporaryDirectory
+
+            self._spool = TemporaryDirectory(prefix="dimse-rs-")
         try:
             self._listen(handled)
         except BaseException:

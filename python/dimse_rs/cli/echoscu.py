@@ -60,16 +60,12 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     start = time.perf_counter()
     with ae.associate(str(peer), contexts=[sop_class.Verification]) as association:
         output.event("associated", peer=str(peer), contexts=accepted(association))
-        output.log.info("association accepted")
         status = None
         for _ in range(args.repeat):
             status = association.c_echo()
-        output.log.info("%d C-ECHO answered: %s", args.repeat, status)
         if args.abort:
-            output.log.info("aborting association")
             association.abort()
         else:
-            output.log.info("releasing association")
             association.release()
     taken = time.perf_counter() - start
     output.event("summary", operations=args.repeat, status=status, seconds=round(taken, 6))

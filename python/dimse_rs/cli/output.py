@@ -52,9 +52,14 @@ class Output:
                     ExitCode.OUTPUT, f"cannot write the report {report}: {error.strerror}"
                 ) from error
 
+    @property
+    def wants_events(self) -> bool:
+        """Whether events go anywhere."""
+        return self.json or self._report is not None
+
     def event(self, event: str, **fields: Any) -> None:
         """Print one event, if events are wanted."""
-        if not self.json and self._report is None:
+        if not self.wants_events:
             return
         import json
 

@@ -11,10 +11,9 @@ from dimse_rs.settings import DEFAULT_CALLED_AE, Limits
 
 from .exits import CliError, ExitCode
 from .options import Parser, add_association_options, add_general_options, calling_ae, count
-from .output import Output, size_text
+from .output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import FrameType
 
 __all__ = ["parser", "run"]
@@ -142,8 +141,11 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
             ) from error
         try:
             _announce(server, args, output)
-            for event in server.events():
-                _tell(event, output)
+            if output.wants_events:
+                for event in server.events():
+                    output.event(**event)
+            else:
+                server.wait()
         finally:
             server.stop()
     except _Terminated:
@@ -171,25 +173,22 @@ def _server(args: argparse.Namespace, port: int, output: Output) -> Any:
 
     if args.sort_on_study_uid:
         output.log.warning("-su: folders are named by the UID alone, without a prefix")
-    services: list[Any] = []
+    services: list[dimse_rs.Storage] = []
     if not args.ignore:
         folder = Path(args.output_directory)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CliError(
-                ExitCode.OUTPUT, f"cannot store into {folder}: {error.strerror}"
-            ) from error
-        layout = args.layout if args.sort_on_study_uid is None else "study"
-        services.append(
-            dimse_rs.Storage(
+            storage = dimse_rs.Storage(
                 folder,
                 mode=args.mode,
-                layout=layout,
+                layout=args.layout if args.sort_on_study_uid is None else "study",
                 duplicates=args.duplicates,
                 unknown=args.unknown,
             )
-        )
+        except OSError as error:
+            raise CliError(
+                ExitCode.OUTPUT, f"cannot store into {folder}: {error.strerror or error}"
+            ) from error
+        services.append(storage)
     server = dimse_rs.Server(
         calling_ae(args, limits=Limits(max_associations=args.max_associations)),
         host=args.bind_address,
@@ -207,40 +206,3 @@ def _announce(server: Any, args: argparse.Namespace, output: Output) -> None:
     output.event("listening", host=server.host, port=server.port)
     if args.parameters == ["0"]:
         output.data(str(server.port))
-    called = "any AE title" if args.any_called else f"'{args.aetitle}'"
-    output.log.info("listening on %s:%d as %s", server.host, server.port, called)
-
-
-def _tell(event: Mapping[str, Any], output: Output) -> None:
-    """Pass one event of the server on, as a line for people too when it concerns them."""
-    fields = dict(event)
-    name = str(fields.pop("event"))
-    if name == "listening":  # told by `_announce`
-        return
-    output.event(name, **fields)
-    if name == "stored":
-        output.log.info(
-            "stored %s, %s from %s",
-            fields.get("path"),
-            size_text(fields.get("bytes") or 0),
-            fields.get("calling"),
-        )
-    elif name == "rejected":
-        output.log.warning("%s", _rejected(fields))
-    elif name == "error":
-        output.log.error("%s", fields.get("message"))
-
-
-def _rejected(fields: Mapping[str, Any]) -> str:
-    """Say in one line who was rejected, why, and which option would accept it."""
-    from dimse_rs.errors import AssociationRejected
-
-    error = AssociationRejected(
-        int(fields.get("result", 1)), int(fields.get("source", 1)), int(fields.get("reason", 1))
-    )
-    who = f"'{fields['calling']}'" if fields.get("calling") else "a peer"
-    at = f" at {fields['peer']}" if fields.get("peer") else ""
-    called = f" '{fields['called']}'" if fields.get("called") else ""
-    hint = f" (hint: {fields['hint']})" if fields.get("hint") else ""
-    codes = f"{error.result},{error.source},{error.reason}"
-    return f"rejected {who}{at} calling{called}: {error.reason_text} ({codes}){hint}"

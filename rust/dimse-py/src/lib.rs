@@ -13,6 +13,7 @@ mod listener;
 mod message;
 mod service;
 
+use dimse_net::source::SourceErrorKind;
 use pyo3::prelude::*;
 
 /// The native core of `dimse_rs`; private, see `_core.pyi`.
@@ -50,7 +51,7 @@ const fn is_debug_build() -> bool {
     cfg!(debug_assertions)
 }
 
-/// What a Part 10 file is: (SOP class, SOP instance, transfer syntax, size in bytes). Reads its beginning only.
+/// What a Part 10 file is: (SOP class, SOP instance, transfer syntax, bytes of the data set). Reads its beginning only.
 #[pyfunction]
 #[expect(
     clippy::needless_pass_by_value,
@@ -59,11 +60,14 @@ const fn is_debug_build() -> bool {
 fn probe(py: Python<'_>, path: std::path::PathBuf) -> PyResult<(String, String, String, u64)> {
     let info = py
         .detach(|| dimse_net::source::probe(&path))
-        .map_err(|error| errors::input(py, &error.to_string()))?;
+        .map_err(|error| match &error.kind {
+            SourceErrorKind::Io(cause) => errors::os(py, cause, &path.display().to_string()),
+            _ => errors::input(py, &error.to_string()),
+        })?;
     Ok((
         info.sop_class.to_text(),
         info.sop_instance.to_text(),
         info.transfer_syntax.to_text(),
-        info.size,
+        info.data_length,
     ))
 }
