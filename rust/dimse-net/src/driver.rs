@@ -325,7 +325,12 @@ impl Driver {
                 self.end_with(Error::PAborted(origin, reason));
             }
             Indication::Violation(error) => {
-                self.event(Weight::Problem, || Event::Violation(error.clone()));
+                let (titles, peer) = (self.titles, self.peer);
+                self.event(Weight::Problem, || Event::Violation {
+                    titles,
+                    peer,
+                    error: error.clone(),
+                });
                 self.end_with(Error::Remote(error));
             }
         }

@@ -49,9 +49,20 @@ pub enum Event {
     /// A C-STORE was received into the folder, or refused.
     Stored(Box<StoredEvent>),
     /// The peer broke the protocol; it was answered with A-ABORT.
-    Violation(DecodeError),
+    Violation {
+        /// Titles of the association, as far as they are known.
+        titles: Titles,
+        /// Where the peer is.
+        peer: Option<SocketAddr>,
+        /// What it did.
+        error: DecodeError,
+    },
     /// The association is over: released when there is no error.
     Ended {
+        /// Titles of the association, as far as they are known.
+        titles: Titles,
+        /// Where the peer is.
+        peer: Option<SocketAddr>,
         /// Why, unless it was released.
         error: Option<Error>,
         /// An event before this one said so already (a rejection of ours, a fault of the peer's), the user did it,

@@ -373,12 +373,20 @@ fn event_to_py(
             facts.set_item("verified", stored.verified)?;
             "stored"
         }
-        Event::Violation(error) => {
+        Event::Violation {
+            titles: both,
+            peer: from,
+            error,
+        } => {
+            titles(&both)?;
+            peer(from)?;
             facts.set_item("code", error.code)?;
             facts.set_item("detail", error.to_string())?;
             "violation"
         }
         Event::Ended {
+            titles: both,
+            peer: from,
             error,
             told,
             stored,
@@ -388,6 +396,8 @@ fn event_to_py(
                 "code",
                 error.as_ref().map(|error| error.code().into_owned()),
             )?;
+            titles(&both)?;
+            peer(from)?;
             let exception = error.map(|error| errors::to_py(py, &error).into_value(py));
             facts.set_item("error", exception)?;
             facts.set_item("told", told)?;

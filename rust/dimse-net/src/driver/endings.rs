@@ -133,7 +133,10 @@ impl Driver {
         } else {
             Weight::Detail
         };
+        let (titles, peer) = (self.titles, self.peer);
         self.event(weight, || Event::Ended {
+            titles,
+            peer,
             error,
             told,
             stored,
