@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from . import _core, _scp, log
 from ._drive import log_message, run
+from ._events import Event, event_of, log_event
 from ._uids import SOPClass
 from ._workers import Workers
 from .ae import AE
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _logger = log.get(log.SERVER)
-
-Event = dict[str, Any]
 
 _EVENT_TURN: Final = 0.2
 
@@ -319,8 +318,8 @@ class Server(Handlers):
             over = self._over.is_set()
             batch = service.next_events(0 if over else _EVENT_TURN)
             for association, kind, facts in batch:
-                event = _event(kind, facts)
-                _log(association, kind, facts)
+                log_event(association, kind, facts)
+                event = event_of(kind, facts)
                 if event is not None:
                     for follower in tuple(self._followers):
                         follower.put(event)
@@ -341,7 +340,8 @@ class Server(Handlers):
             run(operation.association, _scp.one_answer(operation, request, handler))
         except DimseError as error:
             # Too late, or the association is over: there is nobody to tell but the log.
-            _line(logging.WARNING, "unanswered", "%s: not answered, %s", _of(operation), error)
+            told = {"code": "unanswered"}
+            _logger.warning("%s: not answered, %s", _of(operation), error, extra=told)
         except Exception:
             _logger.exception("%s: not answered", _of(operation), extra={"code": "unanswered"})
 
@@ -367,7 +367,8 @@ class Server(Handlers):
     def _answer_for(self, operation: _core.Operation, status: int, comment: str, why: str) -> None:
         with suppress(DimseError):  # the handler was faster, or the association is over
             _scp.answer_at_once(operation, status, comment)
-            _line(logging.ERROR, "handler", "%s answered %04X: %s", _of(operation), status, why)
+            told = {"code": "handler"}
+            _logger.error("%s answered %04X: %s", _of(operation), status, why, extra=told)
 
 
 def _of(operation: _core.Operation) -> str:
@@ -385,149 +386,3 @@ def _titles(called: Iterable[str] | None, own: str) -> list[str]:
 
 def _plain(uids: Iterable[SOPClass]) -> list[str]:
     return [str(uid) for uid in uids]
-
-
-def _where(facts: Event) -> str:
-    peer = facts.get("peer")
-    return f"{peer[0]}:{peer[1]}" if peer else ""
-
-
-def _event(kind: str, facts: Event) -> Event | None:
-    """Turn an event of the core into one for users; None for what is only logged."""
-    match kind:
-        case "associated":
-            contexts = [
-                {"class": uid, "syntax": syntax}
-                for _, uid, result, syntax, _, _ in facts["contexts"]
-                if result == 0
-            ]
-            return {
-                "event": "associated",
-                "peer": _where(facts),
-                "calling": facts["calling"],
-                "called": facts["called"],
-                "contexts": contexts,
-            }
-        case "stored":
-            kept = facts["kept"]
-            path = facts["path"]
-            event = {
-                "event": "stored",
-                "uid": facts["uid"],
-                "class": facts["class"],
-                "syntax": facts["syntax"],
-                "path": None if path is None else str(path),
-                "bytes": facts["bytes"],
-                "calling": facts["calling"],
-                "status": facts["status"],
-            }
-            if kept is not None:
-                event["kept"] = str(kept)
-            if facts["identical"]:
-                event["identical"] = True
-            if facts["status"]:
-                event["event"] = "refused"
-                event["why"] = facts["detail"]
-            return event
-        case "rejected":
-            return {
-                "event": "rejected",
-                "result": facts["result"],
-                "source": facts["source"],
-                "reason": facts["reason"],
-                "hint": facts["detail"],
-                "code": facts["code"],
-                "calling": facts["calling"],
-                "called": facts["called"],
-                "peer": _where(facts),
-            }
-        case "ended":
-            error = facts["error"]
-            if facts["told"]:
-                return None
-            if error is None:
-                return {"event": "released", "stored": facts["stored"]}
-            return {"event": "error", "code": facts["code"], "message": str(error)}
-        case "accept-failed":
-            return {"event": "error", "code": kind, "message": facts["detail"]}
-        case _:
-            return None
-
-
-def _log(association: int, kind: str, facts: Event) -> None:
-    """One line for each event, with a stable `record.code`."""
-
-    def line(level: int, code: str, text: str, *args: object) -> None:
-        extra = {"code": code, "event": kind, "association": association}
-        _logger.log(level, text, *args, extra=extra)
-
-    match kind:
-        case "associated":
-            accepted = sum(1 for context in facts["contexts"] if context[2] == 0)
-            line(
-                logging.INFO,
-                "associated",
-                "%s<-%s(%d) established from %s: %d of %d presentation contexts",
-                facts["called"],
-                facts["calling"],
-                association,
-                _where(facts),
-                accepted,
-                len(facts["contexts"]),
-            )
-            for warning in facts["warnings"]:
-                line(logging.WARNING, "negotiation", "(%d) %s", association, warning)
-        case "stored" if facts["status"]:
-            line(
-                logging.WARNING,
-                "refused",
-                "%s<-%s(%d) refused %s with status %04X: %s",
-                facts["called"],
-                facts["calling"],
-                association,
-                facts["uid"],
-                facts["status"],
-                facts["detail"],
-            )
-        case "stored":
-            line(
-                logging.INFO,
-                "stored",
-                "%s<-%s(%d) stored %s, %d bytes%s",
-                facts["called"],
-                facts["calling"],
-                association,
-                facts["path"],
-                facts["bytes"],
-                f", earlier version kept as {facts['kept']}" if facts["kept"] else "",
-            )
-        case "rejected":
-            line(
-                logging.WARNING,
-                str(facts["code"]),
-                "%s<-%s(%d) rejected (%d,%d,%d) from %s: %s",
-                facts["called"],
-                facts["calling"],
-                association,
-                facts["result"],
-                facts["source"],
-                facts["reason"],
-                _where(facts),
-                facts["detail"],
-            )
-        case "violation":
-            line(logging.WARNING, str(facts["code"]), "(%d) %s", association, facts["detail"])
-        case "ended" if facts["error"] is not None:
-            line(
-                logging.DEBUG if facts["told"] else logging.WARNING,
-                str(facts["code"]),
-                "(%d) ended: %s",
-                association,
-                facts["error"],
-            )
-        case "ended":
-            line(logging.INFO, "released", "(%d) released, %d stored", association, facts["stored"])
-        case "accept-failed":
-            line(logging.ERROR, kind, "cannot accept: %s", facts["detail"])
-        case _:
-            line(logging.DEBUG, kind, "(%d) %s %s", association, kind, _where(facts))
