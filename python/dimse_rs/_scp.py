@@ -53,7 +53,7 @@ def _ask(operation: _core.Operation, request: Request, handler: Handler) -> tupl
     except StatusError as error:
         return int(error.status), error.comment
     except BaseException:  # also what sys.exit() raises: it must not take the thread with it
-        _logger.exception("%s: the handler failed", request)
+        _logger.exception("%s: the handler failed", request, extra={"code": "handler-failed"})
         return failure_of(field), "handler failed"
     if answer is None:
         return 0, ""
@@ -61,7 +61,12 @@ def _ask(operation: _core.Operation, request: Request, handler: Handler) -> tupl
         status = Status(answer)
         if status.category in ("success", "warning", "failure"):
             return answer, ""
-    _logger.error("%s: the handler gave %r, which is no status for it", request, answer)
+    _logger.error(
+        "%s: the handler gave %r, which is no status for it",
+        request,
+        answer,
+        extra={"code": "handler-status"},
+    )
     return failure_of(field), "handler gave no valid status"
 
 

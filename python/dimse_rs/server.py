@@ -32,7 +32,7 @@ __all__ = ["Server"]
 
 _logger = log.get(log.SERVER)
 
-_EVENT_TURN: Final = 0.2
+_EVENT_TURN: Final = 0.1
 
 
 class Server(Handlers):
