@@ -114,9 +114,9 @@ def test_a_native_instance_is_not_compressed(tmp_path):
     with (
         picky(tmp_path, {sop_class: [JPEG2000Lossless]}) as peer,
         SCU.associate(peer, contexts=[Context(sop_class, JPEG2000Lossless)]) as association,
+        pytest.raises(NoPresentationContext, match="only in JPEG 2000"),
     ):
-        with pytest.raises(NoPresentationContext, match="only in JPEG 2000"):
-            association.c_store(CT)
+        association.c_store(CT)
 
 
 def test_a_data_set_that_cannot_be_encoded_says_which_element(tmp_path):
