@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._drive import Receive, Results, Send, SendFiles, Step
-from ._uids import SOPClass, TransferSyntax
+from ._uids import SOPClass, TransferSyntax, is_uid
 from .errors import DecodeError, NoPresentationContext, RemoteProtocolError, StatusError
 from .sop_class import Verification
 from .status import Status
@@ -82,9 +82,12 @@ def c_store_data_set(
 
     sop_class = str(dataset.get("SOPClassUID", ""))
     sop_instance = str(dataset.get("SOPInstanceUID", ""))
-    if not sop_class or not sop_instance:
-        missing = "SOP Class UID (0008,0016)" if not sop_class else "SOP Instance UID (0008,0018)"
-        raise DecodeError(f"the data set has no {missing}", section="PS3.4 B.2.1")
+    for uid, name in (
+        (sop_class, "SOP Class UID (0008,0016)"),
+        (sop_instance, "SOP Instance UID (0008,0018)"),
+    ):
+        if not is_uid(uid):
+            raise DecodeError(f"the data set has no valid {name}", section="PS3.4 B.2.1")
     syntax = stored_syntax(dataset)
     context = None if syntax is None else _match(contexts, sop_class, syntax)
     if context is None:

@@ -5,13 +5,21 @@ Knows no UID itself: the tables are in `sop_class`, generated from the registry 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Model", "SOPClass", "TransferSyntax"]
+__all__ = ["Model", "SOPClass", "TransferSyntax", "is_uid"]
+
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+def is_uid(text: str) -> bool:
+    """Whether it is a UID; leading zeros are let through, they occur (PS3.5 9.1)."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 class SOPClass(str):

@@ -5,12 +5,11 @@ Pure: it opens no file and no socket. Context ids are given out where the A-ASSO
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ._uids import Model, SOPClass, TransferSyntax
+from ._uids import Model, SOPClass, TransferSyntax, is_uid
 from .sop_class import (
     MOST_USED_STORAGE,
     ExplicitVRLittleEndian,
@@ -41,8 +40,6 @@ DEFAULT_TRANSFER_SYNTAXES: Final[tuple[TransferSyntax, ...]] = (
     ImplicitVRLittleEndian,
 )
 """What a bare class proposes; Implicit VR Little Endian is not optional (PS3.5 10.1)."""
-
-_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -105,7 +102,7 @@ class Context:
 
 
 def _checked(uid: str) -> str:
-    if not _UID.fullmatch(uid) or len(uid) > 64:
+    if not is_uid(uid):
         raise ValueError(f"not a UID: {uid!r} (PS3.5 9.1)")
     return uid
 

@@ -104,6 +104,27 @@ def test_c_store_of_a_data_set_without_its_uids(missing, named, tmp_path):
         assert association.c_store(CT) == 0  # nothing was harmed
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("uid", ["../evil", "1..2", "1.2.", "a", "1.2\\3", " ", "1." + "2" * 63])
+def test_an_instance_with_a_bad_uid_is_refused_before_it_leaves(uid):
+    instance = pydicom.dcmread(CT)
+    instance.SOPInstanceUID = uid
+    file = io.BytesIO()
+    instance.save_as(file)
+    with link(scp(), CTImageStorage) as association:
+        for form in (instance, file.getvalue()):
+            with pytest.raises(DecodeError, match="no valid SOP Instance UID"):
+                association.c_store(form)
+
+
+def test_leading_zeros_in_a_uid_are_let_through(tmp_path):
+    instance = pydicom.dcmread(CT)
+    instance.SOPInstanceUID = "1.02.3"
+    with link(scp(tmp_path), CTImageStorage) as association:
+        assert association.c_store(instance) == 0
+    assert (tmp_path / "1.02.3.dcm").is_file()
+
+
 def test_c_store_of_what_is_no_file(tmp_path):
     text = tmp_path / "text.dcm"
     text.write_text("not DICOM")
