@@ -180,7 +180,9 @@ def _files_in(folder: Path, recurse: bool) -> Iterator[Path]:
 
 
 def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
-    if path in found.seen:  # named twice is sent once: a result belongs to a path
+    if not searched and path in found.skipped:  # but it is named: then it has a result
+        found.skipped.remove(path)
+    elif path in found.seen:  # met twice is sent once: a result belongs to a path
         return
     found.seen.add(path)
     try:

@@ -182,15 +182,21 @@ class Server(Handlers):
     def stop(self, grace: float = 5.0) -> None:
         """Stop accepting, let requests in progress be answered, then abort what is left.
 
-        A server that was stopped, or never started, is left as it is.
+        Returns when everything is over and told, whoever called it first. Harmless when the server
+        was never started.
 
         Args:
             grace: how many seconds requests in progress have. Handlers that do not return by then
                 keep their thread.
         """
-        if self._listener is None or self._stopping.is_set():
+        if self._listener is None:
             return
-        self._stopping.set()
+        with self._lock:
+            first = not self._stopping.is_set()
+            self._stopping.set()
+        if not first:
+            self._stopped.wait()
+            return
         try:
             self._listener.stop(grace)
         finally:

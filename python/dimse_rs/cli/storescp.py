@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import signal
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs.settings import DEFAULT_CALLED_AE, Limits
 
@@ -32,10 +33,6 @@ _ALREADY_SO: Final = (
     ("-uf", "--default-filenames"),
     ("-dhl", "--disable-host-lookup"),
 )
-
-
-class _Terminated(BaseException):
-    """SIGTERM: an orderly end, with exit code 0."""
 
 
 def parser() -> Parser:
@@ -128,35 +125,50 @@ def _add_storage_options(result: Parser) -> None:
 
 
 def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
-    """Receive until interrupted."""
+    """Receive until Ctrl-C or SIGTERM; the second one does not wait."""
     server = _server(args, _port(parser, args), output)
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, previous[number])
+        received.append(number)
+        # Not here: the main thread goes on telling events until there are no more.
+        threading.Thread(target=server.stop, daemon=True).start()
+
+    signals = signal.SIGINT, signal.SIGTERM
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in signals}
+    events = server.events() if output.wants_events else None
     try:
-        try:
-            server.start()
-        except OSError as error:
-            where = f"{args.bind_address}:{_port(parser, args)}"
-            raise CliError(
-                ExitCode.LISTEN, f"cannot listen on {where}: {error.strerror or error}"
-            ) from error
-        try:
-            _announce(server, args, output)
-            if output.wants_events:
-                for event in server.events():
-                    output.event(**event)
-            else:
-                server.wait()
-        finally:
-            server.stop()
-    except _Terminated:
-        output.log.info("terminated")
+        _start(server, args)
+        for number in signals:
+            signal.signal(number, stop)
+        output.event("listening", host=server.host, port=server.port)
+        if args.parameters == ["0"]:
+            output.data(str(server.port))
+        if events is None:
+            server.wait()
+        else:
+            for event in events:
+                output.event(**event)
+        server.stop()  # begun by now: until it is done
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        if not received:
+            server.stop()
+        for number in signals:
+            signal.signal(number, previous[number])
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
     return ExitCode.OK
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Terminated
+def _start(server: Any, args: argparse.Namespace) -> None:
+    try:
+        server.start()
+    except OSError as error:
+        where = f"{args.bind_address}:{args.parameters[0]}"
+        raise CliError(
+            ExitCode.LISTEN, f"cannot listen on {where}: {error.strerror or error}"
+        ) from error
 
 
 def _port(parser: Parser, args: argparse.Namespace) -> int:
@@ -200,9 +212,3 @@ def _server(args: argparse.Namespace, port: int, output: Output) -> Any:
     if args.ignore:
         server.c_store(lambda request: None)
     return server
-
-
-def _announce(server: Any, args: argparse.Namespace, output: Output) -> None:
-    output.event("listening", host=server.host, port=server.port)
-    if args.parameters == ["0"]:
-        output.data(str(server.port))
