@@ -99,7 +99,8 @@ class Server(Handlers):
         self._workers: Workers | None = None
         self._stopping = threading.Event()  # somebody said stop
         self._over = threading.Event()  # the last association has ended
-        self._stopped = threading.Event()  # and everybody has been told
+        self._told = threading.Event()  # and whoever follows has been told
+        self._stopped = threading.Event()
         self._followers: list[queue.SimpleQueue[Event | None]] = []
         self._lock = threading.Lock()
 
@@ -203,9 +204,10 @@ class Server(Handlers):
             self._over.set()
             if self._workers is not None:
                 self._workers.stop()
-        self._stopped.wait()
-        self._clean_up()
-        _logger.info("stopped", extra={"code": "stopped"})
+            self._told.wait()
+            self._clean_up()
+            _logger.info("stopped", extra={"code": "stopped"})
+            self._stopped.set()
 
     def _clean_up(self) -> None:
         if self._spool is not None:
@@ -248,7 +250,7 @@ class Server(Handlers):
                 except queue.Empty:
                     if timeout is not None and time.monotonic() - last >= timeout:
                         return
-                    if self._stopped.is_set():
+                    if self._told.is_set():
                         return
                     continue
                 if event is None:
@@ -331,7 +333,7 @@ class Server(Handlers):
                         follower.put(event)
             if over and not batch:
                 break
-        self._stopped.set()
+        self._told.set()
         for follower in tuple(self._followers):
             follower.put(None)
 
