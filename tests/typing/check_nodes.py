@@ -1,0 +1,149 @@
+"""Checked by mypy and pyright, never run: programs that send and receive, as users write them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_type
+
+from dimse_rs import (
+    AE,
+    AcceptedContext,
+    Association,
+    Context,
+    CTImageStorage,
+    DimseError,
+    DimseTimeout,
+    Limits,
+    MRImageStorage,
+    Peer,
+    RejectedContext,
+    Request,
+    Response,
+    SendReport,
+    SendResult,
+    Server,
+    SOPClass,
+    Status,
+    StatusError,
+    Storage,
+    StoreRequest,
+    StudyRoot,
+    Timeouts,
+    TransferSyntax,
+    Verification,
+    for_retrieve,
+)
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+ae = AE("MYAE", timeouts=Timeouts(dimse=30), limits=Limits(operations=8), max_pdu=65536)
+AE()
+AE("A", Timeouts())  # type: ignore[call-arg]
+ae.title = "OTHER"  # type: ignore[misc]
+
+
+def verify() -> Status:
+    with ae.associate("PACS@10.1.2.3:11112") as association:
+        assert_type(association, Association)
+        assert_type(association.accepted, tuple[AcceptedContext, ...])
+        assert_type(association.rejected, tuple[RejectedContext, ...])
+        assert_type(association.accepted[0].transfer_syntax, TransferSyntax)
+        assert_type(association.peer, Peer)
+        assert_type(association.window, tuple[int, int])
+        assert_type(association.is_established, bool)
+        return association.c_echo()
+
+
+def store(dataset: Dataset, path: Path) -> None:
+    with ae.associate(
+        ("10.1.2.3", 104),
+        contexts=[Verification, Context(CTImageStorage), "1.2.3", for_retrieve(StudyRoot)],
+        called="PACS",
+    ) as association:
+        assert_type(association.c_store(path), Status)
+        association.c_store("slice.dcm", priority=1)
+        association.c_store(dataset)
+        association.c_store(path.read_bytes())
+        association.c_store(memoryview(b""))
+        association.c_store(io.BytesIO(b""))
+        with path.open("rb") as file:
+            association.c_store(file)
+        association.c_store(12)  # type: ignore[arg-type]
+    ae.associate(12)  # type: ignore[arg-type]
+    ae.associate("A@h:1", contexts=CTImageStorage)
+    ae.associate("A@h:1", contexts=[12])  # type: ignore[list-item]
+
+
+def show(result: SendResult) -> None:
+    assert_type(result.path, Path)
+    assert_type(result.status, Status | None)
+    assert_type(result.error, DimseError | None)
+    assert_type(result.ok, bool)
+
+
+def follow(event: Mapping[str, Any]) -> None:
+    print(event["event"])
+
+
+def send() -> None:
+    report = ae.send("A@h:1", ["study/"], associations=2, on_result=show, on_event=follow)
+    assert_type(report, SendReport)
+    assert_type(report.failures, tuple[SendResult, ...])
+    report.raise_for_failures()
+    ae.send("A@h:1", Path("study"), on_result=print)
+    ae.send("A@h:1", ["study/"], on_result=follow)  # type: ignore[arg-type]
+
+
+server = Server(ae, port=0, services=[Storage("in/", mode="fast", layout="study")])
+Storage("in/", mode="slow")  # type: ignore[arg-type]
+
+
+@server.c_echo
+def echo(request: Request) -> None:
+    print(request.peer.ae_title)
+
+
+@server.c_store
+def everything(request: StoreRequest) -> int:
+    assert_type(request.sop_class, SOPClass)
+    assert_type(request.path, Path | None)
+    assert_type(memoryview(request.data).nbytes, int)
+    assert_type(request.dataset.PatientName, Any)
+    assert_type(request.save("in/"), Path)
+    if request.cancelled:
+        raise StatusError(0xA700, "no room")
+    return Status(0xB000)
+
+
+@server.c_store(CTImageStorage, MRImageStorage)
+def some(request: StoreRequest) -> None:
+    request.association.abort()
+
+
+assert_type(everything(NotImplemented), int)  # a decorated handler stays what it was
+server.c_store(lambda request: None)
+
+
+@server.c_store  # type: ignore[type-var]
+def wrong(request: StoreRequest) -> str:
+    return "0"
+
+
+def serve() -> None:
+    with server:
+        assert_type(server.port, int)
+        assert_type(server.events(timeout=1), Iterator[dict[str, Any]])
+        server.wait()
+
+
+def explain(error: DimseError) -> str:
+    match error:
+        case DimseTimeout():
+            return error.which
+        case StatusError():
+            response: Response | None = error.response
+            return response.comment if response else error.comment
+    return error.hint
