@@ -6,6 +6,7 @@ Import costs little: pydicom and NumPy are loaded by the calls that need them.
 import warnings
 
 from . import _core, sop_class
+from ._core import Payload, __version__
 from ._uids import Model, SOPClass, TransferSyntax
 from .ae import AE
 from .association import AcceptedContext, Association, RejectedContext, Response
@@ -55,6 +56,7 @@ __all__ = [
     "LocalProtocolError",
     "Model",
     "NoPresentationContext",
+    "Payload",
     "Peer",
     "ProtocolError",
     "RejectedContext",
@@ -73,6 +75,7 @@ __all__ = [
     "TlsError",
     "TransferSyntax",
     "TransportError",
+    "__version__",
     "for_retrieve",
     "parse_peer",
 ]

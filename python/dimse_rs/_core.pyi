@@ -8,7 +8,7 @@ Blocking calls release the interpreter and answer Ctrl-C within 0.2 s. Errors ar
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Final, Literal, TypeAlias, final
 
 from typing_extensions import Buffer
 
@@ -25,6 +25,7 @@ __all__ = [
     "Operation",
     "Payload",
     "Service",
+    "__version__",
     "implementation",
     "is_debug_build",
     "probe",
@@ -46,6 +47,8 @@ _Output: TypeAlias = (
     | tuple[Literal["transmit"], bytes]
     | tuple[Literal["indicate"], tuple[str, dict[str, Any]]]
 )
+
+__version__: Final[str]
 
 def implementation() -> tuple[str, str]:
     """Implementation Class UID and version name (PS3.7 D.3.3.2)."""

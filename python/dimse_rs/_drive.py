@@ -37,7 +37,7 @@ WAKE = 3600.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Send:
     """A request to be sent; `within` is how many seconds a response may take, 0 for ever."""
 
@@ -45,14 +45,14 @@ class Send:
     within: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Receive:
     """The next response to a request."""
 
     invocation: _core.Invocation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SendFiles:
     """Part 10 files to be sent as they are."""
 
@@ -61,14 +61,14 @@ class SendFiles:
     within: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Results:
     """The next results of files being sent."""
 
     bulk: _core.Bulk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Answer:
     """A response to a request of the peer."""
 

@@ -231,7 +231,9 @@ class Server(Handlers):
             timeout: end when nothing happened for so many seconds; default never.
 
         Returns:
-            An iterator that ends when the server stops. Each call follows from now on.
+            An iterator that ends when the server has stopped. Each call follows from now on; before
+            `start` it misses nothing. Events are associated, stored, refused, rejected, released
+            and error.
         """
         follower: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         with self._lock:

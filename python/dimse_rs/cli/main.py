@@ -89,9 +89,6 @@ def _run(verb: str, arguments: list[str]) -> int:
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+    from dimse_rs import __version__
 
-    try:
-        return f"dimse_rs {version('dimse_rs')}"
-    except PackageNotFoundError:
-        return "dimse_rs (not installed)"
+    return f"dimse_rs {__version__}"

@@ -33,6 +33,11 @@ mod _core {
     use super::service::{Folder, Operation, Service};
     #[pymodule_export]
     use super::{implementation, is_debug_build, probe};
+
+    /// Of the package: Cargo.toml is where it is written.
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "as Python calls it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
 }
 
 /// Implementation Class UID and version name (PS3.7 D.3.3.2).
