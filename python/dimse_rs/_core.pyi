@@ -40,7 +40,7 @@ _Supported: TypeAlias = tuple[str, Sequence[str], bool, bool, bool]
 _ContextFacts: TypeAlias = tuple[int, str, int, str | None, bool, bool]
 # (SOP class, SOP instance, transfer syntax, bytes)
 _FileFacts: TypeAlias = tuple[str, str, str, int]
-# (index, file, response, error)
+# (index, file or None when it did not begin to leave, response, error)
 _BulkResult: TypeAlias = tuple[int, _FileFacts | None, Message | None, DimseError | None]
 _Output: TypeAlias = (
     tuple[Literal["connect", "close", "start-artim", "stop-artim"], None]

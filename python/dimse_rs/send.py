@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import _core, log
 from .contexts import Contexts, FileInfo, Plan, expand, plan
-from .errors import DimseError, NoPresentationContext, StatusError
+from .errors import DecodeError, DimseError, NoPresentationContext, StatusError
 from .sop_class import MediaStorageDirectoryStorage
 from .status import Status
 
@@ -314,8 +314,7 @@ class _Account:
                 elif isinstance(error, NoPresentationContext):
                     convert.append(file)
                 else:
-                    sent = begun is not None and not isinstance(error, DecodeError)
-                    self.add(_result(file, error=error, sent=sent))
+                    self.add(_result(file, error=error, sent=begun is not None))
         for file in convert:
             self._send_converted(association, file)
 

@@ -232,8 +232,8 @@ class Server(Handlers):
 
         Returns:
             An iterator that ends when the server has stopped. Each call follows from now on; before
-            `start` it misses nothing. Events are associated, stored, refused, rejected, released
-            and error.
+            `start` it misses nothing. Events are associated, stored, refused, rejected, released,
+            aborted (by this node) and error.
         """
         follower: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         with self._lock:

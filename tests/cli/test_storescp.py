@@ -180,7 +180,7 @@ def test_it_stops_in_order_with_associations_open(number, code, tmp_path):
         tool._reader.join(5)
         assert tool.errors() == ("interrupted\n" if code else "")
         names = [event["event"] for event in events(tool.lines)]
-        assert names[:4] == ["listening", "associated", "stored", "error"]
+        assert names[:4] == ["listening", "associated", "stored", "aborted"]
         assert names[4:] == (["error"] if code else [])  # of the tool: interrupted
         assert not association.is_established
 

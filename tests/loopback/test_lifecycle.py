@@ -119,7 +119,7 @@ def test_an_aborted_association_says_so_on_both_sides():
         with pytest.raises(AssociationAborted):
             association.release()
         ended = next(event for event in events if event["event"] == "error")
-    assert ended["code"] == "association-ended"
+    assert ended["code"] == "aborted-by-peer"
     assert ended["calling"] == "SCU"
     assert "aborted" in ended["message"]
 
@@ -212,7 +212,7 @@ def test_stop_ends_idle_associations_and_tells_followers():
     assert time.monotonic() - started < 4  # not the grace: nothing was in progress
     with pytest.raises(DimseError):
         association.c_echo()
-    assert [event["event"] for event in events] == ["associated", "error"]
+    assert [event["event"] for event in events] == ["associated", "aborted"]
     server.stop()  # harmless
     with pytest.raises(LocalProtocolError, match="starts once"):
         server.start()

@@ -23,8 +23,7 @@ pub(crate) fn timeouts(values: &Bound<'_, PyDict>) -> PyResult<Timeouts> {
         ("dimse", &mut timeouts.dimse),
         ("store", &mut timeouts.store),
         ("retrieve", &mut timeouts.retrieve),
-        // The rest of a message is waited for as long as a message.
-        ("dimse", &mut timeouts.progress),
+        ("progress", &mut timeouts.progress),
     ] {
         if let Some(seconds) = values.get_item(name)? {
             *slot = duration(seconds.extract()?);
