@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from .association import AcceptedContext, Response
+    from .association import AcceptedContext
     from .settings import Timeouts
 
 __all__ = ["c_echo", "c_store_data_set", "c_store_file"]
@@ -128,11 +128,11 @@ def _one_response(request: _core.Message, within: float) -> Generator[Step, Any,
 
 def _checked(response: _core.Message, service: str) -> Status:
     """Turn a response into its status; a failure is raised with the whole response on it."""
-    from .association import Response as Whole
-
     status = Status(response.status or 0, service)
     if status.category == "failure":
-        whole: Response = Whole(response)
+        from .association import Response
+
+        whole = Response(response)
         raise StatusError(status, whole.comment, whole)
     return status
 

@@ -311,7 +311,9 @@ class DimseTimeout(DimseError, TimeoutError):
         self.seconds = seconds
         if not message:
             after = "" if seconds is None else f" after {seconds:g} s"
-            message = f"{_WAITS.get(which, which)} timed out{after} (Timeouts.{which})"
+            # One wait, three settings: by what is waited for.
+            others = ", .store or .retrieve" if which == "dimse" else ""
+            message = f"{_WAITS.get(which, which)} timed out{after} (Timeouts.{which}{others})"
         super().__init__(message, hint=hint)
 
 
@@ -319,7 +321,7 @@ _WAITS: Final = {
     "connect": "connecting",
     "tls": "the TLS handshake",
     "acse": "waiting for the answer to A-ASSOCIATE-RQ",
-    "dimse": "waiting for a DIMSE message",
+    "dimse": "waiting for a response",
     "idle": "the idle association",
     "write": "sending to a peer that does not read",
     "release": "waiting for A-RELEASE-RP",

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from importlib import metadata
 
 import pytest
+
+import dimse_rs
+from dimse_rs import errors
 
 HEAVY = "pydicom", "pynetdicom", "numpy", "asyncio", "ssl", "unittest", "email"
 
@@ -14,7 +19,9 @@ HEAVY = "pydicom", "pynetdicom", "numpy", "asyncio", "ssl", "unittest", "email"
     "code",
     [
         "import dimse_rs",
-        "import dimse_rs.datasets, dimse_rs.log",
+        "import dimse_rs, importlib, pkgutil\n"
+        "for found in pkgutil.walk_packages(dimse_rs.__path__, 'dimse_rs.'):\n"
+        "    found.name.endswith('__main__') or importlib.import_module(found.name)",
         "import dimse_rs.cli; dimse_rs.cli.main(['--help'])",
         "import dimse_rs.cli; dimse_rs.cli.main(['echoscu', '--help'])",
         "import dimse_rs.cli; dimse_rs.cli.main(['storescu', '--help'])",
@@ -31,3 +38,18 @@ def test_import_loads_nothing_heavy(code):
         timeout=30,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_a_debug_build_is_warned_of():
+    with pytest.warns(RuntimeWarning, match="debug build.*--release"):
+        dimse_rs._check_build(debug=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dimse_rs._check_build(debug=False)
+
+
+def test_every_public_name_is_there_and_listed_once():
+    assert len(set(dimse_rs.__all__)) == len(dimse_rs.__all__)
+    assert all(hasattr(dimse_rs, name) for name in dimse_rs.__all__)
+    assert set(errors.__all__) - {"from_core"} <= set(dimse_rs.__all__)
+    assert dimse_rs.__version__ == metadata.version("dimse_rs")
