@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
+from weakref import WeakSet
 
 from . import _core, _scp, log
 from ._drive import log_message, run
@@ -33,6 +34,7 @@ __all__ = ["Server"]
 _logger = log.get(log.SERVER)
 
 _EVENT_TURN: Final = 0.1
+_MOST_EVENTS: Final = 100_000
 
 
 class Server(Handlers):
@@ -101,7 +103,8 @@ class Server(Handlers):
         self._over = threading.Event()  # the last association has ended
         self._told = threading.Event()  # and whoever follows has been told
         self._stopped = threading.Event()
-        self._followers: list[queue.SimpleQueue[Event | None]] = []
+        # Weak: a follower that nobody reads any more is gone, also when it was never begun.
+        self._followers: WeakSet[queue.SimpleQueue[Event | None]] = WeakSet()
         self._lock = threading.Lock()
 
     @property
@@ -232,38 +235,32 @@ class Server(Handlers):
 
         Returns:
             An iterator that ends when the server has stopped. Each call follows from now on; before
-            `start` it misses nothing. Events are associated, stored, refused, rejected, released,
-            aborted (by this node) and error.
+            `start` it misses nothing. One that falls 100000 events behind loses the newest. Events
+            are associated, stored, refused, rejected, released, aborted (by this node) and error.
         """
         follower: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         with self._lock:
-            self._followers.append(follower)
+            self._followers.add(follower)
         self._follow()
         return self._events(follower, timeout)
 
     def _events(
         self, follower: queue.SimpleQueue[Event | None], timeout: float | None
     ) -> Iterator[Event]:
-        try:
-            last = time.monotonic()
-            while True:
-                try:
-                    event = follower.get(timeout=_EVENT_TURN)  # in turns, for Ctrl-C
-                except queue.Empty:
-                    if timeout is not None and time.monotonic() - last >= timeout:
-                        return
-                    if self._told.is_set():
-                        return
-                    continue
-                if event is None:
+        last = time.monotonic()
+        while True:
+            try:
+                event = follower.get(timeout=_EVENT_TURN)  # in turns, for Ctrl-C
+            except queue.Empty:
+                if timeout is not None and time.monotonic() - last >= timeout:
                     return
-                last = time.monotonic()
-                yield event
-        finally:
-            with self._lock:
-                if follower in self._followers:
-                    self._followers.remove(follower)
-            self._follow()
+                if self._told.is_set():
+                    return
+                continue
+            if event is None:
+                return
+            last = time.monotonic()
+            yield event
 
     def __enter__(self) -> Self:
         """Start, unless it was."""
@@ -316,28 +313,37 @@ class Server(Handlers):
     def _follow(self) -> None:
         """Ask the core for the ordinary course only while somebody follows it."""
         if self._service is not None:
-            with self._lock:
-                wanted = bool(self._followers) or _logger.isEnabledFor(logging.INFO)
-            self._service.follow(wanted)
+            self._service.follow(bool(self._following()) or _logger.isEnabledFor(logging.INFO))
 
     def _pump(self) -> None:
         service = self._service
-        if service is None:
-            return
-        while True:
+        while service is not None:
+            self._follow()
             over = self._over.is_set()
             batch = service.next_events(0 if over else _EVENT_TURN)
             for association, kind, facts in batch:
-                log_event(association, kind, facts)
-                event = event_of(kind, facts)
-                if event is not None:
-                    for follower in tuple(self._followers):
-                        follower.put(event)
+                try:
+                    log_event(association, kind, facts)
+                    self._tell(event_of(kind, facts))
+                except (
+                    Exception
+                ):  # of a log handler of the user's: later events are told all the same
+                    _logger.exception("an event could not be told")
             if over and not batch:
                 break
         self._told.set()
-        for follower in tuple(self._followers):
+        for follower in self._following():
             follower.put(None)
+
+    def _tell(self, event: Event | None) -> None:
+        if event is not None:
+            for follower in self._following():
+                if follower.qsize() < _MOST_EVENTS:
+                    follower.put(event)
+
+    def _following(self) -> list[queue.SimpleQueue[Event | None]]:
+        with self._lock:
+            return list(self._followers)
 
     # ---- requests for handlers, each on a thread of `Workers`
 
