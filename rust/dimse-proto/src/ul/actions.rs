@@ -208,11 +208,11 @@ impl Connection {
     /// AA-8: send A-ABORT PDU (service-provider source), issue A-P-ABORT indication, start ARTIM timer.
     fn aa_8(&mut self, input: Input) {
         let reason = reason_of(&input);
-        self.transmit_abort(Abort::provider(reason));
         self.indicate(Indication::Violation(match input {
             Input::Invalid(error, _) => error,
             _ => unexpected_pdu(),
         }));
+        self.transmit_abort(Abort::provider(reason));
         self.indicate(Indication::PAborted {
             origin: PAbortOrigin::Local,
             reason,
