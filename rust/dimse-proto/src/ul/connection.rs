@@ -234,8 +234,14 @@ impl Connection {
     /// A-ASSOCIATE request.
     ///
     /// # Errors
-    /// `NotInState` unless idle.
+    /// `NotInState` unless idle; `InvalidValue` from an acceptor.
     pub fn associate(&mut self, request: Associate) -> Result<(), LocalError> {
+        if self.role == Role::Acceptor {
+            return Err(LocalError::invalid(
+                "an acceptor does not ask for an association",
+                "PS3.8 7.1",
+            ));
+        }
         self.step(Input::Associate(request))
     }
 
