@@ -312,10 +312,12 @@ impl Connection {
 
     /// A fault in what the peer's DIMSE user said, found above this layer: it is told by
     /// [`Indication::Violation`] and answered by an A-ABORT of the service-user (DIMSE faults are not the
-    /// provider's, robustness case D04).
+    /// provider's, robustness case D04). Where there is no association to abort it is stale and ignored.
     pub fn dimse_violation(&mut self, error: DecodeError) {
-        self.indicate(Indication::Violation(error));
-        self.observe(Input::Abort);
+        if self.check(Event::Evt15).is_ok() {
+            self.indicate(Indication::Violation(error));
+            self.observe(Input::Abort);
+        }
     }
 
     /// A fault that PS3.8 calls an invalid PDU but that only the user can see (a stalled message, case C22).
