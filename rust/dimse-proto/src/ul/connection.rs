@@ -104,7 +104,7 @@ pub struct Connection {
     pub(super) outputs: VecDeque<Output>,
     /// AA-7 asks for an A-ABORT per event; one is enough (DEVIATION: a flood must not be answered in kind).
     pub(super) abort_sent: bool,
-    /// Bytes of a refused PDU that are still to come.
+    /// Bytes of a refused PDU, header included, that are still to be thrown away.
     skip: usize,
     /// Framing is lost after a header that cannot be believed: everything else is thrown away.
     deaf: bool,
@@ -343,8 +343,14 @@ impl Connection {
                 buffer.clear(); // bytes behind the end of an association mean nothing
                 return;
             }
-            if !self.discard(buffer) {
-                return;
+            let unwanted = if self.deaf {
+                buffer.len()
+            } else {
+                self.skip.min(buffer.len())
+            };
+            if unwanted > 0 {
+                self.discard(buffer, unwanted);
+                continue;
             }
             let Some(header) = buffer.first_chunk().map(Header::read) else {
                 return;
@@ -365,8 +371,7 @@ impl Connection {
             }
             let length = header.length as usize;
             if let Some(event) = self.refused_on_header(header) {
-                buffer.advance(Header::LENGTH);
-                self.skip = length;
+                self.skip = length.saturating_add(Header::LENGTH);
                 self.observe(Input::Refused(event));
                 continue;
             }
@@ -385,22 +390,14 @@ impl Connection {
         }
     }
 
-    /// Throws away what is not wanted any more. False when all of `buffer` went.
-    fn discard(&mut self, buffer: &mut BytesMut) -> bool {
-        if self.state == State::Sta13 || self.skip > 0 {
-            let unwanted = if self.deaf {
-                buffer.len()
-            } else {
-                self.skip.min(buffer.len())
-            };
-            buffer.advance(unwanted);
-            self.skip = self.skip.saturating_sub(unwanted);
-            self.discarded = self.discarded.saturating_add(unwanted);
-            if self.discarded > DISCARD_LIMIT {
-                self.observe(Input::ArtimExpired);
-            }
+    /// Throws bytes away, until there were too many of them: then it is over as if ARTIM had expired.
+    fn discard(&mut self, buffer: &mut BytesMut, count: usize) {
+        buffer.advance(count);
+        self.skip = self.skip.saturating_sub(count);
+        self.discarded = self.discarded.saturating_add(count);
+        if self.discarded > DISCARD_LIMIT {
+            self.observe(Input::ArtimExpired);
         }
-        !buffer.is_empty()
     }
 
     /// The event of a PDU whose kind alone, in this state, is a fault or to be ignored.
