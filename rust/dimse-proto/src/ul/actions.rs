@@ -51,6 +51,7 @@ impl Connection {
 
     /// AE-1: issue TRANSPORT CONNECT request to local transport service.
     fn ae_1(&mut self, request: Associate) {
+        self.begin();
         self.request = Some(request);
         self.output(Output::Connect);
     }
@@ -76,6 +77,7 @@ impl Connection {
 
     /// AE-5: issue transport connection response primitive; start ARTIM timer.
     fn ae_5(&mut self) {
+        self.begin();
         self.output(Output::StartArtim);
     }
 

@@ -96,7 +96,7 @@ pub enum Role {
 pub struct Connection {
     pub(super) role: Role,
     pub(super) state: State,
-    pub(super) limits: PduLimits,
+    config: Config,
     pub(super) assembler: Assembler,
     /// What we proposed; a requestor reads the answer against it.
     pub(super) request: Option<Associate>,
@@ -178,10 +178,7 @@ impl Connection {
         Self {
             role,
             state: State::Sta1,
-            limits: PduLimits {
-                associate: config.max_associate,
-                p_data: config.max_length,
-            },
+            config,
             assembler: Assembler::new(config.messages),
             request: None,
             negotiated: None,
@@ -191,6 +188,15 @@ impl Connection {
             deaf: false,
             discarded: 0,
         }
+    }
+
+    /// An association begins (AE-1, AE-5): nothing of an earlier one is left but outputs not yet polled.
+    pub(super) fn begin(&mut self) {
+        let outputs = core::mem::take(&mut self.outputs);
+        *self = Self {
+            outputs,
+            ..Self::new(self.role, self.config)
+        };
     }
 
     /// Where the protocol machine stands.
@@ -338,6 +344,10 @@ impl Connection {
     /// Takes the complete PDUs off the front of `buffer`. What is left is the beginning of one that is to come;
     /// leave it there and append to it.
     pub fn receive(&mut self, buffer: &mut BytesMut) {
+        let limits = PduLimits {
+            associate: self.config.max_associate,
+            p_data: self.config.max_length,
+        };
         loop {
             if matches!(self.state, State::Sta1 | State::Sta4) {
                 buffer.clear(); // bytes behind the end of an association mean nothing
@@ -363,7 +373,7 @@ impl Connection {
                 ))));
                 continue;
             }
-            if let Err(error) = header.check(&self.limits) {
+            if let Err(error) = header.check(&limits) {
                 self.deaf = true;
                 let reason = AbortReason::of(&error);
                 self.observe(Input::Invalid(error, reason));
