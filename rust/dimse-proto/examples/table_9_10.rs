@@ -6,15 +6,21 @@ use dimse_proto::ul::State;
 use dimse_proto::ul::fsm::{Event, Next, action};
 
 fn main() {
-    for event in Event::ALL {
-        for state in State::ALL {
-            match action(state, event).map(|action| (action, action.next())) {
-                Some((action, Next::To(next))) => println!("{event:?},{state},{action},{next}"),
-                Some((action, Next::Either(first, second))) => {
-                    println!("{event:?},{state},{action},{first}|{second}");
-                }
-                None => {}
-            }
-        }
+    for line in lines() {
+        println!("{line}");
     }
+}
+
+/// The filled cells, row by row. A test compares them with the published table.
+pub(crate) fn lines() -> impl Iterator<Item = String> {
+    let cells = Event::ALL
+        .into_iter()
+        .flat_map(|event| State::ALL.map(|state| (event, state)));
+    cells.filter_map(|(event, state)| {
+        let action = action(state, event)?;
+        Some(match action.next() {
+            Next::To(next) => format!("{event:?},{state},{action},{next}"),
+            Next::Either(first, second) => format!("{event:?},{state},{action},{first}|{second}"),
+        })
+    })
 }
