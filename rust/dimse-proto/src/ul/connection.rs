@@ -61,6 +61,9 @@ use crate::{DecodeError, LocalError};
 /// Most bytes read and thrown away while waiting for the peer to close (Sta13).
 const DISCARD_LIMIT: usize = 1 << 20;
 
+/// Room for outputs that an idle connection keeps. One PDU can hold thousands of fragments to tell of.
+const KEPT_OUTPUTS: usize = 32;
+
 /// What bounds a connection. Nothing a peer says is allocated for beyond these.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -234,7 +237,11 @@ impl Connection {
 
     /// The next thing to do, in order; `None` when the driver may wait.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.outputs.shrink_to(KEPT_OUTPUTS);
+        }
+        output
     }
 
     /// A-ASSOCIATE request.
