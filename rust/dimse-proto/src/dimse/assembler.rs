@@ -22,7 +22,8 @@ pub struct AssemblyLimits {
     /// Empty fragments one after the other. Default 64. They must not be sent, but receivers should take them
     /// (PS3.8 E.1).
     pub empty_fragments: u32,
-    /// Abort for what is otherwise let through and counted: odd fragments, two messages in one P-DATA-TF.
+    /// Abort for what is otherwise let through: odd fragments, two messages in one P-DATA-TF, command elements out
+    /// of order.
     pub strict: bool,
 }
 
@@ -186,6 +187,10 @@ impl Assembler {
             abort: Abort::USER,
             cause,
         })?;
+        if self.limits.strict && command.disordered() {
+            let what = "command elements out of order".into();
+            return Err(user_error("command-disordered", what, end));
+        }
         if let Err(error) = command.validate()
             && error.answer().is_none()
         {
