@@ -273,8 +273,12 @@ impl End {
     /// An end in this state, `None` where this role never gets. Sta13 comes after a release, so that no A-ABORT
     /// was sent.
     pub fn reach(role: Role, state: State) -> Option<Self> {
+        Self::reach_with(role, state, config())
+    }
+
+    pub fn reach_with(role: Role, state: State, config: Config) -> Option<Self> {
         use State::*;
-        let mut end = Self::new(role);
+        let mut end = Self::with(role, config);
         let requestor = role == Role::Requestor;
         let established = |end: &mut Self| {
             if requestor {
