@@ -373,8 +373,7 @@ impl Connection {
                 return;
             };
             if header.pdu_type == 0x07 && header.length != 4 {
-                // Whatever its length, it is an abort, and an abort is never answered (case C25).
-                self.deaf = true;
+                // Whatever its length, it is an abort, it ends the association, and it is never answered (C25).
                 self.observe(Input::Pdu(Pdu::Abort(Abort::provider(
                     AbortReason::NOT_SPECIFIED,
                 ))));
