@@ -131,6 +131,13 @@ fn c09_contexts_that_were_not_accepted() {
             .aborts(2, 6, "unknown-context")
             .check();
     }
+    // The rest of the PDU is not looked at.
+    let good = pdv(1, LAST_COMMAND, echo());
+    let bad = pdv(3, LAST_COMMAND, echo());
+    case("C09", pdu(4, &[good.clone(), bad, good].concat()))
+        .tells(&[TOLD])
+        .aborts(2, 6, "unknown-context")
+        .check();
     // Proposed, and rejected.
     let nonsense = item(0x30, b"1.2.3.4.5");
     let syntax = item(0x40, b"1.2.840.10008.1.2");
@@ -260,6 +267,10 @@ fn c18_messages_in_one_pdu_and_a_message_in_a_million() {
         .strict()
         .aborts(2, 5, "pdu-of-two-messages")
         .tells(&[TOLD])
+        .check();
+    case("C18", ECHO_RQ.repeat(3))
+        .strict()
+        .tells(&[TOLD; 3])
         .check();
 
     let mut end = End::reach(Role::Acceptor, Sta6).unwrap();
