@@ -1,0 +1,128 @@
+//! The fuzz targets without a fuzzer: their corpora, and arbitrary input near enough to the valid to get deep.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+#[path = "../../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub)]
+mod targets;
+
+use std::fs;
+use std::panic::{catch_unwind, resume_unwind};
+use std::path::Path;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Replays `fuzz/corpus/<target>`: what was found once stays fixed, and what was covered stays covered.
+fn replay(target: &str, run: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let mut inputs = 0;
+    for entry in fs::read_dir(corpus.join(target)).unwrap() {
+        let path = entry.unwrap().path();
+        let input = fs::read(&path).unwrap();
+        assert!(input.len() < 0x1_0000, "{} is too long", path.display());
+        if let Err(fault) = catch_unwind(|| run(&input)) {
+            eprintln!("broken by {}", path.display());
+            resume_unwind(fault);
+        }
+        inputs += 1;
+    }
+    assert!(inputs > 20, "{inputs} inputs for {target}");
+}
+
+#[test]
+fn corpus_of_pdu_decode() {
+    replay("pdu_decode", targets::pdu_decode);
+}
+
+#[test]
+fn corpus_of_pdu_roundtrip() {
+    replay("pdu_roundtrip", targets::pdu_roundtrip);
+}
+
+#[test]
+fn corpus_of_command_set() {
+    replay("command_set", targets::command_set);
+}
+
+#[test]
+fn corpus_of_assembler() {
+    replay("assembler", targets::assembler);
+}
+
+#[test]
+fn corpus_of_fsm_walk() {
+    replay("fsm_walk", targets::fsm_walk);
+}
+
+#[test]
+fn corpus_of_dataset_scan() {
+    replay("dataset_scan", targets::dataset_scan);
+}
+
+/// A step of `fsm_walk`; what leads on is more likely than what ends.
+fn step() -> impl Strategy<Value = Vec<u8>> {
+    let sample = 0_u8..16;
+    prop_oneof![
+        6 => (0_u8..6).prop_map(|request| vec![request]),
+        4 => prop_oneof![Just(vec![0]), Just(vec![7]), Just(vec![0, 7])],
+        1 => (6_u8..12).prop_map(|event| vec![event]),
+        8 => vec(sample.clone(), 1..4).prop_map(segment_of),
+        2 => (sample.clone(), any::<u8>()).prop_map(|(pdu, at)| vec![13, pdu, at, 14, pdu, at]),
+        2 => (sample, any::<u8>(), any::<u8>()).prop_map(|(pdu, at, byte)| vec![15, pdu, at, byte]),
+        1 => vec(any::<u8>(), 0..60).prop_map(|bytes| {
+            [vec![12, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+        }),
+    ]
+}
+
+/// Whole PDUs in one segment.
+fn segment_of(samples: Vec<u8>) -> Vec<u8> {
+    [vec![16, u8::try_from(samples.len()).unwrap()], samples].concat()
+}
+
+/// An end in one of the states a walk rarely gets to by chance: script by role.
+fn opening() -> impl Strategy<Value = Vec<u8>> {
+    const REQUESTOR: &[u8] = &[0, 7, 16, 1, 1];
+    const ACCEPTOR: &[u8] = &[7, 16, 1, 0, 1];
+    (any::<bool>(), any::<u8>(), 0_usize..5).prop_map(|(requestor, setup, more)| {
+        let more: &[u8] = [
+            &[][..],
+            &[4],
+            &[16, 1, 3],
+            &[4, 16, 1, 3],
+            &[4, 16, 1, 3, 5],
+        ][more];
+        let opening = if requestor { REQUESTOR } else { ACCEPTOR };
+        [&[u8::from(requestor), setup & 0xf8], opening, more].concat()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_walks_keep_the_laws(opening in opening(), steps in vec(step(), 0..40)) {
+        targets::fsm_walk(&[opening, steps.concat()].concat());
+    }
+
+    #[test]
+    fn walks_from_idle_keep_the_laws(role in 0_u8..2, setup in any::<u8>(), steps in vec(step(), 0..40)) {
+        targets::fsm_walk(&[vec![role, setup], steps.concat()].concat());
+    }
+
+    #[test]
+    fn arbitrary_bytes_break_nothing(data in vec(any::<u8>(), 0..600)) {
+        targets::pdu_decode(&data);
+        targets::pdu_roundtrip(&data);
+        targets::command_set(&data);
+        targets::assembler(&data);
+        targets::dataset_scan(&data);
+        targets::fsm_walk(&data);
+    }
+}
