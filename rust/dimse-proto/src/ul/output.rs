@@ -1,4 +1,4 @@
-//! What a [`super::Connection`] asks of its driver: six outputs are the whole contract.
+//! What a [`Connection`](super::connection::Connection) asks of its driver: six outputs are the whole contract.
 
 use alloc::boxed::Box;
 
