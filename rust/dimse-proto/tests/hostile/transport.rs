@@ -118,11 +118,11 @@ fn a09_the_end_of_the_stream_comes_after_what_was_sent() {
 
 #[test]
 fn a10_a_reset_at_every_byte() {
-    let session = [RQ, ECHO_RQ, RELEASE_RQ].concat();
-    for at in 0..session.len() {
+    let association = [RQ, ECHO_RQ, RELEASE_RQ].concat();
+    for at in 0..association.len() {
         let mut end = End::reach(Role::Acceptor, Sta2).unwrap();
         end.answers = Some(policy());
-        end.feed_in(session[..at].chunks(1));
+        end.feed_in(association[..at].chunks(1));
         end.closed();
         assert_eq!(end.state(), Sta1, "at {at}");
     }
