@@ -44,6 +44,9 @@ impl CheckError {
             Self::Scan(error) if error.kind == ScanErrorKind::FileMeta => {
                 format!("file meta in data set at offset {}", error.offset)
             }
+            Self::Scan(error) if error.kind == ScanErrorKind::Repeated => {
+                format!("second value of an element at offset {}", error.offset)
+            }
             Self::Scan(ScanError { offset, .. }) => {
                 format!("data set not whole at offset {offset}")
             }

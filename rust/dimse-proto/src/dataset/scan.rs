@@ -36,8 +36,10 @@ pub enum ScanErrorKind {
     BadLength,
     /// Undefined length where neither a sequence nor encapsulated pixel data can be.
     UndefinedLengthNotAllowed,
-    /// Not a VR, an item or delimiter out of place, a forbidden group, or a wanted element that occurs twice.
+    /// Not a VR, an item or delimiter out of place, or a forbidden group.
     BadStructure,
+    /// A wanted element is there again, with another value.
+    Repeated,
 }
 
 impl ScanErrorKind {
@@ -52,6 +54,7 @@ impl ScanErrorKind {
             Self::BadLength => "dataset-bad-length",
             Self::UndefinedLengthNotAllowed => "dataset-undefined-length",
             Self::BadStructure => "dataset-bad-structure",
+            Self::Repeated => "dataset-repeated-element",
         }
     }
 
@@ -64,12 +67,17 @@ impl ScanErrorKind {
             Self::BadLength => "longer than what holds it",
             Self::UndefinedLengthNotAllowed => "undefined length is not allowed here",
             Self::BadStructure => "not a data element",
+            Self::Repeated => "a second value of an element that occurs once",
         }
     }
 
     const fn section(self) -> &'static str {
         match self {
-            Self::Empty | Self::CutShort | Self::BadLength | Self::BadStructure => "PS3.5 7.1",
+            Self::Empty
+            | Self::CutShort
+            | Self::BadLength
+            | Self::BadStructure
+            | Self::Repeated => "PS3.5 7.1",
             Self::FileMeta => "PS3.10 7.1",
             Self::DepthExceeded => "PS3.5 7.5",
             Self::UndefinedLengthNotAllowed => "PS3.5 7.1.1",
@@ -208,12 +216,27 @@ struct Wanted {
     state: Capture,
 }
 
+impl Wanted {
+    /// Takes more of the value, or says where the element began that differs from what was there before.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), u64> {
+        let Capture::Again(offset, same) = self.state else {
+            self.value.extend_from_slice(bytes);
+            return Ok(());
+        };
+        self.state = Capture::Again(offset, same.saturating_add(bytes.len()));
+        let known = self.value.get(same..).unwrap_or_default();
+        known.starts_with(bytes).then_some(()).ok_or(offset)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Capture {
     NotMet,
     /// Met, and too long or not yet whole.
     Open,
     Whole,
+    /// Met again at this offset, and so far the same in so many bytes.
+    Again(u64, usize),
 }
 
 /// One reading of the bytes.
@@ -264,7 +287,9 @@ impl Walk {
     fn value(&self, tag: Tag) -> Option<&[u8]> {
         self.wanted
             .iter()
-            .find(|wanted| wanted.tag == tag && wanted.state == Capture::Whole)
+            .find(|wanted| {
+                wanted.tag == tag && matches!(wanted.state, Capture::Whole | Capture::Again(..))
+            })
             .map(|wanted| wanted.value.as_slice())
     }
 
@@ -272,7 +297,7 @@ impl Walk {
     fn feed<'a>(&mut self, mut bytes: &'a [u8]) -> Option<&'a [u8]> {
         while self.failed.is_none() {
             bytes = self.pass_value(bytes);
-            if bytes.is_empty() {
+            if bytes.is_empty() || self.failed.is_some() {
                 return None;
             }
             let (window, filled) = self.window(bytes);
@@ -329,8 +354,12 @@ impl Walk {
         }
         let here = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
         let (value, rest) = bytes.split_at_checked(here).unwrap_or((bytes, &[]));
-        if let Some(wanted) = self.keeping.and_then(|index| self.wanted.get_mut(index)) {
-            wanted.value.extend_from_slice(value);
+        if let Some(wanted) = self.keeping.and_then(|index| self.wanted.get_mut(index))
+            && let Err(offset) = wanted.take(value)
+        {
+            let error = self.error(ScanErrorKind::Repeated);
+            self.failed = Some(ScanError { offset, ..error });
+            return rest;
         }
         self.skip = self.skip.saturating_sub(length_of(value));
         self.at = self.at.saturating_add(length_of(value));
@@ -449,11 +478,15 @@ impl Walk {
             .enumerate()
             .find(|(_, wanted)| wanted.tag == header.tag);
         if let Some((index, wanted)) = found {
-            // Readers differ in which of two they believe; an instance with two identities is not stored.
-            if wanted.state != Capture::NotMet {
-                return Err(ScanErrorKind::BadStructure);
-            }
-            wanted.state = Capture::Open;
+            wanted.state = match wanted.state {
+                Capture::NotMet => Capture::Open,
+                // The same again harms nobody and occurs.
+                Capture::Whole if length_of(&wanted.value) == u64::from(header.length) => {
+                    Capture::Again(self.at, 0)
+                }
+                // Readers differ in which of two they believe; an instance with two identities is not stored.
+                _ => return Err(ScanErrorKind::Repeated),
+            };
             self.keeping = (header.length <= CAPTURE_LIMIT).then_some(index);
         }
         Ok(())
