@@ -97,7 +97,9 @@ def send(title: str, server: Running, paths: list[Path]) -> Batch:
         raise PeerError(f"storescu: exit code {done.returncode}\n{done.stderr}")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     sent = [
-        Sent(Path(event["path"]), event["uid"] or "", event["status"], event["comment"] or "")
+        Sent(
+            Path(event["path"]), event["uid"], event["status"], event.get("error", event["comment"])
+        )
         for event in events
         if event["event"] == "sent"
     ]

@@ -497,6 +497,14 @@ def test_storescu_tells_a_common_reason_once_with_its_hint(world, folder, capsys
     assert names == ["sent", "rejected", "sent", "sent", "summary"]
 
 
+def test_storescu_names_a_file_once_in_a_line(world, folder, capsys):
+    world.results = [not_sent(errors.DecodeError("a.dcm: not a DICOM file"))]
+    assert main(["storescu", "--json", "PACS@h:104", str(folder)]) == 20
+    out, err = capsys.readouterr()
+    assert err == "E: a.dcm: not-sent, not a DICOM file\n"
+    assert events_of(out)[0]["error"] == "not a DICOM file"
+
+
 def test_storescu_json_and_report_hold_the_same_events(world, folder, capsys, tmp_path):
     world.send_events = [
         {"event": "associated", "peer": "PACS@h:104", "contexts": []},

@@ -216,7 +216,7 @@ def _tell(result: SendResult, output: Output, progress: Progress, reasons: Count
         "category": result.category,
     }
     if result.error is not None:
-        fields["error"] = result.error.message
+        fields["error"] = _reason(result, result.error)
     output.event("sent", **fields)
     if result.category == "ok":
         output.log.info("sent %s", result.path)
@@ -233,8 +233,13 @@ def _tell(result: SendResult, output: Output, progress: Progress, reasons: Count
 
 
 def _tell_reason(result: SendResult, error: DimseError, output: Output) -> None:
-    output.log.error("%s: %s, %s", result.path, result.category, error.message)
+    output.log.error("%s: %s, %s", result.path, result.category, _reason(result, error))
     output.explain(error)
+
+
+def _reason(result: SendResult, error: DimseError) -> str:
+    """Give the message without the file's name, which stands before it already."""
+    return error.message.removeprefix(f"{result.path}: ")
 
 
 def _summary(report: SendReport, output: Output, progress: Progress) -> int:
