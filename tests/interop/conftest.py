@@ -65,7 +65,7 @@ def pytest_terminal_summary(
     terminalreporter.section("interop matrix")
     for row in [head, *rows]:
         terminalreporter.write_line(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
 
 

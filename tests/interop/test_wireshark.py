@@ -15,10 +15,9 @@ from tests.peers.scp import Running
 from tests.peers.scu import SCUS, Target
 
 OURS = "dimse"
-# tshark 4.0 misreads any C-STORE-RSP, DCMTK's too, on a context with a compressed transfer syntax.
-UNCOMPRESSED = [
-    sample for sample in SAMPLES if sample.syntax in {"implicit LE", "explicit LE", "explicit BE"}
-]
+# tshark 4.0 takes compressed and deflated bytes for elements, and what the last of them seems to
+# lack from the next PDV of the context: the response. So it gets the two apart, where that occurs.
+UNCOMPRESSED = {"implicit LE", "explicit LE", "explicit BE"}
 ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, RELEASE_RQ, RELEASE_RP = 1, 2, 4, 5, 6
 
 
@@ -32,10 +31,16 @@ class Dissection:
     complaints: list[str] = field(default_factory=list)
 
 
-def read(chunks: Conversation, folder: Path) -> Dissection:
-    """Dissect a recorded conversation."""
+def read(chunks: Conversation, folder: Path, *, apart: bool = False) -> Dissection:
+    """Dissect a recorded conversation; `apart`: without the response, then without the request."""
     seen = Dissection()
-    for packet in dissect(chunks, folder):
+    parts = [chunks]
+    if apart:
+        accepted = [direction for direction, _ in chunks].index("O")
+        begun = [direction for direction, _ in chunks].index("I", accepted)
+        opening, rest = chunks[:begun], chunks[begun:]
+        parts = [opening + [chunk for chunk in rest if chunk[0] == end] for end in "IO"]
+    for packet in (packet for part in parts for packet in dissect(part, folder)):
         for name, value in walk(packet["_source"]["layers"]):
             if name == "dicom.pdu.type":
                 seen.pdus.append(int(str(value), 16))
@@ -58,8 +63,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("scu", "scp"), pairs)
 
 
-@pytest.mark.parametrize("sample", UNCOMPRESSED, ids=lambda sample: sample.syntax)
-def test_tshark_decodes_what_was_said(
+def test_tshark_decodes_an_echo(
+    scu: str,
+    scp: str,
+    serve: Callable[[str], Running],
+    need: Callable[..., None],
+    matrix: Matrix,
+    tmp_path: Path,
+) -> None:
+    """Six PDUs, two commands, no complaint."""
+    need(*SCUS[scu].tools, "text2pcap", "tshark")
+    server = serve(scp)
+    with recording(server.target.port) as recorder:
+        SCUS[scu].echo(Target(recorder.port, server.target.title))
+    (chunks,) = recorder.conversations
+    seen = read(chunks, tmp_path)
+    assert seen.complaints == []
+    assert seen.messages == ["C-ECHO-RQ ID=1", "C-ECHO-RSP ID=1 (Success)"]
+    assert seen.pdus == [ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, P_DATA, RELEASE_RQ, RELEASE_RP]
+    matrix.add(scu, scp, "C-ECHO as tshark sees it", "-", "6 PDUs decoded")
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.syntax)
+def test_tshark_decodes_a_store(
     scu: str,
     scp: str,
     sample: Sample,
@@ -68,24 +94,25 @@ def test_tshark_decodes_what_was_said(
     matrix: Matrix,
     tmp_path: Path,
 ) -> None:
-    """An echo and a store decode to the PDUs and commands that they have to be."""
+    """Every PDU and both commands decode, and the fragments hold the data set's bytes."""
     need(*SCUS[scu].tools, "text2pcap", "tshark")
     server = serve(scp)
     with recording(server.target.port) as recorder:
-        to = Target(recorder.port, server.target.title)
-        SCUS[scu].echo(to)
-        SCUS[scu].store(to, sample.path, sample.syntax)
-    echo, store = (read(chunks, tmp_path) for chunks in recorder.conversations)
-    assert echo.complaints == []
-    assert echo.messages == ["C-ECHO-RQ ID=1", "C-ECHO-RSP ID=1 (Success)"]
-    assert echo.pdus == [ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, P_DATA, RELEASE_RQ, RELEASE_RP]
-    assert store.complaints == []
-    assert store.messages == ["C-STORE-RQ ID=1", "C-STORE-RSP ID=1 (Success)"]
-    assert store.pdus[:2] == [ASSOCIATE_RQ, ASSOCIATE_AC]
-    assert store.pdus[-2:] == [RELEASE_RQ, RELEASE_RP]
-    assert set(store.pdus[2:-2]) == {P_DATA}
+        SCUS[scu].store(Target(recorder.port, server.target.title), sample.path, sample.syntax)
+    (chunks,) = recorder.conversations
+    apart = sample.syntax not in UNCOMPRESSED
+    seen = read(chunks, tmp_path, apart=apart)
+    assert seen.complaints == []
+    assert seen.messages == ["C-STORE-RQ ID=1", "C-STORE-RSP ID=1 (Success)"]
+    opening = [ASSOCIATE_RQ, ASSOCIATE_AC]
+    data = [P_DATA] * (seen.pdus.count(P_DATA) - 1)
+    assert len(data) >= 2
+    if apart:
+        assert seen.pdus == [*opening, *data, RELEASE_RQ, *opening, P_DATA, RELEASE_RP]
+    else:
+        assert seen.pdus == [*opening, *data, P_DATA, RELEASE_RQ, RELEASE_RP]
     if SCUS[scu].keeps_bytes:
-        assert store.data_bytes == len(data_set(sample.path))
-    matrix.add(
-        scu, scp, "C-STORE as tshark sees it", sample.syntax, f"{len(store.pdus)} PDUs decoded"
-    )
+        length = len(data_set(sample.path))
+        assert seen.data_bytes == length + length % 2  # an odd deflated stream is padded
+    result = f"{len(data) + 5} PDUs decoded"
+    matrix.add(scu, scp, "C-STORE as tshark sees it", sample.syntax, result)
