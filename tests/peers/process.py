@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -106,10 +107,16 @@ class Process:
 
     def wait(self, seconds: float = RUN_SECONDS) -> int:
         """Wait for the child to end by itself."""
-        try:
-            return self._child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise PeerError(self.story(f"still runs after {seconds} s")) from None
+        if self._child.returncode is None:  # else its id may be another's by now
+            # `Popen.wait` with a timeout looks every 50 ms: too coarse for the benchmark.
+            ending = os.pidfd_open(self.pid)
+            try:
+                ended, _, _ = select.select([ending], [], [], seconds)
+            finally:
+                os.close(ending)
+            if not ended:
+                raise PeerError(self.story(f"still runs after {seconds} s"))
+        return self._child.wait()
 
     def peak_rss(self) -> int:
         """Peak resident memory so far, in bytes."""
