@@ -26,6 +26,7 @@ help: ## list the targets
 setup: $(VENV)/.ready peers ## virtual environment, Python tools, crates, and Debian packages of the peers
 
 $(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || tests/peers/install.sh python3-venv
 	$(PYTHON) -m venv $(VENV)
 	$(call retry,$(call pip,$(PY)) 'pip>=25.1')
 	$(call retry,$(call pip,$(PY)) --group dev)

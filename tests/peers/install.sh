@@ -1,11 +1,12 @@
 #!/bin/bash
-# Installs the Debian packages of the interop peers when they are missing. Never fails the build: without root or
-# apt it says what is missing; the tests then skip those peers, or fail where CI=true.
+# Installs the Debian packages of the interop peers where they are missing, or those that are named. Never fails the
+# build: without root or apt it says what is missing; the tests then skip those peers, or fail where CI=true.
+# usage: install.sh [PACKAGE...]
 set -u
 
 declare -A package_of=([echoscu]=dcmtk [storescp]=dcmtk [gdcmscu]=libgdcm-tools [tshark]=tshark [text2pcap]=tshark [strace]=strace)
-missing=()
-for tool in "${!package_of[@]}"; do
+missing=("$@")
+[ $# -eq 0 ] && for tool in "${!package_of[@]}"; do
     command -v "$tool" >/dev/null || missing+=("${package_of[$tool]}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
