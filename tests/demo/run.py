@@ -66,8 +66,8 @@ class Batch:
             str(len(stored)),
             str(len(self.sent) - len(stored)),
             f"{size / 1e6:.1f} MB",
-            f"{size / 1e6 / self.seconds:.0f} MB/s",
-            f"{len(stored) / self.seconds:.0f}/s",
+            f"{size / 1e6 / self.seconds:.0f}",
+            f"{len(stored) / self.seconds:.0f}",
         ]
 
 
@@ -187,7 +187,7 @@ def main() -> int:
             sent = [item for batch in batches for item in batch.sent]
             wrong, kept = differences(server, sent)
             show(
-                ["input", "files", "stored", "refused", "bytes", "rate", "files"],
+                ["input", "files", "stored", "refused", "bytes", "MB/s", "files/s"],
                 [batch.row() for batch in batches],
             )
     refused = refusals(sent)
