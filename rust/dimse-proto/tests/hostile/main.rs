@@ -70,9 +70,15 @@ impl Case {
 
     /// The end aborts: with source 0 in Sta2 and for DIMSE faults, with an indication otherwise.
     fn aborts(mut self, source: u8, reason: u8, fault: &'static str) -> Self {
-        self.fault = Some(fault);
         self.provider = source == 2;
-        self.ends(State::Sta13, support::abort(source, reason))
+        self.names(fault)
+            .ends(State::Sta13, support::abort(source, reason))
+    }
+
+    /// The user is told what was wrong.
+    fn names(mut self, fault: &'static str) -> Self {
+        self.fault = Some(fault);
+        self
     }
 
     fn tells(mut self, told: &[&'static str]) -> Self {

@@ -136,8 +136,9 @@ fn b01_protocol_version() {
     for version in [0x0000_u16, 0xfffe, 0x0002] {
         let mut rq = Rq::new();
         rq.version = version.to_be_bytes();
-        // The provider judges it: the user hears nothing.
+        // The provider judges it; the user hears only why.
         Case::new("B01", Sta2, rq.wire())
+            .names("protocol-version")
             .ends(Sta13, rj(1, 2, 2))
             .check();
     }
