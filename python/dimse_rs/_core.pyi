@@ -189,8 +189,8 @@ class Association:
     def next_message_id(self) -> int: ...
     def invoke(self, message: Message, within: float = 0.0) -> Invocation:
         """Send a request. `within`: seconds that a response may take, 0 for ever."""
-    def send(self, message: Message) -> None:
-        """Send an answer, or C-CANCEL, and wait until it has left."""
+    def send(self, message: Message, *, wait: bool = True) -> None:
+        """Send an answer, or C-CANCEL; `wait`: until it has left."""
     def send_files(
         self,
         paths: Sequence[_Path],
@@ -211,6 +211,11 @@ class Invocation:
 
     def next(self) -> Message | None:
         """The next response; None after the final one. One thread at a time."""
+    def next_many(self) -> list[Message]:
+        """The responses there are, waiting for the first; empty after the final one.
+
+        An error comes after the responses before it.
+        """
 
 @final
 class Bulk:

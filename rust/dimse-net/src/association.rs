@@ -140,6 +140,8 @@ pub struct Invocation {
     /// Message ID of the request.
     pub message_id: u16,
     responses: mpsc::UnboundedReceiver<Result<Response, Error>>,
+    /// Met while looking for responses that are ready: told after them.
+    failure: Option<Error>,
 }
 
 impl Invocation {
@@ -148,7 +150,24 @@ impl Invocation {
     /// # Errors
     /// Why no more will come.
     pub async fn next(&mut self) -> Option<Result<Response, Error>> {
+        if let Some(error) = self.failure.take() {
+            return Some(Err(error));
+        }
         self.responses.recv().await
+    }
+
+    /// The next response if it is there already; an error waits for [`Self::next`].
+    pub fn next_ready(&mut self) -> Option<Response> {
+        if self.failure.is_some() {
+            return None;
+        }
+        match self.responses.try_recv().ok()? {
+            Ok(response) => Some(response),
+            Err(error) => {
+                self.failure = Some(error);
+                None
+            }
+        }
     }
 }
 
@@ -255,6 +274,7 @@ impl Association {
         Ok(Invocation {
             message_id,
             responses,
+            failure: None,
         })
     }
 

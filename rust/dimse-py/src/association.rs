@@ -245,9 +245,17 @@ impl Association {
             .map_err(|error| errors::to_py(py, &error))
     }
 
-    /// Sends an answer, or C-CANCEL, and waits until it has left.
-    fn send(&self, py: Python<'_>, message: &Bound<'_, Message>) -> PyResult<()> {
-        self.send_parts(py, message.get().parts(py)?)
+    /// Sends an answer, or C-CANCEL. `wait`: until it has left.
+    #[pyo3(signature = (message, *, wait=true))]
+    fn send(&self, py: Python<'_>, message: &Bound<'_, Message>, wait: bool) -> PyResult<()> {
+        let parts = message.get().parts(py)?;
+        if wait {
+            return self.send_parts(py, parts);
+        }
+        let (context_id, command, data) = parts;
+        self.inner
+            .send(context_id, command, data)
+            .map_err(|error| errors::to_py(py, &error))
     }
 
     /// Sends files, undecoded, as many at a time as were negotiated.
@@ -329,7 +337,32 @@ impl Invocation {
             Some(Err(error)) => Err(errors::to_py(py, &error)),
         }
     }
+
+    /// The responses there are, waiting for the first: a list of Messages, empty after the final one. An error
+    /// comes after the responses before it.
+    fn next_many(&self, py: Python<'_>) -> PyResult<Vec<Message>> {
+        let Some(first) = self.next(py)? else {
+            return Ok(Vec::new());
+        };
+        let mut responses = vec![first];
+        let mut inner = self.inner.lock();
+        while let Some(invocation) = inner.as_mut()
+            && responses.len() < AT_ONCE
+            && let Some(response) = invocation.next_ready()
+        {
+            let net::Response {
+                context_id,
+                command,
+                data,
+            } = response;
+            responses.push(Message::received(py, context_id, command, data)?);
+        }
+        Ok(responses)
+    }
 }
+
+/// Most responses given to Python at once.
+const AT_ONCE: usize = 256;
 
 /// Files on their way: one result each.
 #[pyclass(frozen, module = "dimse_rs._core")]
