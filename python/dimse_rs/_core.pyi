@@ -221,8 +221,13 @@ class Invocation:
 class Bulk:
     """Files on their way: one result each."""
 
-    def next(self, within: float = 0.1) -> list[_BulkResult] | None:
-        """The results there are, waiting at most `within` seconds; None when all were given."""
+    def next(self, within: float = 0.1, *, gather: bool = True) -> list[_BulkResult] | None:
+        """The results there are, waiting at most `within` seconds; None when all were given.
+
+        `gather`: wait a moment for company, which is cheaper, or give the first at once.
+        """
+    def stop(self) -> None:
+        """Send no file that is not begun; such have a result with an error that says so."""
 
 @final
 class Folder:

@@ -13,7 +13,7 @@ use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::{AeTitle, LocalError};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::bulk::{self, BulkResult};
+use crate::bulk;
 use crate::deadline::Timeouts;
 use crate::driver::Driver;
 use crate::error::Error;
@@ -316,8 +316,7 @@ impl Association {
         outcome.await.unwrap_or_else(|_| Err(self.end_reason()))
     }
 
-    /// Sends files, undecoded, as many at a time as were negotiated. One result a file comes out of the channel,
-    /// which closes after the last.
+    /// Sends files, undecoded, as many at a time as were negotiated. One result a file comes out.
     ///
     /// # Errors
     /// When the association is over.
@@ -325,16 +324,16 @@ impl Association {
         &self,
         files: Vec<bulk::ToSend>,
         options: bulk::Options,
-    ) -> Result<crossbeam_channel::Receiver<BulkResult>, Error> {
+    ) -> Result<bulk::Sending, Error> {
         let established = self.established().ok_or(Error::Released)?;
-        let (feed, results) = bulk::start(
+        let (feed, sending) = bulk::start(
             Arc::clone(&self.shared),
             Arc::clone(&established.negotiated),
             files,
             options,
         );
         self.shared.command(Command::Bulk(feed))?;
-        Ok(results)
+        Ok(sending)
     }
 
     /// Releases the association in an orderly way, after the operations outstanding are confirmed.

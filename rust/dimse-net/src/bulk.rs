@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -61,11 +61,29 @@ pub struct BulkResult {
     pub outcome: Result<CommandSet, Error>,
 }
 
+/// The user's end: files on their way.
+#[derive(Debug)]
+pub struct Sending {
+    /// One result a file; closes after the last.
+    pub results: Receiver<BulkResult>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Sending {
+    /// Files not begun are not sent: their result is [`Error::Stopped`]. What is begun goes on.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The driver's end.
 #[derive(Debug)]
 pub(crate) struct Feed {
     batches: mpsc::Receiver<Vec<Item>>,
     taken: std::vec::IntoIter<Item>,
+    stopped: Arc<AtomicBool>,
+    /// The message being taken was stopped before its beginning.
+    skipping: bool,
     pub(crate) results: Sender<BulkResult>,
     /// Message ID of a message to be ended early, or `NOT_CUT`.
     pub(crate) cut: Arc<AtomicU32>,
@@ -76,10 +94,35 @@ impl Feed {
     /// The next item; `None` after the last. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Item> {
         loop {
-            if let Some(item) = self.taken.next() {
-                return Some(item);
+            while let Some(item) = self.taken.next() {
+                if let Some(item) = self.unless_stopped(item) {
+                    return Some(item);
+                }
             }
             self.taken = self.batches.recv().await?.into_iter();
+        }
+    }
+
+    /// A message that was read ahead is given up when the user stopped before it was begun.
+    fn unless_stopped(&mut self, item: Item) -> Option<Item> {
+        if matches!(item, Item::Start { .. }) {
+            self.skipping = self.stopped.load(Ordering::Relaxed);
+        }
+        if self.skipping {
+            self.not_begun(item, &Error::Stopped);
+            return None;
+        }
+        Some(item)
+    }
+
+    fn not_begun(&self, item: Item, why: &Error) {
+        if let Item::Start { index, info, .. } = item {
+            let _unheard = self.results.send(BulkResult {
+                index,
+                info: Some(*info),
+                begun: false,
+                outcome: Err(why.clone()),
+            });
         }
     }
 
@@ -87,15 +130,8 @@ impl Feed {
     pub(crate) fn fail(mut self, why: &Error) {
         self.batches.close();
         loop {
-            for item in self.taken.by_ref() {
-                if let Item::Start { index, info, .. } = item {
-                    let _unheard = self.results.send(BulkResult {
-                        index,
-                        info: Some(*info),
-                        begun: false,
-                        outcome: Err(why.clone()),
-                    });
-                }
+            while let Some(item) = self.taken.next() {
+                self.not_begun(item, why);
             }
             match self.batches.try_recv() {
                 Ok(batch) => self.taken = batch.into_iter(),
@@ -131,10 +167,11 @@ pub(crate) fn start(
     negotiated: Arc<Negotiated>,
     files: Vec<ToSend>,
     options: Options,
-) -> (Feed, Receiver<BulkResult>) {
+) -> (Feed, Sending) {
     let (items, feed) = mpsc::channel(AHEAD);
     let (results, receiver) = unbounded();
     let cut = Arc::new(AtomicU32::new(NOT_CUT));
+    let stopped = Arc::new(AtomicBool::new(false));
     let reader = Reader {
         shared,
         negotiated,
@@ -145,16 +182,23 @@ pub(crate) fn start(
         batches: items,
         results: results.clone(),
         cut: Arc::clone(&cut),
+        stopped: Arc::clone(&stopped),
     };
     runtime::handle().spawn_blocking(move || reader.run(files));
     let feed = Feed {
         batches: feed,
         taken: Vec::new().into_iter(),
+        stopped: Arc::clone(&stopped),
+        skipping: false,
         results,
         cut,
         within: options.within,
     };
-    (feed, receiver)
+    let sending = Sending {
+        results: receiver,
+        stopped,
+    };
+    (feed, sending)
 }
 
 struct Reader {
@@ -168,6 +212,7 @@ struct Reader {
     batches: mpsc::Sender<Vec<Item>>,
     results: Sender<BulkResult>,
     cut: Arc<AtomicU32>,
+    stopped: Arc<AtomicBool>,
 }
 
 /// The driver is gone: nothing more will be sent.
@@ -178,6 +223,10 @@ impl Reader {
         let mut files = files.into_iter();
         let mut sent = Ok(());
         for file in files.by_ref() {
+            if self.stopped.load(Ordering::Relaxed) {
+                self.fail(file.index, None, Error::Stopped);
+                continue;
+            }
             sent = self.send(file.index, &file.path);
             if sent.is_err() {
                 break;

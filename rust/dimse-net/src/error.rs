@@ -84,6 +84,8 @@ pub enum Error {
     NoContext(String),
     /// A file could not be read or is not what it should be.
     Input(String),
+    /// It was not begun before the user stopped.
+    Stopped,
     /// It had not asked for an association yet when others needed its place.
     Evicted,
     /// This node is going away.
@@ -108,6 +110,7 @@ impl Error {
             Self::Remote(error) => error.code,
             Self::NoContext(_) => "no-context",
             Self::Input(_) => "input",
+            Self::Stopped => "stopped",
             Self::Evicted => "evicted",
             Self::Shutdown => "shutdown",
         })
@@ -147,6 +150,9 @@ impl fmt::Display for Error {
             Self::Local(error) => error.fmt(f),
             Self::Remote(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::NoContext(what) | Self::Input(what) => f.write_str(what),
+            Self::Stopped => {
+                f.write_str("not sent: the sending was stopped before it came to this")
+            }
             Self::Evicted => f.write_str(
                 "too many connections without an association, of which this was the oldest",
             ),

@@ -22,6 +22,7 @@ use crossbeam_channel::Receiver;
 use dimse_net::association::{Association, Settings};
 use dimse_net::bulk::{Options, ToSend};
 use dimse_net::deadline::Timeouts;
+use dimse_net::error::Error;
 use dimse_net::event::{AssociationId, Event, Events};
 use dimse_net::limits::{Budget, Limits};
 use dimse_net::listener::{Capacity, Listener};
@@ -224,24 +225,28 @@ fn a_server_that_stops_finishes_what_it_received() {
     assert_eq!(node.listener.pending(), 0);
 }
 
-#[test]
-fn every_file_has_one_result_however_the_association_ends() {
-    let root = tempfile::tempdir().unwrap();
-    let node = Node::start(&root.path().join("stored"), Durability::Fast);
-    let files: Vec<_> = (0..200)
+/// Files to be sent: small ones, which travel in batches, and some that take several chunks.
+fn files(root: &Path, count: usize) -> Vec<ToSend> {
+    (0..count)
         .map(|index| {
             let name = format!("1.2.{index}");
-            let path = root.path().join(&name);
-            // Small ones, which travel in batches, and some that take several chunks.
+            let path = root.join(&name);
             let pixels = if index % 20 == 19 { 3_000_000 } else { 1000 };
             let data = instance(&name, &vec![0; pixels]);
             fs::write(&path, part10(&name, EXPLICIT, &data)).unwrap();
             ToSend { index, path }
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn every_file_has_one_result_however_the_association_ends() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(&root.path().join("stored"), Durability::Fast);
+    let files = files(root.path(), 200);
     for after in [0, 1, 10, 19, 25, 60, 150, 200] {
         let association = node.associate();
-        let results = association
+        let sending = association
             .send_files(files.clone(), Options::default())
             .unwrap();
         let mut seen = vec![0; files.len()];
@@ -249,7 +254,7 @@ fn every_file_has_one_result_however_the_association_ends() {
             if taken == after {
                 association.abort();
             }
-            match results.recv_timeout(WITHIN) {
+            match sending.results.recv_timeout(WITHIN) {
                 Ok(result) => {
                     seen[result.index] += 1;
                     assert!(result.begun || result.outcome.is_err());
@@ -257,8 +262,37 @@ fn every_file_has_one_result_however_the_association_ends() {
                 Err(_) => break,
             }
         }
-        assert!(results.recv_timeout(WITHIN).is_err(), "none after the last");
+        assert!(
+            sending.results.recv_timeout(WITHIN).is_err(),
+            "none after the last"
+        );
         assert!(seen.iter().all(|count| *count == 1), "{after}: {seen:?}");
     }
     assert!(node.folder.root().exists());
+}
+
+#[test]
+fn files_not_begun_are_not_sent_once_the_user_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(&root.path().join("stored"), Durability::Durable);
+    let association = node.associate();
+    node.files.hold("sync");
+    let sending = association
+        .send_files(files(root.path(), 200), Options::default())
+        .unwrap();
+    while !node.files.log().contains(&"sync") {
+        std::thread::yield_now();
+    }
+    sending.stop();
+    node.files.let_go();
+    let mut results: Vec<_> = sending.results.iter().collect();
+    results.sort_by_key(|result| result.index);
+    assert_eq!(results.len(), 200);
+    let first = results.remove(0);
+    assert_eq!(first.outcome.unwrap().status(), Some(Status(0)));
+    for result in results {
+        assert!(!result.begun);
+        assert!(matches!(result.outcome, Err(Error::Stopped)));
+    }
+    assert_eq!(store(&association, "1.3", 10), Status(0), "it lives on");
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
 use dimse_net::association as net;
-use dimse_net::bulk::{BulkResult, Options, ToSend};
+use dimse_net::bulk::{BulkResult, Options, Sending, ToSend};
 use dimse_net::error::Error;
 use dimse_net::limits::Budget;
 use dimse_net::service::Service as Answers;
@@ -286,7 +285,7 @@ impl Association {
             .collect();
         self.inner
             .send_files(files, options)
-            .map(|results| Bulk { results, left })
+            .map(|sending| Bulk { sending, left })
             .map_err(|error| errors::to_py(py, &error))
     }
 
@@ -367,7 +366,7 @@ const AT_ONCE: usize = 256;
 /// Files on their way: one result each.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Bulk {
-    results: Receiver<BulkResult>,
+    sending: Sending,
     /// Results that are still to be given.
     left: AtomicUsize,
 }
@@ -380,24 +379,36 @@ impl Bulk {
     /// The results there are, waiting at most `within` seconds for the first: a list of tuples (index, file,
     /// response, exception), or None when all were given. `file` is (SOP class, SOP instance, transfer syntax,
     /// bytes), or None when nothing of it was sent; `response` a Message or None.
-    #[pyo3(signature = (within=0.1))]
-    fn next<'py>(&self, py: Python<'py>, within: f64) -> PyResult<Option<Bound<'py, PyList>>> {
+    /// `gather`: wait a moment for company, or give the first at once.
+    #[pyo3(signature = (within=0.1, *, gather=true))]
+    fn next<'py>(
+        &self,
+        py: Python<'py>,
+        within: f64,
+        gather: bool,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let results = &self.sending.results;
         let list = PyList::empty(py);
         let within = Duration::from_secs_f64(within.max(0.0));
-        if self.left.load(Ordering::Relaxed) > 1 {
+        if gather && self.left.load(Ordering::Relaxed) > 1 {
             py.detach(|| std::thread::sleep(GATHER.min(within)));
         }
-        if self.results.is_empty() {
-            match blocking::next(py, &self.results, Some(within))? {
+        if results.is_empty() {
+            match blocking::next(py, results, Some(within))? {
                 Some(result) => list.append(self.give(py, result)?)?,
                 None if self.left.load(Ordering::Relaxed) == 0 => return Ok(None),
                 None => {}
             }
         }
-        while let Ok(result) = self.results.try_recv() {
+        while let Ok(result) = results.try_recv() {
             list.append(self.give(py, result)?)?;
         }
         Ok(Some(list))
+    }
+
+    /// Files not begun are not sent, and their results say so; what is begun goes on.
+    fn stop(&self) {
+        self.sending.stop();
     }
 }
 
