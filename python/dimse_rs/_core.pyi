@@ -273,6 +273,12 @@ class Service:
     ) -> Service: ...
     def next_operation(self, within: float | None = None) -> Operation | None:
         """The next request; None when none came within so many seconds."""
+    def receive(self, folder: Folder | None, classes: Sequence[str] | None = None) -> None:
+        """From now on, put instances of these SOP classes, default all, into this folder, or none.
+
+        What is being received goes on as it began. `stored` events are there before the peer has
+        its answers: when the final response of a C-GET is, so are those of its sub-operations.
+        """
     def follow(self, details: bool) -> None:
         """Say whether events tell of the ordinary course too, or of problems alone."""
     def next_events(self, within: float | None = None) -> list[tuple[int, str, dict[str, Any]]]:

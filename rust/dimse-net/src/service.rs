@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 use dimse_proto::Uid;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::NegotiatedContext;
+use parking_lot::Mutex;
 
 use crate::association::Association;
 use crate::event::Events;
@@ -21,8 +22,8 @@ use crate::sink::{Folder, Spooled};
 pub struct Service {
     /// C-ECHO is answered with Success unless `handled` says otherwise.
     pub echo: bool,
-    /// Instances go straight to this folder.
-    pub folder: Option<StoreService>,
+    /// Instances go straight to this folder. A requestor changes it for the length of a C-GET.
+    pub folder: Mutex<Option<StoreService>>,
     /// Requests that go to `operations`, by Command Field.
     pub handled: HashMap<CommandField, Classes>,
     /// Where they go.
@@ -166,7 +167,7 @@ impl Service {
         }
         match field {
             CommandField::C_ECHO_RQ if self.echo => Route::Answer(0x0000, ""),
-            CommandField::C_STORE_RQ => match &self.folder {
+            CommandField::C_STORE_RQ => match &*self.folder.lock() {
                 Some(store) if store.classes.contain(&class) => {
                     Route::Folder(Arc::clone(&store.folder))
                 }

@@ -33,6 +33,7 @@ use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 use dimse_proto::ul::negotiate::{
     AcceptorPolicy, Preference, ProposedContext, Request, SupportedContext,
 };
+use parking_lot::Mutex;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -59,10 +60,10 @@ impl Node {
         events.set_details(true);
         let service = Service {
             echo: true,
-            folder: Some(StoreService {
+            folder: Mutex::new(Some(StoreService {
                 folder: Arc::clone(&folder),
                 classes: Classes::All,
-            }),
+            })),
             events,
             ..Service::default()
         };

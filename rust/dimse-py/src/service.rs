@@ -134,6 +134,21 @@ fn classes(py: Python<'_>, args: ClassArgs) -> PyResult<Classes> {
         .map(Classes::These)
 }
 
+fn store_service(
+    py: Python<'_>,
+    folder: Option<&Bound<'_, Folder>>,
+    args: ClassArgs,
+) -> PyResult<Option<StoreService>> {
+    folder
+        .map(|folder| {
+            Ok(StoreService {
+                folder: Arc::clone(&folder.get().inner),
+                classes: classes(py, args)?,
+            })
+        })
+        .transpose()
+}
+
 #[pymethods]
 impl Service {
     /// `echo`: answer C-ECHO. `folder`, `store`: the sink and its classes. `handled`: Command Field -> classes that
@@ -149,13 +164,7 @@ impl Service {
         spool: Option<&Bound<'_, Folder>>,
         events: bool,
     ) -> PyResult<Self> {
-        let folder = match folder {
-            Some(folder) => Some(StoreService {
-                folder: Arc::clone(&folder.get().inner),
-                classes: classes(py, store)?,
-            }),
-            None => None,
-        };
+        let folder = store_service(py, folder, store)?;
         let handled = handled
             .unwrap_or_default()
             .into_iter()
@@ -166,7 +175,7 @@ impl Service {
         Ok(Self {
             inner: Arc::new(net::Service {
                 echo,
-                folder,
+                folder: Mutex::new(folder),
                 handled,
                 operations: Some(sender),
                 spool: spool.map(|spool| Arc::clone(&spool.get().inner)),
@@ -185,6 +194,18 @@ impl Service {
             Some(operation) => Operation::new(py, operation).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// From now on instances of these classes go to this folder, or to none. What is being received goes on.
+    #[pyo3(signature = (folder, classes=None))]
+    fn receive(
+        &self,
+        py: Python<'_>,
+        folder: Option<&Bound<'_, Folder>>,
+        classes: ClassArgs,
+    ) -> PyResult<()> {
+        *self.inner.folder.lock() = store_service(py, folder, classes)?;
+        Ok(())
     }
 
     /// Whether events tell of the ordinary course too, or of problems alone.

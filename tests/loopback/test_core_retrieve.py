@@ -1,0 +1,130 @@
+"""What C-GET needs of the core: a sink for the length of a call, a sending that can be stopped."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+
+import pytest
+
+from dimse_rs import CTImageStorage, DimseError, _core
+from tests.data.generate import series
+from tests.loopback.nodes import PATIENT
+
+GET = "1.2.840.10008.5.1.4.1.2.2.3"
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+C_GET_RQ = 0x0010
+
+
+class Archive:
+    """An SCP of C-GET that sends the same files to everybody."""
+
+    def __init__(self, paths):
+        self.service = _core.Service(handled={C_GET_RQ: None})
+        self.listener = _core.Listener(
+            "127.0.0.1",
+            0,
+            contexts=[(GET, [], False, True, False), (CTImageStorage, [], False, True, True)],
+            service=self.service,
+            called=None,
+            calling=None,
+            max_length=131072,
+            timeouts=asdict(PATIENT),
+            limits={},
+        )
+        self.paths = paths
+        self.results = []
+
+    @property
+    def statuses(self):
+        return [response.status for _, _, response, _ in self.results]
+
+    def perform(self, stop=False):
+        operation = self.service.next_operation(15)
+        bulk = operation.association.send_files(self.paths)
+        if stop:
+            bulk.stop()
+        self.results = []
+        while (results := bulk.next(15, gather=not stop)) is not None:
+            self.results += results
+        operation.respond({"Status": 0x0000})
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return series(tmp_path_factory.mktemp("series"), "GET", 40, (1, 64, 64))
+
+
+@pytest.fixture
+def archive(paths):
+    archive = Archive(paths)
+    yield archive
+    archive.listener.stop(0.0)
+
+
+def associate(archive, service):
+    return _core.Association.request(
+        *archive.listener.address,
+        calling="SCU",
+        called="SCP",
+        contexts=[(GET, [IMPLICIT], True, False), (CTImageStorage, [EXPLICIT], False, True)],
+        max_length=131072,
+        timeouts=asdict(PATIENT),
+        limits={},
+        service=service,
+    )
+
+
+def c_get(archive, association, **options):
+    request = {
+        "CommandField": C_GET_RQ,
+        "AffectedSOPClassUID": GET,
+        "MessageID": association.next_message_id(),
+        "Priority": 0,
+    }
+    performer = threading.Thread(target=archive.perform, kwargs=options, daemon=True)
+    performer.start()
+    invocation = association.invoke(_core.Message(1, request, b"\x08\x00\x52\x00\x00\x00\x00\x00"))
+    response = invocation.next()
+    assert invocation.next() is None
+    performer.join(15)
+    return response.status
+
+
+def test_all_that_a_get_brought_is_told_when_its_final_response_is_there(archive, paths, tmp_path):
+    service = _core.Service(events=True)
+    service.follow(True)
+    association = associate(archive, service)
+    service.next_events(0)
+    service.receive(_core.Folder(tmp_path / "received", "fast"), [CTImageStorage])
+    assert c_get(archive, association) == 0x0000
+    stored = [facts for _, kind, facts in service.next_events(0) if kind == "stored"]
+    assert len(stored) == len(paths)
+    assert sorted(facts["path"] for facts in stored) == sorted((tmp_path / "received").iterdir())
+    association.release()
+
+
+def test_instances_are_refused_when_no_get_is_in_progress(archive, paths, tmp_path):
+    service = _core.Service()
+    association = associate(archive, service)
+    service.receive(_core.Folder(tmp_path, "fast"))
+    c_get(archive, association)
+    assert archive.statuses == [0x0000] * len(paths)
+    service.receive(None)
+    c_get(archive, association)
+    assert archive.statuses == [0x0122] * len(paths)
+    association.release()
+
+
+def test_a_sending_that_is_stopped_says_what_was_not_begun(archive, paths):
+    association = associate(archive, _core.Service())
+    c_get(archive, association, stop=True)
+    assert sorted(index for index, *_ in archive.results) == list(range(len(paths)))
+    unsent = [error for _, begun, _, error in archive.results if begun is None]
+    assert unsent, "forty files take longer than the call that stops them"
+    for error in unsent:
+        assert type(error) is DimseError
+        assert "stopped" in str(error)
+    assert c_get(archive, association) == 0x0000, "the association lives on"
+    association.release()
