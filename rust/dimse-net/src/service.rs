@@ -41,6 +41,8 @@ pub struct StoreService {
     pub folder: Arc<Folder>,
     /// Which they may be.
     pub classes: Classes,
+    /// It goes before handlers: a C-GET says where its instances go.
+    pub first: bool,
 }
 
 /// A set of SOP classes.
@@ -157,6 +159,10 @@ impl Service {
         if field == CommandField::C_STORE_RQ && !command.has_data_set() {
             return Route::Answer(0xC000, "C-STORE without data set");
         }
+        let folder = self.folder_for(field, &class);
+        if let Some((folder, true)) = &folder {
+            return Route::Folder(Arc::clone(folder));
+        }
         if self.operations.is_some()
             && self
                 .handled
@@ -167,14 +173,20 @@ impl Service {
         }
         match field {
             CommandField::C_ECHO_RQ if self.echo => Route::Answer(0x0000, ""),
-            CommandField::C_STORE_RQ => match &*self.folder.lock() {
-                Some(store) if store.classes.contain(&class) => {
-                    Route::Folder(Arc::clone(&store.folder))
-                }
-                _ => unsupported,
-            },
-            _ => unsupported,
+            _ => folder.map_or(unsupported, |(folder, _)| Route::Folder(folder)),
         }
+    }
+
+    /// The folder that takes instances of a class, and whether it goes before handlers.
+    fn folder_for(&self, field: CommandField, class: &Uid) -> Option<(Arc<Folder>, bool)> {
+        if field != CommandField::C_STORE_RQ {
+            return None;
+        }
+        let store = self.folder.lock();
+        let store = store
+            .as_ref()
+            .filter(|store| store.classes.contain(class))?;
+        Some((Arc::clone(&store.folder), store.first))
     }
 }
 

@@ -63,6 +63,7 @@ impl Node {
             folder: Mutex::new(Some(StoreService {
                 folder: Arc::clone(&folder),
                 classes: Classes::All,
+                first: false,
             })),
             events,
             ..Service::default()

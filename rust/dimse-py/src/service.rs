@@ -138,12 +138,14 @@ fn store_service(
     py: Python<'_>,
     folder: Option<&Bound<'_, Folder>>,
     args: ClassArgs,
+    first: bool,
 ) -> PyResult<Option<StoreService>> {
     folder
         .map(|folder| {
             Ok(StoreService {
                 folder: Arc::clone(&folder.get().inner),
                 classes: classes(py, args)?,
+                first,
             })
         })
         .transpose()
@@ -164,7 +166,7 @@ impl Service {
         spool: Option<&Bound<'_, Folder>>,
         events: bool,
     ) -> PyResult<Self> {
-        let folder = store_service(py, folder, store)?;
+        let folder = store_service(py, folder, store, false)?;
         let handled = handled
             .unwrap_or_default()
             .into_iter()
@@ -196,7 +198,8 @@ impl Service {
         }
     }
 
-    /// From now on instances of these classes go to this folder, or to none. What is being received goes on.
+    /// From now on instances of these classes go to this folder before any handler, or to none. What is being
+    /// received goes on.
     #[pyo3(signature = (folder, classes=None))]
     fn receive(
         &self,
@@ -204,7 +207,7 @@ impl Service {
         folder: Option<&Bound<'_, Folder>>,
         classes: ClassArgs,
     ) -> PyResult<()> {
-        *self.inner.folder.lock() = store_service(py, folder, classes)?;
+        *self.inner.folder.lock() = store_service(py, folder, classes, true)?;
         Ok(())
     }
 
