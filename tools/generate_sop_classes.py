@@ -88,6 +88,65 @@ MODELS = {
     "Inventory": ["InventoryFind", "InventoryGet", "InventoryMove"],
 }
 
+# The DIMSE services of each class (PS3.4, conformance table of its service), in the table's order:
+# for a keyword that ends in a verb, for a class by keyword, or for all classes of our service name.
+# Whatever is in none of the three has none: retired classes whose tables PS3.4 has dropped, the VOI
+# LUT Box likewise, and what no DIMSE service carries (media directory, real-time video).
+DIMSE_OF_VERB = {"Find": "C-FIND", "Get": "C-GET", "Move": "C-MOVE"}
+DIMSE_OF_CLASS = {
+    "BasicAnnotationBox": "N-SET",
+    "BasicColorImageBox": "N-SET",
+    "BasicFilmBox": "N-CREATE N-ACTION N-DELETE N-SET",
+    "BasicFilmSession": "N-CREATE N-SET N-DELETE N-ACTION",
+    "BasicGrayscaleImageBox": "N-SET",
+    "ModalityPerformedProcedureStep": "N-CREATE N-SET",
+    "ModalityPerformedProcedureStepNotification": "N-EVENT-REPORT",
+    "ModalityPerformedProcedureStepRetrieve": "N-GET",
+    "PresentationLUT": "N-CREATE N-DELETE",
+    "Printer": "N-EVENT-REPORT N-GET",
+    "PrinterConfigurationRetrieval": "N-GET",
+    "PrintJob": "N-EVENT-REPORT N-GET",
+    "RepositoryQuery": "C-FIND",
+    "UnifiedProcedureStepEvent": "N-EVENT-REPORT",
+    "UnifiedProcedureStepPull": "C-FIND N-GET N-SET N-ACTION",
+    "UnifiedProcedureStepPush": "N-CREATE N-ACTION N-GET",
+    "UnifiedProcedureStepQuery": "C-FIND",
+    "UnifiedProcedureStepWatch": "N-ACTION N-GET C-FIND",
+}
+DIMSE_OF_SERVICE = {
+    "display-system": "N-GET",
+    "event-logging": "N-ACTION",
+    "instance-availability": "N-CREATE",
+    "media-creation": "N-CREATE N-ACTION N-GET",
+    "non-patient-object": "C-STORE",
+    "relevant-patient": "C-FIND",
+    "rt-verification": "N-CREATE N-SET N-GET N-ACTION N-DELETE N-EVENT-REPORT",
+    "storage": "C-STORE",
+    "storage-commitment": "N-ACTION N-EVENT-REPORT",
+    "storage-management": "N-ACTION N-EVENT-REPORT",
+    "substance-administration": "C-FIND",
+    "verification": "C-ECHO",
+}
+
+# Context's class -> the classes that DIMSE-N names on it, where that is not the class itself alone.
+# A print meta class has no instances, only its members have (PS3.4 H.3.2.2). A UPS instance is of
+# class Push on any UPS context (PS3.4 CC.3.1.1); peers that name the context's are let through.
+MEMBERS = {
+    **{
+        f"Basic{kind}PrintManagementMeta": [
+            "BasicFilmSession",
+            "BasicFilmBox",
+            f"Basic{kind}ImageBox",
+            "Printer",
+        ]
+        for kind in ("Grayscale", "Color")
+    },
+    **{
+        f"UnifiedProcedureStep{kind}": ["UnifiedProcedureStepPush", f"UnifiedProcedureStep{kind}"]
+        for kind in ("Watch", "Pull", "Event", "Query")
+    },
+}
+
 # PS3.5 10 and A: what differs from "Explicit VR Little Endian, pixel data encapsulated".
 ENCODINGS = {
     "1.2.840.10008.1.2": "implicit=True, encapsulated=False",
@@ -199,6 +258,19 @@ def guess(row: Row) -> str:
     return "storage" if "Storage" in row.keyword else "retired"
 
 
+def dimse(row: Row) -> tuple[str, ...]:
+    """List the DIMSE services of a class; those of its members for a meta class."""
+    if row.keyword.endswith("Meta"):
+        members = MEMBERS.get(row.keyword, [])
+        return tuple(
+            dict.fromkeys(name for member in members for name in DIMSE_OF_CLASS[member].split())
+        )
+    for verb, name in DIMSE_OF_VERB.items():
+        if row.keyword.endswith(verb):
+            return (name,)
+    return tuple((DIMSE_OF_CLASS.get(row.keyword) or DIMSE_OF_SERVICE.get(row.service, "")).split())
+
+
 def clean(name: str) -> str:
     """Drop the words that every name of a kind ends in."""
     return name.removesuffix(" SOP Class").removesuffix(" SOP Instance").strip()
@@ -213,6 +285,11 @@ def render() -> str:
     """Write the module."""
     classes, syntaxes, instances, common, stamp = read()
     by_uid = {row.uid: row for row in classes}
+    keywords = {row.keyword for row in classes}
+    used = {*DIMSE_OF_CLASS, *MEMBERS, *(member for found in MEMBERS.values() for member in found)}
+    services = sorted(DIMSE_OF_SERVICE.keys() - {row.service for row in classes})
+    if services or not used <= keywords:
+        raise SystemExit(f"no such class or service: {sorted(used - keywords)} or {services}")
     out = [
         '"""SOP Classes, Transfer Syntaxes, information models and well-known instances.',
         "",
@@ -235,9 +312,10 @@ def render() -> str:
     ]
     for row in classes:
         facts = f'"{row.uid}", "{row.keyword}", {quoted(row.name)}, "{row.service}"'
-        out.append(
-            f"{row.keyword}: Final = SOPClass({facts}{', retired=True' if row.retired else ''})"
-        )
+        names = ", ".join(f'"{name}"' for name in dimse(row))
+        facts += f", ({names}{',' if len(dimse(row)) == 1 else ''})" if names else ""
+        facts += ", retired=True" if row.retired else ""
+        out.append(f"{row.keyword}: Final = SOPClass({facts})")
     out += ["", "# Transfer Syntaxes (PS3.5 10, PS3.6 Table A-1)."]
     for row in syntaxes:
         facts = f'"{row.uid}", "{row.keyword}", {quoted(row.name)}'
@@ -248,7 +326,6 @@ def render() -> str:
     out += ["", "# Well-known SOP Instances (PS3.6 Table A-1)."]
     out += [f'{row.keyword}: Final = "{row.uid}"' for row in instances]
     out += ["", "# Information models: FIND, GET and MOVE along one root (PS3.4 C.6 and others)."]
-    keywords = {row.keyword for row in classes}
     for model, members in MODELS.items():
         unknown = [keyword for keyword in members if keyword and keyword not in keywords]
         if unknown or model in keywords:
@@ -257,6 +334,12 @@ def render() -> str:
         out.append(f'{model}: Final = Model("{model}", {args})')
     out += [
         "",
+        "# Context's class -> the classes that DIMSE-N names on it, unless that is itself alone",
+        "# (PS3.4 H.3.2.2 and CC.3.1.1); `registry.allows` asks.",
+        "MEMBERS: Final[dict[str, tuple[SOPClass, ...]]] = {",
+        *(f"    {keyword}: ({', '.join(members)})," for keyword, members in MEMBERS.items()),
+        "}",
+        "",
         "# The 120 storage classes that DCMTK's tools propose, retired ones among them.",
         "MOST_USED_STORAGE: Final[tuple[SOPClass, ...]] = (",
         *(f"    {by_uid[uid].keyword}," for uid in common),
@@ -264,7 +347,7 @@ def render() -> str:
         "",
         "_ALL: Final = tuple(globals().values())",
         "",
-        "# Every SOP Class above, by UID.",
+        "# Every SOP Class above by UID, and those that `registry.register` added.",
         "SOP_CLASSES: Final[dict[str, SOPClass]] = {",
         "    str(value): value for value in _ALL if isinstance(value, SOPClass)",
         "}",
@@ -280,12 +363,12 @@ def render() -> str:
         ")",
         "",
     ]
-    names: list[Any] = [row.keyword for row in (*classes, *syntaxes, *instances)]
-    names += MODELS
-    names += ["ALL_STORAGE", "EDITION", "MOST_USED_STORAGE", "SOP_CLASSES", "TRANSFER_SYNTAXES"]
-    if len(set(names)) != len(names):
-        raise SystemExit(f"used twice: {sorted({n for n in names if names.count(n) > 1})}")
-    listed = ", ".join(f'"{name}"' for name in sorted(names))
+    public: list[Any] = [row.keyword for row in (*classes, *syntaxes, *instances)]
+    public += MODELS
+    public += ["ALL_STORAGE", "EDITION", "MOST_USED_STORAGE", "SOP_CLASSES", "TRANSFER_SYNTAXES"]
+    if len(set(public)) != len(public):
+        raise SystemExit(f"used twice: {sorted({n for n in public if public.count(n) > 1})}")
+    listed = ", ".join(f'"{name}"' for name in sorted(public))
     wrapped = textwrap.wrap(listed, 96, break_long_words=False, break_on_hyphens=False)
     out += ["__all__ = [", *(f"    {line}" for line in wrapped), "]"]
     return "\n".join(out) + "\n"

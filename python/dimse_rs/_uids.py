@@ -29,26 +29,38 @@ class SOPClass(str):
         keyword: the registry's keyword, such as "CTImageStorage"; empty when unknown.
         name: the registry's name, such as "CT Image Storage"; empty when unknown.
         service: the service class it belongs to, such as "storage" or "query-retrieve".
+        dimse: the DIMSE services of its conformance table, such as ("N-CREATE", "N-SET"); of a meta
+            class those of its members; empty when unknown, or when no DIMSE service carries it.
         retired: whether the standard has retired it.
+
+    A private class is made with its own facts; `registry.register` has `of` find it.
 
     Source: PS3.6 A, PS3.4.
     """
 
-    __slots__ = ("keyword", "name", "retired", "service")
+    __slots__ = ("dimse", "keyword", "name", "retired", "service")
 
     keyword: str
     name: str
     service: str
+    dimse: tuple[str, ...]
     retired: bool
 
     def __new__(
-        cls, uid: str, keyword: str = "", name: str = "", service: str = "", retired: bool = False
+        cls,
+        uid: str,
+        keyword: str = "",
+        name: str = "",
+        service: str = "",
+        dimse: tuple[str, ...] = (),
+        retired: bool = False,
     ) -> Self:
         """Make the UID and keep its registry entry."""
         self = super().__new__(cls, uid)
         self.keyword = keyword
         self.name = name
         self.service = service
+        self.dimse = dimse
         self.retired = retired
         return self
 
@@ -64,7 +76,7 @@ class SOPClass(str):
     @property
     def is_storage(self) -> bool:
         """Whether instances of it are sent by C-STORE (PS3.4 B and GG)."""
-        return self.service in ("storage", "non-patient-object")
+        return "C-STORE" in self.dimse
 
     def __repr__(self) -> str:
         """Show the keyword beside the UID."""
