@@ -30,6 +30,7 @@ from .errors import (
     TransportError,
 )
 from .handlers import Handlers, Request, StoreRequest
+from .registry import classes_of, register
 from .send import SendReport, SendResult
 from .server import Server
 from .services import Storage
@@ -76,8 +77,10 @@ __all__ = [
     "TransferSyntax",
     "TransportError",
     "__version__",
+    "classes_of",
     "for_retrieve",
     "parse_peer",
+    "register",
 ]
 __all__ += sop_class.__all__
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import csv
+import inspect
 import pickle
+import re
 import subprocess
 import sys
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ import pytest
 import dimse_rs
 from dimse_rs import sop_class
 from dimse_rs._uids import Model, SOPClass, TransferSyntax
+from dimse_rs.registry import DIMSE_SERVICES, allows, classes_of, register
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,7 +119,217 @@ def test_look_up_knows_and_does_not_know():
 def test_uids_survive_pickling(value, again):
     twin = again(value)
     assert type(twin) is type(value)
-    assert (twin, twin.keyword, twin.name) == (value, value.keyword, value.name)
+    assert twin == value
+    assert all(getattr(twin, fact) == getattr(value, fact) for fact in value.__slots__)
+
+
+# pynetdicom's table -> DIMSE services, where its service class does not tell the requests apart.
+UNTOLD = {
+    "_NON_PATIENT_OBJECT_CLASSES": {"C-STORE"},
+    "_RELEVANT_PATIENT_QUERY_CLASSES": {"C-FIND"},
+    "_STORAGE_CLASSES": {"C-STORE"},
+    "_VERIFICATION_CLASSES": {"C-ECHO"},
+    "_MEDIA_STORAGE_CLASSES": set(),
+}
+
+
+def test_each_service_has_the_dimse_services_that_pynetdicom_serves():
+    tables = pytest.importorskip("pynetdicom.sop_class")
+    served = re.compile(r"isinstance\(\s*req, ([CN]_\w+)")
+    names = [name for name in vars(tables) if re.fullmatch(r"_[A-Z_]+_CLASSES", name)]
+    names.remove("_SERVICE_CLASSES")
+    assert len(names) == 24
+    for name in names:
+        ours = [sop_class.SOP_CLASSES[uid] for uid in getattr(tables, name).values()]
+        assert len({entry.service for entry in ours}) == 1, name
+        source = inspect.getsource(tables.uid_to_service_class(ours[0]).SCP)
+        theirs = {found.replace("_", "-") for found in served.findall(source)}
+        assert bool(theirs) != (name in UNTOLD), name
+        if name != "_MEDIA_STORAGE_CLASSES":
+            assert all(entry.dimse for entry in ours), name
+        assert {one for entry in ours for one in entry.dimse} == (theirs or UNTOLD[name]), name
+
+
+# PS3.4 C, F, H and CC: the classes of a service differ.
+@pytest.mark.parametrize(
+    ("keyword", "services"),
+    [
+        ("ModalityPerformedProcedureStep", "N-CREATE N-SET"),
+        ("ModalityPerformedProcedureStepRetrieve", "N-GET"),
+        ("ModalityPerformedProcedureStepNotification", "N-EVENT-REPORT"),
+        ("UnifiedProcedureStepPush", "N-CREATE N-ACTION N-GET"),
+        ("UnifiedProcedureStepWatch", "N-ACTION N-GET C-FIND"),
+        ("UnifiedProcedureStepPull", "C-FIND N-GET N-SET N-ACTION"),
+        ("UnifiedProcedureStepEvent", "N-EVENT-REPORT"),
+        ("UnifiedProcedureStepQuery", "C-FIND"),
+        ("BasicFilmSession", "N-CREATE N-SET N-DELETE N-ACTION"),
+        ("BasicFilmBox", "N-CREATE N-SET N-DELETE N-ACTION"),
+        ("BasicGrayscaleImageBox", "N-SET"),
+        ("BasicColorImageBox", "N-SET"),
+        ("BasicAnnotationBox", "N-SET"),
+        ("PrintJob", "N-EVENT-REPORT N-GET"),
+        ("Printer", "N-EVENT-REPORT N-GET"),
+        ("PresentationLUT", "N-CREATE N-DELETE"),
+        ("PrinterConfigurationRetrieval", "N-GET"),
+        ("RepositoryQuery", "C-FIND"),
+        ("StudyRootQueryRetrieveInformationModelMove", "C-MOVE"),
+        ("CompositeInstanceRetrieveWithoutBulkDataGet", "C-GET"),
+        ("PatientStudyOnlyQueryRetrieveInformationModelFind", "C-FIND"),
+        ("StoredPrintStorage", "C-STORE"),
+        ("DetachedPatientManagement", ""),
+    ],
+)
+def test_dimse_services_of_a_class(keyword, services):
+    assert set(getattr(sop_class, keyword).dimse) == set(services.split())
+
+
+def test_dimse_services_are_named_once_and_few_classes_have_none():
+    for entry in sop_class.SOP_CLASSES.values():
+        assert set(entry.dimse) <= set(DIMSE_SERVICES)
+        assert max(Counter(entry.dimse).values(), default=1) == 1
+    without = {
+        uid.keyword for uid in sop_class.SOP_CLASSES.values() if not (uid.dimse or uid.retired)
+    }
+    assert without == {
+        "AudioWaveformRealTimeCommunication",
+        "MediaStorageDirectoryStorage",
+        "RenditionSelectionDocumentRealTimeCommunication",
+        "VOILUTBox",
+        "VideoEndoscopicImageRealTimeCommunication",
+        "VideoPhotographicImageRealTimeCommunication",
+    }
+
+
+def test_every_uid_and_keyword_occurs_once():
+    source = Path(sop_class.__file__).read_text(encoding="utf-8")
+    rows = re.findall(r'^(\w+): Final = SOPClass\("([0-9.]+)", "(\w+)"', source, re.MULTILINE)
+    assert len(rows) == len({uid for _, uid, _ in rows}) == len({name for name, _, _ in rows})
+    assert all(name == keyword for name, _, keyword in rows)
+    assert [uid for _, uid, _ in rows] == list(sop_class.SOP_CLASSES)
+
+
+def test_a_meta_class_has_the_services_of_its_members():
+    for uid, members in sop_class.MEMBERS.items():
+        if sop_class.SOP_CLASSES[uid].keyword.endswith("Meta"):
+            services = {service for member in members for service in member.dimse}
+            assert set(sop_class.SOP_CLASSES[uid].dimse) == services
+    kinds = {uid.keyword for uid in classes_of("N-DELETE") if uid.keyword.endswith("Meta")}
+    assert kinds == {"BasicGrayscalePrintManagementMeta", "BasicColorPrintManagementMeta"}
+
+
+@pytest.mark.parametrize(
+    ("context", "command", "allowed"),
+    [
+        ("BasicGrayscalePrintManagementMeta", "BasicFilmSession", True),
+        ("BasicGrayscalePrintManagementMeta", "BasicFilmBox", True),
+        ("BasicGrayscalePrintManagementMeta", "BasicGrayscaleImageBox", True),
+        ("BasicGrayscalePrintManagementMeta", "Printer", True),
+        ("BasicGrayscalePrintManagementMeta", "BasicColorImageBox", False),
+        ("BasicGrayscalePrintManagementMeta", "PrintJob", False),
+        ("BasicGrayscalePrintManagementMeta", "BasicGrayscalePrintManagementMeta", False),
+        ("BasicColorPrintManagementMeta", "BasicColorImageBox", True),
+        ("BasicColorPrintManagementMeta", "BasicGrayscaleImageBox", False),
+        ("BasicFilmSession", "BasicGrayscalePrintManagementMeta", False),
+        ("UnifiedProcedureStepPush", "UnifiedProcedureStepPush", True),
+        ("UnifiedProcedureStepWatch", "UnifiedProcedureStepPush", True),
+        ("UnifiedProcedureStepPull", "UnifiedProcedureStepPush", True),
+        ("UnifiedProcedureStepEvent", "UnifiedProcedureStepPush", True),
+        ("UnifiedProcedureStepQuery", "UnifiedProcedureStepPush", True),
+        ("UnifiedProcedureStepPull", "UnifiedProcedureStepPull", True),
+        ("UnifiedProcedureStepPush", "UnifiedProcedureStepWatch", False),
+        ("UnifiedProcedureStepPull", "UnifiedProcedureStepWatch", False),
+        ("StorageCommitmentPushModel", "StorageCommitmentPushModel", True),
+        ("ModalityPerformedProcedureStepRetrieve", "ModalityPerformedProcedureStep", False),
+    ],
+)
+def test_a_context_carries_its_class_or_the_members(context, command, allowed):
+    pair = getattr(sop_class, context), getattr(sop_class, command)
+    assert allows(*pair) is allowed
+    assert allows(*map(str, pair)) is allowed
+
+
+def test_a_context_of_an_unknown_class_carries_that_class():
+    assert allows("1.2.3.4", "1.2.3.4")
+    assert not allows("1.2.3.4", sop_class.Printer)
+
+
+def test_classes_are_listed_by_dimse_service():
+    assert classes_of("C-ECHO") == (sop_class.Verification,)
+    assert classes_of("C-STORE", retired=True) == sop_class.ALL_STORAGE
+    current, every = classes_of("C-FIND"), classes_of("C-FIND", retired=True)
+    assert sop_class.ModalityWorklist.find in current
+    assert sop_class.PatientStudyOnly.find not in current
+    assert sop_class.PatientStudyOnly.find in every
+    assert [uid for uid in every if not uid.retired] == list(current)
+    with pytest.raises(ValueError, match="'C-CANCEL' is no DIMSE service"):
+        classes_of("C-CANCEL")
+
+
+@pytest.fixture
+def table():
+    """The table, which loses again what the test adds."""
+    before = dict(sop_class.SOP_CLASSES)
+    yield sop_class.SOP_CLASSES
+    sop_class.SOP_CLASSES.clear()
+    sop_class.SOP_CLASSES.update(before)
+
+
+def private(keyword="PrivateStorage", uid="1.2.3.4", dimse=("C-STORE",)):
+    return SOPClass(uid, keyword=keyword, name="Private", service="storage", dimse=dimse)
+
+
+def test_a_registered_class_is_found_and_listed(table):
+    assert SOPClass.of("1.2.3.4").keyword == ""
+    added = register(private())
+    assert SOPClass.of("1.2.3.4") is added is table["1.2.3.4"]
+    assert added.is_storage
+    assert classes_of("C-STORE")[-1] is added
+    assert register(private()) is added
+
+
+@pytest.mark.parametrize("uid", ["1.2.3.4", str(sop_class.CTImageStorage)])
+def test_no_entry_is_replaced(table, uid):
+    first = table.get(uid) or register(private())
+    with pytest.raises(ValueError, match=f"{first.keyword}.* in the table already"):
+        register(private("Other", uid))
+    assert SOPClass.of(uid) is first
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (private(uid="1.2.x"), "not a UID"),
+        (private(uid=""), "not a UID"),
+        (private(dimse=("C-STORE", "C-CANCEL")), "more than DIMSE services"),
+        (private(dimse="C-STORE"), "more than DIMSE services"),
+    ],
+)
+def test_a_wrong_entry_is_not_registered(table, wrong, message):
+    before = dict(table)
+    with pytest.raises(ValueError, match=message):
+        register(wrong)
+    assert table == before
+
+
+def test_threads_that_register_the_same_uid_agree_on_one(table):
+    start, outcomes = threading.Barrier(8), []
+
+    def add(number):
+        start.wait(timeout=10)
+        try:
+            outcomes.append(register(private(f"Private{number}")))
+        except ValueError:
+            outcomes.append(None)
+        classes_of("C-STORE")
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert len(outcomes) == 8
+    winners = [entry for entry in outcomes if entry is not None]
+    assert winners == [table["1.2.3.4"]]
 
 
 def test_file_is_what_the_generator_writes():
