@@ -7,9 +7,11 @@ import warnings
 
 from . import _core, sop_class
 from ._core import Payload, __version__
+from ._facts import AcceptedContext, RejectedContext
+from ._retrieve import Retrieve
 from ._uids import Model, SOPClass, TransferSyntax
 from .ae import AE
-from .association import AcceptedContext, Association, RejectedContext, Response
+from .association import Association, Responses
 from .contexts import Context, for_retrieve
 from .errors import (
     AssociationAborted,
@@ -29,8 +31,19 @@ from .errors import (
     TlsError,
     TransportError,
 )
-from .handlers import Handlers, Request, StoreRequest
+from .handlers import (
+    ActionRequest,
+    AttributesRequest,
+    DatasetRequest,
+    EventRequest,
+    FindRequest,
+    Handlers,
+    Request,
+    RetrieveRequest,
+    StoreRequest,
+)
 from .registry import classes_of, register
+from .responses import Response
 from .send import SendReport, SendResult
 from .server import Server
 from .services import Storage
@@ -41,17 +54,22 @@ from .status import Status
 __all__ = [
     "AE",
     "AcceptedContext",
+    "ActionRequest",
     "Association",
     "AssociationAborted",
     "AssociationError",
     "AssociationRejected",
     "AssociationReleased",
+    "AttributesRequest",
     "ConnectFailed",
     "ConnectionLost",
     "Context",
+    "DatasetRequest",
     "DecodeError",
     "DimseError",
     "DimseTimeout",
+    "EventRequest",
+    "FindRequest",
     "Handlers",
     "Limits",
     "LocalProtocolError",
@@ -64,6 +82,9 @@ __all__ = [
     "RemoteProtocolError",
     "Request",
     "Response",
+    "Responses",
+    "Retrieve",
+    "RetrieveRequest",
     "SOPClass",
     "SendReport",
     "SendResult",

@@ -1,21 +1,29 @@
 """Service logic is written once, as generators; this runs them on a blocking association.
 
-A generator yields what it wants of the association and is sent what came of it:
+A generator yields what it wants done and is sent what came of it:
 
     invocation = yield Send(message, within)   a request leaves; responses come from `invocation`
     response = yield Receive(invocation)       the next response, None after the final one
+    responses = yield ReceiveMany(invocation)  those that are there, at least one; none after that
     bulk = yield SendFiles(paths, ...)         files leave undecoded
     results = yield Results(bulk)              the results that are there, None after the last
     yield Answer(operation, command, data)     a response leaves
+    answer = yield Ask(handler, request)       a function of the user's is called
+    item = yield Next(items)                   the next item of the user's, END after the last
+    association = yield Dial(...)              another association, for sub-operations
+    yield Run(association, steps)              steps carried out on it
+    yield Hang(association)                    and its release
+    yield Emit(value)                          the caller gets a value
+
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from . import log
 from .status import Status
@@ -27,12 +35,34 @@ if TYPE_CHECKING:
 
     from . import _core
 
-__all__ = ["Answer", "Receive", "Results", "Send", "SendFiles", "Step", "log_message", "run"]
+__all__ = [
+    "END",
+    "Answer",
+    "Ask",
+    "Dial",
+    "Emit",
+    "Hang",
+    "Next",
+    "Receive",
+    "ReceiveMany",
+    "Results",
+    "Run",
+    "Send",
+    "SendFiles",
+    "Step",
+    "emitted",
+    "log_answer",
+    "log_message",
+    "run",
+]
 
 _logger = log.get(log.DIMSE)
 
-WAKE = 3600.0
+WAKE: Final = 3600.0
 """Seconds to wait for the next result: results always come, deadlines are the core's."""
+
+END: Final = object()
+"""What `Next` gives after the last item."""
 
 T = TypeVar("T")
 
@@ -53,31 +83,98 @@ class Receive:
 
 
 @dataclass(slots=True, eq=False)
+class ReceiveMany:
+    """The next responses to a request: all that are there."""
+
+    invocation: _core.Invocation
+
+
+@dataclass(slots=True, eq=False)
 class SendFiles:
     """Part 10 files to be sent as they are."""
 
     paths: Sequence[str | PathLike[str]]
     priority: int
     within: float
+    move_originator: tuple[str, int] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Results:
-    """The next results of files being sent."""
+    """The next results of files being sent, waiting at most `within` seconds."""
 
     bulk: _core.Bulk
+    within: float = WAKE
 
 
 @dataclass(slots=True, eq=False)
 class Answer:
-    """A response to a request of the peer."""
+    """A response to a request of the peer; `wait`: until it has left."""
 
     operation: _core.Operation
     command: dict[str, Any]
     data: Buffer | None = None
+    wait: bool = True
 
 
-Step: TypeAlias = Send | Receive | SendFiles | Results | Answer
+@dataclass(slots=True, eq=False)
+class Ask:
+    """A call of the user's function; what it raises is raised here."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+
+
+@dataclass(slots=True, eq=False)
+class Next:
+    """The next item of the user's iterator."""
+
+    items: Iterator[Any]
+
+
+@dataclass(slots=True, eq=False)
+class Dial:
+    """Another association: `dial` makes it, blocking or not as the runner wants."""
+
+    dial: Callable[[bool], Any]
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """Steps to be carried out on another association; gives what they return."""
+
+    core: _core.Association
+    steps: Generator[Step, Any, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Hang:
+    """The end of an association that was dialled."""
+
+    association: Any
+
+
+@dataclass(slots=True, eq=False)
+class Emit:
+    """A value for the caller."""
+
+    value: Any
+
+
+Step: TypeAlias = (
+    Send
+    | Receive
+    | ReceiveMany
+    | SendFiles
+    | Results
+    | Answer
+    | Ask
+    | Next
+    | Dial
+    | Run
+    | Hang
+    | Emit
+)
 
 
 def run(core: _core.Association, steps: Generator[Step, Any, T]) -> T:
@@ -97,21 +194,75 @@ def run(core: _core.Association, steps: Generator[Step, Any, T]) -> T:
             failure = error
 
 
+def emitted(core: _core.Association, steps: Generator[Step, Any, Any]) -> Iterator[Any]:
+    """Carry a generator out, blocking, and give the values that it emits as they come."""
+    outcome: Any = None
+    failure: BaseException | None = None
+    try:
+        while True:
+            try:
+                step = steps.send(outcome) if failure is None else steps.throw(failure)
+            except StopIteration:
+                return
+            outcome, failure = None, None
+            if isinstance(step, Emit):
+                yield step.value
+                continue
+            try:
+                outcome = _carry_out(core, step)
+            except BaseException as error:
+                failure = error
+    finally:
+        steps.close()
+
+
 def _carry_out(core: _core.Association, step: Step) -> Any:
-    if isinstance(step, Send):
-        log_message(core, "<<", step.message)
-        return core.invoke(step.message, step.within)
     if isinstance(step, Receive):
         response = step.invocation.next()
         if response is not None:
             log_message(core, ">>", response)
         return response
-    if isinstance(step, SendFiles):
-        return core.send_files(step.paths, priority=step.priority, within=step.within)
-    if isinstance(step, Results):
-        return step.bulk.next(WAKE)
-    log_answer(step.operation, step.command["Status"])
-    return step.operation.respond(step.command, step.data)
+    if isinstance(step, ReceiveMany):
+        responses = step.invocation.next_many()
+        if _logger.isEnabledFor(logging.INFO):
+            for response in responses:
+                log_message(core, ">>", response)
+        return responses
+    if isinstance(step, Next):
+        return next(step.items, END)
+    return step.bulk.next(step.within) if isinstance(step, Results) else _begin(core, step)
+
+
+def _begin(core: _core.Association, step: Step) -> Any:
+    match step:
+        case Send():
+            log_message(core, "<<", step.message)
+            return core.invoke(step.message, step.within)
+        case Answer():
+            log_answer(step.operation, step.command["Status"])
+            return step.operation.respond(step.command, step.data, wait=step.wait)
+        case Ask():
+            return step.function(step.argument)
+        case SendFiles():
+            return send_files(core, step)
+        case Dial():
+            return step.dial(True)
+        case Run():
+            return run(step.core, step.steps)
+        case Hang():
+            return step.association.release()
+        case _:
+            raise TypeError(f"{step!r} has no place here")
+
+
+def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:
+    """Begin to send files."""
+    return core.send_files(
+        step.paths,
+        priority=step.priority,
+        within=step.within,
+        move_originator=step.move_originator,
+    )
 
 
 def log_message(core: _core.Association, arrow: str, message: _core.Message) -> None:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from . import log
-from ._drive import Answer, Step, log_answer
+from ._drive import END, Answer, Ask, Next, Step, log_answer
 from .errors import StatusError
-from .status import Status
+from .status import CANCEL, PENDING, SUCCESS, Status
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from typing_extensions import Buffer
+
     from . import _core
     from .handlers import Handler, Request
 
-__all__ = ["answer_at_once", "failure_of", "one_answer", "refusal_of"]
+__all__ = [
+    "Failed",
+    "answer_at_once",
+    "ask",
+    "failure_of",
+    "many_matches",
+    "one_answer",
+    "refusal_of",
+    "response",
+    "status_of",
+    "unserved_of",
+]
 
 _logger = log.get(log.SERVER)
 
@@ -25,17 +39,204 @@ PROCESSING_FAILURE: Final = 0x0110
 CANNOT_UNDERSTAND: Final = 0xC000
 OUT_OF_RESOURCES: Final = 0xA700
 RESOURCE_LIMITATION: Final = 0x0213
+NOT_SUPPORTED: Final = 0x0122
+UNRECOGNIZED_OPERATION: Final = 0x0211
 FIRST_N_SERVICE: Final = 0x0100
+N_GET_RQ: Final = 0x0110
+
+# What a reply carries beside its data set, by the keyword of the request (PS3.7 10.1).
+_ECHOED: Final = ("ActionTypeID", "EventTypeID")
+
+_IN_FLIGHT: Final = 32
+"""Pending responses between two that are waited for: a slow peer slows its performer down."""
+
+
+class Failed(Exception):
+    """The handler's answer is this response and no more."""
+
+    def __init__(
+        self,
+        status: int,
+        comment: str = "",
+        dataset: Dataset | None = None,
+        elements: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep what goes into the response."""
+        super().__init__(status)
+        self.command = {**response(status, comment), **(elements or {})}
+        self.dataset = dataset
 
 
 def one_answer(
     operation: _core.Operation, request: Request, handler: Handler
 ) -> Generator[Step, Any, None]:
-    """Ask the handler and send its one response (C-ECHO, C-STORE)."""
-    status, comment = _ask(operation, request, handler)
+    """Ask the handler and send its one response: C-ECHO, C-STORE and the N-services."""
+    try:
+        answer = yield from ask(operation, request, handler)
+        status, dataset = _taken_apart(operation, request, answer)
+        command = response(status)
+        data = None if dataset is None else _encoded(request, dataset)
+    except Failed as failed:
+        command = failed.command
+        data = None if failed.dataset is None else _encoded(request, failed.dataset)
     if operation.association.ended is not None:
         return  # perhaps by the handler itself
-    yield Answer(operation, response(status, comment))
+    if data is not None:
+        command.update({k: v for k in _ECHOED if (v := operation.message.get(k)) is not None})
+    if instance := request.assigned_uid:
+        command["AffectedSOPInstanceUID"] = instance
+    yield Answer(operation, command, data)
+
+
+def many_matches(
+    operation: _core.Operation, request: Request, handler: Handler
+) -> Generator[Step, Any, None]:
+    """Ask the handler and send a pending response for each data set that it gives (C-FIND)."""
+    items = None
+    sent = 0
+    try:
+        answer = yield from ask(operation, request, handler)
+        items = items_of(operation, request, answer)
+        while not request.cancelled:
+            item = yield from _next(operation, request, items)
+            if item is END:
+                break
+            status, dataset = item if isinstance(item, tuple) else (PENDING, item)
+            if not isinstance(status, int) or Status(status).category != "pending":
+                raise _wrong(operation, request, item)
+            data = _encoded(request, dataset)
+            sent += 1
+            yield Answer(operation, response(status), data, wait=sent % _IN_FLIGHT == 0)
+        command = response(CANCEL if request.cancelled else SUCCESS)
+    except Failed as failed:
+        command = failed.command
+    finally:
+        close(items)
+    if operation.association.ended is None:
+        yield Answer(operation, command)
+
+
+def ask(
+    operation: _core.Operation, request: Request, handler: Handler
+) -> Generator[Step, Any, Any]:
+    """Call the handler; what it raises becomes `Failed`."""
+    try:
+        return (yield Ask(handler, request))
+    except BaseException as error:  # also what sys.exit() raises: it must not take the thread along
+        raise _failed(operation, request, error) from error
+
+
+def items_of(operation: _core.Operation, request: Request, answer: Any) -> Any:
+    """Turn what a handler of many gave back into an iterator.
+
+    Raises:
+        Failed: it is a status, or nothing that can be iterated over.
+    """
+    if answer is None:
+        return iter(())
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        raise Failed(status_of(operation, request, answer))
+    if hasattr(answer, "__aiter__"):
+        return aiter(answer)
+    if not isinstance(answer, Iterable) or hasattr(answer, "PatientName"):
+        raise _wrong(operation, request, answer)
+    return iter(answer)
+
+
+def next_of(operation: _core.Operation, request: Request, items: Any) -> Generator[Step, Any, Any]:
+    """Give the next item of the user's, END after the last; what it raises becomes `Failed`."""
+    return (yield from _next(operation, request, items))
+
+
+def _next(operation: _core.Operation, request: Request, items: Any) -> Generator[Step, Any, Any]:
+    try:
+        return (yield Next(items))
+    except BaseException as error:
+        raise _failed(operation, request, error) from error
+
+
+def close(items: Any) -> None:
+    """Let a generator of the user's clean up."""
+    if (end := getattr(items, "close", None)) is not None:
+        try:
+            end()
+        except Exception:
+            _logger.exception("a handler failed when it was closed")
+
+
+def _failed(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
+    if isinstance(error, StatusError):
+        return Failed(int(error.status), error.comment, error.dataset, error.elements)
+    _logger.error(
+        "%s: the handler failed", request, exc_info=error, extra={"code": "handler-failed"}
+    )
+    return Failed(failure_of(operation.message.field), "handler failed")
+
+
+def status_of(operation: _core.Operation, request: Request, status: int) -> int:
+    """Check a handler's final status.
+
+    Raises:
+        Failed: it is none.
+    """
+    if 0 <= status <= 0xFFFF and Status(status).is_final:
+        return int(status)
+    raise _wrong(operation, request, status)
+
+
+def _wrong(operation: _core.Operation, request: Request, answer: object) -> Failed:
+    # A data set is named by its type: values of patients do not go into logs.
+    what = type(answer).__name__ if hasattr(answer, "to_json_dict") else answer
+    _logger.error(
+        "%s: the handler gave %r, which is no answer to it",
+        request,
+        what,
+        extra={"code": "handler-status"},
+    )
+    return Failed(failure_of(operation.message.field), "handler gave no valid status")
+
+
+def _taken_apart(
+    operation: _core.Operation, request: Request, answer: Any
+) -> tuple[int, Dataset | None]:
+    """Take None, a status, a data set, or a pair of both for what a handler of one may give."""
+    field = operation.message.field
+    is_pair = field >= FIRST_N_SERVICE and isinstance(answer, tuple) and len(answer) == 2
+    if is_pair:
+        status, dataset = answer
+    elif hasattr(answer, "to_json_dict"):
+        status, dataset = SUCCESS, answer
+    else:
+        status, dataset = SUCCESS if answer is None else answer, None
+    if not isinstance(status, int) or isinstance(status, bool):
+        raise _wrong(operation, request, answer)
+    code = status_of(operation, request, status)
+    if dataset is not None and (field < FIRST_N_SERVICE or not hasattr(dataset, "to_json_dict")):
+        raise _wrong(operation, request, answer)
+    if Status(code).category == "cancel":
+        raise _wrong(operation, request, answer)
+    if field == N_GET_RQ and dataset is None and Status(code).category != "failure":
+        _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request)
+        raise Failed(PROCESSING_FAILURE, "no attributes")
+    return code, dataset
+
+
+def _encoded(request: Request, dataset: Any) -> Buffer:
+    """Encode a data set for the request's context; bytes are taken to be encoded so already."""
+    if not hasattr(dataset, "to_json_dict"):
+        return memoryview(dataset)
+    from .datasets import to_bytes
+
+    try:
+        return to_bytes(dataset, request.context.transfer_syntax)
+    except Exception as error:
+        _logger.error(
+            "%s: what the handler gave cannot be encoded",
+            request,
+            exc_info=error,
+            extra={"code": "handler-failed"},
+        )
+        raise Failed(failure_of(request.field), "response cannot be encoded") from error
 
 
 def response(status: int, comment: str = "") -> dict[str, Any]:
@@ -44,30 +245,6 @@ def response(status: int, comment: str = "") -> dict[str, Any]:
     if comment:
         command["ErrorComment"] = _default_repertoire(comment)
     return command
-
-
-def _ask(operation: _core.Operation, request: Request, handler: Handler) -> tuple[int, str]:
-    field = operation.message.field
-    try:
-        answer = handler(request)
-    except StatusError as error:
-        return int(error.status), error.comment
-    except BaseException:  # also what sys.exit() raises: it must not take the thread with it
-        _logger.exception("%s: the handler failed", request, extra={"code": "handler-failed"})
-        return failure_of(field), "handler failed"
-    if answer is None:
-        return 0, ""
-    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer <= 0xFFFF:
-        status = Status(answer)
-        if status.category in ("success", "warning", "failure"):
-            return answer, ""
-    _logger.error(
-        "%s: the handler gave %r, which is no status for it",
-        request,
-        answer,
-        extra={"code": "handler-status"},
-    )
-    return failure_of(field), "handler gave no valid status"
 
 
 def answer_at_once(operation: _core.Operation, status: int, comment: str) -> None:
@@ -89,6 +266,11 @@ def refusal_of(field: int) -> int:
 def failure_of(field: int) -> int:
     """Give the failure for a fault of ours: C000 for C-services, 0110 for N-services (PS3.7 C)."""
     return CANNOT_UNDERSTAND if field < FIRST_N_SERVICE else PROCESSING_FAILURE
+
+
+def unserved_of(field: int) -> int:
+    """Give the failure for what nobody serves here: 0122 for C-services, 0211 for N-services."""
+    return NOT_SUPPORTED if field < FIRST_N_SERVICE else UNRECOGNIZED_OPERATION
 
 
 def _default_repertoire(text: str) -> str:

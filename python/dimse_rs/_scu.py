@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import _core
-from ._drive import Receive, Results, Send, SendFiles, Step
+from ._drive import Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
 from ._uids import SOPClass, TransferSyntax, is_uid
-from .errors import DecodeError, NoPresentationContext, RemoteProtocolError, StatusError
+from .errors import (
+    DecodeError,
+    NoPresentationContext,
+    RemoteProtocolError,
+    StatusError,
+)
+from .registry import allows
+from .responses import Response
 from .sop_class import Verification
 from .status import Status
 
@@ -18,13 +26,41 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from .association import AcceptedContext
+    from ._facts import AcceptedContext
     from .settings import Timeouts
 
-__all__ = ["c_echo", "c_store_data_set", "c_store_file"]
+__all__ = [
+    "Call",
+    "c_echo",
+    "c_find",
+    "c_retrieve",
+    "c_store_data_set",
+    "c_store_file",
+    "cancel_of",
+    "n_service",
+]
 
-C_ECHO_RQ = 0x0030
-C_STORE_RQ = 0x0001
+C_STORE_RQ: Final = 0x0001
+C_GET_RQ: Final = 0x0010
+C_FIND_RQ: Final = 0x0020
+C_MOVE_RQ: Final = 0x0021
+C_ECHO_RQ: Final = 0x0030
+N_EVENT_REPORT_RQ: Final = 0x0100
+N_GET_RQ: Final = 0x0110
+N_SET_RQ: Final = 0x0120
+N_ACTION_RQ: Final = 0x0130
+N_CREATE_RQ: Final = 0x0140
+N_DELETE_RQ: Final = 0x0150
+C_CANCEL_RQ: Final = 0x0FFF
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """What is under way of an operation with many responses; shared with its iterator."""
+
+    request: _core.Message | None = None
+    final: Response | None = None
+    cancelled: bool = False
 
 
 def c_echo(
@@ -97,6 +133,175 @@ def c_store_data_set(
     return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
 
 
+def c_find(
+    call: Call,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    identifier: Dataset | Mapping[str, Any],
+    *,
+    sop_class: str,
+    level: str | None,
+    priority: int,
+    raw: bool,
+) -> Generator[Step, Any, None]:
+    """C-FIND (PS3.7 9.1.2): emits each match, as a data set or undecoded."""
+    context = _context(contexts, sop_class)
+    query = _encoded(identifier, level, context)
+    call.request = _composite_request(C_FIND_RQ, context, message_id, priority, query)
+    invocation = yield Send(call.request, timeouts.dimse)
+    if not raw:
+        from .datasets import from_bytes
+
+        decode = from_bytes
+    syntax = context.transfer_syntax
+    while responses := (yield ReceiveMany(invocation)):
+        for message in responses:
+            if message.status not in (0xFF00, 0xFF01):
+                _finish(call, Response(message, syntax, "C-FIND"))
+            elif (data := message.data) is not None:
+                yield Emit(data if raw else decode(data, syntax))
+    _check_finished(call)
+
+
+def c_retrieve(
+    call: Call,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    identifier: Dataset | Mapping[str, Any],
+    *,
+    sop_class: str,
+    level: str | None,
+    priority: int,
+    destination: str | None,
+) -> Generator[Step, Any, None]:
+    """C-GET, or C-MOVE to a destination (PS3.7 9.1.3, 9.1.4): emits each response."""
+    context = _context(contexts, sop_class)
+    query = _encoded(identifier, level, context)
+    field = C_GET_RQ if destination is None else C_MOVE_RQ
+    call.request = _composite_request(field, context, message_id, priority, query, destination)
+    invocation = yield Send(call.request, timeouts.retrieve)
+    service = "C-GET" if destination is None else "C-MOVE"
+    while responses := (yield ReceiveMany(invocation)):
+        for message in responses:
+            response = Response(message, context.transfer_syntax, service)
+            if response.status.is_final:
+                _finish(call, response)
+            yield Emit(response)
+    _check_finished(call)
+
+
+def n_service(
+    field: int,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    *,
+    sop_class: str,
+    instance_uid: str | None,
+    dataset: Dataset | Mapping[str, Any] | None = None,
+    values: Mapping[str, Any] | None = None,
+    context_class: str | None = None,
+) -> Generator[Step, Any, Response]:
+    """One of the six N-services (PS3.7 10.1)."""
+    # N-EVENT-REPORT and N-CREATE speak of the affected class, the others of the requested one.
+    role = "Affected" if field in (N_EVENT_REPORT_RQ, N_CREATE_RQ) else "Requested"
+    context = _context_for(contexts, sop_class, context_class, field != N_EVENT_REPORT_RQ)
+    command: dict[str, Any] = {
+        "CommandField": field,
+        f"{role}SOPClassUID": sop_class,
+        "MessageID": message_id,
+        f"{role}SOPInstanceUID": instance_uid,
+        **(values or {}),
+    }
+    data = None if dataset is None else _encoded(dataset, None, context)
+    request = _core.Message(context.id, command, data)
+    message = yield from _one_response(request, timeouts.dimse)
+    service = SOPClass.of(sop_class).service
+    response = Response(message, context.transfer_syntax, service)
+    if response.status.category == "failure":
+        raise StatusError(response.status, response.comment, response)
+    return response
+
+
+def cancel_of(request: _core.Message) -> _core.Message:
+    """Make the C-CANCEL of a request (PS3.7 9.3.2.3)."""
+    command = {
+        "CommandField": C_CANCEL_RQ,
+        "MessageIDBeingRespondedTo": request.message_id,
+    }
+    return _core.Message(request.context_id, command)
+
+
+def _finish(call: Call, response: Response) -> None:
+    call.final = response
+    status = response.status
+    if status.category == "failure":
+        raise StatusError(status, response.comment, response)
+
+
+def _check_finished(call: Call) -> None:
+    if call.final is None:
+        raise RemoteProtocolError("the operation ended without a final response")
+
+
+def _encoded(
+    identifier: Dataset | Mapping[str, Any], level: str | None, context: AcceptedContext
+) -> bytes:
+    from pydicom.dataset import Dataset
+
+    from .datasets import to_bytes
+
+    if not isinstance(identifier, Dataset):
+        built = Dataset()
+        for keyword, value in identifier.items():
+            try:
+                setattr(built, keyword, value)
+            except Exception as error:
+                raise DecodeError(f"{keyword} cannot be {value!r}: {error}") from error
+            if keyword not in built:
+                raise DecodeError(f"{keyword} is not a keyword of the data dictionary (PS3.6)")
+        identifier = built
+    if level is not None and identifier.get("QueryRetrieveLevel") != level:
+        identifier = Dataset(identifier)
+        identifier.QueryRetrieveLevel = level
+    return to_bytes(identifier, context.transfer_syntax)
+
+
+def _composite_request(
+    field: int,
+    context: AcceptedContext,
+    message_id: int,
+    priority: int,
+    identifier: bytes,
+    destination: str | None = None,
+) -> _core.Message:
+    command = {
+        "CommandField": field,
+        "AffectedSOPClassUID": context.sop_class,
+        "MessageID": message_id,
+        "Priority": priority,
+        "MoveDestination": destination,
+    }
+    return _core.Message(context.id, command, identifier)
+
+
+def _context_for(
+    contexts: Sequence[AcceptedContext], sop_class: str, context_class: str | None, scu: bool
+) -> AcceptedContext:
+    """Find the context of an N-service: of the class itself, or of one that includes it (R-319)."""
+    may = [context for context in contexts if (context.scu if scu else context.scp)]
+    for context in may:
+        if context.sop_class == (context_class or sop_class):
+            return context
+    if context_class is None:
+        for context in may:
+            if allows(context.sop_class, sop_class):
+                return context
+    raise NoPresentationContext(SOPClass.of(context_class or sop_class))
+
+
 def _store_request(
     context: AcceptedContext,
     message_id: int,
@@ -130,9 +335,7 @@ def _checked(response: _core.Message, service: str) -> Status:
     """Turn a response into its status; a failure is raised with the whole response on it."""
     status = Status(response.status or 0, service)
     if status.category == "failure":
-        from .association import Response
-
-        whole = Response(response)
+        whole = Response(response, service=service)
         raise StatusError(status, whole.comment, whole)
     return status
 

@@ -34,6 +34,7 @@ class Workers:
         serve: runs the handler and answers; raises nothing.
         overdue: answers for a handler that is past its deadline.
         refuse: answers when there is no thread left.
+        over: tells an idle thread that nothing more will come.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Workers:
         serve: Callable[[_core.Operation], None],
         overdue: Callable[[_core.Operation], None],
         refuse: Callable[[_core.Operation], None],
+        over: Callable[[], bool] | None = None,
     ) -> None:
         """Keep the settings; `start` starts the first thread."""
         self._service = service
@@ -53,6 +55,7 @@ class Workers:
         self._serve = serve
         self._overdue = overdue
         self._refuse = refuse
+        self._over = over
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = 0
@@ -85,6 +88,8 @@ class Workers:
     def _work(self) -> None:
         while True:
             operation = self._service.next_operation(TURN)
+            if operation is None and self._over is not None and self._over():
+                self.stop()
             with self._changed:
                 if operation is None:
                     if self._stopping or self._idle > 1:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._perform import Performer
 from .association import Association
 from .contexts import Context, Contexts, expand
 from .errors import AssociationRejected
-from .settings import Limits, PeerLike, Timeouts, check_ae_title, parse_peer
+from .handlers import C_STORE_RQ, Handlers
+from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
 
 if TYPE_CHECKING:
     from .send import SendReport, SendResult
 
 __all__ = ["AE"]
+
+MAX_HANDLERS = 8
+"""Handlers that run at once on an association of ours."""
 
 MIN_MAX_PDU = 4096
 MAX_MAX_PDU = 16 * 1024 * 1024
@@ -55,6 +60,7 @@ class AE:
         peer: PeerLike,
         *,
         contexts: Contexts | None = None,
+        handlers: Handlers | None = None,
         called: str | None = None,
         max_ops_invoked: int = 1,
         max_ops_performed: int = 1,
@@ -64,6 +70,8 @@ class AE:
         Args:
             peer: "AET@host:port", "host:port", (host, port) or a `Peer`.
             contexts: SOP classes, `Context`s and models to propose; default Verification.
+            handlers: what answers the peer's requests on this association: instances of C-GET,
+                N-EVENT-REPORT. They are served on threads, also while no call is waiting.
             called: the called AE title; wins over one in the address. Default ANY-SCP.
             max_ops_invoked: operations to have outstanding at once; 1 is synchronous, 0 no limit.
             max_ops_performed: operations the peer may have outstanding.
@@ -78,31 +86,52 @@ class AE:
         """
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
+        performer = self._performer(proposed, handlers)
         try:
             core = _core.Association.request(
                 whom.host,
                 whom.port,
-                calling=self.title,
-                called=whom.ae_title,
-                contexts=[_proposal(context) for context in proposed],
-                max_length=self.max_pdu,
-                timeouts=asdict(self.timeouts),
-                limits=asdict(self.limits),
+                service=None if performer is None else performer.service,
                 max_ops_invoked=max_ops_invoked,
                 max_ops_performed=max_ops_performed,
+                **self._proposal(whom, proposed),
             )
         except AssociationRejected as rejected:
-            raise AssociationRejected(
-                rejected.result,
-                rejected.source,
-                rejected.reason,
-                calling=self.title,
-                called=whom.ae_title,
-                peer=str(whom),
-            ) from None
-        association = Association(core, self.timeouts, whom)
+            raise self._explained(rejected, whom) from None
+        association = Association(core, self.timeouts, whom, performer)
         association._announce()
         return association
+
+    def _performer(
+        self, proposed: Sequence[Context], handlers: Handlers | None
+    ) -> Performer | None:
+        """Make what serves the peer's requests, if anything is to be served."""
+        received = (C_STORE_RQ,) if any(context.scp for context in proposed) else ()
+        if handlers is None and not received:
+            return None
+        return Performer(handlers or Handlers(), self.timeouts, MAX_HANDLERS, queued=received)
+
+    def _proposal(self, whom: Peer, proposed: Sequence[Context]) -> dict[str, Any]:
+        """What the core has to know to ask for an association."""
+        return {
+            "calling": self.title,
+            "called": whom.ae_title,
+            "contexts": [_proposal(context) for context in proposed],
+            "max_length": self.max_pdu,
+            "timeouts": asdict(self.timeouts),
+            "limits": asdict(self.limits),
+        }
+
+    def _explained(self, rejected: AssociationRejected, whom: Peer) -> AssociationRejected:
+        """Say in a rejection who asked whom."""
+        return AssociationRejected(
+            rejected.result,
+            rejected.source,
+            rejected.reason,
+            calling=self.title,
+            called=whom.ae_title,
+            peer=str(whom),
+        )
 
     def send(
         self,

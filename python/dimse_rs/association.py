@@ -3,200 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from . import _scu, log
-from ._drive import Step, run
-from ._uids import SOPClass, TransferSyntax
+from ._drive import Step, emitted, run
+from ._facts import AssociationFacts, in_a_file, tags_of
+from ._perform import Into, Performer, receiving
+from ._uids import Model
 from .errors import AssociationReleased, DimseError
-from .settings import Peer
+from .responses import Response
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from . import _core
-    from .settings import Timeouts
+    from .settings import Peer, Timeouts
     from .status import Status
 
-__all__ = ["AcceptedContext", "Association", "RejectedContext", "Response"]
+__all__ = ["Association", "Responses"]
 
 _logger = log.get(log.ASSOCIATION)
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class AcceptedContext:
-    """A presentation context that was accepted (PS3.8 9.3.3.2).
 
-    Attributes:
-        id: the presentation context id, odd.
-        sop_class: the abstract syntax.
-        transfer_syntax: the one that the acceptor picked.
-        scu: whether this side may invoke operations in it.
-        scp: whether this side may perform operations in it.
+V_co = TypeVar("V_co", covariant=True)
+
+
+class Responses(Generic[V_co]):
+    """What a C-FIND, C-GET or C-MOVE gives, as it comes: an iterator.
+
+    Leaving the loop early tells the peer to stop (C-CANCEL); what it still sends is passed over.
     """
 
-    id: int
-    sop_class: SOPClass
-    transfer_syntax: TransferSyntax
-    scu: bool
-    scp: bool
+    def __init__(self, association: Association, call: _scu.Call, values: Iterator[V_co]) -> None:
+        """Wrap a call; private, made by `Association`."""
+        self._association = association
+        self._call = call
+        self._values = values
 
+    def __iter__(self) -> Self:
+        """Give itself."""
+        return self
 
-@dataclass(frozen=True, slots=True)
-class RejectedContext:
-    """A presentation context that was not accepted.
-
-    Attributes:
-        id: the presentation context id.
-        sop_class: the abstract syntax.
-        result: 1 user rejection, 2 no reason, 3 abstract syntax, 4 transfer syntaxes not supported.
-    """
-
-    id: int
-    sop_class: SOPClass
-    result: int
-
-    @property
-    def reason(self) -> str:
-        """The result in the words of the standard."""
-        return {
-            1: "user-rejection",
-            2: "no-reason",
-            3: "abstract-syntax-not-supported",
-            4: "transfer-syntaxes-not-supported",
-        }.get(self.result, f"result {self.result}")
-
-
-def _accepted(facts: tuple[int, str, int, str | None, bool, bool]) -> AcceptedContext:
-    id_, uid, _, syntax, scu, scp = facts
-    return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax or ""), scu, scp)
-
-
-@contextmanager
-def _in_a_file(content: bytes | IO[bytes]) -> Iterator[Path]:
-    """Put a Part 10 file into the file system, where the core can read it."""
-    from shutil import copyfileobj
-    from tempfile import NamedTemporaryFile
-
-    with NamedTemporaryFile(suffix=".dcm") as spool:
-        if isinstance(content, (bytes, bytearray, memoryview)):
-            spool.write(content)
-        else:
-            copyfileobj(content, spool)
-        spool.flush()
-        yield Path(spool.name)
-
-
-class Response:
-    """A response as it came, everything on the wire included (PS3.7 9.3, 10.3)."""
-
-    def __init__(self, message: _core.Message) -> None:
-        """Look at a received message."""
-        self.message = message
-
-    @property
-    def status(self) -> int:
-        """(0000,0900)."""
-        return self.message.status or 0
-
-    @property
-    def comment(self) -> str:
-        """Error Comment (0000,0902), or an empty string."""
-        return self.message.get("ErrorComment") or ""
-
-    @property
-    def command(self) -> Mapping[str, Any]:
-        """Every command element by keyword."""
-        return self.message.command
-
-    def __repr__(self) -> str:
-        """Show the command set."""
-        return f"Response({dict(self.command)})"
-
-
-class Association:
-    """An association, made by `AE.associate`. Any thread may call it; calls wait their turn.
-
-    Leaving the `with` block releases it. Leaving it by an exception while an operation is
-    outstanding, as Ctrl-C in a call does, aborts it.
-    """
-
-    def __init__(self, core: _core.Association, timeouts: Timeouts, peer: Peer) -> None:
-        """Wrap an established association of the core; private, use `AE.associate`."""
-        self._core = core
-        self._timeouts = timeouts
-        self._peer = peer
-        # Calls that have not ended, and those that were interrupted: the peer is still at them.
-        self._outstanding: set[object] = set()
-
-    @cached_property
-    def accepted(self) -> tuple[AcceptedContext, ...]:
-        """Presentation contexts that were accepted, in the order proposed."""
-        return tuple(
-            _accepted(facts) for facts in self._core.contexts if facts[2] == 0 and facts[3]
-        )
-
-    @cached_property
-    def rejected(self) -> tuple[RejectedContext, ...]:
-        """Presentation contexts that were not accepted, and why."""
-        return tuple(
-            RejectedContext(id_, SOPClass.of(uid), result)
-            for id_, uid, result, _, _, _ in self._core.contexts
-            if result != 0
-        )
-
-    def context(self, context_id: int) -> AcceptedContext:
-        """Find an accepted context by its id.
+    def __next__(self) -> V_co:
+        """Wait for the next.
 
         Raises:
-            KeyError: there is none.
+            StatusError: the peer answered with a failure; `.response` is its final response.
+            NoPresentationContext: the SOP class was not accepted.
+            DecodeError: the identifier cannot be sent, or what came cannot be read.
+            AssociationError, TransportError, DimseTimeout: it ended while we waited.
         """
-        facts = self._core.context(context_id)
-        if facts is None or not facts[3]:
-            raise KeyError(context_id)
-        return _accepted(facts)
-
-    def _announce(self) -> None:
-        """Log what was agreed."""
-        _logger.info(
-            "%s established: %d of %d presentation contexts, peer takes %s bytes",
-            self,
-            len(self.accepted),
-            len(self.accepted) + len(self.rejected),
-            self._core.peer_max_length or "any number of",
-        )
-        for context in self.accepted:
-            _logger.debug("%s accepted %r in %r", self, context.sop_class, context.transfer_syntax)
-        for refused in self.rejected:
-            _logger.debug("%s not accepted: %r, %s", self, refused.sop_class, refused.reason)
-        for warning in self._core.warnings:
-            _logger.warning("%s %s", self, warning)
+        return next(self._values)
 
     @property
-    def peer(self) -> Peer:
-        """Whom this association is with."""
-        return self._peer
+    def response(self) -> Response | None:
+        """The final response, once it is there."""
+        return self._call.final
 
     @property
-    def max_length_peer(self) -> int:
-        """Largest P-DATA-TF that the peer takes, in bytes; 0 is no limit (PS3.8 D.1)."""
-        return self._core.peer_max_length
+    def status(self) -> Status | None:
+        """The final status, once it is there: success, a warning, or cancel."""
+        return None if self._call.final is None else self._call.final.status
 
-    @property
-    def window(self) -> tuple[int, int]:
-        """Operations that we, and that the peer, may have outstanding (PS3.7 D.3.3.3)."""
-        return self._core.window
+    def cancel(self) -> None:
+        """Tell the peer to stop, and go on: iterating ends with its final response.
 
-    @property
-    def is_established(self) -> bool:
-        """Whether it still lives."""
-        return self._core.ended is None
+        Source: PS3.7 9.3.2.3.
+        """
+        self._association._cancel(self._call)
+
+    def close(self) -> None:
+        """Leave: tell the peer to stop, and pass over what it still sends."""
+        cast("Generator[V_co]", self._values).close()
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block, to leave it for sure."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave."""
+        self.close()
+
+
+class Association(AssociationFacts):
+    """An association, made by `AE.associate`. Any thread may call it.
+
+    As many operations are outstanding as were negotiated, the rest wait their turn. Leaving the
+    `with` block releases it. Leaving it by an exception while an operation is outstanding, as
+    Ctrl-C in a call does, aborts it.
+    """
+
+    def __init__(
+        self,
+        core: _core.Association,
+        timeouts: Timeouts,
+        peer: Peer,
+        performer: Performer | None = None,
+    ) -> None:
+        """Wrap an established association of the core; private, use `AE.associate`."""
+        super().__init__(core, timeouts, peer, performer)
+        # Calls that have not ended, and those that were interrupted: the peer is still at them.
+        self._outstanding: set[object] = set()
 
     def c_echo(self) -> Status:
         """Verify that the peer answers.
@@ -211,8 +123,7 @@ class Association:
 
         Source: PS3.7 9.1.5, PS3.4 A.
         """
-        steps = _scu.c_echo(self.accepted, self._core.next_message_id(), self._timeouts)
-        return self._run(steps)
+        return self._run(self._echo())
 
     def c_store(
         self,
@@ -243,35 +154,341 @@ class Association:
         Source: PS3.7 9.1.1, PS3.4 B.
         """
         if isinstance(instance, (str, PathLike)):
-            return self._c_store_file(Path(instance), priority)
+            return self._run(self._store(Path(instance), priority))
         if isinstance(instance, (bytes, bytearray, memoryview)) or hasattr(instance, "read"):
-            with _in_a_file(cast("bytes | IO[bytes]", instance)) as path:
-                return self._c_store_file(path, priority)
-        dataset = cast("Dataset", instance)
+            with in_a_file(cast("bytes | IO[bytes]", instance)) as path:
+                return self._run(self._store(path, priority))
+        return self._run(self._store(cast("Dataset", instance), priority))
+
+    def c_find(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        level: str | None = None,
+        priority: int = 0,
+        raw: bool = False,
+    ) -> Responses[Any]:
+        """Query: give each match as it comes.
+
+        Args:
+            identifier: matching and return keys: a pydicom data set, or keywords with values.
+            model: such as `StudyRoot`, or the UID of a C-FIND class.
+            level: Query/Retrieve Level: PATIENT, STUDY, SERIES or IMAGE; None when the identifier
+                has it, or the model has no levels.
+            priority: value of (0000,0700): 0 medium, 1 high, 2 low.
+            raw: give each identifier undecoded, as a buffer in the context's transfer syntax.
+
+        Returns:
+            An iterator over data sets, or over buffers. Leaving it early sends C-CANCEL.
+
+        Source: PS3.7 9.1.2, PS3.4 C.4.1.
+        """
+        call = _scu.Call()
+        return self._responses(call, self._find(call, identifier, model, level, priority, raw))
+
+    def c_get(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        level: str | None = None,
+        into: Into | None = None,
+        priority: int = 0,
+    ) -> Responses[Response]:
+        """Retrieve instances over this association; it needs `contexts=for_retrieve(model)`.
+
+        Args:
+            identifier: unique keys, as for `c_find`.
+            model: such as `StudyRoot`, or the UID of a C-GET class.
+            level: Query/Retrieve Level, as for `c_find`.
+            into: where the instances go: a folder by path or a `Storage`, a function that takes a
+                `StoreRequest` and gives back None or a status, or a list that gets data sets.
+                Default the association's own handlers.
+            priority: value of (0000,0700).
+
+        Returns:
+            An iterator over the responses: `.completed`, `.remaining`, `.failed`; the last is the
+            final one. A failure raises StatusError, whose `.response.failed_uids` says which.
+
+        Source: PS3.7 9.1.3, PS3.4 C.4.3.
+        """
+        call = _scu.Call()
+        steps = self._retrieve(call, identifier, model, level, priority, None)
+        return self._responses(call, steps, into)
+
+    def c_move(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        destination: str,
+        level: str | None = None,
+        priority: int = 0,
+    ) -> Responses[Response]:
+        """Have the peer send instances to another AE, which it must know.
+
+        Args:
+            identifier: unique keys, as for `c_find`.
+            model: such as `StudyRoot`, or the UID of a C-MOVE class.
+            destination: AE title that receives.
+            level: Query/Retrieve Level, as for `c_find`.
+            priority: value of (0000,0700).
+
+        Returns:
+            An iterator over the responses, as `c_get` gives.
+
+        Source: PS3.7 9.1.4, PS3.4 C.4.2.
+        """
+        call = _scu.Call()
+        steps = self._retrieve(call, identifier, model, level, priority, destination)
+        return self._responses(call, steps)
+
+    def _responses(
+        self, call: _scu.Call, steps: Generator[Step, Any, None], into: Into | None = None
+    ) -> Responses[Any]:
+        values = self._values(call, steps, into)
+        return Responses(self, call, values)
+
+    def _values(
+        self, call: _scu.Call, steps: Generator[Step, Any, None], into: Into | None
+    ) -> Iterator[Any]:
+        self._outstanding.add(call)
+        try:
+            with receiving(self._performer, into):
+                yield from emitted(self._core, steps)
+        except KeyboardInterrupt:
+            raise  # the peer is still at it: leaving the association aborts
+        except BaseException:
+            self._outstanding.discard(call)
+            raise
+        finally:
+            self._cancel(call)
+        self._outstanding.discard(call)
+
+    def n_event_report(
+        self,
+        event_type: int,
+        dataset: Dataset | Mapping[str, Any] | None = None,
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Notify the peer of an event; we are the SCP in the context.
+
+        Args:
+            sop_class: the class of the instance.
+            instance_uid: the instance.
+            event_type: Event Type ID.
+            dataset: the event information.
+            context: the abstract syntax of the context to use; default the class itself, or a class
+                that includes it, as the meta SOP classes of print do.
+
+        Returns:
+            The response: success or a warning, `.dataset` what came with it.
+
+        Raises:
+            NoPresentationContext: no context accepted for it in that role.
+            StatusError: the peer answered with a failure; `.response` is its whole response.
+            DecodeError: the data set cannot be sent.
+            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+
+        Source: PS3.7 10.1.1.
+        """
         return self._run(
-            _scu.c_store_data_set(
-                dataset, self.accepted, self._core.next_message_id(), self._timeouts, priority
+            self._service(
+                _scu.N_EVENT_REPORT_RQ,
+                sop_class,
+                instance_uid,
+                dataset,
+                context=context,
+                EventTypeID=event_type,
             )
         )
 
-    def _c_store_file(self, path: Path, priority: int) -> Status:
+    def n_get(
+        self,
+        attributes: Sequence[int | str] = (),
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Ask for attributes of an instance.
+
+        Args:
+            sop_class: the class of the instance.
+            instance_uid: the instance.
+            attributes: tags or keywords; none for all.
+            context: the abstract syntax of the context to use; default the class itself, or a class
+                that includes it, as the meta SOP classes of print do.
+
+        Returns:
+            The response: success or a warning, `.dataset` what came with it.
+
+        Raises:
+            NoPresentationContext: no context accepted for it in that role.
+            StatusError: the peer answered with a failure; `.response` is its whole response.
+            DecodeError: the data set cannot be sent.
+            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+
+        Source: PS3.7 10.1.2.
+        """
         return self._run(
-            _scu.c_store_file(
-                path, self.accepted, self._core.next_message_id(), self._timeouts, priority
+            self._service(
+                _scu.N_GET_RQ,
+                sop_class,
+                instance_uid,
+                context=context,
+                AttributeIdentifierList=tags_of(attributes) or None,
             )
         )
 
-    def _run(self, steps: Generator[Step, Any, Status]) -> Status:
+    def n_set(
+        self,
+        dataset: Dataset | Mapping[str, Any],
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Change attributes of an instance.
+
+        Args:
+            sop_class: the class of the instance.
+            instance_uid: the instance.
+            dataset: the modification list.
+            context: the abstract syntax of the context to use; default the class itself, or a class
+                that includes it, as the meta SOP classes of print do.
+
+        Returns:
+            The response: success or a warning, `.dataset` what came with it.
+
+        Raises:
+            NoPresentationContext: no context accepted for it in that role.
+            StatusError: the peer answered with a failure; `.response` is its whole response.
+            DecodeError: the data set cannot be sent.
+            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+
+        Source: PS3.7 10.1.3.
+        """
+        return self._run(
+            self._service(_scu.N_SET_RQ, sop_class, instance_uid, dataset, context=context)
+        )
+
+    def n_action(
+        self,
+        action_type: int,
+        dataset: Dataset | Mapping[str, Any] | None = None,
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Ask for an action on an instance.
+
+        Args:
+            sop_class: the class of the instance.
+            instance_uid: the instance.
+            action_type: Action Type ID.
+            dataset: the action information.
+            context: the abstract syntax of the context to use; default the class itself, or a class
+                that includes it, as the meta SOP classes of print do.
+
+        Returns:
+            The response: success or a warning, `.dataset` what came with it.
+
+        Raises:
+            NoPresentationContext: no context accepted for it in that role.
+            StatusError: the peer answered with a failure; `.response` is its whole response.
+            DecodeError: the data set cannot be sent.
+            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+
+        Source: PS3.7 10.1.4.
+        """
+        return self._run(
+            self._service(
+                _scu.N_ACTION_RQ,
+                sop_class,
+                instance_uid,
+                dataset,
+                context=context,
+                ActionTypeID=action_type,
+            )
+        )
+
+    def n_create(
+        self,
+        dataset: Dataset | Mapping[str, Any] | None = None,
+        *,
+        sop_class: str,
+        instance_uid: str | None = None,
+        context: str | None = None,
+    ) -> Response:
+        """Have an instance made; `.instance_uid` of the response is its UID when none was given.
+
+        Args:
+            sop_class: the class of the instance.
+            instance_uid: the instance; None lets the peer choose.
+            dataset: the attributes.
+            context: the abstract syntax of the context to use; default the class itself, or a class
+                that includes it, as the meta SOP classes of print do.
+
+        Returns:
+            The response: success or a warning, `.dataset` what came with it.
+
+        Raises:
+            NoPresentationContext: no context accepted for it in that role.
+            StatusError: the peer answered with a failure; `.response` is its whole response.
+            DecodeError: the data set cannot be sent.
+            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+
+        Source: PS3.7 10.1.5.
+        """
+        return self._run(
+            self._service(_scu.N_CREATE_RQ, sop_class, instance_uid, dataset, context=context)
+        )
+
+    def n_delete(
+        self,
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Have an instance deleted.
+
+        Args:
+            sop_class: the class of the instance.
+            instance_uid: the instance.
+            context: the abstract syntax of the context to use; default the class itself, or a class
+                that includes it, as the meta SOP classes of print do.
+
+        Returns:
+            The response: success or a warning, `.dataset` what came with it.
+
+        Raises:
+            NoPresentationContext: no context accepted for it in that role.
+            StatusError: the peer answered with a failure; `.response` is its whole response.
+            DecodeError: the data set cannot be sent.
+            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+
+        Source: PS3.7 10.1.6.
+        """
+        return self._run(self._service(_scu.N_DELETE_RQ, sop_class, instance_uid, context=context))
+
+    def _run(self, steps: Generator[Step, Any, T]) -> T:
         call = object()
         self._outstanding.add(call)
         try:
-            status = run(self._core, steps)
+            outcome = run(self._core, steps)
         except Exception:
             # Refused, answered, or over with the association: nothing more will come.
             self._outstanding.discard(call)
             raise
         self._outstanding.discard(call)
-        return status
+        return outcome
 
     def send_files(self, paths: Sequence[str | PathLike[str]]) -> _core.Bulk:
         """Send Part 10 files undecoded, as many at a time as were negotiated.
@@ -328,13 +545,3 @@ class Association:
         except DimseError:
             if error is None:  # else the first error is the one to be seen
                 raise
-
-    def __str__(self) -> str:
-        """Show it as logs do: `CALLED<-CALLING(7)`."""
-        calling, called = self._core.titles
-        return f"{called}<-{calling}({self._core.id})"
-
-    def __repr__(self) -> str:
-        """Show the titles, the peer and whether it lives."""
-        life = "established" if self.is_established else "ended"
-        return f"<Association {self} with {self._peer}, {life}>"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
     from typing_extensions import Buffer
 
-__all__ = ["convert", "from_bytes", "read", "stored_syntax", "to_bytes"]
+__all__ = ["convert", "from_bytes", "new_uid", "read", "stored_syntax", "to_bytes", "write"]
 
 # PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one; the second row is of
 # those that pydicom leaves as bytes.
@@ -165,6 +165,40 @@ def read(path: str | PathLike[str]) -> Dataset:
         raise DecodeError(f"{fspath(path)} cannot be read: {error}", section="PS3.5 7") from error
 
 
+def write(path: str | PathLike[str], dataset: Dataset) -> None:
+    """Write a data set as a Part 10 file, in the transfer syntax that it is in already.
+
+    Raises:
+        DecodeError: pydicom cannot encode it.
+        OSError: the file cannot be written.
+
+    Source: PS3.10 7.
+    """
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if stored_syntax(dataset) is None:
+        implicit, _ = dataset.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset = _with_meta(dataset, syntax)
+    try:
+        dataset.save_as(path, enforce_file_format=True)
+    except OSError:
+        raise
+    except Exception as error:
+        raise DecodeError(f"the data set cannot be encoded: {error}") from error
+
+
+def _with_meta(dataset: Dataset, syntax: str) -> Dataset:
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
+
+    copy = Dataset(dataset)
+    copy.file_meta = FileMetaDataset()
+    copy.file_meta.TransferSyntaxUID = UID(syntax)
+    return copy
+
+
 def _check_pixels(
     stored: TransferSyntax | None, target: TransferSyntax, encapsulated: bool
 ) -> None:
@@ -299,3 +333,10 @@ def _inflate(data: bytes) -> bytes:
     if not unpacker.eof:
         raise DecodeError("the deflated data set is cut short", len(data), "PS3.5 A.5")
     return inflated
+
+
+def new_uid() -> str:
+    """Make a UID that nobody else has: of a random UUID (PS3.5 B.2)."""
+    from uuid import uuid4
+
+    return f"2.25.{uuid4().int}"

@@ -26,6 +26,7 @@ A message states the fact, the numbers and the clause; a hint, if any, says what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .status import Status
@@ -367,17 +368,29 @@ class StatusError(DimseError):
         status: the value of (0000,0900).
         comment: the Error Comment (0000,0902), at most 64 characters on the wire.
         response: the whole response, when a call raised this; None in a handler.
+        dataset: in a handler, a data set to be sent with the status, where its service allows one.
+        elements: in a handler, command elements to be sent with it by keyword, such as
+            `{"ErrorID": 0xA710, "OffendingElement": [0x00100020]}` (PS3.7 C.4).
 
     Source: PS3.7 Annex C.
     """
 
     def __init__(
-        self, status: int, comment: str = "", response: Any = None, *, hint: str = ""
+        self,
+        status: int,
+        comment: str | None = "",
+        response: Any = None,
+        *,
+        dataset: Any = None,
+        elements: Mapping[str, Any] | None = None,
+        hint: str = "",
     ) -> None:
         """Turn the code into a `Status` and put its meaning into the text."""
         self.status = status if isinstance(status, Status) else Status(status)
-        self.comment = comment
+        self.comment = comment = comment or ""
         self.response = response
+        self.dataset = dataset
+        self.elements = dict(elements or {})
         text = f"status 0x{self.status:04X}, {self.status.meaning}"
         super().__init__(f"{text}: {comment}" if comment else text, hint=hint)
 

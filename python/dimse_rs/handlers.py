@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast, overload
 
-from ._uids import SOPClass, TransferSyntax
+from ._uids import Model, SOPClass, TransferSyntax
 from .errors import LocalProtocolError
 from .settings import Peer
 
@@ -15,37 +15,67 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from . import _core
-    from .association import AcceptedContext, Association
+    from ._facts import AcceptedContext, AssociationFacts
+    from .association import Association
     from .services.storage import Mode
 
-__all__ = ["Handler", "Handlers", "Request", "StoreRequest"]
+__all__ = [
+    "ActionRequest",
+    "AttributesRequest",
+    "DatasetRequest",
+    "EventRequest",
+    "FindRequest",
+    "Handler",
+    "Handlers",
+    "Request",
+    "RetrieveRequest",
+    "StoreRequest",
+    "request_of",
+]
 
-C_STORE_RQ = 0x0001
-C_ECHO_RQ = 0x0030
+C_STORE_RQ: Final = 0x0001
+C_GET_RQ: Final = 0x0010
+C_FIND_RQ: Final = 0x0020
+C_MOVE_RQ: Final = 0x0021
+C_ECHO_RQ: Final = 0x0030
+N_EVENT_REPORT_RQ: Final = 0x0100
+N_GET_RQ: Final = 0x0110
+N_SET_RQ: Final = 0x0120
+N_ACTION_RQ: Final = 0x0130
+N_CREATE_RQ: Final = 0x0140
+N_DELETE_RQ: Final = 0x0150
 
-Handler: TypeAlias = Callable[[Any], int | None]
-"""A handler gives back None for Success, or a status."""
+Handler: TypeAlias = Callable[[Any], Any]
+"""The user's function: gets a request and gives back what its service wants."""
 
 
 class Request:
     """A request of the peer, as a handler gets it.
 
     Attributes:
-        association: where it came from; its `abort()` may be called.
+        association: where it came from; its `abort()` may be called. An `AsyncAssociation` in
+            handlers of an `AsyncServer`.
         context: the presentation context.
     """
 
-    def __init__(self, operation: _core.Operation, association: Association) -> None:
-        """Look at an operation of the core."""
+    def __init__(self, operation: _core.Operation, association: AssociationFacts) -> None:
+        """Look at an operation of the core; nothing is decoded yet."""
         self._operation = operation
         self._message = operation.message
-        self.association = association
+        self.association = cast("Association", association)
         self.context: AcceptedContext = association.context(self._message.context_id)
+        self.assigned_uid = ""
+        self._dataset: Dataset | None = None
 
     @property
     def command(self) -> Mapping[str, Any]:
         """Every command element by keyword (PS3.7 Annex E)."""
         return self._message.command
+
+    @property
+    def field(self) -> int:
+        """(0000,0100)."""
+        return self._message.field
 
     @property
     def message_id(self) -> int:
@@ -59,8 +89,11 @@ class Request:
 
     @property
     def instance_uid(self) -> str:
-        """Affected or Requested SOP Instance UID; empty when there is none."""
-        return self._message.sop_instance or ""
+        """Affected or Requested SOP Instance UID; empty when there is none.
+
+        Of an N-CREATE without one it is a new UID, which the response carries (PS3.7 10.1.5).
+        """
+        return self._message.sop_instance or self.assigned_uid
 
     @property
     def peer(self) -> Peer:
@@ -71,6 +104,14 @@ class Request:
     def cancelled(self) -> bool:
         """Whether the peer sent C-CANCEL, or the association is over."""
         return self._operation.cancelled
+
+    def _decoded(self) -> Dataset:
+        """Decode the data set on first use; an empty one when there is none."""
+        if self._dataset is None:
+            from .datasets import from_bytes
+
+            self._dataset = from_bytes(self._message.data or b"", self.context.transfer_syntax)
+        return self._dataset
 
     def __repr__(self) -> str:
         """Show the message and where it came from."""
@@ -83,11 +124,6 @@ class StoreRequest(Request):
     The data set is as the peer encoded it. A file is complete, verified to be whole, and removed
     when the request is no longer referenced: `save` keeps the instance.
     """
-
-    def __init__(self, operation: _core.Operation, association: Association) -> None:
-        """Look at an operation of the core; nothing is decoded yet."""
-        super().__init__(operation, association)
-        self._dataset: Dataset | None = None
 
     @property
     def transfer_syntax(self) -> TransferSyntax:
@@ -148,16 +184,139 @@ class StoreRequest(Request):
         return _core.Folder(folder, mode).store(self._operation)
 
 
-E = TypeVar("E", bound=Callable[[Request], int | None])
+class FindRequest(Request):
+    """A C-FIND request."""
+
+    @property
+    def identifier(self) -> Dataset:
+        """What is asked for: matching and return keys, decoded on first use.
+
+        Raises:
+            DecodeError: pydicom cannot read it.
+        """
+        return self._decoded()
+
+    @property
+    def level(self) -> str:
+        """Query/Retrieve Level (0008,0052); empty when the identifier has none."""
+        return str(self.identifier.get("QueryRetrieveLevel") or "").strip()
+
+
+class RetrieveRequest(FindRequest):
+    """A C-GET or C-MOVE request."""
+
+    @property
+    def destination(self) -> str:
+        """AE title that is to receive, of C-MOVE; empty of C-GET."""
+        return (self._message.get("MoveDestination") or "").strip()
+
+
+class DatasetRequest(Request):
+    """An N-service request with a data set: N-SET, N-CREATE, N-ACTION, N-EVENT-REPORT."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """What came with it, decoded on first use; empty when nothing did.
+
+        Raises:
+            DecodeError: pydicom cannot read it.
+        """
+        return self._decoded()
+
+    @property
+    def modifications(self) -> Dataset:
+        """The modification list of N-SET: another name of `dataset`."""
+        return self._decoded()
+
+
+class ActionRequest(DatasetRequest):
+    """An N-ACTION request."""
+
+    @property
+    def action_type(self) -> int:
+        """Action Type ID (0000,1008)."""
+        return int(self._message.get("ActionTypeID") or 0)
+
+
+class EventRequest(DatasetRequest):
+    """An N-EVENT-REPORT request."""
+
+    @property
+    def event_type(self) -> int:
+        """Event Type ID (0000,1002)."""
+        return int(self._message.get("EventTypeID") or 0)
+
+
+class AttributesRequest(Request):
+    """An N-GET request."""
+
+    @property
+    def attributes(self) -> tuple[int, ...]:
+        """Attribute Identifier List (0000,1005) as tags; empty asks for all."""
+        return tuple(self._message.get("AttributeIdentifierList") or ())
+
+
+_REQUESTS: Final[dict[int, type[Request]]] = {
+    C_STORE_RQ: StoreRequest,
+    C_FIND_RQ: FindRequest,
+    C_GET_RQ: RetrieveRequest,
+    C_MOVE_RQ: RetrieveRequest,
+    N_EVENT_REPORT_RQ: EventRequest,
+    N_GET_RQ: AttributesRequest,
+    N_SET_RQ: DatasetRequest,
+    N_ACTION_RQ: ActionRequest,
+    N_CREATE_RQ: DatasetRequest,
+}
+
+# Which class of a model an operation is about.
+_OF_MODEL: Final = {C_FIND_RQ: "find", C_GET_RQ: "get", C_MOVE_RQ: "move"}
+
+SERVICE_OF: Final = {
+    C_STORE_RQ: "C-STORE",
+    C_GET_RQ: "C-GET",
+    C_FIND_RQ: "C-FIND",
+    C_MOVE_RQ: "C-MOVE",
+    C_ECHO_RQ: "C-ECHO",
+    N_EVENT_REPORT_RQ: "N-EVENT-REPORT",
+    N_GET_RQ: "N-GET",
+    N_SET_RQ: "N-SET",
+    N_ACTION_RQ: "N-ACTION",
+    N_CREATE_RQ: "N-CREATE",
+    N_DELETE_RQ: "N-DELETE",
+}
+"""The DIMSE services by the Command Field of their requests (PS3.7 E.1)."""
+
+
+def request_of(operation: _core.Operation, association: AssociationFacts) -> Request:
+    """Wrap an operation of the core in what a handler of its service gets."""
+    request = _REQUESTS.get(operation.message.field, Request)(operation, association)
+    if operation.message.field == N_CREATE_RQ and not operation.message.sop_instance:
+        from .datasets import new_uid
+
+        request.assigned_uid = new_uid()
+    return request
+
+
+H = TypeVar("H", bound=Callable[..., Any])
+P = TypeVar("P", bound=Callable[[Request], int | None])
 S = TypeVar("S", bound=Callable[[StoreRequest], int | None])
+F = TypeVar("F", bound=Callable[[FindRequest], Any])
+R = TypeVar("R", bound=Callable[[RetrieveRequest], Any])
+V = TypeVar("V", bound=Callable[[EventRequest], Any])
+G = TypeVar("G", bound=Callable[[AttributesRequest], Any])
+D = TypeVar("D", bound=Callable[[DatasetRequest], Any])
+N = TypeVar("N", bound=Callable[[ActionRequest], Any])
+
+ClassLike: TypeAlias = str | Model
+"""A SOP class, or a model for its class of the service."""
 
 
 class Handlers:
     """A registry of handlers: use its methods as decorators.
 
     `@handlers.c_store` serves every class, `@handlers.c_store(CTImageStorage)` some. A handler gets
-    a request and gives back None for Success, or a status. It may raise `StatusError` to answer
-    one; any other exception is logged and answered as a failure.
+    a request and gives back None for Success, or what its service wants. It may raise `StatusError`
+    to answer one; any other exception is logged and answered as a failure.
     """
 
     def __init__(self) -> None:
@@ -165,9 +324,9 @@ class Handlers:
         self._by_field: dict[int, dict[str | None, Handler]] = {}
 
     @overload
-    def c_echo(self, handler: E, /) -> E: ...
+    def c_echo(self, handler: P, /) -> P: ...
     @overload
-    def c_echo(self) -> Callable[[E], E]: ...
+    def c_echo(self, *classes: ClassLike) -> Callable[[H], H]: ...
     def c_echo(self, *args: Any) -> Any:
         """Answer C-ECHO requests with this handler; without one they are answered Success."""
         return self._decorate(C_ECHO_RQ, args)
@@ -175,15 +334,96 @@ class Handlers:
     @overload
     def c_store(self, handler: S, /) -> S: ...
     @overload
-    def c_store(self, *sop_classes: str) -> Callable[[S], S]: ...
+    def c_store(self, *classes: ClassLike) -> Callable[[H], H]: ...
     def c_store(self, *args: Any) -> Any:
-        """Answer C-STORE requests with this handler, which gets a `StoreRequest`."""
+        """Answer C-STORE requests: None or a status."""
         return self._decorate(C_STORE_RQ, args)
+
+    @overload
+    def c_find(self, handler: F, /) -> F: ...
+    @overload
+    def c_find(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def c_find(self, *args: Any) -> Any:
+        """Answer C-FIND requests: an iterable of data sets, each a pending response.
+
+        An item may be a pair of status 0xFF01 and a data set, or bytes that are encoded as the
+        context wants.
+        """
+        return self._decorate(C_FIND_RQ, args)
+
+    @overload
+    def c_get(self, handler: R, /) -> R: ...
+    @overload
+    def c_get(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def c_get(self, *args: Any) -> Any:
+        """Answer C-GET requests: an iterable of instances, or a `Retrieve` of them.
+
+        An instance is the path of a Part 10 file, which is sent undecoded, a pydicom data set, or a
+        Part 10 file as bytes.
+        """
+        return self._decorate(C_GET_RQ, args)
+
+    @overload
+    def c_move(self, handler: R, /) -> R: ...
+    @overload
+    def c_move(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def c_move(self, *args: Any) -> Any:
+        """Answer C-MOVE requests, as `c_get`; `Server(destinations=...)` says where they go."""
+        return self._decorate(C_MOVE_RQ, args)
+
+    @overload
+    def n_event_report(self, handler: V, /) -> V: ...
+    @overload
+    def n_event_report(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_event_report(self, *args: Any) -> Any:
+        """Answer N-EVENT-REPORT requests: None, a status, a data set, or a pair of both."""
+        return self._decorate(N_EVENT_REPORT_RQ, args)
+
+    @overload
+    def n_get(self, handler: G, /) -> G: ...
+    @overload
+    def n_get(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_get(self, *args: Any) -> Any:
+        """Answer N-GET requests: the data set of the attributes, or a pair of a status and it."""
+        return self._decorate(N_GET_RQ, args)
+
+    @overload
+    def n_set(self, handler: D, /) -> D: ...
+    @overload
+    def n_set(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_set(self, *args: Any) -> Any:
+        """Answer N-SET requests: None, a status, a data set, or a pair of both."""
+        return self._decorate(N_SET_RQ, args)
+
+    @overload
+    def n_action(self, handler: N, /) -> N: ...
+    @overload
+    def n_action(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_action(self, *args: Any) -> Any:
+        """Answer N-ACTION requests: None, a status, a data set, or a pair of both."""
+        return self._decorate(N_ACTION_RQ, args)
+
+    @overload
+    def n_create(self, handler: D, /) -> D: ...
+    @overload
+    def n_create(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_create(self, *args: Any) -> Any:
+        """Answer N-CREATE requests: None, a status, a data set, or a pair of both."""
+        return self._decorate(N_CREATE_RQ, args)
+
+    @overload
+    def n_delete(self, handler: P, /) -> P: ...
+    @overload
+    def n_delete(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_delete(self, *args: Any) -> Any:
+        """Answer N-DELETE requests: None or a status."""
+        return self._decorate(N_DELETE_RQ, args)
 
     def _decorate(self, field: int, args: tuple[Any, ...]) -> Any:
         if len(args) == 1 and callable(args[0]) and not isinstance(args[0], str):
             return self._add(field, (), args[0])
-        return lambda handler: self._add(field, args, handler)
+        classes = tuple(_class_of(field, arg) for arg in args)
+        return lambda handler: self._add(field, classes, handler)
 
     def _add(self, field: int, sop_classes: tuple[str, ...], handler: Handler) -> Handler:
         handlers = self._by_field.setdefault(field, {})
@@ -194,10 +434,10 @@ class Handlers:
             handlers[sop_class] = handler
         return handler
 
-    def find(self, field: int, sop_class: str) -> Handler | None:
-        """Find the handler for a request: one for its class goes before one for every class."""
+    def find(self, field: int, sop_class: str, context: str = "") -> Handler | None:
+        """Find the handler for a request: by its class, by that of its context, or for every."""
         handlers = self._by_field.get(field, {})
-        return handlers.get(sop_class) or handlers.get(None)
+        return handlers.get(sop_class) or handlers.get(context) or handlers.get(None)
 
     def classes(self, field: int) -> list[SOPClass] | None:
         """List the classes that handlers of a message are for; None for every class."""
@@ -207,3 +447,12 @@ class Handlers:
     def fields(self) -> list[int]:
         """List the Command Fields that have handlers."""
         return list(self._by_field)
+
+
+def _class_of(field: int, what: ClassLike) -> str:
+    if isinstance(what, str):
+        return what
+    sop_class: SOPClass | None = getattr(what, _OF_MODEL.get(field, ""), None)
+    if sop_class is None:
+        raise ValueError(f"the model {what.name} has no class for {SERVICE_OF[field]} (PS3.4 C.6)")
+    return sop_class

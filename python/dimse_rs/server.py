@@ -6,28 +6,27 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakSet, WeakValueDictionary
 
-from . import _core, _scp, log
-from ._drive import log_message, run
+from . import _core, log
 from ._events import Event, event_of, log_event
+from ._perform import Performer
 from ._uids import SOPClass
-from ._workers import Workers
 from .ae import AE
 from .association import Association
-from .errors import DimseError, DimseTimeout, LocalProtocolError
-from .handlers import C_STORE_RQ, Handler, Handlers, Request, StoreRequest
+from .errors import LocalProtocolError
+from .handlers import C_GET_RQ, SERVICE_OF, Handler, Handlers
+from .registry import classes_of
 from .services import Storage
-from .settings import Peer, check_ae_title
+from .settings import Peer, PeerLike, check_ae_title, parse_peer
 from .sop_class import ALL_STORAGE, Verification
 
 if TYPE_CHECKING:
-    from tempfile import TemporaryDirectory
+    from .contexts import Contexts
 
 __all__ = ["Server"]
 
@@ -60,6 +59,7 @@ class Server(Handlers):
         max_associations: int | None = None,
         max_ops_performed: int = 1,
         max_handlers: int = 64,
+        destinations: Mapping[str, PeerLike] | None = None,
     ) -> None:
         """Keep the settings; nothing is bound until `start`.
 
@@ -77,6 +77,7 @@ class Server(Handlers):
             max_handlers: handlers that run at once, each on a thread; 1 for handlers that cannot
                 stand company. Requests wait for a free one. When all are past `Timeouts.handler`,
                 requests are refused with A700 or 0213.
+            destinations: where C-MOVE may send to: addresses by AE title. Any other is A801.
 
         Raises:
             ValueError: a title or a number is not allowed, or there are two `Storage`s.
@@ -95,10 +96,13 @@ class Server(Handlers):
         if max_handlers < 1:
             raise ValueError(f"max_handlers is at least 1, not {max_handlers}")
         self._max_handlers = max_handlers
+        self._destinations = {
+            check_ae_title(title): parse_peer(where, called=title)
+            for title, where in (destinations or {}).items()
+        }
         self._listener: _core.Listener | None = None
-        self._service: _core.Service | None = None
-        self._spool: TemporaryDirectory[str] | None = None
-        self._workers: Workers | None = None
+        self._performer: Performer | None = None
+        self._associations: WeakValueDictionary[int, Association] = WeakValueDictionary()
         self._stopping = threading.Event()  # somebody said stop
         self._over = threading.Event()  # the last association has ended
         self._told = threading.Event()  # and whoever follows has been told
@@ -126,13 +130,8 @@ class Server(Handlers):
         """
         if self._listener is not None:
             raise LocalProtocolError("a server starts once; make another one")
-        handled = {field: self._classes_of(field) for field in self.fields()}
-        if C_STORE_RQ in handled:
-            from tempfile import TemporaryDirectory
-
-            self._spool = TemporaryDirectory(prefix="dimse-rs-")
         try:
-            self._listen(handled)
+            self._listen()
         except BaseException:
             self._clean_up()
             raise
@@ -146,32 +145,21 @@ class Server(Handlers):
         )
         return self
 
-    def _listen(self, handled: dict[int, list[str] | None]) -> None:
-        self._service = _core.Service(
-            folder=None if self._storage is None else self._storage.core,
-            store=None
-            if self._storage is None or self._storage.unknown
-            else _plain(self._storage.sop_classes),
-            handled=handled,
-            spool=None if self._spool is None else _core.Folder(self._spool.name, "fast"),
-            events=True,
+    def _listen(self) -> None:
+        self._performer = Performer(
+            self,
+            self.ae.timeouts,
+            self._max_handlers,
+            node=self,
+            storage=self._storage,
         )
         self._follow()
-        if handled:
-            self._workers = Workers(
-                self._service,
-                self._max_handlers,
-                self.ae.timeouts.handler,
-                serve=self._serve,
-                overdue=self._answer_overdue,
-                refuse=self._refuse,
-            )
         host, port = self._bind
         self._listener = _core.Listener(
             host,
             port,
             contexts=self._supported(),
-            service=self._service,
+            service=self._performer.service,
             called=self._called,
             calling=self._calling,
             max_length=self.ae.max_pdu,
@@ -180,8 +168,7 @@ class Server(Handlers):
             unknown="no" if self._storage is None else self._storage.unknown_policy,
             max_ops_performed=self._max_ops_performed,
         )
-        if self._workers is not None:
-            self._workers.start()
+        self._performer.start()
 
     def stop(self, grace: float = 5.0) -> None:
         """Stop accepting, let requests in progress be answered, then abort what is left.
@@ -205,16 +192,16 @@ class Server(Handlers):
             self._listener.stop(grace)
         finally:
             self._over.set()
-            if self._workers is not None:
-                self._workers.stop()
+            if self._performer is not None:
+                self._performer.stop()
             self._told.wait()
             self._clean_up()
             _logger.info("stopped", extra={"code": "stopped"})
             self._stopped.set()
 
     def _clean_up(self) -> None:
-        if self._spool is not None:
-            self._spool.cleanup()
+        if self._performer is not None:
+            self._performer.clean_up()
 
     def wait(self) -> None:
         """Wait until `stop` is called, from another thread or a signal handler, or for Ctrl-C.
@@ -286,10 +273,6 @@ class Server(Handlers):
 
     # ---- what is told to the core
 
-    def _classes_of(self, field: int) -> list[str] | None:
-        classes = self.classes(field)
-        return None if classes is None else _plain(classes)
-
     def _supported(self) -> list[tuple[str, list[str], bool, bool, bool]]:
         """Contexts to accept: SOP class, transfer syntaxes, whose order counts, requestor's roles.
 
@@ -297,13 +280,19 @@ class Server(Handlers):
         senders of compressed instances into senders of raw ones (E-36).
         """
         classes: dict[str, None] = {str(Verification): None}
+        # A C-GET SCP is the user of storage: requestors may take the other role (PS3.4 C.5.3.1).
+        reversed_: set[str] = set()
+        if C_GET_RQ in self.fields():
+            reversed_.update(_plain(ALL_STORAGE))
+            classes.update(dict.fromkeys(_plain(ALL_STORAGE)))
         if self._storage is not None:
             classes.update(dict.fromkeys(_plain(self._storage.sop_classes)))
-        if C_STORE_RQ in self.fields():
-            of_handlers = self.classes(C_STORE_RQ)
-            stored = ALL_STORAGE if of_handlers is None else of_handlers
-            classes.update(dict.fromkeys(_plain(stored)))
-        return [(uid, [], False, True, False) for uid in classes]
+        for field in self.fields():
+            of_handlers = self.classes(field)
+            if of_handlers is None:
+                of_handlers = list(classes_of(SERVICE_OF[field]))
+            classes.update(dict.fromkeys(_plain(of_handlers)))
+        return [(uid, [], False, True, uid in reversed_) for uid in classes]
 
     def _titles_text(self) -> str:
         return "any AE title" if self._called is None else ", ".join(self._called)
@@ -312,11 +301,13 @@ class Server(Handlers):
 
     def _follow(self) -> None:
         """Ask the core for the ordinary course only while somebody follows it."""
-        if self._service is not None:
-            self._service.follow(bool(self._following()) or _logger.isEnabledFor(logging.INFO))
+        if self._performer is not None:
+            self._performer.service.follow(
+                bool(self._following()) or _logger.isEnabledFor(logging.INFO)
+            )
 
     def _pump(self) -> None:
-        service = self._service
+        service = None if self._performer is None else self._performer.service
         while service is not None:
             self._follow()
             over = self._over.is_set()
@@ -345,52 +336,26 @@ class Server(Handlers):
         with self._lock:
             return list(self._followers)
 
-    # ---- requests for handlers, each on a thread of `Workers`
+    # ---- what the performer wants
 
-    def _serve(self, operation: _core.Operation) -> None:
-        try:
-            request = self._request(operation)
-            handler = self.find(operation.message.field, operation.message.sop_class or "")
-            if handler is None:
-                raise LookupError(f"no handler for {request}")
-            run(operation.association, _scp.one_answer(operation, request, handler))
-        except DimseError as error:
-            # Too late, or the association is over: there is nobody to tell but the log.
-            told = {"code": "unanswered"}
-            _logger.warning("%s: not answered, %s", _of(operation), error, extra=told)
-        except Exception:
-            _logger.exception("%s: not answered", _of(operation), extra={"code": "unanswered"})
+    def destination_of(self, title: str) -> Peer | None:
+        """Find a C-MOVE destination by its AE title."""
+        return self._destinations.get(title)
 
-    def _request(self, operation: _core.Operation) -> Request:
-        log_message(operation.association, ">>", operation.message)
-        host, port = operation.association.peer or ("", 0)
-        calling, _ = operation.association.titles
-        peer = Peer.received(calling, host, port)
-        association = Association(operation.association, self.ae.timeouts, peer)
-        kind = StoreRequest if operation.message.field == C_STORE_RQ else Request
-        return kind(operation, association)
+    def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
+        """Associate with a destination of C-MOVE."""
+        return self.ae.associate(peer, contexts=contexts)
 
-    def _answer_overdue(self, operation: _core.Operation) -> None:
-        passed = DimseTimeout("handler", self.ae.timeouts.handler)
-        status = _scp.failure_of(operation.message.field)
-        self._answer_for(operation, status, "handler timed out", str(passed))
-
-    def _refuse(self, operation: _core.Operation) -> None:
-        status = _scp.refusal_of(operation.message.field)
-        why = f"all {self._max_handlers} handlers are past their deadline (max_handlers)"
-        self._answer_for(operation, status, "no handler is free", why)
-
-    def _answer_for(self, operation: _core.Operation, status: int, comment: str, why: str) -> None:
-        with suppress(DimseError):  # the handler was faster, or the association is over
-            _scp.answer_at_once(operation, status, comment)
-            told = {"code": "handler"}
-            _logger.error("%s answered %04X: %s", _of(operation), status, why, extra=told)
-
-
-def _of(operation: _core.Operation) -> str:
-    calling, called = operation.association.titles
-    message = operation.message
-    return f"{called}<-{calling}({operation.association.id}) {message.name} {message.message_id}"
+    def association_of(self, core: _core.Association) -> Association:
+        """Give the association as handlers see it: the same one for every request on it."""
+        with self._lock:
+            known = self._associations.get(core.id)
+            if known is None:
+                host, port = core.peer or ("", 0)
+                calling, _ = core.titles
+                known = Association(core, self.ae.timeouts, Peer.received(calling, host, port))
+                self._associations[core.id] = known
+            return known
 
 
 def _titles(called: Iterable[str] | None, own: str) -> list[str]:

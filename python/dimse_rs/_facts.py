@@ -1,0 +1,297 @@
+"""What every association is, blocking or not: its facts, and its calls as generators."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from . import _scu, log
+from ._drive import Step
+from ._uids import Model, SOPClass, TransferSyntax
+from .errors import DecodeError, DimseError, LocalProtocolError
+from .settings import Peer, check_ae_title
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from . import _core
+    from ._perform import Performer
+    from .responses import Response
+    from .settings import Timeouts
+    from .status import Status
+
+__all__ = ["AcceptedContext", "AssociationFacts", "RejectedContext", "in_a_file", "tags_of"]
+
+_logger = log.get(log.ASSOCIATION)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedContext:
+    """A presentation context that was accepted (PS3.8 9.3.3.2).
+
+    Attributes:
+        id: the presentation context id, odd.
+        sop_class: the abstract syntax.
+        transfer_syntax: the one that the acceptor picked.
+        scu: whether this side may invoke operations in it.
+        scp: whether this side may perform operations in it.
+    """
+
+    id: int
+    sop_class: SOPClass
+    transfer_syntax: TransferSyntax
+    scu: bool
+    scp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedContext:
+    """A presentation context that was not accepted.
+
+    Attributes:
+        id: the presentation context id.
+        sop_class: the abstract syntax.
+        result: 1 user rejection, 2 no reason, 3 abstract syntax, 4 transfer syntaxes not supported.
+    """
+
+    id: int
+    sop_class: SOPClass
+    result: int
+
+    @property
+    def reason(self) -> str:
+        """The result in the words of the standard."""
+        return {
+            1: "user-rejection",
+            2: "no-reason",
+            3: "abstract-syntax-not-supported",
+            4: "transfer-syntaxes-not-supported",
+        }.get(self.result, f"result {self.result}")
+
+
+def _accepted(facts: tuple[int, str, int, str | None, bool, bool]) -> AcceptedContext:
+    id_, uid, _, syntax, scu, scp = facts
+    return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax or ""), scu, scp)
+
+
+@contextmanager
+def in_a_file(content: bytes | IO[bytes]) -> Iterator[Path]:
+    """Put a Part 10 file into the file system, where the core can read it."""
+    from shutil import copyfileobj
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(suffix=".dcm") as spool:
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            spool.write(content)
+        else:
+            copyfileobj(content, spool)
+        spool.flush()
+        yield Path(spool.name)
+
+
+def tags_of(attributes: Sequence[int | str]) -> list[int]:
+    """Turn keywords and tags into tags.
+
+    Raises:
+        DecodeError: a keyword that the data dictionary does not have.
+    """
+    from pydicom.datadict import tag_for_keyword
+
+    tags = []
+    for attribute in attributes:
+        tag = tag_for_keyword(attribute) if isinstance(attribute, str) else attribute
+        if tag is None:
+            raise DecodeError(f"{attribute} is not a keyword of the data dictionary (PS3.6)")
+        tags.append(int(tag))
+    return tags
+
+
+class AssociationFacts:
+    """What there is to know of an association, and how its calls are made; blocking or not."""
+
+    def __init__(
+        self,
+        core: _core.Association,
+        timeouts: Timeouts,
+        peer: Peer,
+        performer: Performer | None = None,
+    ) -> None:
+        """Wrap an established association of the core; private, use `AE.associate`."""
+        self._core = core
+        self._timeouts = timeouts
+        self._peer = peer
+        self._performer = performer
+        if performer is not None:
+            performer.serve(self)
+
+    @cached_property
+    def accepted(self) -> tuple[AcceptedContext, ...]:
+        """Presentation contexts that were accepted, in the order proposed."""
+        return tuple(
+            _accepted(facts) for facts in self._core.contexts if facts[2] == 0 and facts[3]
+        )
+
+    @cached_property
+    def rejected(self) -> tuple[RejectedContext, ...]:
+        """Presentation contexts that were not accepted, and why."""
+        return tuple(
+            RejectedContext(id_, SOPClass.of(uid), result)
+            for id_, uid, result, _, _, _ in self._core.contexts
+            if result != 0
+        )
+
+    def context(self, context_id: int) -> AcceptedContext:
+        """Find an accepted context by its id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        facts = self._core.context(context_id)
+        if facts is None or not facts[3]:
+            raise KeyError(context_id)
+        return _accepted(facts)
+
+    def _announce(self) -> None:
+        """Log what was agreed."""
+        _logger.info(
+            "%s established: %d of %d presentation contexts, peer takes %s bytes",
+            self,
+            len(self.accepted),
+            len(self.accepted) + len(self.rejected),
+            self._core.peer_max_length or "any number of",
+        )
+        for context in self.accepted:
+            _logger.debug("%s accepted %r in %r", self, context.sop_class, context.transfer_syntax)
+        for refused in self.rejected:
+            _logger.debug("%s not accepted: %r, %s", self, refused.sop_class, refused.reason)
+        for warning in self._core.warnings:
+            _logger.warning("%s %s", self, warning)
+
+    @property
+    def peer(self) -> Peer:
+        """Whom this association is with."""
+        return self._peer
+
+    @property
+    def max_length_peer(self) -> int:
+        """Largest P-DATA-TF that the peer takes, in bytes; 0 is no limit (PS3.8 D.1)."""
+        return self._core.peer_max_length
+
+    def next_message_id(self) -> int:
+        """Give the next Message ID: unique among what is outstanding (PS3.7 9.1.1.1.1)."""
+        return self._core.next_message_id()
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Operations that we, and that the peer, may have outstanding (PS3.7 D.3.3.3)."""
+        return self._core.window
+
+    @property
+    def is_established(self) -> bool:
+        """Whether it still lives."""
+        return self._core.ended is None
+
+    # ---- the invoking side of the services, as generators
+
+    def _echo(self) -> Generator[Step, Any, Status]:
+        return _scu.c_echo(self.accepted, self._core.next_message_id(), self._timeouts)
+
+    def _store(self, instance: Path | Dataset, priority: int) -> Generator[Step, Any, Status]:
+        store = _scu.c_store_file if isinstance(instance, Path) else _scu.c_store_data_set
+        message_id = self._core.next_message_id()
+        return store(cast("Any", instance), self.accepted, message_id, self._timeouts, priority)
+
+    def _find(
+        self,
+        call: _scu.Call,
+        identifier: Dataset | Mapping[str, Any],
+        model: Model | str,
+        level: str | None,
+        priority: int,
+        raw: bool,
+    ) -> Generator[Step, Any, None]:
+        return _scu.c_find(
+            call,
+            self.accepted,
+            self._core.next_message_id(),
+            self._timeouts,
+            identifier,
+            sop_class=_class_of(model, "find"),
+            level=level,
+            priority=priority,
+            raw=raw,
+        )
+
+    def _retrieve(
+        self,
+        call: _scu.Call,
+        identifier: Dataset | Mapping[str, Any],
+        model: Model | str,
+        level: str | None,
+        priority: int,
+        destination: str | None,
+    ) -> Generator[Step, Any, None]:
+        return _scu.c_retrieve(
+            call,
+            self.accepted,
+            self._core.next_message_id(),
+            self._timeouts,
+            identifier,
+            sop_class=_class_of(model, "get" if destination is None else "move"),
+            level=level,
+            priority=priority,
+            destination=None if destination is None else check_ae_title(destination),
+        )
+
+    def _service(
+        self,
+        field: int,
+        sop_class: str,
+        instance_uid: str | None,
+        dataset: Dataset | Mapping[str, Any] | None = None,
+        *,
+        context: str | None = None,
+        **values: Any,
+    ) -> Generator[Step, Any, Response]:
+        return _scu.n_service(
+            field,
+            self.accepted,
+            self._core.next_message_id(),
+            self._timeouts,
+            sop_class=sop_class,
+            instance_uid=instance_uid,
+            dataset=dataset,
+            values=values,
+            context_class=context,
+        )
+
+    def _cancel(self, call: _scu.Call) -> None:
+        """Ask the peer to end an operation early; harmless when it has ended."""
+        if call.request is None or call.final is not None or call.cancelled:
+            return
+        call.cancelled = True
+        with suppress(DimseError):  # over: then so is the operation
+            self._core.send(_scu.cancel_of(call.request), wait=False)
+
+    def __str__(self) -> str:
+        """Show it as logs do: `CALLED<-CALLING(7)`."""
+        calling, called = self._core.titles
+        return f"{called}<-{calling}({self._core.id})"
+
+    def __repr__(self) -> str:
+        """Show the titles, the peer and whether it lives."""
+        life = "established" if self.is_established else "ended"
+        return f"<{type(self).__name__} {self} with {self._peer}, {life}>"
+
+
+def _class_of(model: Model | str, operation: str) -> str:
+    if isinstance(model, str):
+        return model
+    sop_class: SOPClass | None = getattr(model, operation)
+    if sop_class is None:
+        raise LocalProtocolError(f"the model {model.name} has no C-{operation.upper()} (PS3.4 C.6)")
+    return sop_class

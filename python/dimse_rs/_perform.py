@@ -1,0 +1,280 @@
+"""Answering a peer's requests with handlers, on a server or on an association of ours."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, MutableSequence
+from contextlib import contextmanager, suppress
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+
+from . import _core, _retrieve, _scp, log
+from ._drive import Answer, Step, log_message, run
+from ._workers import Workers
+from .errors import DimseError, DimseTimeout, LocalProtocolError
+from .handlers import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    Handler,
+    Handlers,
+    Request,
+    RetrieveRequest,
+    StoreRequest,
+    request_of,
+)
+from .registry import allows
+from .services.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from tempfile import TemporaryDirectory
+
+    from ._facts import AssociationFacts
+    from .contexts import Contexts
+    from .settings import Peer, Timeouts
+
+__all__ = ["Into", "Node", "Performer", "receiving"]
+
+_logger = log.get(log.SERVER)
+
+FIRST_N_SERVICE: Final = 0x0100
+NO_SUCH_SOP_CLASS: Final = 0x0118
+
+Into: TypeAlias = (
+    str | PathLike[str] | Storage | Callable[[StoreRequest], Any] | MutableSequence[Any]
+)
+"""Where the instances of a C-GET go: a folder, a function, or a list."""
+
+
+class Node(Protocol):
+    """What a performer wants of the server that it works for."""
+
+    def association_of(self, core: _core.Association) -> AssociationFacts:
+        """Give the association as handlers see it."""
+
+    def destination_of(self, title: str) -> Peer | None:
+        """Find a C-MOVE destination by its AE title."""
+
+    def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
+        """Associate with a destination; without `wait`, give an awaitable."""
+
+
+class Performer:
+    """Pulls requests from the core and has handlers answer them, each on a thread.
+
+    Args:
+        handlers: the user's functions.
+        timeouts: the deadline of handlers is among them.
+        most: handlers that run at once.
+        node: the server; None on an association of ours.
+        storage: what is done without handlers.
+        queued: Command Fields that go to Python without a handler too.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        timeouts: Timeouts,
+        most: int,
+        *,
+        node: Node | None = None,
+        storage: Storage | None = None,
+        queued: tuple[int, ...] = (),
+    ) -> None:
+        """Make the service of the core; `start` or `serve` begins."""
+        self._handlers = handlers
+        self._timeouts = timeouts
+        self._most = most
+        self._node = node
+        self._association: weakref.ref[AssociationFacts] | None = None
+        self._into: Handler | None = None
+        self._spool: TemporaryDirectory[str] | None = None
+        fields = dict.fromkeys((*handlers.fields(), *queued))
+        self.serves = bool(fields)
+        if C_STORE_RQ in fields:
+            from tempfile import TemporaryDirectory
+
+            self._spool = TemporaryDirectory(prefix="dimse-rs-", ignore_cleanup_errors=True)
+        self.service = _core.Service(
+            folder=None if storage is None else storage.core,
+            store=None
+            if storage is None or storage.unknown
+            else [str(uid) for uid in storage.sop_classes],
+            # The class of an N-service may differ from its context's: Python looks (R-319).
+            handled={
+                field: None
+                if field in queued or field >= FIRST_N_SERVICE
+                else _plain(handlers, field)
+                for field in fields
+            },
+            spool=None if self._spool is None else _core.Folder(self._spool.name, "fast"),
+            events=node is not None,
+        )
+        self._workers: Workers | None = None
+
+    def serve(self, association: AssociationFacts) -> None:
+        """Serve on this association of ours, as long as it lives."""
+        self._association = weakref.ref(association)
+        self.start()
+
+    def start(self) -> None:
+        """Start the first thread."""
+        if self.serves:
+            self._workers = Workers(
+                self.service,
+                self._most,
+                self._timeouts.handler,
+                serve=self._serve,
+                overdue=self._answer_overdue,
+                refuse=self._refuse,
+                over=self._is_over,
+            )
+            self._workers.start()
+
+    def stop(self) -> None:
+        """Let idle threads go; those that are busy go when they are done."""
+        if self._workers is not None:
+            self._workers.stop()
+
+    def clean_up(self) -> None:
+        """Remove what large instances were kept in."""
+        if self._spool is not None:
+            self._spool.cleanup()
+
+    @contextmanager
+    def receiving(self, into: Into) -> Iterator[None]:
+        """Have C-STOREs go there for the time being.
+
+        Raises:
+            LocalProtocolError: another call receives on this association.
+            OSError: the folder cannot be made.
+        """
+        if self._into is not None:
+            raise LocalProtocolError("another C-GET receives on this association")
+        if isinstance(into, (str, PathLike)):
+            into = Storage(into, mode="fast", unknown=True)
+        if isinstance(into, Storage):
+            self.service.receive(into.core)
+            self._into = _refuse_all
+        elif isinstance(into, MutableSequence):
+            self._into = lambda request: into.append(request.dataset)
+        else:
+            self._into = into
+        try:
+            yield
+        finally:
+            self._into = None
+            self.service.receive(None)
+
+    # ---- requests, each on a thread of `Workers`
+
+    def _serve(self, operation: _core.Operation) -> None:
+        try:
+            log_message(operation.association, ">>", operation.message)
+            steps = self.steps(operation)
+            run(operation.association, steps)
+        except DimseError as error:
+            # Too late, or the association is over: there is nobody to tell but the log.
+            told = {"code": "unanswered"}
+            _logger.warning("%s: not answered, %s", _of(operation), error, extra=told)
+        except Exception:
+            _logger.exception("%s: not answered", _of(operation), extra={"code": "unanswered"})
+
+    def steps(self, operation: _core.Operation) -> Generator[Step, Any, None]:
+        """Give what serving an operation takes."""
+        association = self._association_of(operation.association)
+        if association is None:
+            return _refused(operation, _scp.unserved_of(operation.message.field))
+        request = request_of(operation, association)
+        if not allows(request.context.sop_class, request.sop_class):
+            return _refused(operation, NO_SUCH_SOP_CLASS)
+        handler = self._handler_of(request)
+        if handler is None:
+            echo = request.field == C_ECHO_RQ
+            return _refused(operation, 0 if echo else _scp.unserved_of(request.field))
+        match request.field:
+            case field if field == C_FIND_RQ:
+                return _scp.many_matches(operation, request, handler)
+            case field if field == C_GET_RQ:
+                retrieval = cast("RetrieveRequest", request)
+                return _retrieve.c_get(operation, retrieval, handler, self._timeouts)
+            case field if field == C_MOVE_RQ:
+                retrieval = cast("RetrieveRequest", request)
+                return _retrieve.c_move(operation, retrieval, handler, self._timeouts, self._node)
+            case _:
+                return _scp.one_answer(operation, request, handler)
+
+    def _association_of(self, core: _core.Association) -> AssociationFacts | None:
+        if self._node is not None:
+            return self._node.association_of(core)
+        return None if self._association is None else self._association()
+
+    def _is_over(self) -> bool:
+        """Whether an association of ours is: then its threads go."""
+        if self._association is None:
+            return False
+        association = self._association()
+        return association is None or not association.is_established
+
+    def _handler_of(self, request: Request) -> Handler | None:
+        if request.field == C_STORE_RQ and self._into is not None:
+            return self._into
+        return self._handlers.find(request.field, request.sop_class, request.context.sop_class)
+
+    def _answer_overdue(self, operation: _core.Operation) -> None:
+        passed = DimseTimeout("handler", self._timeouts.handler)
+        status = _scp.failure_of(operation.message.field)
+        self._answer_for(operation, status, "handler timed out", str(passed))
+
+    def _refuse(self, operation: _core.Operation) -> None:
+        status = _scp.refusal_of(operation.message.field)
+        why = f"all {self._most} handlers are past their deadline (max_handlers)"
+        self._answer_for(operation, status, "no handler is free", why)
+
+    def _answer_for(self, operation: _core.Operation, status: int, comment: str, why: str) -> None:
+        with suppress(DimseError):  # the handler was faster, or the association is over
+            _scp.answer_at_once(operation, status, comment)
+            told = {"code": "handler"}
+            _logger.error("%s answered %04X: %s", _of(operation), status, why, extra=told)
+
+
+def _refused(operation: _core.Operation, status: int) -> Generator[Step, Any, None]:
+    yield Answer(operation, _scp.response(status))
+
+
+def _refuse_all(_request: StoreRequest) -> int:
+    """Answer what reaches Python while a folder receives: nothing should."""
+    return _scp.NOT_SUPPORTED
+
+
+@contextmanager
+def receiving(performer: Performer | None, into: Into | None) -> Iterator[None]:
+    """Have C-STOREs go there for the time being; without `into` they go where they went.
+
+    Raises:
+        LocalProtocolError: nothing can be received on this association.
+    """
+    if into is None:
+        yield
+        return
+    if performer is None:
+        raise LocalProtocolError(
+            "no presentation context was proposed with the SCP role, as C-GET needs",
+            hint="associate with contexts=for_retrieve(model)",
+        )
+    with performer.receiving(into):
+        yield
+
+
+def _plain(handlers: Handlers, field: int) -> list[str] | None:
+    classes = handlers.classes(field)
+    return None if classes is None else [str(uid) for uid in classes]
+
+
+def _of(operation: _core.Operation) -> str:
+    calling, called = operation.association.titles
+    message = operation.message
+    return f"{called}<-{calling}({operation.association.id}) {message.name} {message.message_id}"

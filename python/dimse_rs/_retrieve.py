@@ -1,0 +1,340 @@
+"""Performing C-GET and C-MOVE: instances by path, sent undecoded, and an account of each.
+
+Generators over `_drive`, as `_scp`: the same for a blocking and an asyncio server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from . import _core, _scp, _scu, log
+from ._drive import END, Answer, Dial, Hang, Results, Run, SendFiles, Step
+from .contexts import FileInfo, plan
+from .errors import DimseError, NoPresentationContext, StatusError
+from .status import CANCEL, PENDING, SUCCESS, Status
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
+    from ._facts import AssociationFacts
+    from ._perform import Node
+    from .handlers import Handler, RetrieveRequest
+    from .settings import Timeouts
+
+__all__ = ["Retrieve", "c_get", "c_move"]
+
+_logger = log.get(log.SERVER)
+
+_UNABLE_TO_PERFORM: Final = 0xA702
+_WARNING: Final = 0xB000
+_DESTINATION_UNKNOWN: Final = 0xA801
+
+_AT_ONCE: Final = 64
+"""Most files of an iterator that are taken before the first of them is answered."""
+
+_GLANCE: Final = 0.1
+"""Seconds between two looks for a C-CANCEL."""
+
+_LARGEST: Final = 0xFFFF
+"""A counter is 16 bits wide (R-557): more are said to be this many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """What a C-GET or C-MOVE handler gives back when it knows how many instances there are.
+
+    Attributes:
+        count: how many.
+        instances: paths of Part 10 files, pydicom data sets, or Part 10 files as bytes.
+        pending: seconds between two Pending responses; 0 sends one after each instance.
+    """
+
+    count: int
+    instances: Iterable[Any]
+    pending: float = 0.5
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The account of the sub-operations, and when the peer heard of it last."""
+
+    total: int
+    interval: float
+    completed: int = 0
+    failed: int = 0
+    warning: int = 0
+    failed_uids: list[str] = field(default_factory=list)
+    told: float = field(default_factory=time.monotonic)
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.total - self.completed - self.failed - self.warning)
+
+    def count(self, status: Status) -> None:
+        if status.category == "success":
+            self.completed += 1
+        elif status.category == "warning":
+            self.warning += 1
+
+    def fail(self, uid: str) -> None:
+        self.failed += 1
+        if uid:
+            self.failed_uids.append(uid)
+
+    def counters(self, *, remaining: bool) -> dict[str, Any]:
+        counts = {
+            "NumberOfCompletedSuboperations": self.completed,
+            "NumberOfFailedSuboperations": self.failed,
+            "NumberOfWarningSuboperations": self.warning,
+        }
+        if remaining:
+            counts["NumberOfRemainingSuboperations"] = self.remaining
+        return {keyword: min(count, _LARGEST) for keyword, count in counts.items()}
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() - self.told >= self.interval
+
+    def status(self, *, cancelled: bool) -> int:
+        """Give the final status (R-559)."""
+        if cancelled:
+            return CANCEL
+        if not self.failed and not self.warning:
+            return SUCCESS
+        return _WARNING if self.completed or self.warning else _UNABLE_TO_PERFORM
+
+
+@dataclass(slots=True)
+class _Job:
+    """A retrieval being performed."""
+
+    operation: _core.Operation
+    request: RetrieveRequest
+    timeouts: Timeouts
+    tally: _Tally
+    priority: int
+    spool: TemporaryDirectory[str] | None = None
+    comment: str = ""
+
+    def as_path(self, instance: Any) -> Path:
+        """Give the file of an instance; what is none is written to one."""
+        if isinstance(instance, (str, PathLike)):
+            return Path(instance)
+        if self.spool is None:
+            from tempfile import TemporaryDirectory
+
+            self.spool = TemporaryDirectory(prefix="dimse-rs-")
+        name = f"{self.tally.total - self.tally.remaining}-{id(instance):x}.dcm"
+        path = Path(self.spool.name, name)
+        if hasattr(instance, "to_json_dict"):
+            from .datasets import write
+
+            write(path, instance)
+        else:
+            path.write_bytes(instance)
+        return path
+
+    def pending(self) -> Generator[Step, Any, None]:
+        """Say how far it is, when it is time to."""
+        if self.tally.is_due and not self.request.cancelled:
+            self.tally.told = time.monotonic()
+            command = _scp.response(PENDING) | self.tally.counters(remaining=True)
+            yield Answer(self.operation, command, wait=False)
+
+
+def c_get(
+    operation: _core.Operation, request: RetrieveRequest, handler: Handler, timeouts: Timeouts
+) -> Generator[Step, Any, None]:
+    """Perform C-GET: send the instances over the association that asked (PS3.4 C.4.3)."""
+    return _retrieve(operation, request, handler, timeouts, _over_the_same)
+
+
+def c_move(
+    operation: _core.Operation,
+    request: RetrieveRequest,
+    handler: Handler,
+    timeouts: Timeouts,
+    node: Node | None,
+) -> Generator[Step, Any, None]:
+    """Perform C-MOVE: send the instances to a destination (PS3.4 C.4.2)."""
+    peer = None if node is None else node.destination_of(request.destination)
+    if node is None or peer is None:
+        comment = f"unknown destination {request.destination}"
+        yield Answer(operation, _scp.response(_DESTINATION_UNKNOWN, comment))
+        return
+    dial = partial(node.dial, peer)
+    yield from _retrieve(
+        operation, request, handler, timeouts, lambda job, items: _over_others(job, items, dial)
+    )
+
+
+def _retrieve(
+    operation: _core.Operation,
+    request: RetrieveRequest,
+    handler: Handler,
+    timeouts: Timeouts,
+    send: Callable[[_Job, Any], Generator[Step, Any, None]],
+) -> Generator[Step, Any, None]:
+    items = job = None
+    data = None
+    try:
+        answer = yield from _scp.ask(operation, request, handler)
+        if not isinstance(answer, Retrieve):
+            known = yield from _all(operation, request, answer)
+            answer = Retrieve(len(known), known)
+        items = _scp.items_of(operation, request, answer.instances)
+        tally = _Tally(answer.count, answer.pending)
+        job = _Job(operation, request, timeouts, tally, operation.message.get("Priority") or 0)
+        yield from send(job, items)
+        # What was announced and not given could not be sent.
+        cancelled = request.cancelled
+        if not cancelled:
+            tally.failed += tally.remaining
+        command = _scp.response(tally.status(cancelled=cancelled), job.comment)
+        command |= tally.counters(remaining=cancelled)
+        data = _failed_list(request, tally.failed_uids)
+    except _scp.Failed as failed:
+        command = failed.command
+        if job is not None:
+            command |= job.tally.counters(remaining=False)
+    finally:
+        _scp.close(items)
+        if job is not None and job.spool is not None:
+            job.spool.cleanup()
+    if operation.association.ended is None:
+        yield Answer(operation, command, data)
+
+
+def _all(
+    operation: _core.Operation, request: RetrieveRequest, answer: Any
+) -> Generator[Step, Any, Sequence[Any]]:
+    """Take all that a handler gives: how many there are has to be said from the first response."""
+    if isinstance(answer, Sequence) and not isinstance(answer, (str, bytes)):
+        return answer
+    items = _scp.items_of(operation, request, answer)
+    known: list[Any] = []
+    while (item := (yield from _scp.next_of(operation, request, items))) is not END:
+        known.append(item)
+    return known
+
+
+def _failed_list(request: RetrieveRequest, uids: list[str]) -> bytes | None:
+    """Encode the Failed SOP Instance UID List, if any failed (R-558)."""
+    if not uids:
+        return None
+    from pydicom.dataset import Dataset
+
+    from .datasets import to_bytes
+
+    identifier = Dataset()
+    identifier.FailedSOPInstanceUIDList = uids
+    return to_bytes(identifier, request.context.transfer_syntax)
+
+
+def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
+    """Send as the user's iterator gives, over the association that asked."""
+    most = 1
+    while not job.request.cancelled:
+        paths: list[Path] = []
+        while len(paths) < most:
+            item = yield from _scp.next_of(job.operation, job.request, items)
+            if item is END:
+                break
+            paths.append(job.as_path(item))
+        if not paths:
+            return
+        yield from _send(job, job.request.association, paths, None)
+        most = _AT_ONCE
+
+
+def _over_others(
+    job: _Job, items: Any, dial: Callable[[Any, bool], Any]
+) -> Generator[Step, Any, None]:
+    """Look at all files, plan the contexts, and send over associations with the destination."""
+    files: list[FileInfo] = []
+    while (item := (yield from _scp.next_of(job.operation, job.request, items))) is not END:
+        path = job.as_path(item)
+        try:
+            files.append(FileInfo(path, *_core.probe(path)))
+        except (DimseError, OSError) as error:
+            _report(job, path, error)
+            job.tally.fail("")
+    calling, _ = job.operation.association.titles
+    originator = (calling, job.request.message_id)
+    for part in plan(files):
+        if job.request.cancelled:
+            return
+        try:
+            association = yield Dial(partial(dial, part.contexts))
+        except DimseError as error:
+            job.comment = f"destination: {error.message}"
+            told = {"code": "destination"}
+            _logger.warning("%s: %s", job.request, error, extra=told)
+            for file in part.files:
+                job.tally.fail(file.sop_instance)
+            continue
+        paths = [file.path for file in part.files]
+        try:
+            yield Run(association._core, _send(job, association, paths, originator))
+        finally:
+            yield Hang(association)
+
+
+def _send(
+    job: _Job,
+    association: AssociationFacts,
+    paths: Sequence[Path],
+    originator: tuple[str, int] | None,
+) -> Generator[Step, Any, None]:
+    bulk = yield SendFiles(paths, job.priority, job.timeouts.store, originator)
+    stopped = False
+    while (results := (yield Results(bulk, _GLANCE))) is not None:
+        for index, file, message, error in results:
+            if message is not None:
+                status = Status(message.status or 0, "C-STORE")
+                if status.category == "failure":
+                    _report(job, paths[index], StatusError(status, message.get("ErrorComment")))
+                    job.tally.fail(file[1] if file else "")
+                else:
+                    job.tally.count(status)
+            elif isinstance(error, NoPresentationContext) and not stopped:
+                yield from _convert(job, association, paths[index])
+            elif not stopped:
+                _report(job, paths[index], error)
+                job.tally.fail(file[1] if file else _uid_of(paths[index]))
+        yield from job.pending()
+        if not stopped and job.request.cancelled:
+            stopped = True
+            bulk.stop()
+
+
+def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[Step, Any, None]:
+    """Send a file whose own transfer syntax the peer did not accept."""
+    message_id = association.next_message_id()
+    try:
+        status = yield from _scu.c_store_file(
+            path, association.accepted, message_id, job.timeouts, job.priority
+        )
+    except (DimseError, OSError) as error:
+        _report(job, path, error)
+        job.tally.fail(_uid_of(path))
+    else:
+        job.tally.count(status)
+
+
+def _uid_of(path: Path) -> str:
+    try:
+        return _core.probe(path)[1]
+    except (DimseError, OSError):
+        return ""
+
+
+def _report(job: _Job, path: Path, error: BaseException | None) -> None:
+    told = {"code": "sub-operation"}
+    _logger.warning("%s: %s not sent: %s", job.request, path, error, extra=told)

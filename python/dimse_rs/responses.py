@@ -1,0 +1,144 @@
+"""`Response`: what a peer answered, everything on the wire included (PS3.7 9.3, 10.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ._uids import SOPClass, TransferSyntax
+from .status import Status
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from . import _core
+
+__all__ = ["Response"]
+
+
+class Response:
+    """A response as it came. What a response of its kind cannot carry is empty or None.
+
+    Attributes:
+        message: the message of the core; its `command` holds every element by keyword.
+        transfer_syntax: how the data set is encoded.
+    """
+
+    def __init__(
+        self,
+        message: _core.Message,
+        transfer_syntax: str = "",
+        service: str = "",
+    ) -> None:
+        """Look at a received message; nothing is decoded yet."""
+        self.message = message
+        self.transfer_syntax = TransferSyntax.of(transfer_syntax)
+        self._service = service
+        self._dataset: Dataset | None = None
+
+    @property
+    def status(self) -> Status:
+        """(0000,0900)."""
+        return Status(self.message.status or 0, self._service)
+
+    @property
+    def comment(self) -> str:
+        """Error Comment (0000,0902)."""
+        return self.message.get("ErrorComment") or ""
+
+    @property
+    def error_id(self) -> int | None:
+        """Error ID (0000,0903)."""
+        return _int(self.message.get("ErrorID"))
+
+    @property
+    def offending_elements(self) -> tuple[int, ...]:
+        """Offending Element (0000,0901), as tags."""
+        return tuple(self.message.get("OffendingElement") or ())
+
+    @property
+    def attribute_identifiers(self) -> tuple[int, ...]:
+        """Attribute Identifier List (0000,1005), as tags."""
+        return tuple(self.message.get("AttributeIdentifierList") or ())
+
+    @property
+    def sop_class(self) -> SOPClass:
+        """Affected SOP Class UID (0000,0002)."""
+        return SOPClass.of(self.message.sop_class or "")
+
+    @property
+    def instance_uid(self) -> str:
+        """Affected SOP Instance UID (0000,1000): of N-CREATE, the one that the peer assigned."""
+        return self.message.sop_instance or ""
+
+    @property
+    def action_type(self) -> int | None:
+        """Action Type ID (0000,1008)."""
+        return _int(self.message.get("ActionTypeID"))
+
+    @property
+    def event_type(self) -> int | None:
+        """Event Type ID (0000,1002)."""
+        return _int(self.message.get("EventTypeID"))
+
+    @property
+    def remaining(self) -> int | None:
+        """Sub-operations that are still to be done; None when it does not say."""
+        return _int(self.message.get("NumberOfRemainingSuboperations"))
+
+    @property
+    def completed(self) -> int:
+        """Sub-operations that succeeded."""
+        return _int(self.message.get("NumberOfCompletedSuboperations")) or 0
+
+    @property
+    def failed(self) -> int:
+        """Sub-operations that failed."""
+        return _int(self.message.get("NumberOfFailedSuboperations")) or 0
+
+    @property
+    def warning(self) -> int:
+        """Sub-operations that succeeded with a warning."""
+        return _int(self.message.get("NumberOfWarningSuboperations")) or 0
+
+    @property
+    def failed_uids(self) -> tuple[str, ...]:
+        """Failed SOP Instance UID List (0008,0058) of a final C-GET or C-MOVE response."""
+        if self.data is None:
+            return ()
+        value = self._decoded().get("FailedSOPInstanceUIDList") or ()
+        return (str(value),) if isinstance(value, str) else tuple(str(uid) for uid in value)
+
+    @property
+    def data(self) -> _core.Payload | None:
+        """The data set as it came, a buffer; None when there is none."""
+        return self.message.data
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """The data set, decoded on first use by pydicom; None when there is none.
+
+        Raises:
+            DecodeError: pydicom cannot read it.
+        """
+        return None if self.data is None else self._decoded()
+
+    def _decoded(self) -> Dataset:
+        if self._dataset is None:
+            from .datasets import from_bytes
+
+            self._dataset = from_bytes(self.message.data or b"", self.transfer_syntax)
+        return self._dataset
+
+    @property
+    def command(self) -> Mapping[str, Any]:
+        """Every command element by keyword."""
+        return self.message.command
+
+    def __repr__(self) -> str:
+        """Show the command set: no values of the data set."""
+        return f"Response({dict(self.command)})"
+
+
+def _int(value: Any) -> int | None:
+    return None if value is None else int(value)
