@@ -1,0 +1,490 @@
+"""Attribute matching: does a data set match an identifier, and what is answered (PS3.4 C.2.2.2).
+
+Pure functions over pydicom data sets. `Matcher` reads an identifier once and is then asked for any
+number of data sets; `matches` and `respond` are for one. What is matched how: `_values`.
+
+Where the standard leaves a choice: person names match without regard to case, but with regard to
+accents; numbers by value; several values of a key as alternatives, unless multiple value matching
+was agreed; private attributes are no keys; "*" alone is universal for every VR but UI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from dimse_rs.errors import StatusError
+
+from ._values import (
+    EMPTY,
+    MOMENTS,
+    Interval,
+    Test,
+    interval,
+    key_test,
+    low,
+    offset,
+    shifted,
+    texts,
+)
+
+if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
+    from pydicom.dataset import Dataset
+
+__all__ = ["QUERY", "WORKLIST", "Elements", "IdentifierError", "Matcher", "Rules"]
+__all__ += ["matches", "respond"]
+
+_CHARACTER_SET: Final = 0x00080005
+_LEVEL: Final = 0x00080052
+_VIEW: Final = 0x00080053
+_TIMEZONE: Final = 0x00080201
+_NOT_KEYS: Final = frozenset((_CHARACTER_SET, _LEVEL, _VIEW, _TIMEZONE))
+
+_DEEPEST: Final = 64
+"""Levels of sequences in an identifier."""
+
+_TEXT: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
+"""VRs whose repertoire (0008,0005) extends (PS3.5 6.1.2.3)."""
+
+DOES_NOT_MATCH: Final = 0xA900
+UNABLE_TO_PROCESS: Final = 0xC000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What holds for matching beyond the baseline, most of it as negotiated (PS3.4 C.5.1.1).
+
+    Attributes:
+        unknown_matches: whether an attribute whose value is unknown matches every key: so in
+            Query/Retrieve, but not in worklists (PS3.4 C.2.2.1.2, K.2.2.1.1.1).
+        combined_datetime: whether ranges of a date and of its time are one range.
+        timezone: whether (0008,0201) adjusts dates and times.
+        empty_values: whether a key of two quotation marks matches what has no value.
+        multiple_values: whether all values of a key have to be there, and not one of them.
+    """
+
+    unknown_matches: bool = True
+    combined_datetime: bool = False
+    timezone: bool = False
+    empty_values: bool = False
+    multiple_values: bool = False
+
+
+QUERY: Final = Rules()
+"""Query/Retrieve without extended negotiation."""
+WORKLIST: Final = Rules(unknown_matches=False, combined_datetime=True)
+"""Modality Worklist and the other worklists (PS3.4 K.2.2, K.4.1.1)."""
+
+
+class IdentifierError(StatusError):
+    """An identifier that cannot be served. Raised in a handler, it answers the request.
+
+    Attributes:
+        offending: the tags at fault, for (0000,0901).
+    """
+
+    def __init__(self, status: int, comment: str, *offending: int) -> None:
+        """Keep the tags beside the status and its comment."""
+        super().__init__(status, comment)
+        self.offending = offending
+
+
+class Elements(Protocol):
+    """Where stored values come from: a pydicom data set, or what looks like one."""
+
+    def get(self, tag: Any, default: Any = None, /) -> Any:
+        """Give the `DataElement`, or the default."""
+
+
+@dataclass(slots=True)
+class _Key:
+    tag: int
+    vr: str
+    test: Test | None = None
+    empty: bool = False  # asks for what has no value
+    item: Matcher | None = None  # of a sequence; None asks for all of it
+    twin: int = 0  # the time of a date, the date of a time
+
+    @property
+    def is_universal(self) -> bool:
+        return (
+            self.test is None and not self.empty and (self.item is None or self.item.is_universal)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A range of dates and a range of times that are one range (PS3.4 C.2.2.2.5.4)."""
+
+    date: _Key
+    time: _Key
+    dates: Interval
+    times: Interval
+
+
+class Matcher:
+    """An identifier, read once.
+
+    Attributes:
+        unsupported: keys that are neither matched nor returned. With any, pending responses say
+            FF01 instead of FF00.
+    """
+
+    def __init__(
+        self,
+        identifier: Dataset,
+        rules: Rules = QUERY,
+        *,
+        supported: Callable[[int], bool] | None = None,
+        depth: int = 0,
+    ) -> None:
+        """Read an identifier.
+
+        Args:
+            identifier: (0008,0052), (0008,0053), (0008,0005) and groups below 0008 are no keys.
+            rules: what was agreed.
+            supported: tells of a tag whether it is supported as a key; default every attribute
+                of the dictionary. Private ones never are.
+            depth: how many sequences it is inside of.
+
+        Raises:
+            IdentifierError: an element cannot be read, has a VR of another kind than its attribute,
+                or goes beyond a limit.
+        """
+        if depth > _DEEPEST:
+            raise IdentifierError(UNABLE_TO_PROCESS, f"sequences nested deeper than {_DEEPEST}")
+        self._rules = rules
+        self._level = _element(identifier, _LEVEL) if depth == 0 else None
+        self._zone = _zone_of(identifier) if rules.timezone else None
+        self._keys: list[_Key] = []
+        self._pairs: list[_Pair] = []
+        unsupported: list[int] = []
+        for tag in sorted(identifier.keys()):
+            if tag.group < 0x0008 or tag.element == 0 or tag in _NOT_KEYS:
+                continue
+            vr = _vr_of(tag)
+            if not vr or (supported is not None and not supported(tag)):
+                unsupported.append(int(tag))
+                continue
+            key = self._key(identifier, int(tag), vr, depth)
+            self._keys.append(key)
+            if key.item is not None:
+                unsupported.extend(key.item.unsupported)
+        if rules.combined_datetime:
+            self._pair(identifier)
+        self._asked = [key for key in self._keys if not key.is_universal]
+        self.unsupported: tuple[int, ...] = tuple(unsupported)
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether it matches everything."""
+        return not self._asked and not self._pairs
+
+    @property
+    def tags(self) -> tuple[int, ...]:
+        """The keys that are matched and returned."""
+        return tuple(key.tag for key in self._keys)
+
+    # ---- reading the identifier
+
+    def _key(self, identifier: Dataset, tag: int, vr: str, depth: int) -> _Key:
+        element = _element(identifier, tag)
+        if element is None or (element.VR == "SQ") != (vr == "SQ"):
+            raise _wrong(tag, "has the wrong VR")
+        if vr == "SQ":
+            return self._sequence_key(element, tag, depth)
+        key = _Key(tag, vr, twin=_twin_of(tag, vr))
+        keys = _readable(tag, lambda: texts(element.value, vr))
+        if self._rules.empty_values and keys == ['""'] and vr in EMPTY:
+            key.empty = True
+            return key
+        try:
+            key.test = key_test(
+                vr, keys, all_of_them=self._rules.multiple_values, zone=self._zone or 0
+            )
+        except ValueError as error:
+            raise IdentifierError(UNABLE_TO_PROCESS, f"{_name_of(tag)}: {error}", tag) from error
+        return key
+
+    def _sequence_key(self, element: DataElement, tag: int, depth: int) -> _Key:
+        key = _Key(tag, "SQ")
+        items = _readable(tag, lambda: list(element.value))
+        if len(items) > 1:
+            raise _wrong(tag, "has more than one item")
+        if items and len(items[0]):
+            key.item = Matcher(items[0], self._rules, depth=depth + 1)
+        return key
+
+    def _pair(self, identifier: Dataset) -> None:
+        """Take ranges of a date and its time together, when they have the same form."""
+        keys = {key.tag: key for key in self._keys}
+        for date in self._keys:
+            time = keys.get(date.twin) if date.vr == "DA" else None
+            if time is None:
+                continue
+            dates = texts(identifier[date.tag].value, "DA")
+            times = texts(identifier[time.tag].value, "TM")
+            if len(dates) == len(times) == 1 and _form(dates[0]) == _form(times[0]) != "":
+                pair = _Pair(date, time, interval("DA", dates[0]), interval("TM", times[0]))
+                self._pairs.append(pair)
+                date.test = time.test = None
+
+    # ---- matching
+
+    def matches(self, source: Elements) -> bool:
+        """Tell whether a data set matches every key."""
+        return all(self._fits(key, source) for key in self._asked) and all(
+            self._lies_within(pair, source) for pair in self._pairs
+        )
+
+    def _fits(self, key: _Key, source: Elements) -> bool:
+        if key.item is not None:
+            items = _items(source, key.tag)
+            return any(map(key.item.matches, items)) if items else self._rules.unknown_matches
+        stored = self._stored(key, source)
+        if key.empty:
+            return not stored
+        if not stored:
+            return self._rules.unknown_matches
+        return key.test is None or key.test(stored)
+
+    def _lies_within(self, pair: _Pair, source: Elements) -> bool:
+        dates, times = self._stored(pair.date, source), self._stored(pair.time, source)
+        if not dates:
+            return self._rules.unknown_matches
+        if not times:  # what is known decides
+            first, last = pair.dates
+            return self._rules.unknown_matches and any(first <= date <= last for date in dates)
+        first, last = pair.dates[0] + pair.times[0], pair.dates[1] + pair.times[1]
+        return any(
+            bool(date and time) and first <= date + time <= last
+            for date, time in zip(dates, times, strict=False)
+        )
+
+    def _stored(self, key: _Key, source: Elements) -> list[str]:
+        """Give stored values as the key's test wants them."""
+        if key.vr not in MOMENTS:
+            return _texts(source, key.tag, key.vr)
+        stored_zone = _zone_of(source) if self._zone is not None else None
+        if key.vr == "DT":
+            zone = stored_zone if stored_zone is not None else self._zone or 0
+            return [low("DT", text, zone) for text in _texts(source, key.tag, "DT")]
+        moments = [low(key.vr, text) for text in _texts(source, key.tag, key.vr)]
+        if stored_zone is None or self._zone is None or stored_zone == self._zone:
+            return moments
+        return self._in_our_zone(key, moments, source, self._zone - stored_zone)
+
+    @staticmethod
+    def _in_our_zone(key: _Key, moments: list[str], source: Elements, minutes: int) -> list[str]:
+        """Move dates with their times, and times with their dates, into the identifier's zone."""
+        others: list[str] = []
+        if key.twin:
+            vr = "TM" if key.vr == "DA" else "DA"
+            others = [low(vr, text) for text in _texts(source, key.twin, vr)]
+        if key.vr == "DA":
+            if len(others) != len(moments):
+                return moments  # a date alone cannot be moved
+            return [shifted(d + t, minutes)[:8] for d, t in zip(moments, others, strict=True)]
+        if len(others) != len(moments):
+            others = ["20000101"] * len(moments)  # any day will do
+        return [shifted(d + t, minutes)[8:] for d, t in zip(others, moments, strict=True)]
+
+    # ---- answering
+
+    def respond(self, source: Elements) -> Dataset:
+        """Build the response identifier for a data set that matched.
+
+        Elements are shared with the data set: they are meant to be encoded, not changed.
+
+        Returns:
+            Every supported key with its stored value, empty where that is unknown or cannot be
+            read. Of sequences the items that match, with what was asked of them. (0008,0052) as
+            requested, (0008,0005) when a value needs it, (0008,0201) when that was agreed.
+
+        Source: PS3.4 C.4.1.1.3.2.
+        """
+        response = self._answer(source)
+        if self._level is not None:
+            response.add(self._level)
+        if self._rules.timezone and (zone := source.get(_TIMEZONE)) is not None and zone.value:
+            response.add(zone)
+        declared = _declared(response, source)
+        if declared:
+            response.SpecificCharacterSet = declared
+        return response
+
+    def _answer(self, source: Elements) -> Dataset:
+        from pydicom.dataset import Dataset
+
+        answer = Dataset()
+        for key in self._keys:
+            answer.add(self._answered(key, source))
+        return answer
+
+    @staticmethod
+    def _answered(key: _Key, source: Elements) -> DataElement:
+        from pydicom.dataelem import DataElement, empty_value_for_VR
+        from pydicom.sequence import Sequence
+
+        if key.vr == "SQ":
+            items, asked = _items(source, key.tag), key.item
+            if asked is not None:
+                items = [asked._answer(item) for item in items if asked.matches(item)]
+            return DataElement(key.tag, "SQ", Sequence(items))
+        element = _stored_element(source, key.tag)
+        if element is None or element.VR == "SQ" or len(element.VR) > 2:
+            return DataElement(key.tag, key.vr, empty_value_for_VR(key.vr))
+        return element
+
+
+def matches(identifier: Dataset, dataset: Elements, *, rules: Rules = QUERY) -> bool:
+    """Tell whether a data set matches an identifier.
+
+    Args:
+        identifier: the keys: single values, lists of UIDs, wild cards, ranges, sequences.
+        dataset: what is stored; attributes that it lacks count as unknown.
+        rules: what was agreed.
+
+    Raises:
+        IdentifierError: the identifier cannot be served.
+
+    Source: PS3.4 C.2.2.2.
+    """
+    return Matcher(identifier, rules).matches(dataset)
+
+
+def respond(
+    identifier: Dataset,
+    dataset: Elements,
+    *,
+    rules: Rules = QUERY,
+    supported: Callable[[int], bool] | None = None,
+) -> Dataset:
+    """Build the response identifier for a data set that matched; see `Matcher.respond`.
+
+    Raises:
+        IdentifierError: the identifier cannot be served.
+    """
+    return Matcher(identifier, rules, supported=supported).respond(dataset)
+
+
+# ---- pydicom's elements, whatever state they are in
+
+
+def _readable(tag: int, read: Callable[[], Any]) -> Any:
+    """Read something of an identifier: pydicom raises whatever comes up while it decodes."""
+    try:
+        return read()
+    except Exception as error:
+        raise _wrong(tag, "cannot be read") from error
+
+
+def _element(identifier: Dataset, tag: int) -> DataElement | None:
+    found: DataElement | None = _readable(tag, lambda: identifier.get(tag))
+    return found
+
+
+def _stored_element(source: Elements, tag: int) -> DataElement | None:
+    try:
+        found: DataElement | None = source.get(tag)
+    except Exception:  # what pydicom cannot decode is unknown
+        return None
+    return found
+
+
+def _texts(source: Elements, tag: int, vr: str) -> list[str]:
+    element = _stored_element(source, tag)
+    return [] if element is None or element.VR == "SQ" else texts(element.value, vr)
+
+
+def _items(source: Elements, tag: int) -> list[Dataset]:
+    element = _stored_element(source, tag)
+    return [] if element is None or element.VR != "SQ" else list(element.value or ())
+
+
+def _wrong(tag: int, what: str) -> IdentifierError:
+    return IdentifierError(DOES_NOT_MATCH, f"{_name_of(tag)} {what}", tag)
+
+
+def _name_of(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _vr_of(tag: int) -> str:
+    """Give the VR of an attribute, the first where there is a choice; "" when it is unknown."""
+    from pydicom.datadict import dictionary_VR
+
+    try:
+        return "" if tag >> 16 & 1 else dictionary_VR(tag)[:2]
+    except KeyError:
+        return ""
+
+
+def _twin_of(tag: int, vr: str) -> int:
+    """Give the time that goes with a date, the date that goes with a time, or 0."""
+    from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
+    ends = {"DA": ("Date", "Time"), "TM": ("Time", "Date")}.get(vr)
+    keyword = keyword_for_tag(tag)
+    if ends is None or not keyword.endswith(ends[0]):
+        return 0
+    twin = tag_for_keyword(keyword.removesuffix(ends[0]) + ends[1])
+    return twin if twin is not None and _vr_of(twin) in ("DA", "TM") else 0
+
+
+def _form(key: str) -> str:
+    """Tell the form of a range: which ends it has; empty when it is none."""
+    start, hyphen, end = key.partition("-")
+    return ("a" if start.strip() else "") + hyphen + ("b" if end.strip() else "") if hyphen else ""
+
+
+def _zone_of(source: Elements) -> int | None:
+    zones = _texts(source, _TIMEZONE, "SH")
+    return offset(zones[0]) if zones else None
+
+
+# ---- character sets
+
+
+def _declared(response: Dataset, source: Elements) -> str | list[str]:
+    """Choose (0008,0005): none for the default repertoire, the stored one, else UTF-8."""
+    beyond = {char for text in _all_texts(response, 0) for char in text if not char.isascii()}
+    if not beyond:
+        return ""
+    declared = _texts(source, _CHARACTER_SET, "CS")
+    if declared and declared != ["ISO_IR 6"] and _encodes(declared, beyond):
+        # An empty first value says that the default repertoire is extended (PS3.3 C.12.1.1.2).
+        element = source.get(_CHARACTER_SET)
+        values = element.value
+        return values if isinstance(values, str) else list(values)
+    return "ISO_IR 192"
+
+
+def _all_texts(dataset: Dataset, depth: int) -> Iterator[str]:
+    for tag in dataset.keys():  # noqa: SIM118 - iterating gives elements, and decodes them
+        element = _stored_element(dataset, tag)
+        if element is None:
+            continue
+        if element.VR == "SQ":
+            if depth < _DEEPEST:
+                for item in element.value or ():
+                    yield from _all_texts(item, depth + 1)
+        elif element.VR in _TEXT and element.value:
+            yield str(element.value)
+
+
+def _encodes(declared: list[str], chars: set[str]) -> bool:
+    from pydicom.charset import python_encoding
+
+    encodings = [python_encoding.get(name, "ascii") for name in declared]
+    return all(any(_encodes_one(char, encoding) for encoding in encodings) for char in chars)
+
+
+def _encodes_one(char: str, encoding: str) -> bool:
+    try:
+        char.encode(encoding)
+    except (UnicodeError, LookupError):
+        return False
+    return True
