@@ -1,0 +1,102 @@
+"""Modality Worklist over a folder of files, one scheduled procedure step each (PS3.4 Annex K).
+
+The folder is looked at anew for every query, so that items come and go with their files; a file is
+read again only when it has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dimse_rs import log
+from dimse_rs.errors import DecodeError
+
+from .matching import WORKLIST, Matcher, Rules
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["Worklist"]
+
+_logger = log.get(log.SERVER)
+
+_SUFFIXES: Final = (".wl", ".dcm")
+_STEPS: Final = 0x00400100
+
+
+class Worklist:
+    """The items in a folder: `*.wl` and `*.dcm`. Any number of threads may search.
+
+    Attributes:
+        folder: where they are.
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        """Name the folder; it is read when it is searched."""
+        self.folder = Path(folder)
+        self._items: dict[str, tuple[tuple[int, int], Dataset | None]] = {}
+        self._lock = threading.Lock()
+
+    def find(self, identifier: Dataset, *, rules: Rules = WORKLIST) -> Iterator[Dataset]:
+        """Find items.
+
+        Args:
+            identifier: of a C-FIND request.
+            rules: what was agreed.
+
+        Returns:
+            The response identifiers, one by one as they are found.
+
+        Raises:
+            IdentifierError: it cannot be served.
+            OSError: the folder cannot be read.
+
+        Source: PS3.4 K.4.1.
+        """
+        return self.found(Matcher(identifier, rules))
+
+    def found(self, matcher: Matcher) -> Iterator[Dataset]:
+        """Do as `find`, for an identifier that was read before."""
+        return (matcher.respond(item) for item in self.items() if matcher.matches(item))
+
+    def items(self) -> list[Dataset]:
+        """List the items, in the order of the files' names; what is no item is passed over.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        with self._lock, os.scandir(self.folder) as entries:
+            now = {}
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if not entry.name.endswith(_SUFFIXES):
+                    continue
+                try:
+                    at = entry.stat()
+                except OSError:
+                    continue  # gone since
+                stamp = (at.st_mtime_ns, at.st_size)
+                known = self._items.get(entry.name)
+                fresh = known is not None and known[0] == stamp
+                now[entry.name] = known if fresh and known else (stamp, _read(Path(entry.path)))
+            self._items = now
+        return [item for _, item in now.values() if item is not None]
+
+
+def _read(path: Path) -> Dataset | None:
+    from dimse_rs.datasets import read
+
+    try:
+        item = read(path)
+        if not item[_STEPS].value:
+            raise DecodeError(f"{fspath(path)} has no (0040,0100)", section="PS3.4 K.6.1")
+        for _ in item.iterall():  # so that searching threads only read
+            pass
+    except Exception as error:  # pydicom raises whatever comes up while it decodes
+        _logger.warning("no worklist item: %s: %s", path, error, extra={"code": "no-item"})
+        return None
+    return item
