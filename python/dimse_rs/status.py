@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, Self, TypeAlias
 
-__all__ = ["CANCEL", "PENDING", "PENDING_WARNING", "SUCCESS", "Category", "Status"]
+__all__ = ["CANCEL", "PENDING", "PENDING_WARNING", "SUCCESS", "Category", "Status", "is_defined"]
 
 Category: TypeAlias = Literal["success", "pending", "cancel", "warning", "failure"]
 
@@ -181,6 +181,111 @@ _SERVICES: Final[dict[str, _Table]] = {
     "ups": _UPS,
     "worklist": _QUERY,
 }
+
+# What a performer may answer beside Success, by service: PS3.7 9.1.x.1 and 10.1.x.1. An x is any
+# digit. C-FIND lists 0122 alone there, but PS3.4 (CC.2.8) has it refuse with 0124 as the others do.
+_C_COMMON: Final = "0122 0124 0210 0211 0212"
+_N_COMMON: Final = "0110 0117 0118 0119 0210 0211 0212 0213"
+_OF_OPERATION: Final = {
+    "C-ECHO": "0122 0210 0211 0212",
+    "C-STORE": f"0117 {_C_COMMON}",
+    "C-FIND": f"{_C_COMMON} FE00 FF00",
+    "C-GET": f"{_C_COMMON} FE00 FF00",
+    "C-MOVE": f"{_C_COMMON} FE00 FF00",
+    "N-EVENT-REPORT": f"{_N_COMMON} 0112 0113 0114 0115",
+    "N-GET": f"{_N_COMMON} 0107 0112 0124",
+    "N-SET": f"{_N_COMMON} 0105 0106 0107 0112 0116 0121 0124",
+    "N-ACTION": f"{_N_COMMON} 0112 0114 0115 0123 0124",
+    "N-CREATE": f"{_N_COMMON} 0105 0106 0107 0111 0116 0120 0121 0124",
+    "N-DELETE": f"{_N_COMMON} 0112 0124",
+}
+# The same for classes that are not in the table below: private, retired or unknown ones.
+_OF_ANY_CLASS: Final = "0001 01xx 02xx Axxx Bxxx Cxxx"
+
+_FIND: Final = "A700 A900 Cxxx FF01"
+_GET: Final = "A701 A702 A900 B000 Cxxx"
+_RETRIEVAL: Final = {"C-FIND": _FIND, "C-GET": _GET, "C-MOVE": f"A801 {_GET}"}
+_FRAMES: Final = "AA00 AA01 AA02 AA03 AA04"
+
+# What a service class adds: `SOPClass.service` -> DIMSE service -> codes. Sources as above.
+_OF_CLASS: Final[dict[str, dict[str, str]]] = {
+    "color-palette": _RETRIEVAL,
+    "defined-procedure": _RETRIEVAL,
+    "display-system": {},
+    "event-logging": {"N-ACTION": "B101 B102 B104 C101 C102 C103 C104 C10E C110 C111"},
+    "hanging-protocol": _RETRIEVAL,
+    "implant-template": _RETRIEVAL,
+    "instance-availability": {},
+    "inventory": _RETRIEVAL,
+    "media-creation": {
+        "N-CREATE": "A510",
+        "N-ACTION": "A510 C201 C202 C203",
+        "N-GET": "0001",
+    },
+    "non-patient-object": {"C-STORE": "A700 A900 C000"},
+    "print": {
+        "N-CREATE": "B600 B605 C616",
+        "N-SET": "B600 B604 B605 B609 B60A C603 C605 C613",
+        "N-ACTION": "B601 B602 B603 B604 B609 B60A C600 C601 C602 C603 C613",
+    },
+    "procedure-step": {"N-GET": "0001"},
+    "protocol-approval": _RETRIEVAL,
+    "query-retrieve": {
+        "C-FIND": f"A710 B001 {_FIND}",
+        "C-GET": f"{_GET} {_FRAMES}",
+        "C-MOVE": f"A801 {_GET} {_FRAMES}",
+    },
+    "relevant-patient": {"C-FIND": "A700 A900 C000 C100 C200"},
+    "rt-verification": {
+        "N-CREATE": "C221 C222 C223 C227",
+        "N-SET": "C224 C225 C226",
+        "N-GET": "C112",
+        "N-ACTION": "C112",
+    },
+    "storage": {"C-STORE": "A7xx A9xx B000 B006 B007 Cxxx"},
+    "storage-commitment": {},
+    "storage-management": {"N-ACTION": "B010"},
+    "substance-administration": {"C-FIND": _FIND},
+    "ups": {
+        "C-FIND": _FIND,
+        "N-CREATE": "B300 C309",
+        "N-GET": "0001 C307",
+        "N-SET": "0001 B305 C300 C301 C307 C310",
+        "N-ACTION": (
+            "B301 B304 B306 C300 C301 C302 C303 C304 C307 C308 C310 C311 C312 C313 C314 C315"
+        ),
+    },
+    "verification": {},
+    "worklist": {"C-FIND": _FIND},
+}
+
+
+def is_defined(code: int, operation: str, service: str = "") -> bool:
+    """Tell whether a performer may answer a request with a status.
+
+    Args:
+        code: the value of (0000,0900).
+        operation: the DIMSE service, such as "C-FIND" or "N-CREATE".
+        service: the `SOPClass.service`. Of one that has no table, or an empty string, every code
+            of the standard's ranges is taken.
+
+    Raises:
+        KeyError: there is no such DIMSE service.
+
+    Source: PS3.7 9.1, 10.1 and C, and the clause on statuses of each service class in PS3.4.
+    """
+    allowed = _OF_OPERATION[operation]
+    of_class = _OF_CLASS.get(service)
+    if of_class is not None:
+        allowed = f"{allowed} {of_class.get(operation, '')}"
+    else:
+        allowed = f"{allowed} {_OF_ANY_CLASS} {'FF01' if operation == 'C-FIND' else ''}"
+    digits = f"{int(code):04X}"
+    return code == 0x0000 or any(
+        len(pattern) == len(digits)
+        and all(wanted in ("x", digit) for wanted, digit in zip(pattern, digits, strict=True))
+        for pattern in allowed.split()
+    )
 
 
 class Status(int):

@@ -6,7 +6,8 @@ import pickle
 
 import pytest
 
-from dimse_rs.status import SUCCESS, Status
+from dimse_rs.sop_class import SOP_CLASSES
+from dimse_rs.status import SUCCESS, Status, is_defined
 
 # PS3.7 Annex C: every code there, with its class.
 GENERAL = {
@@ -102,3 +103,133 @@ def test_pickles_with_its_service():
 def test_rejects_what_does_not_fit_the_element(code):
     with pytest.raises(ValueError, match=r"PS3\.7 C"):
         Status(code)
+
+
+# DIMSE services by service class, PS3.4.
+OPERATIONS = {
+    "verification": ["C-ECHO"],
+    "storage": ["C-STORE"],
+    "non-patient-object": ["C-STORE"],
+    "query-retrieve": ["C-FIND", "C-GET", "C-MOVE"],
+    "hanging-protocol": ["C-FIND", "C-GET", "C-MOVE"],
+    "color-palette": ["C-FIND", "C-GET", "C-MOVE"],
+    "implant-template": ["C-FIND", "C-GET", "C-MOVE"],
+    "defined-procedure": ["C-FIND", "C-GET", "C-MOVE"],
+    "protocol-approval": ["C-FIND", "C-GET", "C-MOVE"],
+    "inventory": ["C-FIND", "C-GET", "C-MOVE"],
+    "worklist": ["C-FIND"],
+    "relevant-patient": ["C-FIND"],
+    "substance-administration": ["C-FIND"],
+    "procedure-step": ["N-CREATE", "N-SET", "N-GET", "N-EVENT-REPORT"],
+    "storage-commitment": ["N-ACTION", "N-EVENT-REPORT"],
+    "storage-management": ["N-ACTION", "N-EVENT-REPORT"],
+    "instance-availability": ["N-CREATE"],
+    "media-creation": ["N-CREATE", "N-ACTION", "N-GET"],
+    "print": ["N-CREATE", "N-SET", "N-DELETE", "N-ACTION", "N-GET", "N-EVENT-REPORT"],
+    "event-logging": ["N-ACTION"],
+    "display-system": ["N-GET"],
+    "ups": ["C-FIND", "N-CREATE", "N-SET", "N-GET", "N-ACTION", "N-EVENT-REPORT"],
+    "rt-verification": ["N-CREATE", "N-SET", "N-GET", "N-ACTION", "N-DELETE", "N-EVENT-REPORT"],
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "service", "defined", "undefined"),
+    [
+        ("C-ECHO", "verification", [0x0122, 0x0211], [0xA700, 0xB000, 0xC000, 0xFF00, 0x0112]),
+        ("C-STORE", "storage", [0xA7FF, 0xA942, 0xB006, 0xCFFF, 0x0117], [0xA800, 0xB001, 0xFE00]),
+        ("C-STORE", "non-patient-object", [0xA700, 0xC000], [0xA701, 0xB000, 0xC001]),
+        ("C-FIND", "query-retrieve", [0xA700, 0xFF01, 0xFE00, 0x0124], [0xA701, 0xB000, 0xA801]),
+        ("C-MOVE", "query-retrieve", [0xA702, 0xA801, 0xB000, 0xFF00], [0xA700, 0xFF01, 0x0112]),
+        ("C-GET", "query-retrieve", [0xA701, 0xAA00, 0xC123], [0xA801, 0xFF01]),
+        ("C-GET", "hanging-protocol", [0xA702], [0xAA00]),
+        ("C-FIND", "worklist", [0xA900, 0xC001], [0xB001, 0xA710]),
+        ("C-FIND", "relevant-patient", [0xC100, 0xC200, 0xFF00], [0xC300, 0xFF01]),
+        ("C-FIND", "substance-administration", [0xA700, 0xFF01], [0xB000]),
+        ("N-CREATE", "procedure-step", [0x0106, 0x0111, 0x0120], [0xA710, 0xC000, 0x0112]),
+        ("N-GET", "procedure-step", [0x0001, 0x0107, 0x0112], [0x0105, 0xFF00]),
+        ("N-SET", "procedure-step", [0x0110, 0x0116], [0x0001, 0x0123]),
+        ("N-ACTION", "storage-commitment", [0x0123, 0x0213], [0x0131, 0xA700, 0xB000]),
+        ("N-EVENT-REPORT", "storage-commitment", [0x0113, 0x0110], [0x0123, 0x0124]),
+        ("N-CREATE", "instance-availability", [0x0111, 0x0124], [0xC000]),
+        ("N-CREATE", "print", [0xB600, 0xC616], [0xC605, 0xC601]),
+        ("N-ACTION", "print", [0xC601, 0xB604], [0xB600, 0xC616]),
+        ("N-SET", "print", [0xC605, 0xB605], [0xC601]),
+        ("N-DELETE", "print", [0x0112], [0x0105, 0xB605]),
+        ("N-ACTION", "ups", [0xC302, 0xB301, 0xC315], [0xC309, 0xB300, 0xCFFF]),
+        ("N-CREATE", "ups", [0xC309, 0xB300], [0xC302]),
+        ("N-GET", "ups", [0xC307, 0x0001], [0xC301]),
+        ("N-ACTION", "media-creation", [0xA510, 0xC203], [0xC204]),
+        ("N-ACTION", "event-logging", [0xB101, 0xC111], [0xB103]),
+        ("N-CREATE", "rt-verification", [0xC221], [0xC224]),
+        ("N-ACTION", "storage-management", [0xB010], [0xB011]),
+        # Private and retired classes: the ranges of PS3.7 C.
+        ("N-ACTION", "", [0x0001, 0x0131, 0xA123, 0xB123, 0xC123], [0xD000, 0xFF00, 0x0300]),
+        ("C-FIND", "retired", [0xFF01, 0xFE00, 0xB123], [0xFF02, 0xFFFF, 0x0002]),
+        ("C-STORE", "no such service", [0xB123], [0xFF00, 0x10000]),
+    ],
+)
+def test_a_performer_may_answer_what_its_service_defines(operation, service, defined, undefined):
+    assert is_defined(0x0000, operation, service)
+    for code in defined:
+        assert is_defined(code, operation, service), f"{code:04X}"
+        assert is_defined(Status(code, service), operation, service)
+    for code in undefined:
+        assert not is_defined(code, operation, service), f"{code:04X}"
+
+
+def test_every_service_class_in_use_has_a_table():
+    services = {entry.service for entry in SOP_CLASSES.values() if not entry.retired}
+    assert services - set(OPERATIONS) <= {"media-storage", "real-time"}  # none over DIMSE
+    for service in OPERATIONS:
+        assert not is_defined(0xAFFF, "N-DELETE", service)
+
+
+def test_an_unknown_operation_is_named():
+    with pytest.raises(KeyError, match="C-CANCEL"):
+        is_defined(0x0000, "C-CANCEL")
+
+
+# pynetdicom adds every general code to every table, and has one for all of Query/Retrieve's kin.
+EXCEPTIONS = {
+    "hanging-protocol": {0xA710, 0xB001, *range(0xAA00, 0xAA05)},
+    "ups": set(range(0xC000, 0xD000)),  # for C-FIND alone
+}
+
+
+@pytest.mark.parametrize(
+    ("table", "service", "operations"),
+    [
+        ("VERIFICATION_SERVICE_CLASS_STATUS", "verification", None),
+        ("STORAGE_SERVICE_CLASS_STATUS", "storage", None),
+        ("NON_PATIENT_SERVICE_CLASS_STATUS", "non-patient-object", None),
+        ("QR_FIND_SERVICE_CLASS_STATUS", "query-retrieve", ["C-FIND"]),
+        ("QR_GET_SERVICE_CLASS_STATUS", "query-retrieve", ["C-GET"]),
+        ("QR_MOVE_SERVICE_CLASS_STATUS", "query-retrieve", ["C-MOVE"]),
+        ("QR_FIND_SERVICE_CLASS_STATUS", "hanging-protocol", ["C-FIND"]),
+        ("QR_GET_SERVICE_CLASS_STATUS", "hanging-protocol", ["C-GET"]),
+        ("MODALITY_WORKLIST_SERVICE_CLASS_STATUS", "worklist", None),
+        ("RELEVANT_PATIENT_SERVICE_CLASS_STATUS", "relevant-patient", None),
+        ("SUBSTANCE_ADMINISTRATION_SERVICE_CLASS_STATUS", "substance-administration", None),
+        ("PROCEDURE_STEP_STATUS", "procedure-step", None),
+        ("PRINT_JOB_MANAGEMENT_SERVICE_CLASS_STATUS", "print", None),
+        ("STORAGE_COMMITMENT_SERVICE_CLASS_STATUS", "storage-commitment", None),
+        ("STORAGE_MANAGEMENT_SERVICE_CLASS_STATUS", "storage-management", None),
+        ("APPLICATION_EVENT_LOGGING_SERVICE_CLASS_STATUS", "event-logging", None),
+        ("MEDIA_CREATION_MANAGEMENT_SERVICE_CLASS_STATUS", "media-creation", None),
+        ("UNIFIED_PROCEDURE_STEP_SERVICE_CLASS_STATUS", "ups", None),
+        ("RT_MACHINE_VERIFICATION_SERVICE_CLASS_STATUS", "rt-verification", None),
+    ],
+)
+def test_agrees_with_pynetdicom(table, service, operations):
+    theirs = pytest.importorskip("pynetdicom.status")
+    ours = operations or OPERATIONS[service]
+    assert any(set(getattr(theirs, table)) - set(theirs.GENERAL_STATUS)) or table.startswith(
+        ("VERIFICATION", "STORAGE_COMMITMENT")
+    )
+    for code, (category, _) in getattr(theirs, table).items():
+        status = Status(code, service)
+        assert status.category == category.lower()
+        assert status.meaning not in ("failure", "warning", "failure: not a code of the standard")
+        if code not in theirs.GENERAL_STATUS and code not in EXCEPTIONS.get(service, ()):
+            assert any(is_defined(code, one, service) for one in ours), f"{code:04X}"
