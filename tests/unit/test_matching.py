@@ -349,6 +349,7 @@ def test_unsupported_keys_are_ignored_and_named():
     assert matcher.matches(stored)
     assert "BodyPartExamined" not in matcher.respond(stored)
     assert matcher.unsupported == (0x00180015,)
+    assert (matcher.pending, Matcher(data_set(PatientID="")).pending) == (0xFF01, 0xFF00)
     assert matcher.tags == (0x00100020,)
 
 
@@ -423,6 +424,7 @@ def test_elements_that_cannot_be_keys_are_refused_by_name(element, tag):
         Matcher(wire(element))
     assert refused.value.status == 0xA900
     assert refused.value.offending == (tag,)
+    assert refused.value.elements == {"OffendingElement": [tag]}
     assert f"({tag >> 16:04X},{tag & 0xFFFF:04X})" in refused.value.comment
     assert len(refused.value.comment) <= 64
     assert isinstance(refused.value, StatusError)

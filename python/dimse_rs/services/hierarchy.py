@@ -128,7 +128,7 @@ class Find:
 
     Attributes:
         level: of the entities to be found.
-        matcher: decides, and answers; its `unsupported` tells FF01 from FF00.
+        matcher: decides and answers; its `pending` is the status of each answer.
         unique: by level, the only unique keys worth looking at.
     """
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dimse_rs.errors import StatusError
+from dimse_rs.status import PENDING, PENDING_WARNING, Status
 
 from ._values import (
     EMPTY,
@@ -82,12 +83,13 @@ class IdentifierError(StatusError):
     """An identifier that cannot be served. Raised in a handler, it answers the request.
 
     Attributes:
-        offending: the tags at fault, for (0000,0901).
+        offending: the tags at fault; they go into (0000,0901).
     """
 
     def __init__(self, status: int, comment: str, *offending: int) -> None:
         """Keep the tags beside the status and its comment."""
-        super().__init__(status, comment)
+        elements = {"OffendingElement": list(offending)} if offending else None
+        super().__init__(status, comment, elements=elements)
         self.offending = offending
 
 
@@ -128,8 +130,7 @@ class Matcher:
     """An identifier, read once.
 
     Attributes:
-        unsupported: keys that are neither matched nor returned. With any, pending responses say
-            FF01 instead of FF00.
+        unsupported: keys that are neither matched nor returned.
     """
 
     def __init__(
@@ -181,6 +182,11 @@ class Matcher:
     def is_universal(self) -> bool:
         """Whether it matches everything."""
         return not self._asked and not self._pairs
+
+    @property
+    def pending(self) -> Status:
+        """The status of each match: FF01 when there are keys that are unsupported, else FF00."""
+        return PENDING_WARNING if self.unsupported else PENDING
 
     @property
     def tags(self) -> tuple[int, ...]:
