@@ -193,6 +193,8 @@ def test_empty_value_matching_is_negotiated(rules, key, stored, expected):
         ("ModalitiesInStudy", ["CT", "MR"], ["MR", "SR", "CT"], True),
         ("ModalitiesInStudy", ["CT", "MR"], ["CT", "SR"], False),
         ("ModalitiesInStudy", ["CT"], ["CT", "SR"], True),
+        ("ModalitiesInStudy", ["*", "CT"], ["SR"], False),
+        ("ModalitiesInStudy", "*", ["SR"], True),
         ("OtherPatientNames", ["a^b", "C^D"], ["c^d", "A^B"], True),
         ("OtherPatientNames", ["a^b", "C^D"], ["c^d"], False),
         ("StudyInstanceUID", ["1.2", "1.3"], "1.3", True),

@@ -1,5 +1,17 @@
-"""Ready-made performers: what a `Server` does by itself."""
+"""Ready-made performers and what they are made of: storage, matching, an index, a worklist."""
 
+from .index import Index
+from .matching import IdentifierError, Matcher, Rules, matches, respond
 from .storage import Storage
+from .worklist import Worklist
 
-__all__ = ["Storage"]
+__all__ = [
+    "IdentifierError",
+    "Index",
+    "Matcher",
+    "Rules",
+    "Storage",
+    "Worklist",
+    "matches",
+    "respond",
+]

@@ -56,8 +56,8 @@ def texts(value: Any, vr: str) -> list[str]:
     """
     if value is None:
         return []
-    many = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
-    if many or hasattr(value, "append"):  # pydicom's lists are no `Sequence` by name
+    # pydicom's lists are no `Sequence` by name, but they can be appended to; so can a bytearray.
+    if (hasattr(value, "append") and not isinstance(value, bytearray)) or isinstance(value, tuple):
         return [text for one in value if (text := _text(one, vr))]
     text = _text(value, vr)
     return [text] if text else []
@@ -92,7 +92,7 @@ def key_test(
     Raises:
         ValueError: the key is longer than `LONGEST`.
     """
-    if not keys or (vr != "UI" and any(not key.strip("*") for key in keys)):
+    if not keys or (vr != "UI" and (all if all_of_them else any)(not k.strip("*") for k in keys)):
         return None
     if vr != "UI" and vr not in WILDCARDS and vr not in MOMENTS:
         return _one_of(keys)
