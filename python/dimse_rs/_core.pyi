@@ -3,9 +3,12 @@
 
 Blocking calls release the interpreter and answer Ctrl-C within 0.2 s. Errors are those of
 `dimse_rs.errors`. In a forked child they raise RuntimeError: its threads did not come along.
+
+Every call that waits takes `then`: completions of an event loop and a number. It gives None at once
+then, whatever its type says, and what it would have given or raised comes out of the completions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, final
@@ -17,6 +20,7 @@ from .errors import DimseError
 __all__ = [
     "Association",
     "Bulk",
+    "Completions",
     "Connection",
     "Folder",
     "Invocation",
@@ -42,6 +46,7 @@ _ContextFacts: TypeAlias = tuple[int, str, int, str | None, bool, bool]
 _FileFacts: TypeAlias = tuple[str, str, str, int]
 # (index, file or None when it did not begin to leave, response, error)
 _BulkResult: TypeAlias = tuple[int, _FileFacts | None, Message | None, DimseError | None]
+_Then: TypeAlias = tuple[Completions, int]
 _Output: TypeAlias = (
     tuple[Literal["connect", "close", "start-artim", "stop-artim"], None]
     | tuple[Literal["transmit"], bytes]
@@ -155,6 +160,7 @@ class Association:
         max_ops_invoked: int = 1,
         max_ops_performed: int = 1,
         service: Service | None = None,
+        then: _Then | None = None,
     ) -> Association:
         """Connect and ask for an association; return when it is established."""
     @property
@@ -189,7 +195,9 @@ class Association:
     def next_message_id(self) -> int: ...
     def invoke(self, message: Message, within: float = 0.0) -> Invocation:
         """Send a request. `within`: seconds that a response may take, 0 for ever."""
-    def send(self, message: Message, *, wait: bool = True) -> None:
+    def send(
+        self, message: Message, *, wait: bool = True, then: _Then | None = None
+    ) -> None:
         """Send an answer, or C-CANCEL; `wait`: until it has left."""
     def send_files(
         self,
@@ -200,18 +208,18 @@ class Association:
         move_originator: tuple[str, int] | None = None,
     ) -> Bulk:
         """Send files, undecoded, as many at a time as were negotiated."""
-    def release(self) -> None:
+    def release(self, *, then: _Then | None = None) -> None:
         """Release it, after what is outstanding is confirmed."""
-    def abort(self) -> None:
+    def abort(self, *, then: _Then | None = None) -> None:
         """Abort it and wait until the connection is closed, at most a second."""
 
 @final
 class Invocation:
     """An operation at the peer."""
 
-    def next(self) -> Message | None:
-        """The next response; None after the final one. One thread at a time."""
-    def next_many(self) -> list[Message]:
+    def next(self, *, then: _Then | None = None) -> Message | None:
+        """The next response; None after the final one. Whoever else waits has the one after."""
+    def next_many(self, *, then: _Then | None = None) -> list[Message]:
         """The responses there are, waiting for the first; empty after the final one.
 
         An error comes after the responses before it.
@@ -221,7 +229,9 @@ class Invocation:
 class Bulk:
     """Files on their way: one result each."""
 
-    def next(self, within: float = 0.1, *, gather: bool = True) -> list[_BulkResult] | None:
+    def next(
+        self, within: float = 0.1, *, gather: bool = True, then: _Then | None = None
+    ) -> list[_BulkResult] | None:
         """The results there are, waiting at most `within` seconds; None when all were given.
 
         `gather`: wait a moment for company, which is cheaper, or give the first at once.
@@ -271,7 +281,9 @@ class Service:
         spool: Folder | None = None,
         events: bool = False,
     ) -> Service: ...
-    def next_operation(self, within: float | None = None) -> Operation | None:
+    def next_operation(
+        self, within: float | None = None, *, then: _Then | None = None
+    ) -> Operation | None:
         """The next request; None when none came within so many seconds."""
     def receive(self, folder: Folder | None, classes: Sequence[str] | None = None) -> None:
         """From now on, put instances of these SOP classes, default all, into this folder, or none.
@@ -281,7 +293,9 @@ class Service:
         """
     def follow(self, details: bool) -> None:
         """Say whether events tell of the ordinary course too, or of problems alone."""
-    def next_events(self, within: float | None = None) -> list[tuple[int, str, dict[str, Any]]]:
+    def next_events(
+        self, within: float | None = None, *, then: _Then | None = None
+    ) -> list[tuple[int, str, dict[str, Any]]]:
         """Events there are, waiting at most `within` seconds: (association, kind, facts)."""
 
 @final
@@ -296,7 +310,12 @@ class Operation:
     def cancelled(self) -> bool:
         """The peer sent C-CANCEL, or the association ended."""
     def respond(
-        self, command: dict[str, Any], data: Buffer | None = None, *, wait: bool = True
+        self,
+        command: dict[str, Any],
+        data: Buffer | None = None,
+        *,
+        wait: bool = True,
+        then: _Then | None = None,
     ) -> None:
         """Send a response: `command` has Status and what goes with it; identifiers are filled in.
 
@@ -304,6 +323,7 @@ class Operation:
             command: by keyword.
             data: its data set, encoded.
             wait: until it has left.
+            then: where that is told; without `wait` it is not.
 
         Raises:
             LocalProtocolError: the final response was sent before.
@@ -359,8 +379,31 @@ class Listener:
     @property
     def pending(self) -> int:
         """Connections that have not sent their A-ASSOCIATE-RQ."""
-    def stop(self, grace: float = 5.0) -> None:
+    def stop(self, grace: float = 5.0, *, then: _Then | None = None) -> None:
         """Stop accepting; what is being received may finish within `grace` seconds."""
+
+@final
+class Completions:
+    """What the core finished for an event loop.
+
+    When the first outcome lies here the loop is woken once, and takes all that came meanwhile.
+
+    Args:
+        call_soon_threadsafe: of the loop. One that is closed is left in peace.
+        drain: what it is to call.
+    """
+
+    def __new__(
+        cls,
+        call_soon_threadsafe: Callable[[Callable[[], object]], object],
+        drain: Callable[[], object],
+    ) -> Completions: ...
+    def take(self) -> list[tuple[int, Any, BaseException | None]]:
+        """What is done: (number, outcome, exception), in the order in which it was."""
+    def cancel(self, token: int) -> None:
+        """End the waiting for this, if it is not over. An association half made is aborted."""
+    def close(self) -> None:
+        """End all waiting. Nothing comes out any more."""
 
 @final
 class Connection:

@@ -156,18 +156,27 @@ impl Invocation {
         self.responses.recv().await
     }
 
-    /// The next response if it is there already; an error waits for [`Self::next`].
-    pub fn next_ready(&mut self) -> Option<Response> {
-        if self.failure.is_some() {
-            return None;
-        }
-        match self.responses.try_recv().ok()? {
-            Ok(response) => Some(response),
-            Err(error) => {
-                self.failure = Some(error);
-                None
+    /// The responses there are, waiting for the first: none after the final one. An error comes after the responses
+    /// before it. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why no more will come.
+    pub async fn next_many(&mut self, most: usize) -> Result<Vec<Response>, Error> {
+        let Some(first) = self.next().await.transpose()? else {
+            return Ok(Vec::new());
+        };
+        let mut responses = vec![first];
+        while responses.len() < most {
+            match self.responses.try_recv() {
+                Ok(Ok(response)) => responses.push(response),
+                Ok(Err(error)) => {
+                    self.failure = Some(error);
+                    break;
+                }
+                Err(_none_now) => break,
             }
         }
+        Ok(responses)
     }
 }
 

@@ -3,11 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use dimse_proto::AeTitle;
 use dimse_proto::dimse::{CommandField, CommandSet, element};
 use dimse_proto::ul::data::{frame, max_fragment};
@@ -16,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::association::Shared;
 use crate::error::Error;
+use crate::queue::{Queue, Sender};
 use crate::runtime;
 use crate::source::{FileInfo, Outgoing};
 
@@ -64,12 +64,31 @@ pub struct BulkResult {
 /// The user's end: files on their way.
 #[derive(Debug)]
 pub struct Sending {
-    /// One result a file; closes after the last.
-    pub results: Receiver<BulkResult>,
+    results: Queue<BulkResult>,
+    /// How many are still to be taken.
+    left: AtomicUsize,
     stopped: Arc<AtomicBool>,
 }
 
 impl Sending {
+    /// The results there are, one at least and one a file; `None` after the last. While many are to come, company
+    /// is waited for so long: being woken for each costs more than a small file. Nothing is lost when it is
+    /// dropped while it waits.
+    pub async fn next(&self, gather: Duration) -> Option<Vec<BulkResult>> {
+        match self.left.load(Ordering::Relaxed) {
+            0 => return None,
+            1 => {}
+            _ if gather.is_zero() => {}
+            _ => tokio::time::sleep(gather).await,
+        }
+        let mut taken = vec![self.results.next().await?];
+        while let Some(result) = self.results.try_next() {
+            taken.push(result);
+        }
+        self.left.fetch_sub(taken.len(), Ordering::Relaxed);
+        Some(taken)
+    }
+
     /// Files not begun are not sent: their result is [`Error::Stopped`]. What is begun goes on.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
@@ -84,13 +103,18 @@ pub(crate) struct Feed {
     stopped: Arc<AtomicBool>,
     /// The message being taken was stopped before its beginning.
     skipping: bool,
-    pub(crate) results: Sender<BulkResult>,
+    results: Sender<BulkResult>,
     /// Message ID of a message to be ended early, or `NOT_CUT`.
     pub(crate) cut: Arc<AtomicU32>,
     pub(crate) within: Option<Duration>,
 }
 
 impl Feed {
+    /// Where results go.
+    pub(crate) fn results(&self) -> Sender<BulkResult> {
+        self.results.clone()
+    }
+
     /// The next item; `None` after the last. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Item> {
         loop {
@@ -117,12 +141,15 @@ impl Feed {
 
     fn not_begun(&self, item: Item, why: &Error) {
         if let Item::Start { index, info, .. } = item {
-            let _unheard = self.results.send(BulkResult {
-                index,
-                info: Some(*info),
-                begun: false,
-                outcome: Err(why.clone()),
-            });
+            tell(
+                &self.results,
+                BulkResult {
+                    index,
+                    info: Some(*info),
+                    begun: false,
+                    outcome: Err(why.clone()),
+                },
+            );
         }
     }
 
@@ -139,6 +166,11 @@ impl Feed {
             }
         }
     }
+}
+
+/// Gives a result to who sends, if anybody listens any more.
+pub(crate) fn tell(results: &Sender<BulkResult>, result: BulkResult) {
+    let _unheard = results.send(result);
 }
 
 /// No message is to be ended early.
@@ -169,7 +201,8 @@ pub(crate) fn start(
     options: Options,
 ) -> (Feed, Sending) {
     let (items, feed) = mpsc::channel(AHEAD);
-    let (results, receiver) = unbounded();
+    let (results, receiver) = Queue::new(usize::MAX);
+    let left = AtomicUsize::new(files.len());
     let cut = Arc::new(AtomicU32::new(NOT_CUT));
     let stopped = Arc::new(AtomicBool::new(false));
     let reader = Reader {
@@ -196,6 +229,7 @@ pub(crate) fn start(
     };
     let sending = Sending {
         results: receiver,
+        left,
         stopped,
     };
     (feed, sending)
@@ -369,13 +403,15 @@ impl Reader {
     }
 
     fn fail(&self, index: usize, info: Option<FileInfo>, error: Error) {
-        // Nobody may be listening any more; then nobody is told.
-        let _unheard = self.results.send(BulkResult {
-            index,
-            info,
-            begun: false,
-            outcome: Err(error),
-        });
+        tell(
+            &self.results,
+            BulkResult {
+                index,
+                info,
+                begun: false,
+                outcome: Err(error),
+            },
+        );
     }
 
     fn end_reason(&self) -> Error {

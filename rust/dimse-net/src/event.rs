@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::{AeTitle, DecodeError, Uid};
 
 use crate::error::Error;
+use crate::queue::{Queue, Sender};
 
 /// Number of an association, unique in the process.
 pub type AssociationId = u64;
@@ -136,13 +136,13 @@ const KEPT: usize = 100_000;
 impl Events {
     /// A listener and its source.
     #[must_use]
-    pub fn channel() -> (Self, Receiver<(AssociationId, Event)>) {
-        let (sender, receiver) = bounded(KEPT);
+    pub fn channel() -> (Self, Queue<(AssociationId, Event)>) {
+        let (sender, queue) = Queue::new(KEPT);
         let events = Self {
             sender: Some(sender),
             details: Arc::default(),
         };
-        (events, receiver)
+        (events, queue)
     }
 
     /// Whether to tell of the ordinary course, or of problems alone.
@@ -160,9 +160,7 @@ impl Events {
             return;
         }
         if let Some(sender) = &self.sender {
-            match sender.try_send((association, event())) {
-                Ok(()) | Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => {}
-            }
+            let _unheard = sender.send((association, event()));
         }
     }
 }

@@ -16,10 +16,11 @@ use dimse_proto::ul::negotiate::Negotiated;
 use tokio::sync::mpsc;
 
 use crate::association::{Invoke, Response, Settings};
-use crate::bulk::{BulkResult, Feed, Item};
+use crate::bulk::{self, BulkResult, Feed, Item};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::limits::{Budget, Charge};
+use crate::queue::Sender;
 use crate::service::{Data, Parts};
 use crate::source::FileInfo;
 use crate::store::{Done, Finished, Jobs};
@@ -66,7 +67,7 @@ enum Answer {
     Bulk {
         index: usize,
         info: Box<FileInfo>,
-        results: crossbeam_channel::Sender<BulkResult>,
+        results: Sender<BulkResult>,
     },
 }
 
@@ -267,12 +268,15 @@ impl Answer {
                 info,
                 results,
             } => {
-                let _gone = results.send(BulkResult {
-                    index,
-                    info: Some(*info),
-                    begun: true,
-                    outcome: outcome.map(|response| response.command),
-                });
+                bulk::tell(
+                    &results,
+                    BulkResult {
+                        index,
+                        info: Some(*info),
+                        begun: true,
+                        outcome: outcome.map(|response| response.command),
+                    },
+                );
             }
         }
     }

@@ -27,6 +27,7 @@ mod folder;
 pub mod limits;
 pub mod listener;
 pub mod part10;
+pub mod queue;
 mod refusal;
 pub mod runtime;
 pub mod service;

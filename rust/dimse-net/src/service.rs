@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use crossbeam_channel::Sender;
 use dimse_proto::Uid;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::NegotiatedContext;
@@ -15,6 +14,7 @@ use parking_lot::Mutex;
 use crate::association::Association;
 use crate::event::Events;
 use crate::limits::Charge;
+use crate::queue::Sender;
 use crate::sink::{Folder, Spooled};
 
 /// How requests are answered.

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{CT, EXPLICIT, Faulty, instance, part10, title, tree, uid};
-use crossbeam_channel::Receiver;
 use dimse_net::association::{Association, Settings};
-use dimse_net::bulk::{Options, ToSend};
+use dimse_net::bulk::{BulkResult, Options, Sending, ToSend};
 use dimse_net::deadline::Timeouts;
 use dimse_net::error::Error;
 use dimse_net::event::{AssociationId, Event, Events};
 use dimse_net::limits::{Budget, Limits};
 use dimse_net::listener::{Capacity, Listener};
+use dimse_net::queue::Queue;
 use dimse_net::runtime;
 use dimse_net::service::{Classes, Service, StoreService};
 use dimse_net::sink::{Duplicates, Durability, Folder, Layout};
@@ -34,6 +34,7 @@ use dimse_proto::ul::negotiate::{
     AcceptorPolicy, Preference, ProposedContext, Request, SupportedContext,
 };
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -42,7 +43,7 @@ struct Node {
     listener: Listener,
     files: Arc<Faulty>,
     folder: Arc<Folder>,
-    events: Receiver<(AssociationId, Event)>,
+    events: Queue<(AssociationId, Event)>,
 }
 
 impl Node {
@@ -100,10 +101,17 @@ impl Node {
             .unwrap()
     }
 
+    fn event(&self) -> (AssociationId, Event) {
+        runtime::handle()
+            .block_on(async { timeout(WITHIN, self.events.next()).await })
+            .unwrap()
+            .unwrap()
+    }
+
     /// The outcome of the next instance: its status.
     fn stored(&self) -> u16 {
         loop {
-            if let (_, Event::Stored(stored)) = self.events.recv_timeout(WITHIN).unwrap() {
+            if let (_, Event::Stored(stored)) = self.event() {
                 return stored.status;
             }
         }
@@ -193,7 +201,7 @@ fn an_instance_that_came_whole_is_stored_and_told_of_though_the_peer_went() {
     assert_eq!(tree(root.path()).len(), 1, "a temporary file");
     node.files.let_go();
     assert_eq!(node.stored(), 0);
-    let ended = node.events.recv_timeout(WITHIN).unwrap();
+    let ended = node.event();
     assert!(matches!(ended.1, Event::Ended { stored: 1, .. }));
     assert!(root.path().join("1.2.3.dcm").exists());
     assert_eq!(tree(root.path()).len(), 1);
@@ -241,6 +249,13 @@ fn files(root: &Path, count: usize) -> Vec<ToSend> {
         .collect()
 }
 
+fn results(sending: &Sending) -> Vec<BulkResult> {
+    runtime::handle()
+        .block_on(async { timeout(WITHIN, sending.next(Duration::ZERO)).await })
+        .unwrap()
+        .unwrap_or_default()
+}
+
 #[test]
 fn every_file_has_one_result_however_the_association_ends() {
     let root = tempfile::tempdir().unwrap();
@@ -252,22 +267,18 @@ fn every_file_has_one_result_however_the_association_ends() {
             .send_files(files.clone(), Options::default())
             .unwrap();
         let mut seen = vec![0; files.len()];
-        for taken in 0..=files.len() {
-            if taken == after {
+        let mut taken = 0;
+        while taken < files.len() {
+            if taken >= after {
                 association.abort();
             }
-            match sending.results.recv_timeout(WITHIN) {
-                Ok(result) => {
-                    seen[result.index] += 1;
-                    assert!(result.begun || result.outcome.is_err());
-                }
-                Err(_) => break,
+            for result in results(&sending) {
+                seen[result.index] += 1;
+                taken += 1;
+                assert!(result.begun || result.outcome.is_err());
             }
         }
-        assert!(
-            sending.results.recv_timeout(WITHIN).is_err(),
-            "none after the last"
-        );
+        assert!(results(&sending).is_empty(), "none after the last");
         assert!(seen.iter().all(|count| *count == 1), "{after}: {seen:?}");
     }
     assert!(node.folder.root().exists());
@@ -287,12 +298,14 @@ fn files_not_begun_are_not_sent_once_the_user_stopped() {
     }
     sending.stop();
     node.files.let_go();
-    let mut results: Vec<_> = sending.results.iter().collect();
-    results.sort_by_key(|result| result.index);
-    assert_eq!(results.len(), 200);
-    let first = results.remove(0);
+    let mut all = Vec::new();
+    while all.len() < 200 {
+        all.extend(results(&sending));
+    }
+    all.sort_by_key(|result| result.index);
+    let first = all.remove(0);
     assert_eq!(first.outcome.unwrap().status(), Some(Status(0)));
-    for result in results {
+    for result in all {
         assert!(!result.begun);
         assert!(matches!(result.outcome, Err(Error::Stopped)));
     }

@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dimse_net::association as net;
 use dimse_net::bulk::{BulkResult, Options, Sending, ToSend};
-use dimse_net::error::Error;
 use dimse_net::limits::Budget;
 use dimse_net::service::Service as Answers;
 use dimse_proto::ul::negotiate::{Negotiated, NegotiatedContext, Request};
-use parking_lot::Mutex;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use tokio::sync::Mutex;
 
+use crate::completions::{Then, settle};
 use crate::config::{self, ContextArgs};
 use crate::errors;
 use crate::message::{Message, title_of};
@@ -55,9 +55,11 @@ impl Association {
         &self,
         py: Python<'_>,
         (context_id, command, data): message::Parts,
-    ) -> PyResult<()> {
-        blocking::wait(py, self.inner.send_and_wait(context_id, command, data))?
-            .map_err(|error| errors::to_py(py, &error))
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        let inner = self.inner.clone();
+        let sent = async move { inner.send_and_wait(context_id, command, data).await };
+        settle(py, then, sent, errors::none)
     }
 
     /// What a C-STORE request and its context say about the instance.
@@ -92,7 +94,7 @@ impl Association {
     /// Connects and asks for an association; returns when it is established.
     #[staticmethod]
     #[pyo3(signature = (host, port, *, calling, called, contexts, max_length, timeouts, limits,
-                        max_ops_invoked=1, max_ops_performed=1, service=None))]
+                        max_ops_invoked=1, max_ops_performed=1, service=None, then=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -110,7 +112,8 @@ impl Association {
         max_ops_invoked: u16,
         max_ops_performed: u16,
         service: Option<&Bound<'_, Service>>,
-    ) -> PyResult<Self> {
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
         let contexts = config::contexts(py, contexts)?;
         let mut request = Request::new(title_of(calling)?, title_of(called)?, contexts);
         request.max_length = max_length;
@@ -131,9 +134,11 @@ impl Association {
                 |service| Arc::clone(&service.get().inner),
             ),
         };
-        blocking::wait(py, net::Association::request(host, port, request, settings))?
-            .map(|inner| Self { inner })
-            .map_err(|error| errors::to_py(py, &error))
+        let association = net::Association::request(host, port, request, settings);
+        settle(py, then, association, |py, outcome| match outcome {
+            Ok(inner) => Self { inner }.into_py_any(py),
+            Err(error) => Err(errors::to_py(py, &error)),
+        })
     }
 
     /// Number of the association, unique in the process.
@@ -239,21 +244,28 @@ impl Association {
         self.inner
             .invoke(context_id, command, data, config::duration(within))
             .map(|invocation| Invocation {
-                inner: Mutex::new(Some(invocation)),
+                inner: Arc::new(Mutex::new(invocation)),
             })
             .map_err(|error| errors::to_py(py, &error))
     }
 
     /// Sends an answer, or C-CANCEL. `wait`: until it has left.
-    #[pyo3(signature = (message, *, wait=true))]
-    fn send(&self, py: Python<'_>, message: &Bound<'_, Message>, wait: bool) -> PyResult<()> {
+    #[pyo3(signature = (message, *, wait=true, then=None))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        message: &Bound<'_, Message>,
+        wait: bool,
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
         let parts = message.get().parts(py)?;
         if wait {
-            return self.send_parts(py, parts);
+            return self.send_parts(py, parts, then);
         }
         let (context_id, command, data) = parts;
         self.inner
             .send(context_id, command, data)
+            .map(|()| py.None())
             .map_err(|error| errors::to_py(py, &error))
     }
 
@@ -277,7 +289,6 @@ impl Association {
             move_originator,
             within: config::duration(within),
         };
-        let left = AtomicUsize::new(paths.len());
         let files = paths
             .into_iter()
             .enumerate()
@@ -285,20 +296,30 @@ impl Association {
             .collect();
         self.inner
             .send_files(files, options)
-            .map(|sending| Bulk { sending, left })
+            .map(|sending| Bulk {
+                sending: Arc::new(sending),
+            })
             .map_err(|error| errors::to_py(py, &error))
     }
 
     /// Releases the association after what is outstanding is confirmed.
-    fn release(&self, py: Python<'_>) -> PyResult<()> {
-        blocking::wait(py, self.inner.release())?.map_err(|error| errors::to_py(py, &error))
+    #[pyo3(signature = (*, then=None))]
+    fn release(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
+        let inner = self.inner.clone();
+        let released = async move { inner.release().await };
+        settle(py, then, released, errors::none)
     }
 
     /// Aborts the association and waits until the connection is closed, at most a second.
-    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+    #[pyo3(signature = (*, then=None))]
+    fn abort(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
         self.inner.abort();
-        let gone = tokio_timeout(Duration::from_secs(1), self.inner.wait_ended());
-        blocking::wait(py, gone)
+        let inner = self.inner.clone();
+        let gone = async move {
+            // A peer that does not close is left to its ARTIM timer.
+            let _still_open = tokio::time::timeout(FAREWELL, inner.wait_ended()).await;
+        };
+        settle(py, then, gone, |py, ()| Ok(py.None()))
     }
 
     fn __repr__(&self) -> String {
@@ -307,56 +328,52 @@ impl Association {
     }
 }
 
-async fn tokio_timeout(within: Duration, ended: impl Future<Output = Error>) {
-    // A peer that does not close is left to its ARTIM timer.
-    let _still_open = tokio::time::timeout(within, ended).await;
-}
+/// How long an abort waits for the connection to be closed.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// An operation at the peer.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Invocation {
-    inner: Mutex<Option<net::Invocation>>,
+    inner: Arc<Mutex<net::Invocation>>,
 }
 
 #[pymethods]
 impl Invocation {
-    /// The next response as a Message; None after the final one. One thread at a time.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<Message>> {
-        let Some(mut invocation) = self.inner.lock().take() else {
-            return Ok(None);
-        };
-        let outcome = blocking::wait(py, invocation.next());
-        *self.inner.lock() = Some(invocation);
-        match outcome? {
-            None => Ok(None),
-            Some(Ok(response)) => {
-                Message::received(py, response.context_id, response.command, response.data)
-                    .map(Some)
-            }
+    /// The next response as a Message; None after the final one. Whoever else waits has the one after.
+    #[pyo3(signature = (*, then=None))]
+    fn next(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
+        let inner = Arc::clone(&self.inner);
+        let next = async move { inner.lock().await.next().await };
+        settle(py, then, next, |py, response| match response {
+            None => Ok(py.None()),
+            Some(Ok(net::Response {
+                context_id,
+                command,
+                data,
+            })) => Message::received(py, context_id, command, data)?.into_py_any(py),
             Some(Err(error)) => Err(errors::to_py(py, &error)),
-        }
+        })
     }
 
     /// The responses there are, waiting for the first: a list of Messages, empty after the final one. An error
     /// comes after the responses before it.
-    fn next_many(&self, py: Python<'_>) -> PyResult<Vec<Message>> {
-        let Some(first) = self.next(py)? else {
-            return Ok(Vec::new());
-        };
-        let mut responses = vec![first];
-        let mut inner = self.inner.lock();
-        while let Some(invocation) = inner.as_mut()
-            && responses.len() < AT_ONCE
-            && let Some(response) = invocation.next_ready()
-        {
-            let net::Response {
-                context_id,
-                command,
-                data,
-            } = response;
-            responses.push(Message::received(py, context_id, command, data)?);
-        }
-        Ok(responses)
+    #[pyo3(signature = (*, then=None))]
+    fn next_many(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
+        let inner = Arc::clone(&self.inner);
+        let next = async move { inner.lock().await.next_many(AT_ONCE).await };
+        settle(py, then, next, |py, responses| {
+            let responses = responses.map_err(|error| errors::to_py(py, &error))?;
+            let list = PyList::empty(py);
+            for response in responses {
+                let net::Response {
+                    context_id,
+                    command,
+                    data,
+                } = response;
+                list.append(Message::received(py, context_id, command, data)?)?;
+            }
+            list.into_py_any(py)
+        })
     }
 }
 
@@ -366,12 +383,10 @@ const AT_ONCE: usize = 256;
 /// Files on their way: one result each.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Bulk {
-    sending: Sending,
-    /// Results that are still to be given.
-    left: AtomicUsize,
+    sending: Arc<Sending>,
 }
 
-/// While many results are to come they are taken together: being woken for each costs more than a small file.
+/// How long results wait for company.
 const GATHER: Duration = Duration::from_millis(5);
 
 #[pymethods]
@@ -380,42 +395,40 @@ impl Bulk {
     /// response, exception), or None when all were given. `file` is (SOP class, SOP instance, transfer syntax,
     /// bytes), or None when nothing of it was sent; `response` a Message or None.
     /// `gather`: wait a moment for company, or give the first at once.
-    #[pyo3(signature = (within=0.1, *, gather=true))]
-    fn next<'py>(
+    #[pyo3(signature = (within=0.1, *, gather=true, then=None))]
+    fn next(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         within: f64,
         gather: bool,
-    ) -> PyResult<Option<Bound<'py, PyList>>> {
-        let results = &self.sending.results;
-        let list = PyList::empty(py);
-        let within = Duration::from_secs_f64(within.max(0.0));
-        if gather && self.left.load(Ordering::Relaxed) > 1 {
-            py.detach(|| std::thread::sleep(GATHER.min(within)));
-        }
-        if results.is_empty() {
-            match blocking::next(py, results, Some(within))? {
-                Some(result) => list.append(self.give(py, result)?)?,
-                None if self.left.load(Ordering::Relaxed) == 0 => return Ok(None),
-                None => {}
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        let within = config::duration(within).unwrap_or(Duration::ZERO);
+        let gather = if gather {
+            GATHER.min(within)
+        } else {
+            Duration::ZERO
+        };
+        let sending = Arc::clone(&self.sending);
+        let next = async move {
+            let next = async { Some(sending.next(gather).await) };
+            blocking::at_most(Some(within), next).await
+        };
+        settle(py, then, next, |py, results| {
+            let Some(results) = results.unwrap_or_else(|| Some(Vec::new())) else {
+                return Ok(py.None());
+            };
+            let list = PyList::empty(py);
+            for result in results {
+                list.append(bulk_result(py, result)?)?;
             }
-        }
-        while let Ok(result) = results.try_recv() {
-            list.append(self.give(py, result)?)?;
-        }
-        Ok(Some(list))
+            Ok(list.into_any().unbind())
+        })
     }
 
     /// Files not begun are not sent, and their results say so; what is begun goes on.
     fn stop(&self) {
         self.sending.stop();
-    }
-}
-
-impl Bulk {
-    fn give<'py>(&self, py: Python<'py>, result: BulkResult) -> PyResult<BulkFacts<'py>> {
-        self.left.fetch_sub(1, Ordering::Relaxed);
-        bulk_result(py, result)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Waiting for the core from a Python thread: without the interpreter, and never deaf to Ctrl-C.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 use dimse_net::runtime;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -38,29 +38,22 @@ pub(crate) fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = T> + Se
     }
 }
 
-/// Waits for the next item of a queue: `None` when the time is over or the other end is gone.
-pub(crate) fn next<T: Send>(
-    py: Python<'_>,
-    queue: &Receiver<T>,
+/// Waits so long for the next item of something; for ever by default.
+pub(crate) async fn at_most<T>(
     within: Option<Duration>,
-) -> PyResult<Option<T>> {
-    check_process()?;
-    if let Ok(item) = queue.try_recv() {
-        return Ok(Some(item));
-    }
-    let deadline = within.and_then(|within| Instant::now().checked_add(within));
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let glance = left.map_or(GLANCE, |left| left.min(GLANCE));
-        match py.detach(|| queue.recv_timeout(glance)) {
-            Ok(item) => return Ok(Some(item)),
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {
-                py.check_signals()?;
-                if left.is_some_and(|left| left <= glance) {
-                    return Ok(None);
-                }
-            }
+    next: impl Future<Output = Option<T>>,
+) -> Option<T> {
+    match within {
+        Some(Duration::ZERO) => {
+            let mut next = pin!(next);
+            // A timer would take a millisecond to see that the time is over.
+            poll_fn(|context| match next.as_mut().poll(context) {
+                Poll::Ready(item) => Poll::Ready(item),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await
         }
+        Some(within) => tokio::time::timeout(within, next).await.ok().flatten(),
+        None => next.await,
     }
 }

@@ -97,6 +97,14 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     })
 }
 
+/// None, or why it failed.
+pub(crate) fn none(py: Python<'_>, outcome: Result<(), Error>) -> PyResult<Py<PyAny>> {
+    match outcome {
+        Ok(()) => Ok(py.None()),
+        Err(error) => Err(to_py(py, &error)),
+    }
+}
+
 /// The caller asked for what the standard forbids.
 pub(crate) fn local(py: Python<'_>, error: &LocalError) -> PyErr {
     build(py, "local", |fields| {

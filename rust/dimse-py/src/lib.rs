@@ -1,11 +1,12 @@
 //! The module `dimse_rs._core`: what Python sees of the core. It holds no protocol knowledge: it moves values
 //! across the border, releases the interpreter while it waits, and answers Ctrl-C.
 //!
-//! Rust never calls user code: everything here is pulled by Python.
+//! Rust never calls user code: everything here is pulled by Python, or taken when an event loop was woken for it.
 
 mod association;
 mod blocking;
 mod bytes;
+mod completions;
 mod config;
 mod connection;
 mod errors;
@@ -23,6 +24,8 @@ mod _core {
     use super::association::{Association, Bulk, Invocation};
     #[pymodule_export]
     use super::bytes::Payload;
+    #[pymodule_export]
+    use super::completions::Completions;
     #[pymodule_export]
     use super::connection::Connection;
     #[pymodule_export]

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::association::Association;
+use crate::completions::{Then, settle};
 use crate::message::{title_of, uid_of};
 use crate::service::Service;
 use crate::{blocking, config, errors};
@@ -23,7 +24,7 @@ use crate::{blocking, config, errors};
 /// A listening server; it accepts from the moment it exists.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Listener {
-    inner: net::Listener,
+    inner: Arc<net::Listener>,
 }
 
 /// SOP class, transfer syntaxes (none: any), whether our order of them counts, requestor SCU, requestor SCP.
@@ -116,7 +117,9 @@ impl Listener {
         };
         let address = resolve(py, host, port)?;
         py.detach(|| net::Listener::start(address, policy, settings, capacity))
-            .map(|inner| Self { inner })
+            .map(|inner| Self {
+                inner: Arc::new(inner),
+            })
             .map_err(|error| errors::os(py, &error, &address.to_string()))
     }
 
@@ -144,10 +147,12 @@ impl Listener {
     }
 
     /// Stops accepting; what is being received may finish within `grace` seconds, the rest is aborted.
-    #[pyo3(signature = (grace=5.0))]
-    fn stop(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
+    #[pyo3(signature = (grace=5.0, *, then=None))]
+    fn stop(&self, py: Python<'_>, grace: f64, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
         let grace = config::duration(grace).unwrap_or(Duration::ZERO);
-        blocking::wait(py, self.inner.stop(grace))
+        let inner = Arc::clone(&self.inner);
+        let stopped = async move { inner.stop(grace).await };
+        settle(py, then, stopped, |py, ()| Ok(py.None()))
     }
 }
 

@@ -8,19 +8,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, unbounded};
 use dimse_net::event::{AssociationId, Event, Events, Titles};
 use dimse_net::files::Disk;
+use dimse_net::queue::Queue;
 use dimse_net::service::{self as net, Classes, StoreService};
 use dimse_net::sink::{self, Duplicates, Durability, Layout};
 use dimse_proto::LocalError;
 use dimse_proto::dimse::CommandField;
 use parking_lot::Mutex;
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::association::{Association, context_facts};
+use crate::completions::{Then, settle};
 use crate::message::{Message, uid_of};
 use crate::{blocking, config, errors};
 
@@ -116,8 +118,8 @@ impl Folder {
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Service {
     pub(crate) inner: Arc<net::Service>,
-    operations: Receiver<net::Operation>,
-    events: Option<Receiver<(AssociationId, Event)>>,
+    operations: Arc<Queue<net::Operation>>,
+    events: Option<Arc<Queue<(AssociationId, Event)>>>,
 }
 
 /// SOP classes, or None for all that were negotiated.
@@ -172,7 +174,7 @@ impl Service {
             .into_iter()
             .map(|(field, args)| classes(py, args).map(|classes| (CommandField(field), classes)))
             .collect::<PyResult<_>>()?;
-        let (sender, operations) = unbounded();
+        let (sender, operations) = Queue::new(usize::MAX);
         let (emit, pulled) = Events::channel();
         Ok(Self {
             inner: Arc::new(net::Service {
@@ -183,19 +185,26 @@ impl Service {
                 spool: spool.map(|spool| Arc::clone(&spool.get().inner)),
                 events: if events { emit } else { Events::default() },
             }),
-            operations,
-            events: events.then_some(pulled),
+            operations: Arc::new(operations),
+            events: events.then(|| Arc::new(pulled)),
         })
     }
 
     /// The next request for Python; None when none came within `within` seconds.
-    #[pyo3(signature = (within=None))]
-    fn next_operation(&self, py: Python<'_>, within: Option<f64>) -> PyResult<Option<Operation>> {
-        let within = within.map(|seconds| config::duration(seconds).unwrap_or(Duration::ZERO));
-        match blocking::next(py, &self.operations, within)? {
-            Some(operation) => Operation::new(py, operation).map(Some),
-            None => Ok(None),
-        }
+    #[pyo3(signature = (within=None, *, then=None))]
+    fn next_operation(
+        &self,
+        py: Python<'_>,
+        within: Option<f64>,
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        let within = patience(within);
+        let operations = Arc::clone(&self.operations);
+        let next = async move { blocking::at_most(within, operations.next()).await };
+        settle(py, then, next, |py, operation| match operation {
+            Some(operation) => Operation::new(py, operation)?.into_py_any(py),
+            None => Ok(py.None()),
+        })
     }
 
     /// From now on instances of these classes go to this folder before any handler, or to none. What is being
@@ -217,26 +226,42 @@ impl Service {
     }
 
     /// Events there are, waiting at most `within` seconds for the first: tuples (association, kind, facts).
-    #[pyo3(signature = (within=None))]
-    fn next_events<'py>(
+    #[pyo3(signature = (within=None, *, then=None))]
+    fn next_events(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         within: Option<f64>,
-    ) -> PyResult<Bound<'py, PyList>> {
-        let list = PyList::empty(py);
-        let Some(events) = &self.events else {
-            return Ok(list);
-        };
-        let within = within.map(|seconds| config::duration(seconds).unwrap_or(Duration::ZERO));
-        if let Some(first) = blocking::next(py, events, within)? {
-            list.append(event_to_py(py, first)?)?;
-            while list.len() < 1000 {
-                let Ok(next) = events.try_recv() else { break };
-                list.append(event_to_py(py, next)?)?;
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        let within = patience(within);
+        let events = self.events.clone();
+        let next = async move {
+            let mut taken = Vec::new();
+            if let Some(events) = events {
+                taken.extend(blocking::at_most(within, events.next()).await);
+                while !taken.is_empty() && taken.len() < TOGETHER {
+                    let Some(next) = events.try_next() else { break };
+                    taken.push(next);
+                }
             }
-        }
-        Ok(list)
+            taken
+        };
+        settle(py, then, next, |py, events| {
+            let list = PyList::empty(py);
+            for event in events {
+                list.append(event_to_py(py, event)?)?;
+            }
+            Ok(list.into_any().unbind())
+        })
     }
+}
+
+/// Events taken at a time.
+const TOGETHER: usize = 1000;
+
+/// How long to wait: None is for ever, 0 not at all.
+fn patience(within: Option<f64>) -> Option<Duration> {
+    within.map(|seconds| config::duration(seconds).unwrap_or(Duration::ZERO))
 }
 
 /// A request of the peer that Python answers.
@@ -288,14 +313,15 @@ impl Operation {
 
     /// Sends a response: `command` has Status and what goes with it, identifiers of the request are filled in.
     /// `wait`: until it has left.
-    #[pyo3(signature = (command, data=None, *, wait=true))]
+    #[pyo3(signature = (command, data=None, *, wait=true, then=None))]
     fn respond(
         &self,
         py: Python<'_>,
         command: &Bound<'_, PyDict>,
         data: Option<&Bound<'_, PyAny>>,
         wait: bool,
-    ) -> PyResult<()> {
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
         let status: u16 = match command.get_item("Status")? {
             Some(status) => status.extract()?,
             None => 0,
@@ -317,12 +343,9 @@ impl Operation {
         let association = self.association.get();
         let (context_id, command, data) = response.parts(py)?;
         if wait {
-            return association.send_parts(py, (context_id, command, data));
+            return association.send_parts(py, (context_id, command, data), then);
         }
-        association
-            .inner
-            .send(context_id, command, data)
-            .map_err(|error| errors::to_py(py, &error))
+        errors::none(py, association.inner.send(context_id, command, data))
     }
 
     /// A final response was sent.

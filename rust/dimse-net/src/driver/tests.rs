@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use crossbeam_channel::{Receiver, unbounded};
 use dimse_proto::dimse::{CommandField, CommandSet, Status};
 use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::connection::Connection;
@@ -39,6 +38,7 @@ use crate::error::{Deadline, Error};
 use crate::event::AssociationId;
 use crate::limits::{Budget, Limits};
 use crate::listener::{Admission, Answer};
+use crate::queue::Queue;
 use crate::service::{Classes, Operation, Service};
 use crate::transport::{Io, LEAST_BUFFER, Stream};
 
@@ -98,7 +98,7 @@ struct Rig {
     peer: Peer,
     association: Association,
     driver: JoinHandle<()>,
-    operations: Receiver<Operation>,
+    operations: Queue<Operation>,
     budget: Budget,
     opened: Option<oneshot::Receiver<Result<(), Error>>>,
 }
@@ -135,8 +135,8 @@ impl Setup {
         setup
     }
 
-    fn settings(&self) -> (Settings, Receiver<Operation>) {
-        let (sender, operations) = unbounded();
+    fn settings(&self) -> (Settings, Queue<Operation>) {
+        let (sender, operations) = Queue::new(usize::MAX);
         let handled = if self.handled {
             HashMap::from([
                 (CommandField::C_STORE_RQ, Classes::All),
@@ -247,7 +247,7 @@ impl Setup {
 impl Rig {
     /// The user answers the oldest request.
     fn answer_one(&self, status: u16) {
-        let operation = self.operations.try_recv().expect("a request was handed on");
+        let operation = self.operations.try_next().expect("a request was handed on");
         let response = answer(&operation.command, status);
         self.association
             .send(operation.context_id, response, None)

@@ -404,7 +404,7 @@ impl Driver {
         };
         if let Err(refused) = operations.send(operation) {
             // The user stopped pulling: the request is answered, not lost.
-            let Operation { command, .. } = refused.into_inner();
+            let Operation { command, .. } = refused;
             self.respond(context_id, &command, 0xA700, "not serving");
         }
     }

@@ -32,7 +32,7 @@ impl Driver {
                 let answer = Answer::Bulk {
                     index,
                     info,
-                    results: feed.results.clone(),
+                    results: feed.results(),
                 };
                 self.exchange.invoked.insert(
                     message_id,

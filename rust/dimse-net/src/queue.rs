@@ -1,0 +1,159 @@
+//! What waits for the user: pulled by threads and tasks alike. Each item goes to one of them and wakes no other.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, TryAcquireError};
+
+/// The pulling end. Those who wait have their turns in order.
+#[derive(Debug)]
+pub struct Queue<T>(Arc<Shared<T>>);
+
+/// The giving end; clones give to the same queue.
+#[derive(Debug)]
+pub struct Sender<T>(Arc<Closing<T>>);
+
+#[derive(Debug)]
+struct Shared<T> {
+    items: Mutex<VecDeque<T>>,
+    /// One permit an item; closed when no more will come.
+    ready: Semaphore,
+    most: usize,
+}
+
+/// Closes the queue when the last sender goes.
+#[derive(Debug)]
+struct Closing<T>(Weak<Shared<T>>);
+
+impl<T> Queue<T> {
+    /// A queue of at most so many items.
+    #[must_use]
+    pub fn new(most: usize) -> (Sender<T>, Self) {
+        let shared = Arc::new(Shared {
+            items: Mutex::default(),
+            ready: Semaphore::new(0),
+            most,
+        });
+        let sender = Sender(Arc::new(Closing(Arc::downgrade(&shared))));
+        (sender, Self(shared))
+    }
+
+    /// The next item; `None` when there will be none. Nothing is lost when it is dropped while it waits.
+    pub async fn next(&self) -> Option<T> {
+        if let Ok(permit) = self.0.ready.acquire().await {
+            permit.forget();
+        }
+        self.0.items.lock().pop_front()
+    }
+
+    /// The next item if there is one now that nobody waits for.
+    #[must_use]
+    pub fn try_next(&self) -> Option<T> {
+        match self.0.ready.try_acquire() {
+            Ok(permit) => permit.forget(),
+            Err(TryAcquireError::NoPermits) => return None,
+            Err(TryAcquireError::Closed) => {}
+        }
+        self.0.items.lock().pop_front()
+    }
+}
+
+impl<T> Sender<T> {
+    /// Gives an item to whoever waits longest.
+    ///
+    /// # Errors
+    /// The item, when the queue is full or nobody will pull any more.
+    pub fn send(&self, item: T) -> Result<(), T> {
+        let Some(shared) = self.0.0.upgrade() else {
+            return Err(item);
+        };
+        let mut items = shared.items.lock();
+        if items.len() >= shared.most {
+            return Err(item);
+        }
+        items.push_back(item);
+        drop(items);
+        shared.ready.add_permits(1);
+        Ok(())
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Drop for Closing<T> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.ready.close();
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn items_come_in_order_and_then_none() {
+        let (sender, queue) = Queue::new(usize::MAX);
+        let other = sender.clone();
+        sender.send(1).unwrap();
+        drop(sender);
+        other.send(2).unwrap();
+        drop(other);
+        assert_eq!(queue.next().await, Some(1));
+        assert_eq!(queue.try_next(), Some(2));
+        assert_eq!(queue.next().await, None);
+        assert_eq!(queue.try_next(), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_that_no_more_will_come() {
+        let (sender, queue) = Queue::<u8>::new(usize::MAX);
+        let (last, ()) = tokio::join!(queue.next(), async { drop(sender) });
+        assert_eq!(last, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_taken_goes_back_to_who_gives() {
+        let (sender, queue) = Queue::new(1);
+        sender.send(1).unwrap();
+        assert_eq!(sender.send(2), Err(2));
+        drop(queue);
+        assert_eq!(sender.send(3), Err(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_lost_with_those_who_stop_waiting() {
+        let (sender, queue) = Queue::new(usize::MAX);
+        let short = Duration::from_millis(1);
+        assert!(timeout(short, queue.next()).await.is_err());
+        {
+            let mut waiting = Box::pin(queue.next());
+            assert!(timeout(short, &mut waiting).await.is_err());
+            sender.send(1).unwrap(); // is on its way to one that does not look any more
+        }
+        assert_eq!(queue.next().await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_have_one_item_each_in_their_order() {
+        let (sender, queue) = Queue::new(usize::MAX);
+        let give = async {
+            for item in 1..=3 {
+                sender.send(item).unwrap();
+            }
+        };
+        let all = tokio::join!(biased; queue.next(), queue.next(), queue.next(), give);
+        assert_eq!(all, (Some(1), Some(2), Some(3), ()));
+    }
+}

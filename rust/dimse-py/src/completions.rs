@@ -1,0 +1,250 @@
+//! `_core.Completions`: what the core finished for an event loop. Futures run as tasks of the core; when the first
+//! outcome lies there, the loop is woken once, and takes all that came meanwhile.
+//!
+//! Here alone Rust wakes Python: on a thread of its own, so that no I/O thread ever waits for the interpreter.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use dimse_net::runtime;
+use parking_lot::Mutex;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyCFunction, PyList};
+use tokio::task::AbortHandle;
+
+use crate::blocking;
+
+/// What became of a future, as Python sees it; made where the interpreter is at hand.
+type Outcome = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+
+/// Where an outcome goes, and under which number.
+pub(crate) type Then<'py> = (Bound<'py, Completions>, u64);
+
+/// Outcomes for one event loop.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Completions {
+    pile: Arc<Pile>,
+}
+
+struct Pile {
+    state: Mutex<State>,
+    notes: Sender<Note>,
+}
+
+#[derive(Default)]
+struct State {
+    done: Vec<(u64, Outcome)>,
+    running: HashMap<u64, AbortHandle>,
+    /// `loop.call_soon_threadsafe` and what it is to call; None when closed.
+    wake: Option<(Py<PyAny>, Py<PyAny>)>,
+}
+
+/// Waits for a future of the core; or has it completed for an event loop, and gives None.
+pub(crate) fn settle<T, F, C>(
+    py: Python<'_>,
+    then: Option<Then<'_>>,
+    future: F,
+    convert: C,
+) -> PyResult<Py<PyAny>>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    C: FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+{
+    match then {
+        None => convert(py, blocking::wait(py, future)?),
+        Some((completions, token)) => {
+            let pile = &completions.get().pile;
+            pile.submit(token, async {
+                let outcome = future.await;
+                Box::new(move |py: Python<'_>| convert(py, outcome)) as Outcome
+            })?;
+            Ok(py.None())
+        }
+    }
+}
+
+#[pymethods]
+impl Completions {
+    /// `call_soon_threadsafe` of the loop, and what it is to call there when there is something to take.
+    #[new]
+    fn new(py: Python<'_>, call_soon_threadsafe: Py<PyAny>, drain: Py<PyAny>) -> PyResult<Self> {
+        blocking::check_process()?;
+        let state = State {
+            wake: Some((call_soon_threadsafe, drain)),
+            ..State::default()
+        };
+        Ok(Self {
+            pile: Arc::new(Pile {
+                state: Mutex::new(state),
+                notes: notifier(py)?.clone(),
+            }),
+        })
+    }
+
+    /// What is done: tuples (token, value, exception), in the order in which it was.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let done = std::mem::take(&mut self.pile.state.lock().done);
+        let taken = done.into_iter().map(|(token, outcome)| match outcome(py) {
+            Ok(value) => (token, value, None),
+            Err(error) => (token, py.None(), Some(error.into_value(py))),
+        });
+        PyList::new(py, taken.collect::<Vec<_>>())
+    }
+
+    /// Nobody waits for this any more: it ends where it waits.
+    fn cancel(&self, token: u64) {
+        if runtime::is_foreign() {
+            return; // it does not run here
+        }
+        let task = self.pile.state.lock().running.remove(&token);
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
+
+    /// Nobody waits for anything any more.
+    fn close(&self) {
+        self.pile.close();
+    }
+}
+
+impl Pile {
+    fn submit(
+        self: &Arc<Self>,
+        token: u64,
+        future: impl Future<Output = Outcome> + Send + 'static,
+    ) -> PyResult<()> {
+        blocking::check_process()?;
+        let promise = Promise {
+            pile: Arc::downgrade(self),
+            token,
+        };
+        // Held until the task is known: it may be done before this thread goes on.
+        let mut state = self.state.lock();
+        if state.wake.is_none() {
+            return Err(PyRuntimeError::new_err("the completions are closed"));
+        }
+        let task = runtime::handle().spawn(async move {
+            let outcome = future.await;
+            promise.keep(outcome);
+        });
+        state.running.insert(token, task.abort_handle());
+        Ok(())
+    }
+
+    fn push(self: &Arc<Self>, token: u64, outcome: Outcome) {
+        let mut state = self.state.lock();
+        if state.running.remove(&token).is_none() {
+            return; // cancelled
+        }
+        let edge = state.done.is_empty();
+        state.done.push((token, outcome));
+        drop(state);
+        if edge {
+            // At exit the thread goes first; then nobody waits any more.
+            let _at_exit = self.notes.send(Note::Wake(Arc::downgrade(self)));
+        }
+    }
+
+    fn wake(&self, py: Python<'_>) {
+        let wake = self
+            .state
+            .lock()
+            .wake
+            .as_ref()
+            .map(|(call_soon, drain)| (call_soon.clone_ref(py), drain.clone_ref(py)));
+        let Some((call_soon, drain)) = wake else {
+            return;
+        };
+        if let Err(error) = call_soon.call1(py, (drain,)) {
+            // A closed loop says so with a RuntimeError; nobody there is to be told.
+            if !error.is_instance_of::<PyRuntimeError>(py) {
+                error.write_unraisable(py, None);
+            }
+            self.close();
+        }
+    }
+
+    fn close(&self) {
+        if runtime::is_foreign() {
+            return; // nothing runs here, and the lock may be held by a thread that is not here either
+        }
+        // Dropped when it is unlocked: what ends here may lock something of its own.
+        let state = std::mem::take(&mut *self.state.lock());
+        for task in state.running.values() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Pile {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Of a task, that there will be an outcome, also if it panics.
+struct Promise {
+    pile: Weak<Pile>,
+    token: u64,
+}
+
+impl Promise {
+    fn keep(self, outcome: Outcome) {
+        if let Some(pile) = self.pile.upgrade() {
+            pile.push(self.token, outcome);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(pile) = self.pile.upgrade() {
+            let failed = || PyRuntimeError::new_err("a task of the core failed");
+            pile.push(self.token, Box::new(move |_| Err(failed())));
+        }
+    }
+}
+
+/// What the thread that wakes event loops is told.
+enum Note {
+    Wake(Weak<Pile>),
+    Stop,
+}
+
+/// The thread that wakes event loops, started on first use and ended before the interpreter.
+fn notifier(py: Python<'_>) -> PyResult<&'static Sender<Note>> {
+    static NOTIFIER: PyOnceLock<Sender<Note>> = PyOnceLock::new();
+    NOTIFIER.get_or_try_init(py, || {
+        runtime::handle(); // from here on a forked child is known as one
+        let (notes, received) = channel();
+        let thread = thread::Builder::new()
+            .name("dimse-notify".to_owned())
+            .spawn(move || {
+                while let Ok(Note::Wake(pile)) = received.recv() {
+                    Python::try_attach(|py| {
+                        if let Some(pile) = pile.upgrade() {
+                            pile.wake(py);
+                        }
+                    });
+                }
+            })?;
+        let stop = notes.clone();
+        let thread = Mutex::new(Some(thread));
+        let at_exit = PyCFunction::new_closure(py, None, None, move |args, _| {
+            let thread = thread.lock().take().filter(|_| !runtime::is_foreign());
+            if let Some(thread) = thread {
+                let _gone = stop.send(Note::Stop);
+                args.py().detach(|| thread.join().is_ok());
+            }
+        })?;
+        py.import("atexit")?.call_method1("register", (at_exit,))?;
+        Ok(notes)
+    })
+}
