@@ -4,6 +4,7 @@ Import costs little: pydicom and NumPy are loaded by the calls that need them.
 """
 
 import warnings
+from typing import TYPE_CHECKING, Any
 
 from . import _core, sop_class
 from ._core import Payload, __version__
@@ -51,6 +52,10 @@ from .settings import Limits, Peer, Timeouts, parse_peer
 from .sop_class import *  # noqa: F403 - every generated constant is public
 from .status import Status
 
+if TYPE_CHECKING:
+    from .aio import AsyncAssociation, AsyncResponses
+    from .aio_server import AsyncServer
+
 __all__ = [
     "AE",
     "AcceptedContext",
@@ -60,6 +65,9 @@ __all__ = [
     "AssociationError",
     "AssociationRejected",
     "AssociationReleased",
+    "AsyncAssociation",
+    "AsyncResponses",
+    "AsyncServer",
     "AttributesRequest",
     "ConnectFailed",
     "ConnectionLost",
@@ -104,6 +112,19 @@ __all__ = [
     "register",
 ]
 __all__ += sop_class.__all__
+
+
+def __getattr__(name: str) -> Any:
+    """Load the asyncio face when it is asked for: asyncio takes longer than all the rest."""
+    if name in ("AsyncAssociation", "AsyncResponses"):
+        from . import aio
+
+        return getattr(aio, name)
+    if name == "AsyncServer":
+        from .aio_server import AsyncServer
+
+        return AsyncServer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _check_build(debug: bool) -> None:

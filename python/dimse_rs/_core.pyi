@@ -195,9 +195,7 @@ class Association:
     def next_message_id(self) -> int: ...
     def invoke(self, message: Message, within: float = 0.0) -> Invocation:
         """Send a request. `within`: seconds that a response may take, 0 for ever."""
-    def send(
-        self, message: Message, *, wait: bool = True, then: _Then | None = None
-    ) -> None:
+    def send(self, message: Message, *, wait: bool = True, then: _Then | None = None) -> None:
         """Send an answer, or C-CANCEL; `wait`: until it has left."""
     def send_files(
         self,

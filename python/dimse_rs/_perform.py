@@ -30,13 +30,12 @@ from .services.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from tempfile import TemporaryDirectory
 
     from ._facts import AssociationFacts
     from .contexts import Contexts
     from .settings import Peer, Timeouts
 
-__all__ = ["Into", "Node", "Performer", "receiving"]
+__all__ = ["Into", "Node", "Performer", "operation_text", "receiving"]
 
 _logger = log.get(log.SERVER)
 
@@ -91,13 +90,16 @@ class Performer:
         self._node = node
         self._association: weakref.ref[AssociationFacts] | None = None
         self._into: Handler | None = None
-        self._spool: TemporaryDirectory[str] | None = None
+        self._remove_spool: Callable[[], object] | None = None
         fields = dict.fromkeys((*handlers.fields(), *queued))
         self.serves = bool(fields)
+        spool = None
         if C_STORE_RQ in fields:
-            from tempfile import TemporaryDirectory
+            from shutil import rmtree
+            from tempfile import mkdtemp
 
-            self._spool = TemporaryDirectory(prefix="dimse-rs-", ignore_cleanup_errors=True)
+            spool = mkdtemp(prefix="dimse-rs-")
+            self._remove_spool = weakref.finalize(self, rmtree, spool, ignore_errors=True)
         self.service = _core.Service(
             folder=None if storage is None else storage.core,
             store=None
@@ -110,7 +112,7 @@ class Performer:
                 else _plain(handlers, field)
                 for field in fields
             },
-            spool=None if self._spool is None else _core.Folder(self._spool.name, "fast"),
+            spool=None if spool is None else _core.Folder(spool, "fast"),
             events=node is not None,
         )
         self._workers: Workers | None = None
@@ -141,8 +143,8 @@ class Performer:
 
     def clean_up(self) -> None:
         """Remove what large instances were kept in."""
-        if self._spool is not None:
-            self._spool.cleanup()
+        if self._remove_spool is not None:
+            self._remove_spool()
 
     @contextmanager
     def receiving(self, into: Into) -> Iterator[None]:
@@ -179,9 +181,11 @@ class Performer:
         except DimseError as error:
             # Too late, or the association is over: there is nobody to tell but the log.
             told = {"code": "unanswered"}
-            _logger.warning("%s: not answered, %s", _of(operation), error, extra=told)
+            _logger.warning("%s: not answered, %s", operation_text(operation), error, extra=told)
         except Exception:
-            _logger.exception("%s: not answered", _of(operation), extra={"code": "unanswered"})
+            _logger.exception(
+                "%s: not answered", operation_text(operation), extra={"code": "unanswered"}
+            )
 
     def steps(self, operation: _core.Operation) -> Generator[Step, Any, None]:
         """Give what serving an operation takes."""
@@ -238,7 +242,9 @@ class Performer:
         with suppress(DimseError):  # the handler was faster, or the association is over
             _scp.answer_at_once(operation, status, comment)
             told = {"code": "handler"}
-            _logger.error("%s answered %04X: %s", _of(operation), status, why, extra=told)
+            _logger.error(
+                "%s answered %04X: %s", operation_text(operation), status, why, extra=told
+            )
 
 
 def _refused(operation: _core.Operation, status: int) -> Generator[Step, Any, None]:
@@ -274,7 +280,8 @@ def _plain(handlers: Handlers, field: int) -> list[str] | None:
     return None if classes is None else [str(uid) for uid in classes]
 
 
-def _of(operation: _core.Operation) -> str:
+def operation_text(operation: _core.Operation) -> str:
+    """Name an operation as logs do."""
     calling, called = operation.association.titles
     message = operation.message
     return f"{called}<-{calling}({operation.association.id}) {message.name} {message.message_id}"

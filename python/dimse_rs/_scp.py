@@ -47,6 +47,10 @@ N_GET_RQ: Final = 0x0110
 # What a reply carries beside its data set, by the keyword of the request (PS3.7 10.1).
 _ECHOED: Final = ("ActionTypeID", "EventTypeID")
 
+# What may come out of a handler: also what sys.exit() raises, which must not take the thread along.
+# A task that is cancelled is cancelled.
+_OF_USERS: Final = (Exception, SystemExit, KeyboardInterrupt)
+
 _IN_FLIGHT: Final = 32
 """Pending responses between two that are waited for: a slow peer slows its performer down."""
 
@@ -122,7 +126,7 @@ def ask(
     """Call the handler; what it raises becomes `Failed`."""
     try:
         return (yield Ask(handler, request))
-    except BaseException as error:  # also what sys.exit() raises: it must not take the thread along
+    except _OF_USERS as error:
         raise _failed(operation, request, error) from error
 
 
@@ -151,7 +155,7 @@ def next_of(operation: _core.Operation, request: Request, items: Any) -> Generat
 def _next(operation: _core.Operation, request: Request, items: Any) -> Generator[Step, Any, Any]:
     try:
         return (yield Next(items))
-    except BaseException as error:
+    except _OF_USERS as error:
         raise _failed(operation, request, error) from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _core
-from ._drive import Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
+from ._drive import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
 from ._uids import SOPClass, TransferSyntax, is_uid
 from .errors import (
     DecodeError,
@@ -88,22 +88,26 @@ def c_store_file(
     priority: int,
 ) -> Generator[Step, Any, Status]:
     """C-STORE of a Part 10 file, undecoded when its transfer syntax was accepted (PS3.7 9.1.1)."""
-    sop_class, sop_instance, syntax, _ = _core.probe(path)
-    if _match(contexts, sop_class, syntax) is None:
-        from .datasets import convert
-
-        context = convertible(contexts, sop_class, syntax)
-        data = convert(path, context.transfer_syntax)
-        request = _store_request(context, message_id, sop_class, sop_instance, priority, data)
-        return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
     bulk = yield SendFiles([path], priority, timeouts.store)
     while (results := (yield Results(bulk))) is not None:
         for _, _, message, error in results:
-            if error is not None:
-                raise error
             if message is not None:
                 return _checked(message, "C-STORE")
-    raise RemoteProtocolError(f"no response for {path}")
+            if isinstance(error, DecodeError):
+                _core.probe(path)  # an OSError, if that is why
+            if not isinstance(error, NoPresentationContext):
+                raise error or RemoteProtocolError(f"no response for {path}")
+    sop_class, sop_instance, syntax, _ = _core.probe(path)
+    context = convertible(contexts, sop_class, syntax)
+    data = yield Ask(lambda path: _converted(path, context), path)
+    request = _store_request(context, message_id, sop_class, sop_instance, priority, data)
+    return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
+
+
+def _converted(path: Path, context: AcceptedContext) -> bytes:
+    from .datasets import convert
+
+    return convert(path, context.transfer_syntax)
 
 
 def c_store_data_set(

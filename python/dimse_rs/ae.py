@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
 from ._perform import Performer
@@ -16,9 +16,12 @@ from .handlers import C_STORE_RQ, Handlers
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
 
 if TYPE_CHECKING:
+    from .aio import AsyncAssociation, Connecting
     from .send import SendReport, SendResult
 
 __all__ = ["AE"]
+
+P = TypeVar("P", bound=Performer)
 
 MAX_HANDLERS = 8
 """Handlers that run at once on an association of ours."""
@@ -86,33 +89,80 @@ class AE:
         """
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        performer = self._performer(proposed, handlers)
+        performer = self._performer(Performer, proposed, handlers)
+        asked = self._asked(whom, proposed, performer, max_ops_invoked, max_ops_performed)
         try:
-            core = _core.Association.request(
-                whom.host,
-                whom.port,
-                service=None if performer is None else performer.service,
-                max_ops_invoked=max_ops_invoked,
-                max_ops_performed=max_ops_performed,
-                **self._proposal(whom, proposed),
-            )
+            core = _core.Association.request(whom.host, whom.port, **asked)
         except AssociationRejected as rejected:
             raise self._explained(rejected, whom) from None
         association = Association(core, self.timeouts, whom, performer)
         association._announce()
         return association
 
+    def associate_async(
+        self,
+        peer: PeerLike,
+        *,
+        contexts: Contexts | None = None,
+        handlers: Handlers | None = None,
+        called: str | None = None,
+        max_ops_invoked: int = 1,
+        max_ops_performed: int = 1,
+    ) -> Connecting:
+        """Connect to a peer for asyncio: as `associate`, to be awaited or used in `async with`.
+
+        Handlers may be `async` functions and generators; others run on threads.
+        """
+        from .aio import Connecting
+
+        whom = parse_peer(peer, called=called)
+        proposed = expand(contexts)
+        return Connecting(
+            self._connect(whom, proposed, handlers, max_ops_invoked, max_ops_performed)
+        )
+
+    async def _connect(
+        self,
+        whom: Peer,
+        proposed: Sequence[Context],
+        handlers: Handlers | None,
+        max_ops_invoked: int,
+        max_ops_performed: int,
+    ) -> AsyncAssociation:
+        from ._aio import Completer
+        from ._aio_perform import AsyncPerformer
+        from .aio import AsyncAssociation
+
+        performer = self._performer(AsyncPerformer, proposed, handlers)
+        asked = self._asked(whom, proposed, performer, max_ops_invoked, max_ops_performed)
+        try:
+            core = await Completer.here().wait(
+                lambda then: _core.Association.request(whom.host, whom.port, then=then, **asked)
+            )
+        except AssociationRejected as rejected:
+            raise self._explained(rejected, whom) from None
+        association = AsyncAssociation(core, self.timeouts, whom, performer)
+        association._announce()
+        return association
+
     def _performer(
-        self, proposed: Sequence[Context], handlers: Handlers | None
-    ) -> Performer | None:
+        self, kind: type[P], proposed: Sequence[Context], handlers: Handlers | None
+    ) -> P | None:
         """Make what serves the peer's requests, if anything is to be served."""
         received = (C_STORE_RQ,) if any(context.scp for context in proposed) else ()
         if handlers is None and not received:
             return None
-        return Performer(handlers or Handlers(), self.timeouts, MAX_HANDLERS, queued=received)
+        return kind(handlers or Handlers(), self.timeouts, MAX_HANDLERS, queued=received)
 
-    def _proposal(self, whom: Peer, proposed: Sequence[Context]) -> dict[str, Any]:
-        """What the core has to know to ask for an association."""
+    def _asked(
+        self,
+        whom: Peer,
+        proposed: Sequence[Context],
+        performer: Performer | None,
+        max_ops_invoked: int,
+        max_ops_performed: int,
+    ) -> dict[str, Any]:
+        """Give what the core has to know to ask for an association."""
         return {
             "calling": self.title,
             "called": whom.ae_title,
@@ -120,6 +170,9 @@ class AE:
             "max_length": self.max_pdu,
             "timeouts": asdict(self.timeouts),
             "limits": asdict(self.limits),
+            "max_ops_invoked": max_ops_invoked,
+            "max_ops_performed": max_ops_performed,
+            "service": None if performer is None else performer.service,
         }
 
     def _explained(self, rejected: AssociationRejected, whom: Peer) -> AssociationRejected:

@@ -14,6 +14,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from . import _core, log
 from ._events import Event, event_of, log_event
+from ._facts import AssociationFacts
 from ._perform import Performer
 from ._uids import SOPClass
 from .ae import AE
@@ -45,6 +46,10 @@ class Server(Handlers):
     Use it as a context manager, or call `start` and `stop`. Handlers are added before it starts, by
     the decorators of `Handlers`.
     """
+
+    # What serves requests, and what handlers see of an association: others in `AsyncServer`.
+    _performer_kind: type[Performer] = Performer
+    _association_kind: type[AssociationFacts] = Association
 
     def __init__(
         self,
@@ -102,7 +107,7 @@ class Server(Handlers):
         }
         self._listener: _core.Listener | None = None
         self._performer: Performer | None = None
-        self._associations: WeakValueDictionary[int, Association] = WeakValueDictionary()
+        self._associations: WeakValueDictionary[int, AssociationFacts] = WeakValueDictionary()
         self._stopping = threading.Event()  # somebody said stop
         self._over = threading.Event()  # the last association has ended
         self._told = threading.Event()  # and whoever follows has been told
@@ -120,6 +125,11 @@ class Server(Handlers):
     def port(self) -> int:
         """The port, once started; until then what it was told."""
         return self._bind[1] if self._listener is None else self._listener.address[1]
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it was; also when it has stopped since."""
+        return self._listener is not None
 
     def start(self) -> Self:
         """Bind and accept.
@@ -146,7 +156,7 @@ class Server(Handlers):
         return self
 
     def _listen(self) -> None:
-        self._performer = Performer(
+        self._performer = self._performer_kind(
             self,
             self.ae.timeouts,
             self._max_handlers,
@@ -226,10 +236,16 @@ class Server(Handlers):
             are associated, stored, refused, rejected, released, aborted (by this node) and error.
         """
         follower: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self.add_follower(follower)
+        return self._events(follower, timeout)
+
+    def add_follower(self, follower: queue.SimpleQueue[Event | None]) -> None:
+        """Put events into a queue from now on, and None when the server has stopped."""
         with self._lock:
             self._followers.add(follower)
+        if self._told.is_set():
+            follower.put(None)
         self._follow()
-        return self._events(follower, timeout)
 
     def _events(
         self, follower: queue.SimpleQueue[Event | None], timeout: float | None
@@ -264,7 +280,7 @@ class Server(Handlers):
 
     def __repr__(self) -> str:
         """Show where it listens and as whom."""
-        return f"<Server {self._titles_text()} on {self.host}:{self.port}>"
+        return f"<{type(self).__name__} {self._titles_text()} on {self.host}:{self.port}>"
 
     def _add(self, field: int, sop_classes: tuple[str, ...], handler: Handler) -> Handler:
         if self._listener is not None:
@@ -344,16 +360,19 @@ class Server(Handlers):
 
     def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
         """Associate with a destination of C-MOVE."""
-        return self.ae.associate(peer, contexts=contexts)
+        if wait:
+            return self.ae.associate(peer, contexts=contexts)
+        return self.ae.associate_async(peer, contexts=contexts)
 
-    def association_of(self, core: _core.Association) -> Association:
+    def association_of(self, core: _core.Association) -> AssociationFacts:
         """Give the association as handlers see it: the same one for every request on it."""
         with self._lock:
             known = self._associations.get(core.id)
             if known is None:
                 host, port = core.peer or ("", 0)
                 calling, _ = core.titles
-                known = Association(core, self.ae.timeouts, Peer.received(calling, host, port))
+                peer = Peer.received(calling, host, port)
+                known = self._association_kind(core, self.ae.timeouts, peer)
                 self._associations[core.id] = known
             return known
 

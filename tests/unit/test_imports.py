@@ -21,7 +21,8 @@ HEAVY = "pydicom", "pynetdicom", "numpy", "asyncio", "ssl", "unittest", "email"
         "import dimse_rs",
         "import dimse_rs, importlib, pkgutil\n"
         "for found in pkgutil.walk_packages(dimse_rs.__path__, 'dimse_rs.'):\n"
-        "    found.name.endswith('__main__') or importlib.import_module(found.name)",
+        "    if 'aio' not in found.name and not found.name.endswith('__main__'):\n"
+        "        importlib.import_module(found.name)",
         "import dimse_rs.cli; dimse_rs.cli.main(['--help'])",
         "import dimse_rs.cli; dimse_rs.cli.main(['echoscu', '--help'])",
         "import dimse_rs.cli; dimse_rs.cli.main(['storescu', '--help'])",

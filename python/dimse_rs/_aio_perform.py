@@ -1,0 +1,78 @@
+"""Answering a peer's requests on an event loop: each as a task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from . import _scp, log
+from ._aio import Completer
+from ._aio_drive import run
+from ._drive import log_message
+from ._perform import Performer, operation_text
+from .errors import DimseError
+
+if TYPE_CHECKING:
+    from . import _core
+
+__all__ = ["AsyncPerformer"]
+
+_logger = log.get(log.SERVER)
+
+_TURN = 1.0
+"""Seconds after which the task of an association looks whether that lives."""
+
+
+class AsyncPerformer(Performer):
+    """Pulls requests from the core and has handlers answer them, each in a task."""
+
+    _pulling: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start to pull, on the running loop."""
+        if self.serves:
+            self._tasks: set[asyncio.Task[None]] = set()
+            self._pulling = asyncio.get_running_loop().create_task(self._pull())
+
+    def stop(self) -> None:
+        """Stop to pull; what is being served goes on."""
+        if self._pulling is not None:
+            self._pulling.cancel()
+
+    async def _pull(self) -> None:
+        completer = Completer.here()
+        free = asyncio.Semaphore(self._most)
+        turn = None if self._node is not None else _TURN
+        while True:
+            await free.acquire()
+            operation = await completer.wait(
+                lambda then: self.service.next_operation(turn, then=then)
+            )
+            if operation is None:
+                free.release()
+                if self._is_over():
+                    return
+                continue
+            task = asyncio.get_running_loop().create_task(self._serve_one(operation, completer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: free.release())
+            del operation, task  # or it would keep its spooled file until the next one comes
+
+    async def _serve_one(self, operation: _core.Operation, completer: Completer) -> None:
+        try:
+            log_message(operation.association, ">>", operation.message)
+            async with asyncio.timeout(self._timeouts.handler or None):
+                await run(operation.association, self.steps(operation), completer)
+        except TimeoutError:
+            self._answer_overdue(operation)
+        except asyncio.CancelledError:
+            self._answer_for(operation, _scp.failure_of(operation.message.field), "stopped", "")
+            raise
+        except DimseError as error:
+            # Too late, or the association is over: there is nobody to tell but the log.
+            told = {"code": "unanswered"}
+            _logger.warning("%s: not answered, %s", operation_text(operation), error, extra=told)
+        except Exception:
+            told = {"code": "unanswered"}
+            _logger.exception("%s: not answered", operation_text(operation), extra=told)

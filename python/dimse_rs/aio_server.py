@@ -1,0 +1,149 @@
+"""`AsyncServer`: a server whose handlers are served on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ._aio_perform import AsyncPerformer
+from ._events import Event
+from .aio import AsyncAssociation
+from .handlers import Handler, Handlers
+from .server import Server
+
+if TYPE_CHECKING:
+    from .ae import AE
+
+__all__ = ["AsyncServer"]
+
+
+class AsyncServer(Handlers):
+    """A node that accepts associations on a port, for asyncio: `Server` with `await`.
+
+    Handlers may be `async` functions and asynchronous generators, which run on the loop; others run
+    on threads. `request.association` is an `AsyncAssociation`. Use it in `async with`, or call
+    `start` and `stop`.
+    """
+
+    def __init__(
+        self,
+        ae: AE | None = None,
+        host: str = "127.0.0.1",
+        port: int = 11112,
+        **settings: Any,
+    ) -> None:
+        """Keep the settings, those of `Server`; nothing is bound until `start`.
+
+        Raises:
+            TypeError, ValueError: as `Server` does.
+        """
+        super().__init__()
+        self._server = _LoopServer(ae, host, port, **settings)
+        self._by_field = self._server._by_field
+
+    @property
+    def ae(self) -> AE:
+        """Title, timeouts and limits."""
+        return self._server.ae
+
+    @property
+    def host(self) -> str:
+        """Where it listens, once started; until then what it was told."""
+        return self._server.host
+
+    @property
+    def port(self) -> int:
+        """The port, once started; until then what it was told."""
+        return self._server.port
+
+    async def start(self) -> Self:
+        """Bind and accept.
+
+        Raises:
+            OSError: the address cannot be bound.
+            LocalProtocolError: it was started before.
+        """
+        self._server.start()
+        return self
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Stop accepting, let requests in progress be answered, then abort what is left.
+
+        Args:
+            grace: how many seconds requests in progress have.
+        """
+        await asyncio.to_thread(self._server.stop, grace)
+
+    async def wait(self) -> None:
+        """Wait until `stop` is called.
+
+        Raises:
+            LocalProtocolError: it was not started.
+        """
+        async for _ in self.events("stopped"):
+            pass
+
+    async def events(self, *kinds: str) -> AsyncIterator[Event]:
+        """Follow what happens, until the server has stopped: see `Server.events`."""
+        follower = _LoopFollower()
+        self._server.add_follower(follower)
+        while (event := await follower.next()) is not None:
+            if not kinds or event["event"] in kinds:
+                yield event
+
+    async def __aenter__(self) -> Self:
+        """Start, unless it was."""
+        return self if self._server.is_started else await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    def __repr__(self) -> str:
+        """Show where it listens and as whom."""
+        return repr(self._server).replace("_LoopServer", type(self).__name__)
+
+    def _add(self, field: int, sop_classes: tuple[str, ...], handler: Handler) -> Handler:
+        return self._server._add(field, sop_classes, handler)
+
+
+class _LoopServer(Server):
+    """A server whose requests are served by tasks."""
+
+    _performer_kind = AsyncPerformer
+    _association_kind = AsyncAssociation
+
+
+class _LoopFollower(queue.SimpleQueue):  # type: ignore[type-arg]
+    """A queue of events that an event loop waits at."""
+
+    def __init__(self) -> None:
+        """Wait on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._arrived = asyncio.Event()
+
+    def put(self, item: Event | None, block: bool = True, timeout: float | None = None) -> None:
+        """Add an event, from any thread."""
+        super().put(item)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    async def next(self) -> Event | None:
+        """Wait for the next event; None when the server has stopped."""
+        while True:
+            try:
+                event: Event | None = self.get_nowait()
+            except queue.Empty:
+                self._arrived.clear()
+                await self._arrived.wait()
+            else:
+                return event
