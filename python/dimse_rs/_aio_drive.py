@@ -70,7 +70,7 @@ async def carry_out(core: _core.Association, step: Step, completer: Completer) -
             return response
         case Send():
             log_message(core, "<<", step.message)
-            return core.invoke(step.message, step.within)
+            return core.invoke(step.message, step.within, step.again)
         case ReceiveMany():
             invocation = step.invocation
             responses = await completer.wait(lambda then: invocation.next_many(then=then))

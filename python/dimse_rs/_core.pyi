@@ -193,8 +193,12 @@ class Association:
     def ended(self) -> DimseError | None:
         """Why it is over; None while it lives."""
     def next_message_id(self) -> int: ...
-    def invoke(self, message: Message, within: float = 0.0) -> Invocation:
-        """Send a request. `within`: seconds that a response may take, 0 for ever."""
+    def invoke(self, message: Message, within: float = 0.0, again: int = 0) -> Invocation:
+        """Send a request. `within`: seconds that a response may take, 0 for ever.
+
+        `again`: how many times more it is sent, each with a Message ID of its own, as long as the
+        answer is Success or a warning. The invocation gives the last answer.
+        """
     def send(self, message: Message, *, wait: bool = True, then: _Then | None = None) -> None:
         """Send an answer, or C-CANCEL; `wait`: until it has left."""
     def send_files(

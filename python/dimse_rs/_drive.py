@@ -69,10 +69,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Send:
-    """A request to be sent; `within` is how many seconds a response may take, 0 for ever."""
+    """A request to be sent; `within` is how many seconds a response may take, 0 for ever.
+
+    It is sent `again` as often, as long as nothing fails; `Receive` gives the last response.
+    """
 
     message: _core.Message
     within: float
+    again: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -237,7 +241,7 @@ def _begin(core: _core.Association, step: Step) -> Any:
     match step:
         case Send():
             log_message(core, "<<", step.message)
-            return core.invoke(step.message, step.within)
+            return core.invoke(step.message, step.within, step.again)
         case Answer():
             log_answer(step.operation, step.command["Status"])
             return step.operation.respond(step.command, step.data, wait=step.wait)

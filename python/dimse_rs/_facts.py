@@ -197,8 +197,11 @@ class AssociationFacts:
 
     # ---- the invoking side of the services, as generators
 
-    def _echo(self) -> Generator[Step, Any, Status]:
-        return _scu.c_echo(self.accepted, self._core.next_message_id(), self._timeouts)
+    def _echo(self, repeat: int) -> Generator[Step, Any, Status]:
+        if repeat < 1:
+            raise ValueError(f"repeat is {repeat}, and has to be 1 or more")
+        message_id = self._core.next_message_id()
+        return _scu.c_echo(self.accepted, message_id, self._timeouts, repeat - 1)
 
     def _store(self, instance: Path | Dataset, priority: int) -> Generator[Step, Any, Status]:
         store = _scu.c_store_file if isinstance(instance, Path) else _scu.c_store_data_set

@@ -64,7 +64,7 @@ class Call:
 
 
 def c_echo(
-    contexts: Sequence[AcceptedContext], message_id: int, timeouts: Timeouts
+    contexts: Sequence[AcceptedContext], message_id: int, timeouts: Timeouts, again: int = 0
 ) -> Generator[Step, Any, Status]:
     """C-ECHO (PS3.7 9.1.5)."""
     context = _context(contexts, Verification)
@@ -76,7 +76,7 @@ def c_echo(
             "MessageID": message_id,
         },
     )
-    response = yield from _one_response(request, timeouts.dimse)
+    response = yield from _one_response(request, timeouts.dimse, again)
     return _checked(response, "C-ECHO")
 
 
@@ -327,8 +327,10 @@ def _store_request(
     )
 
 
-def _one_response(request: _core.Message, within: float) -> Generator[Step, Any, _core.Message]:
-    invocation = yield Send(request, within)
+def _one_response(
+    request: _core.Message, within: float, again: int = 0
+) -> Generator[Step, Any, _core.Message]:
+    invocation = yield Send(request, within, again)
     response: _core.Message | None = yield Receive(invocation)
     if response is None:
         raise RemoteProtocolError("the operation ended without a response")

@@ -162,9 +162,9 @@ class AsyncAssociation(AssociationFacts):
         self._completer = Completer.here()
         self._outstanding: set[object] = set()
 
-    async def c_echo(self) -> Status:
+    async def c_echo(self, *, repeat: int = 1) -> Status:
         """Verify that the peer answers: see `Association.c_echo`."""
-        return await self._run(self._echo())
+        return await self._run(self._echo(repeat))
 
     async def c_store(
         self,

@@ -110,20 +110,26 @@ class Association(AssociationFacts):
         # Calls that have not ended, and those that were interrupted: the peer is still at them.
         self._outstanding: set[object] = set()
 
-    def c_echo(self) -> Status:
+    def c_echo(self, *, repeat: int = 1) -> Status:
         """Verify that the peer answers.
 
+        Args:
+            repeat: how many times, each request as soon as the one before it is answered. The core
+                does it by itself, many times faster than a loop; the log shows the first request
+                and the last response.
+
         Returns:
-            Success, or a warning.
+            Success, or a warning; the last one.
 
         Raises:
+            ValueError: `repeat` is less than 1.
             NoPresentationContext: Verification was not accepted.
             StatusError: the peer answered with a failure.
             AssociationError, TransportError, DimseTimeout: it ended while we waited.
 
         Source: PS3.7 9.1.5, PS3.4 A.
         """
-        return self._run(self._echo())
+        return self._run(self._echo(repeat))
 
     def c_store(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 
 import pytest
@@ -151,13 +153,15 @@ def test_65_when_verification_is_not_accepted(tmp_path):
     assert "Verification" in done.stderr
 
 
-def test_69_when_the_answer_is_a_failure():
+def test_69_when_an_answer_is_a_failure():
     server = scp()
-    server.c_echo(lambda request: 0x0122)
+    statuses = iter([0, 0xB000, 0x0122, 0])
+    server.c_echo(lambda request: next(statuses))
     with server:
-        done = dimse("echoscu", at(server))
+        done = dimse("echoscu", "--repeat", 1000, at(server))
     assert done.returncode == 69
     assert "0x0122" in done.stderr
+    assert list(statuses) == [0]
 
 
 @pytest.mark.parametrize("option", ["-ta", "-td"])
@@ -173,6 +177,20 @@ def test_71_when_the_peer_is_silent(option):
 def test_130_on_ctrl_c():
     with Puppet(until("command")) as peer, Process([*DIMSE, "echoscu", at(peer)]) as tool:
         assert peer.reached.wait(20)
+        started = time.monotonic()
+        tool.interrupt()
+        assert tool.wait() == 130
+        assert time.monotonic() - started < 2
+        assert tool.errors() == "interrupted\n"
+
+
+def test_130_on_ctrl_c_between_repeated_requests():
+    server = scp()
+    well_under_way = threading.Event()
+    count = itertools.count()
+    server.c_echo(lambda request: 0 if next(count) < 10 else well_under_way.set() or 0)
+    with server, Process([*DIMSE, "echoscu", "--repeat", str(10**18), at(server)]) as tool:
+        assert well_under_way.wait(20)
         started = time.monotonic()
         tool.interrupt()
         assert tool.wait() == 130

@@ -43,6 +43,22 @@ def test_c_echo():
     assert not association.is_established
 
 
+def test_c_echo_many_times():
+    server = scp()
+    seen = []
+
+    @server.c_echo
+    def echo(request):
+        seen.append(request.message_id)
+        return 0
+
+    with link(server) as association:
+        assert association.c_echo(repeat=1000) == 0
+        with pytest.raises(ValueError, match="1 or more"):
+            association.c_echo(repeat=0)
+    assert seen == list(range(1, 1001))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_c_store_keeps_every_byte(form, tmp_path):
     with link(scp(tmp_path), CTImageStorage) as association:

@@ -61,8 +61,10 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     with ae.associate(str(peer), contexts=[sop_class.Verification]) as association:
         output.event("associated", peer=str(peer), contexts=accepted(association))
         status = None
-        for _ in range(args.repeat):
-            status = association.c_echo()
+        # One by one only where each message has its lines in the log.
+        at_once = 1 if output.verbose else args.repeat
+        for _ in range(0, args.repeat, at_once):
+            status = association.c_echo(repeat=at_once)
         if args.abort:
             association.abort()
         else:

@@ -132,6 +132,8 @@ pub(crate) struct Invoke {
     pub(crate) data: Option<Bytes>,
     pub(crate) responses: mpsc::UnboundedSender<Result<Response, Error>>,
     pub(crate) within: Option<Duration>,
+    /// How often it is sent again, as long as nothing fails.
+    pub(crate) again: u64,
 }
 
 /// An operation in progress at the peer: its responses come here, in order.
@@ -268,6 +270,23 @@ impl Association {
         data: Option<Bytes>,
         within: Option<Duration>,
     ) -> Result<Invocation, Error> {
+        self.invoke_again(context_id, command, data, within, 0)
+    }
+
+    /// As [`Self::invoke`], and the same `again` times more, with Message IDs of their own: the next leaves as soon
+    /// as the one before it is answered with Success or a warning, without the caller. The invocation gives the
+    /// last response, or the first other one.
+    ///
+    /// # Errors
+    /// As [`Self::invoke`].
+    pub fn invoke_again(
+        &self,
+        context_id: u8,
+        command: CommandSet,
+        data: Option<Bytes>,
+        within: Option<Duration>,
+        again: u64,
+    ) -> Result<Invocation, Error> {
         let Some(message_id) = command.message_id() else {
             return Err(LocalError::invalid("a request needs a Message ID", "PS3.7 E.1").into());
         };
@@ -279,6 +298,7 @@ impl Association {
             data,
             responses: sender,
             within,
+            again,
         }))?;
         Ok(Invocation {
             message_id,

@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
-use tokio::sync::mpsc;
 
 use crate::association::{Invoke, Response, Settings};
 use crate::bulk::{self, BulkResult, Feed, Item};
@@ -63,7 +62,7 @@ struct Invoked {
 
 /// Where a response goes.
 enum Answer {
-    Caller(mpsc::UnboundedSender<Result<Response, Error>>),
+    Caller(Box<Invoke>),
     Bulk {
         index: usize,
         info: Box<FileInfo>,
@@ -260,8 +259,8 @@ impl Exchange {
 impl Answer {
     fn give(self, outcome: Result<Response, Error>) {
         match self {
-            Self::Caller(responses) => {
-                let _gone = responses.send(outcome);
+            Self::Caller(invoke) => {
+                let _gone = invoke.responses.send(outcome);
             }
             Self::Bulk {
                 index,

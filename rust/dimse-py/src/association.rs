@@ -232,17 +232,19 @@ impl Association {
     }
 
     /// Sends a request; responses come from the invocation. `within`: seconds a response may take, 0 for ever.
-    #[pyo3(signature = (message, within=0.0))]
+    /// `again`: how many times more it is sent, as long as nothing fails; the last answer is the invocation's.
+    #[pyo3(signature = (message, within=0.0, again=0))]
     fn invoke(
         &self,
         py: Python<'_>,
         message: &Bound<'_, Message>,
         within: f64,
+        again: u64,
     ) -> PyResult<Invocation> {
         blocking::check_process()?;
         let (context_id, command, data) = message.get().parts(py)?;
         self.inner
-            .invoke(context_id, command, data, config::duration(within))
+            .invoke_again(context_id, command, data, config::duration(within), again)
             .map(|invocation| Invocation {
                 inner: Arc::new(Mutex::new(invocation)),
             })

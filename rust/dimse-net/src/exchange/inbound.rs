@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use dimse_proto::DecodeError;
-use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status};
+use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status, element};
 
 use super::{Answer, Collected, Inbound, Invoked, Performing};
-use crate::association::{Response, handle_of};
+use crate::association::{Invoke, Response, handle_of};
 use crate::driver::Driver;
 use crate::event::{Event, StoredEvent, Weight};
 use crate::service::{Data, Operation, Route, field_of, is_composite};
@@ -95,16 +95,38 @@ impl Driver {
         };
         if pending {
             if let Some(Invoked {
-                answer: Answer::Caller(responses),
+                answer: Answer::Caller(invoke),
                 ..
             }) = self.exchange.invoked.get(&id)
             {
                 // Whoever asked may have left; the rest is read all the same.
-                let _gone = responses.send(Ok(response));
+                let _gone = invoke.responses.send(Ok(response));
             }
         } else if let Some(invoked) = self.exchange.invoked.remove(&id) {
-            invoked.answer.give(Ok(response));
+            match invoked.answer {
+                Answer::Caller(invoke)
+                    if invoke.again > 0
+                        && !response.command.status().is_none_or(Status::is_failure)
+                        && !invoke.responses.is_closed() =>
+                {
+                    self.invoke_again(*invoke);
+                }
+                answer => answer.give(Ok(response)),
+            }
         }
+    }
+
+    /// Puts a request back in line, as a new message.
+    fn invoke_again(&mut self, mut invoke: Invoke) {
+        invoke.again = invoke.again.saturating_sub(1);
+        invoke.message_id = self.shared.next_message_id();
+        // 16 bits come round quickly: an operation that takes its time keeps its own.
+        while self.exchange.invoked.contains_key(&invoke.message_id) {
+            invoke.message_id = self.shared.next_message_id();
+        }
+        let id = invoke.message_id;
+        invoke.command.set_us(element::MESSAGE_ID, id);
+        self.exchange.waiting.push_back(invoke);
     }
 
     fn receive_request(&mut self, context_id: u8, command: CommandSet) {

@@ -91,7 +91,7 @@ impl Driver {
                 Invoked {
                     field: field_of(&invoke.command),
                     within: invoke.within,
-                    answer: Answer::Caller(invoke.responses),
+                    answer: Answer::Caller(Box::new(invoke)),
                 },
             );
         }

@@ -34,6 +34,12 @@ impl Status {
         }
     }
 
+    /// Whether the operation was not carried out, or not to its end.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(self.category(), Category::Failure | Category::Cancel)
+    }
+
     /// Whether more responses follow.
     #[must_use]
     pub const fn is_pending(self) -> bool {

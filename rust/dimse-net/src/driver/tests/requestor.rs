@@ -338,3 +338,67 @@ async fn a_command_after_the_end_is_refused_at_once() {
     assert!(matches!(refused, Err(Error::Remote(_))));
     assert!(sometime(rig.association.release()).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_repeated_by_itself_until_it_fails() {
+    for (statuses, sent) in [(&[0x0000, 0xB000, 0x0000][..], 3), (&[0x0000, 0x0122], 2)] {
+        let mut rig = Setup::default().established().await;
+        let first = rig.association.next_message_id();
+        let mut invocation = rig
+            .association
+            .invoke_again(1, echo_rq(first), None, Some(seconds(60)), 2)
+            .unwrap();
+        let releasing = rig.release();
+        for (number, status) in (first..).zip(statuses) {
+            let request = rig.peer.command().await;
+            assert_eq!(request.message_id(), Some(number));
+            rig.peer
+                .send(&message(1, &answer(&request, *status), None))
+                .await;
+        }
+        let last = sometime(invocation.next()).await.unwrap().unwrap();
+        assert_eq!(last.command.status(), Some(Status(statuses[sent - 1])));
+        assert_eq!(last.command.responding_to(), Some(first + sent as u16 - 1));
+        assert!(invocation.next().await.is_none());
+        // A release waits for the last of them.
+        assert_eq!(rig.peer.pdu().await.0, 5);
+        rig.peer.send(&RELEASE_RP).await;
+        sometime(releasing).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_request_keeps_clear_of_the_message_ids_outstanding() {
+    let setup = Setup {
+        window: 2,
+        ..Setup::default()
+    };
+    let mut rig = setup.established().await;
+    let first = rig.association.next_message_id();
+    let _slow = rig.invoke(&echo_rq(first + 1), None, None);
+    let _fast = rig
+        .association
+        .invoke_again(1, echo_rq(first), None, None, 1)
+        .unwrap();
+    assert_eq!(rig.peer.command().await.message_id(), Some(first + 1));
+    let request = rig.peer.command().await;
+    rig.peer.send(&message(1, &answer(&request, 0), None)).await;
+    assert_eq!(rig.peer.command().await.message_id(), Some(first + 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_repeated_for_nobody() {
+    let mut rig = Setup::default().established().await;
+    let first = rig.association.next_message_id();
+    let invocation = rig
+        .association
+        .invoke_again(1, echo_rq(first), None, None, 1)
+        .unwrap();
+    let request = rig.peer.command().await;
+    drop(invocation);
+    rig.peer.send(&message(1, &answer(&request, 0), None)).await;
+    let releasing = rig.release();
+    assert_eq!(rig.peer.pdu().await.0, 5);
+    rig.peer.send(&RELEASE_RP).await;
+    sometime(releasing).await.unwrap().unwrap();
+}
