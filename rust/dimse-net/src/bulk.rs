@@ -1,6 +1,7 @@
 //! Sending many files without leaving Rust: a thread reads and frames ahead, the driver writes what the window
 //! allows, one result a file comes out.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -21,6 +22,9 @@ use crate::source::{FileInfo, Outgoing};
 
 /// Bytes framed at a time: one write of the socket.
 const CHUNK: usize = 1 << 20;
+
+/// From this size on a buffer is used again, and has room for a whole chunk.
+const REUSED: usize = 64 << 10;
 
 /// Batches that may wait for the socket.
 const AHEAD: usize = 2;
@@ -216,6 +220,7 @@ pub(crate) fn start(
         results: results.clone(),
         cut: Arc::clone(&cut),
         stopped: Arc::clone(&stopped),
+        buffers: Buffers::default(),
     };
     runtime::handle().spawn_blocking(move || reader.run(files));
     let feed = Feed {
@@ -247,6 +252,42 @@ struct Reader {
     results: Sender<BulkResult>,
     cut: Arc<AtomicU32>,
     stopped: Arc<AtomicBool>,
+    buffers: Buffers,
+}
+
+/// Large buffers come back when the driver has written them: memory that was used before costs half of what new
+/// memory does.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// Oldest first.
+    lent: VecDeque<Bytes>,
+}
+
+impl Buffers {
+    /// A buffer of at least `size` bytes, `CHUNK` at most. What it holds is of no interest.
+    fn take(&mut self, size: usize) -> BytesMut {
+        if size < REUSED {
+            return BytesMut::zeroed(size);
+        }
+        match self.lent.pop_front().map(Bytes::try_into_mut) {
+            Some(Ok(back)) => back,
+            Some(Err(lent)) => {
+                self.lent.push_front(lent);
+                BytesMut::zeroed(CHUNK)
+            }
+            None => BytesMut::zeroed(CHUNK),
+        }
+    }
+
+    /// The first bytes of a buffer, to be given away.
+    fn lend(&mut self, buffer: BytesMut, used: usize) -> Bytes {
+        let whole = buffer.freeze();
+        let bytes = whole.slice(..used);
+        if whole.len() == CHUNK {
+            self.lent.push_back(whole);
+        }
+        bytes
+    }
 }
 
 /// The driver is gone: nothing more will be sent.
@@ -308,19 +349,27 @@ impl Reader {
             .unwrap_or(CHUNK)
             .saturating_add(4096)
             .min(CHUNK);
-        let mut buffer = BytesMut::with_capacity(estimate);
-        frame(&mut buffer, context_id, true, &command, max_fragment);
+        let mut framed = BytesMut::new();
+        frame(&mut framed, context_id, true, &command, max_fragment);
         let mut info = Some(Box::new(info));
         loop {
             let cut = self.cut.load(Ordering::Relaxed) == u32::from(message_id);
             let filled = if cut {
-                file.end_early(context_id, &mut buffer);
-                Ok(false)
+                file.end_early(context_id, &mut framed);
+                Ok(framed.split().freeze())
             } else {
-                file.fill(context_id, max_fragment, &mut buffer)
+                let mut buffer = self
+                    .buffers
+                    .take(framed.len().saturating_add(estimate).min(CHUNK));
+                let (head, free) = buffer.split_at_mut(framed.len());
+                head.copy_from_slice(&framed);
+                framed.clear();
+                let head = head.len();
+                file.fill(context_id, max_fragment, free)
+                    .map(|used| self.buffers.lend(buffer, head.saturating_add(used)))
             };
-            let more = match filled {
-                Ok(more) => more,
+            let bytes = match filled {
+                Ok(bytes) => bytes,
                 Err(error) => {
                     let error = Error::Input(format!("{}: {error}", path.display()));
                     match info {
@@ -331,8 +380,7 @@ impl Reader {
                     return Ok(());
                 }
             };
-            let bytes = buffer.split().freeze();
-            let end = !more;
+            let end = file.is_done();
             self.give(match info.take() {
                 Some(info) => Item::Start {
                     index,
@@ -346,7 +394,6 @@ impl Reader {
             if end {
                 return Ok(());
             }
-            buffer.reserve(CHUNK);
         }
     }
 
@@ -417,5 +464,34 @@ impl Reader {
     fn end_reason(&self) -> Error {
         let ended = self.shared.ended.borrow().clone();
         ended.unwrap_or(Error::Released)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_buffer_comes_back_when_nothing_holds_it_and_not_before() {
+        let mut buffers = Buffers::default();
+        let mut first = buffers.take(REUSED);
+        first.fill(1);
+        let lent = buffers.lend(first, 10);
+        assert_eq!(lent, [1; 10].as_slice());
+        let second = buffers.take(CHUNK);
+        assert_ne!(second.as_ptr(), lent.as_ptr());
+        let _second = buffers.lend(second, CHUNK);
+        let place = lent.as_ptr();
+        drop(lent);
+        assert_eq!(buffers.take(CHUNK).as_ptr(), place);
+    }
+
+    #[test]
+    fn a_small_buffer_is_not_kept() {
+        let mut buffers = Buffers::default();
+        let small = buffers.take(REUSED - 1);
+        assert_eq!(small.len(), REUSED - 1);
+        let _lent = buffers.lend(small, 1);
+        assert!(buffers.lent.is_empty());
     }
 }

@@ -159,37 +159,14 @@ impl Outgoing {
         self.left == 0 && !self.pad
     }
 
-    /// Appends P-DATA-TF PDUs of one fragment each, as many as the capacity of `out` holds, and says whether more
-    /// are to come. Fragments have at most `max_fragment` bytes (the peer's maximum length less 6), and an even
-    /// number of them.
+    /// Frames P-DATA-TF PDUs of one fragment each, as many as fit into `buffer`, and says how many bytes of it they
+    /// took. Fragments have at most `max_fragment` bytes (the peer's maximum length less 6), and an even number of
+    /// them. Nothing is framed where there is not room for 14 bytes.
     ///
     /// # Errors
     /// When the file cannot be read or became shorter. What was sent of the message cannot be completed then: the
     /// association has to be aborted.
     pub fn fill(
-        &mut self,
-        context_id: u8,
-        max_fragment: usize,
-        out: &mut BytesMut,
-    ) -> io::Result<bool> {
-        let start = out.len();
-        let spare = out.capacity().saturating_sub(start);
-        // Room for one fragment at least: a full buffer must not turn into a loop without progress.
-        let least = FRAME_HEADER.saturating_add(even(max_fragment));
-        let length = spare.max(least).min(self.framed_length(max_fragment));
-        out.put_bytes(0, length);
-        let (_, free) = out.split_at_mut(start);
-        let filled = self.fill_slice(context_id, max_fragment, free);
-        out.truncate(start.saturating_add(*filled.as_ref().unwrap_or(&0)));
-        filled.map(|_| !self.is_done())
-    }
-
-    /// As [`Outgoing::fill`], into a buffer that needs no clearing, and says how much of it was used. Nothing is
-    /// framed where there is not room for 14 bytes.
-    ///
-    /// # Errors
-    /// As [`Outgoing::fill`].
-    pub fn fill_slice(
         &mut self,
         context_id: u8,
         max_fragment: usize,
@@ -256,14 +233,6 @@ impl Outgoing {
         let (now, later) = gap.split_at_mut(length);
         now.copy_from_slice(known.get(..length).unwrap_or_default());
         later
-    }
-
-    /// Length of what is left with its frame headers.
-    fn framed_length(&self, max_fragment: usize) -> usize {
-        let left = self.left.saturating_add(u64::from(self.pad));
-        let frames = left.div_ceil(widen(even(max_fragment)));
-        let headers = frames.saturating_mul(widen(FRAME_HEADER));
-        usize::try_from(left.saturating_add(headers)).unwrap_or(usize::MAX)
     }
 }
 
