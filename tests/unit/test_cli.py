@@ -57,8 +57,8 @@ class FakeAssociation:
     def __exit__(self, *exc: object) -> None:
         self.world.calls.append("exit")
 
-    def c_echo(self) -> Status:
-        self.world.calls.append("echo")
+    def c_echo(self, *, repeat: int = 1) -> Status:
+        self.world.calls.extend(["echo"] * repeat)
         if isinstance(self.world.echo, BaseException):
             raise self.world.echo
         return Status(0)
