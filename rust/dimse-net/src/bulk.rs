@@ -12,7 +12,7 @@ use dimse_proto::AeTitle;
 use dimse_proto::dimse::{CommandField, CommandSet, element};
 use dimse_proto::ul::data::{frame, max_fragment};
 use dimse_proto::ul::negotiate::Negotiated;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use crate::association::Shared;
 use crate::error::Error;
@@ -102,10 +102,12 @@ impl Sending {
 /// The driver's end.
 #[derive(Debug)]
 pub(crate) struct Feed {
+    /// What will read the files, until it does.
+    unread: Option<(Reader, Vec<ToSend>)>,
     batches: mpsc::Receiver<Vec<Item>>,
     taken: std::vec::IntoIter<Item>,
     stopped: Arc<AtomicBool>,
-    /// The message being taken was stopped before its beginning.
+    /// The message being taken is not to be sent.
     skipping: bool,
     results: Sender<BulkResult>,
     /// Message ID of a message to be ended early, or `NOT_CUT`.
@@ -119,16 +121,48 @@ impl Feed {
         self.results.clone()
     }
 
+    /// Starts to read ahead.
+    pub(crate) fn begin(&mut self) {
+        if let Some((reader, files)) = self.unread.take() {
+            runtime::handle().spawn_blocking(move || reader.run(files));
+        }
+    }
+
     /// The next item; `None` after the last. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Item> {
+        self.begin();
         loop {
-            while let Some(item) = self.taken.next() {
-                if let Some(item) = self.unless_stopped(item) {
-                    return Some(item);
-                }
+            if let Some(item) = self.next_taken() {
+                return Some(item);
             }
             self.taken = self.batches.recv().await?.into_iter();
         }
+    }
+
+    /// The same if it is there: else whether it is still to come.
+    pub(crate) fn try_next(&mut self) -> Result<Item, TryRecvError> {
+        self.begin();
+        loop {
+            if let Some(item) = self.next_taken() {
+                return Ok(item);
+            }
+            self.taken = self.batches.try_recv()?.into_iter();
+        }
+    }
+
+    fn next_taken(&mut self) -> Option<Item> {
+        while let Some(item) = self.taken.next() {
+            if let Some(item) = self.unless_stopped(item) {
+                return Some(item);
+            }
+        }
+        None
+    }
+
+    /// A message just taken cannot be begun: all of it is passed over.
+    pub(crate) fn refuse(&mut self, item: Item, why: &Error) {
+        self.skipping = true;
+        self.not_begun(item, why);
     }
 
     /// A message that was read ahead is given up when the user stopped before it was begun.
@@ -159,6 +193,11 @@ impl Feed {
 
     /// The association is over: what was read ahead and not begun gets its result all the same.
     pub(crate) fn fail(mut self, why: &Error) {
+        if let Some((reader, files)) = self.unread.take() {
+            for file in files {
+                reader.fail(file.index, None, why.clone());
+            }
+        }
         self.batches.close();
         loop {
             while let Some(item) = self.taken.next() {
@@ -169,6 +208,26 @@ impl Feed {
                 Err(_) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Feed {
+    /// One that gets what a test gives it, in place of a reading thread.
+    pub(crate) fn by_hand() -> (mpsc::Sender<Vec<Item>>, Self, Queue<BulkResult>) {
+        let (items, batches) = mpsc::channel(AHEAD);
+        let (results, receiver) = Queue::new(usize::MAX);
+        let feed = Self {
+            unread: None,
+            batches,
+            taken: Vec::new().into_iter(),
+            stopped: Arc::default(),
+            skipping: false,
+            results,
+            cut: Arc::new(AtomicU32::new(NOT_CUT)),
+            within: None,
+        };
+        (items, feed, receiver)
     }
 }
 
@@ -197,7 +256,7 @@ pub(crate) enum Item {
     Broken(Error),
 }
 
-/// Starts the reading thread.
+/// Both ends of a sending. A thread reads the files when their turn comes near.
 pub(crate) fn start(
     shared: Arc<Shared>,
     negotiated: Arc<Negotiated>,
@@ -222,8 +281,8 @@ pub(crate) fn start(
         stopped: Arc::clone(&stopped),
         buffers: Buffers::default(),
     };
-    runtime::handle().spawn_blocking(move || reader.run(files));
     let feed = Feed {
+        unread: Some((reader, files)),
         batches: feed,
         taken: Vec::new().into_iter(),
         stopped: Arc::clone(&stopped),
@@ -240,6 +299,7 @@ pub(crate) fn start(
     (feed, sending)
 }
 
+#[derive(Debug)]
 struct Reader {
     shared: Arc<Shared>,
     negotiated: Arc<Negotiated>,

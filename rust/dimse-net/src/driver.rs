@@ -429,7 +429,7 @@ impl Driver {
         self.exchange.keeps_inbound() && self.settings.budget.is_exhausted()
     }
 
-    fn wants_feed(&self) -> bool {
+    pub(crate) fn wants_feed(&self) -> bool {
         self.write.len() < OWED_LIMIT
             && self.connection.check_send().is_ok()
             && (!self.is_ending() || self.exchange.is_feeding())

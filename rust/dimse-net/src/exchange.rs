@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::association::{Invoke, Response, Settings};
 use crate::bulk::{self, BulkResult, Feed, Item};
@@ -24,14 +25,19 @@ use crate::service::{Data, Parts};
 use crate::source::FileInfo;
 use crate::store::{Done, Finished, Jobs};
 
+/// Feeds that read ahead of their turn: a user may have a thousand, and each takes a thread and memory.
+const FEEDS_AHEAD: usize = 4;
+
 /// Message-level state of an association.
 pub(crate) struct Exchange {
     /// Requests that wait for the window.
     pub(crate) waiting: VecDeque<Invoke>,
-    /// Files to be sent, a feed after the other.
+    /// Files to be sent. Each feed has its turn: one file, and it goes to the end.
     pub(crate) feeds: VecDeque<Feed>,
     /// The message being written by the first feed is not complete.
     feeding: Option<u16>,
+    /// The last to have its turn was a single request: a file is next.
+    files_next: bool,
     /// Framed messages that wait for the end of that one.
     deferred: Vec<Bytes>,
     /// Bytes of responses that were framed since everything had been written.
@@ -119,6 +125,7 @@ impl Exchange {
             waiting: VecDeque::new(),
             feeds: VecDeque::new(),
             feeding: None,
+            files_next: false,
             deferred: Vec::new(),
             owed: 0,
             invoked: HashMap::new(),
@@ -162,8 +169,23 @@ impl Exchange {
         }
     }
 
+    /// The beginning of the next file, if it has been read.
+    fn ready_file(&mut self) -> Option<Item> {
+        for feed in self.feeds.iter_mut().take(FEEDS_AHEAD) {
+            feed.begin();
+        }
+        while let Some(feed) = self.feeds.front_mut() {
+            match feed.try_next() {
+                Ok(item) => return Some(item),
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => self.feeds.pop_front(),
+            };
+        }
+        None
+    }
+
     fn may_feed(&self) -> bool {
-        self.feeding.is_some() || (self.waiting.is_empty() && self.invoked.len() < self.window)
+        self.feeding.is_some() || self.invoked.len() < self.window
     }
 
     /// No operation is open on either side and nothing waits.

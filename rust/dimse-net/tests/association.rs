@@ -311,3 +311,32 @@ fn files_not_begun_are_not_sent_once_the_user_stopped() {
     }
     assert_eq!(store(&association, "1.3", 10), Status(0), "it lives on");
 }
+
+#[test]
+fn many_sendings_at_once_leave_threads_for_the_others() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(&root.path().join("stored"), Durability::Durable);
+    let association = node.associate();
+    let path = root.path().join("large");
+    let data = instance("1.2", &vec![0; 8_000_000]);
+    fs::write(&path, part10("1.2", EXPLICIT, &data)).unwrap();
+    // More than the runtime has threads for files, which the server in this process needs as well.
+    let all: Vec<_> = (0..600)
+        .map(|index| {
+            let file = ToSend {
+                index,
+                path: path.clone(),
+            };
+            let sending = association.send_files(vec![file], Options::default());
+            sending.unwrap()
+        })
+        .collect();
+    for sending in &all[..5] {
+        let result = results(sending).pop().unwrap();
+        assert_eq!(result.outcome.unwrap().status(), Some(Status(0)));
+    }
+    association.abort();
+    for sending in &all[5..] {
+        assert!(results(sending).pop().unwrap().outcome.is_err());
+    }
+}

@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod requestor;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;

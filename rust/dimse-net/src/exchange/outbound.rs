@@ -6,7 +6,8 @@ use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 use dimse_proto::ul::data::{frame, pdv_header};
 use tokio::sync::oneshot;
 
-use super::{Answer, Invoked};
+use super::{Answer, Exchange, Invoked};
+use crate::association::Invoke;
 use crate::bulk::Item;
 use crate::driver::Driver;
 use crate::error::Error;
@@ -16,8 +17,28 @@ use crate::service::field_of;
 /// slices.
 const COPY_BELOW: usize = 64 << 10;
 
+impl Exchange {
+    /// No two operations outstanding have the same Message ID.
+    fn check_unused(&self, message_id: u16) -> Result<(), Error> {
+        if self.invoked.contains_key(&message_id) {
+            let what = format!("Message ID {message_id} is outstanding");
+            return Err(LocalError::invalid(what, "PS3.7 9.1.1.1.1").into());
+        }
+        Ok(())
+    }
+}
+
 impl Driver {
+    /// Sends what the first feed has read.
     pub(super) fn feed(&mut self, item: Item) {
+        if let Item::Start { message_id, .. } = &item
+            && let Err(error) = self.exchange.check_unused(*message_id)
+        {
+            if let Some(feed) = self.exchange.feeds.front_mut() {
+                feed.refuse(item, &error);
+            }
+            return;
+        }
         let (bytes, end) = match item {
             Item::Start {
                 index,
@@ -43,6 +64,7 @@ impl Driver {
                     },
                 );
                 self.exchange.feeding = Some(message_id);
+                self.exchange.files_next = false;
                 (bytes, end)
             }
             Item::More { bytes, end } => (bytes, end),
@@ -54,6 +76,7 @@ impl Driver {
         let mut sent = self.connection.send(bytes);
         if end {
             self.exchange.feeding = None;
+            self.exchange.feeds.rotate_left(1);
             for bytes in std::mem::take(&mut self.exchange.deferred) {
                 sent = sent.and_then(|()| self.connection.send(bytes));
             }
@@ -63,38 +86,47 @@ impl Driver {
         }
     }
 
-    /// Sends requests that wait, while the window is open and no file is half sent.
+    /// Sends what waits, while the window is open and no file is half sent: requests in their order, in turns with
+    /// files.
     pub(crate) fn start_waiting(&mut self) {
         while self.exchange.feeding.is_none()
             && self.exchange.invoked.len() < self.exchange.window
             && !self.is_ending()
             && self.connection.check_send().is_ok()
         {
-            let Some(invoke) = self.exchange.waiting.pop_front() else {
+            let files_turn = self.exchange.files_next || self.exchange.waiting.is_empty();
+            if files_turn
+                && self.wants_feed()
+                && let Some(item) = self.exchange.ready_file()
+            {
+                self.feed(item);
+            } else if let Some(invoke) = self.exchange.waiting.pop_front() {
+                self.start(invoke);
+            } else {
                 return;
-            };
-            if self.exchange.invoked.contains_key(&invoke.message_id) {
-                let error = LocalError::invalid(
-                    format!("Message ID {} is outstanding", invoke.message_id),
-                    "PS3.7 9.1.1.1.1",
-                );
-                let _gone = invoke.responses.send(Err(error.into()));
-                continue;
             }
-            let data = invoke.data.as_ref();
-            if let Err(error) = self.send_message(invoke.context_id, &invoke.command, data) {
-                let _gone = invoke.responses.send(Err(error));
-                continue;
-            }
-            self.exchange.invoked.insert(
-                invoke.message_id,
-                Invoked {
-                    field: field_of(&invoke.command),
-                    within: invoke.within,
-                    answer: Answer::Caller(Box::new(invoke)),
-                },
-            );
         }
+    }
+
+    fn start(&mut self, invoke: Invoke) {
+        self.exchange.files_next = true;
+        let data = invoke.data.as_ref();
+        let sent = self
+            .exchange
+            .check_unused(invoke.message_id)
+            .and_then(|()| self.send_message(invoke.context_id, &invoke.command, data));
+        if let Err(error) = sent {
+            let _gone = invoke.responses.send(Err(error));
+            return;
+        }
+        self.exchange.invoked.insert(
+            invoke.message_id,
+            Invoked {
+                field: field_of(&invoke.command),
+                within: invoke.within,
+                answer: Answer::Caller(Box::new(invoke)),
+            },
+        );
     }
 
     /// Sends an answer or C-CANCEL that the user made.

@@ -11,7 +11,12 @@ use crate::association::Invocation;
 
 impl Rig {
     /// Asks, on the context for storage if there is a data set.
-    fn invoke(&self, request: &CommandSet, data: Option<Bytes>, within: Option<u64>) -> Invocation {
+    pub(super) fn invoke(
+        &self,
+        request: &CommandSet,
+        data: Option<Bytes>,
+        within: Option<u64>,
+    ) -> Invocation {
         let context_id = if data.is_some() { 3 } else { 1 };
         self.association
             .invoke(context_id, request.clone(), data, within.map(seconds))
@@ -24,7 +29,7 @@ impl Rig {
     }
 }
 
-async fn failure(invocation: &mut Invocation) -> Error {
+pub(super) async fn failure(invocation: &mut Invocation) -> Error {
     sometime(invocation.next()).await.unwrap().unwrap_err()
 }
 
