@@ -224,7 +224,7 @@ class Invocation:
     def next_many(self, *, then: _Then | None = None) -> list[Message]:
         """The responses there are, waiting for the first; empty after the final one.
 
-        An error comes after the responses before it.
+        The final one, or an error, comes by itself, when those before it were dealt with.
         """
 
 @final

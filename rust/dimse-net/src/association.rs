@@ -1,7 +1,7 @@
 //! The user's end of an association: a handle that any thread or task may hold.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,13 +11,15 @@ use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::connection::{Config, Connection};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::{AeTitle, LocalError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::bulk;
 use crate::deadline::Timeouts;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::event::{AssociationId, Titles};
+pub use crate::invocation::Invocation;
+use crate::invocation::Responses;
 use crate::limits::{Budget, Limits};
 use crate::runtime;
 use crate::service::{Data, Service};
@@ -77,6 +79,10 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) established: OnceLock<Established>,
     pub(crate) ended: watch::Sender<Option<Error>>,
+    /// Invocations whose end nobody has taken yet: to their users they are not over.
+    pub(crate) untold: AtomicUsize,
+    /// Responses that many others waited behind were taken.
+    pub(crate) taken: Notify,
     next_message_id: AtomicU16,
 }
 
@@ -130,56 +136,10 @@ pub(crate) struct Invoke {
     pub(crate) context_id: u8,
     pub(crate) command: CommandSet,
     pub(crate) data: Option<Bytes>,
-    pub(crate) responses: mpsc::UnboundedSender<Result<Response, Error>>,
+    pub(crate) responses: Responses,
     pub(crate) within: Option<Duration>,
     /// How often it is sent again, as long as nothing fails.
     pub(crate) again: u64,
-}
-
-/// An operation in progress at the peer: its responses come here, in order.
-#[derive(Debug)]
-pub struct Invocation {
-    /// Message ID of the request.
-    pub message_id: u16,
-    responses: mpsc::UnboundedReceiver<Result<Response, Error>>,
-    /// Met while looking for responses that are ready: told after them.
-    failure: Option<Error>,
-}
-
-impl Invocation {
-    /// The next response; `None` after the final one.
-    ///
-    /// # Errors
-    /// Why no more will come.
-    pub async fn next(&mut self) -> Option<Result<Response, Error>> {
-        if let Some(error) = self.failure.take() {
-            return Some(Err(error));
-        }
-        self.responses.recv().await
-    }
-
-    /// The responses there are, waiting for the first: none after the final one. An error comes after the responses
-    /// before it. Cancel-safe.
-    ///
-    /// # Errors
-    /// Why no more will come.
-    pub async fn next_many(&mut self, most: usize) -> Result<Vec<Response>, Error> {
-        let Some(first) = self.next().await.transpose()? else {
-            return Ok(Vec::new());
-        };
-        let mut responses = vec![first];
-        while responses.len() < most {
-            match self.responses.try_recv() {
-                Ok(Ok(response)) => responses.push(response),
-                Ok(Err(error)) => {
-                    self.failure = Some(error);
-                    break;
-                }
-                Err(_none_now) => break,
-            }
-        }
-        Ok(responses)
-    }
 }
 
 impl Association {
@@ -290,21 +250,17 @@ impl Association {
         let Some(message_id) = command.message_id() else {
             return Err(LocalError::invalid("a request needs a Message ID", "PS3.7 E.1").into());
         };
-        let (sender, responses) = mpsc::unbounded_channel();
+        let (responses, invocation) = Invocation::new(message_id, &self.shared);
         self.shared.command(Command::Invoke(Invoke {
             message_id,
             context_id,
             command,
             data,
-            responses: sender,
+            responses,
             within,
             again,
         }))?;
-        Ok(Invocation {
-            message_id,
-            responses,
-            failure: None,
-        })
+        Ok(invocation)
     }
 
     /// Sends a message that has no response: an answer, or C-CANCEL.
@@ -404,6 +360,8 @@ impl Shared {
             commands,
             established: OnceLock::new(),
             ended: watch::channel(None).0,
+            untold: AtomicUsize::new(0),
+            taken: Notify::new(),
             next_message_id: AtomicU16::new(1),
         });
         (shared, receiver)

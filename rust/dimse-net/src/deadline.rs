@@ -58,13 +58,17 @@ pub(crate) struct Deadlines {
 impl Deadlines {
     /// Starts, or starts anew. `None` stops it.
     pub(crate) fn set(&mut self, which: Deadline, after: Option<Duration>) {
-        self.clear(which);
-        if let Some(after) = after {
-            // A duration beyond the clock's range is for ever.
-            if let Some(at) = Instant::now().checked_add(after) {
-                self.slots.push((which, at, after));
-            }
+        // A duration beyond the clock's range is for ever.
+        match after.and_then(|after| Some((Instant::now().checked_add(after)?, after))) {
+            Some((at, after)) => self.at(which, at, after),
+            None => self.clear(which),
         }
+    }
+
+    /// Starts one that passes then, and was so long.
+    pub(crate) fn at(&mut self, which: Deadline, at: Instant, after: Duration) {
+        self.clear(which);
+        self.slots.push((which, at, after));
     }
 
     /// Starts unless it runs. Says whether it did.

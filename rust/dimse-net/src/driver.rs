@@ -89,7 +89,7 @@ impl Drop for Guest {
 enum Turn {
     /// Bytes that were read; `None` when there are some to be read.
     Read(std::io::Result<Option<usize>>),
-    /// The socket takes more, or the byte budget has room: the loop's own work.
+    /// The socket takes more, the byte budget has room, or responses were taken: the loop's own work.
     Again,
     Command(Option<Command>),
     Exchange(crate::exchange::Progress),
@@ -208,6 +208,7 @@ impl Driver {
         let reading = self.wants_read();
         let writing = !self.write.is_empty() || stream.is_unflushed();
         let starved = self.is_starved();
+        let behind = self.is_behind();
         let feeding = self.wants_feed();
         let timer = self.deadlines.next();
         // A peer that never pauses must not keep a deadline from passing.
@@ -222,6 +223,7 @@ impl Driver {
             _writable = writer.ready(), if writing => Turn::Again,
             progress = self.exchange.progress(feeding) => Turn::Exchange(progress),
             () = self.settings.budget.room(), if starved => Turn::Again,
+            () = self.shared.taken.notified(), if behind => Turn::Again,
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Turn::Time,
         }
     }
@@ -418,6 +420,7 @@ impl Driver {
 
     fn wants_read(&self) -> bool {
         !self.is_starved()
+            && !self.is_behind()
             && !self.exchange.is_congested()
             && self.exchange.owed() < OWED_LIMIT
             && (self.write.len() < OWED_LIMIT || self.exchange.asks())
@@ -427,6 +430,11 @@ impl Driver {
     /// of a refused instance need none.
     fn is_starved(&self) -> bool {
         self.exchange.keeps_inbound() && self.settings.budget.is_exhausted()
+    }
+
+    /// Our user does not take what is here already; a release waits for the rest of it.
+    fn is_behind(&self) -> bool {
+        self.releasing.is_empty() && self.exchange.is_behind()
     }
 
     pub(crate) fn wants_feed(&self) -> bool {

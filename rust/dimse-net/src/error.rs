@@ -21,6 +21,8 @@ pub enum Deadline {
     Acse,
     /// No response, and no progress, after a request.
     Dimse,
+    /// No final response after C-CANCEL, whatever else came.
+    Drain,
     /// Nothing to do and nothing heard.
     Idle,
     /// No answer to A-RELEASE-RQ.
@@ -45,7 +47,7 @@ impl Deadline {
             Self::Artim => "artim",
             Self::Connect => "connect",
             Self::Acse => "acse",
-            Self::Dimse => "dimse",
+            Self::Dimse | Self::Drain => "dimse",
             Self::Idle => "idle",
             Self::Release => "release",
             Self::Write => "write",

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
 use tokio::sync::mpsc::error::TryRecvError;
+use tokio::time::Instant;
 
 use crate::association::{Invoke, Response, Settings};
 use crate::bulk::{self, BulkResult, Feed, Item};
@@ -64,6 +65,30 @@ struct Invoked {
     field: CommandField,
     within: Option<Duration>,
     answer: Answer,
+    /// It was cancelled, or whoever asked has left: only its end is waited for.
+    leaving: bool,
+    /// By when that must be there, however much comes before it, and how long that is.
+    due: Option<(Instant, Duration)>,
+}
+
+impl Invoked {
+    fn new(field: CommandField, within: Option<Duration>, answer: Answer) -> Self {
+        Self {
+            field,
+            within,
+            answer,
+            leaving: false,
+            due: None,
+        }
+    }
+
+    /// Its user is far behind, and nobody has said that it should end.
+    fn is_behind(&self) -> bool {
+        match &self.answer {
+            Answer::Caller(invoke) => !self.leaving && invoke.responses.is_full(),
+            Answer::Bulk { .. } => false,
+        }
+    }
 }
 
 /// Where a response goes.
@@ -107,7 +132,7 @@ impl Collected {
     fn into_data(self) -> (u8, CommandSet, Data) {
         let parts = Parts {
             fragments: self.fragments,
-            _charge: self.charge,
+            charge: self.charge,
         };
         (self.context_id, self.command, Data::Memory(parts))
     }
@@ -227,9 +252,42 @@ impl Exchange {
 
     /// Everything that was sent has left.
     pub(crate) fn all_written(&mut self) {
-        if self.deferred.is_empty() {
-            self.owed = 0;
+        if !self.deferred.is_empty() {
+            return;
         }
+        self.owed = 0;
+        for invoked in self.invoked.values_mut() {
+            if let Some(within) = invoked.within.filter(|_| invoked.leaving)
+                && invoked.due.is_none()
+            {
+                // A duration beyond the clock's range is for ever.
+                invoked.due = Instant::now().checked_add(within).map(|at| (at, within));
+            }
+        }
+    }
+
+    /// The operation is to end early: from now on only its end counts.
+    pub(crate) fn leave(&mut self, message_id: u16) {
+        if let Some(invoked) = self.invoked.get_mut(&message_id) {
+            invoked.leaving = true;
+        }
+    }
+
+    /// By when the first of the operations that are to end must have ended.
+    pub(crate) fn drained_by(&self) -> Option<(Instant, Duration)> {
+        self.invoked
+            .values()
+            .filter_map(|invoked| invoked.due)
+            .min()
+    }
+
+    /// Nobody takes the responses that are here already, and nobody waits for any other: the socket waits.
+    /// A call that waits for its turn gets it only when what is before it is read.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.asks()
+            && self.waiting.is_empty()
+            && self.feeds.is_empty()
+            && self.invoked.values().all(Invoked::is_behind)
     }
 
     /// The association is over: the next instance of those that came whole. What is not whole is given up.
@@ -264,7 +322,7 @@ impl Exchange {
     /// The association is over.
     pub(crate) fn fail_all(&mut self, why: &Error) {
         for invoke in self.waiting.drain(..) {
-            let _gone = invoke.responses.send(Err(why.clone()));
+            invoke.responses.give(Err(why.clone()));
         }
         for (_, invoked) in self.invoked.drain() {
             invoked.answer.give(Err(why.clone()));
@@ -282,7 +340,7 @@ impl Answer {
     fn give(self, outcome: Result<Response, Error>) {
         match self {
             Self::Caller(invoke) => {
-                let _gone = invoke.responses.send(outcome);
+                invoke.responses.give(outcome);
             }
             Self::Bulk {
                 index,

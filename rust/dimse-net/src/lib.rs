@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`association`] | the user's handle of an association, requestor or acceptor |
 //! | `driver`, `exchange` | one task an association: bytes, time and messages between a socket and the sans-IO core |
+//! | `invocation` | responses on their way to whoever asked |
 //! | [`listener`] | accepting: who is let in, and how many |
 //! | [`service`] | what the node does with a peer's requests: sink, queue, or a preset answer |
 //! | [`bulk`], [`source`] | Part 10 files become C-STORE requests, read ahead and framed on a thread |
@@ -24,6 +25,7 @@ pub mod event;
 mod exchange;
 pub mod files;
 mod folder;
+mod invocation;
 pub mod limits;
 pub mod listener;
 pub mod part10;

@@ -94,10 +94,15 @@ pub enum Data {
 #[derive(Debug)]
 pub struct Parts {
     pub(crate) fragments: Vec<Bytes>,
-    pub(crate) _charge: Charge,
+    pub(crate) charge: Charge,
 }
 
 impl Parts {
+    /// Gives back what they are charged to.
+    pub(crate) fn settle(&mut self) {
+        drop(self.charge.take());
+    }
+
     /// The slices, in order.
     #[must_use]
     pub fn fragments(&self) -> &[Bytes] {

@@ -357,8 +357,8 @@ impl Invocation {
         })
     }
 
-    /// The responses there are, waiting for the first: a list of Messages, empty after the final one. An error
-    /// comes after the responses before it.
+    /// The responses there are, waiting for the first: a list of Messages, empty after the final one. The final
+    /// one, or an error, comes by itself, when those before it were dealt with.
     #[pyo3(signature = (*, then=None))]
     fn next_many(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
         let inner = Arc::clone(&self.inner);

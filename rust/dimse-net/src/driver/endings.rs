@@ -19,7 +19,7 @@ impl Driver {
         let why = self.why();
         match command {
             Command::Invoke(invoke) => {
-                let _gone = invoke.responses.send(Err(why));
+                invoke.responses.give(Err(why));
             }
             Command::Release(done) => {
                 let _gone = done.send(released(&why));

@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod requestor;
+mod responses;
 mod window;
 
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{BUDGET_WAIT, COOLING, Driver, READ_SMALLEST};
-use crate::association::{Association, Settings, Shared, handle_of};
+use crate::association::{Association, Invocation, Settings, Shared, handle_of};
 use crate::deadline::Timeouts;
 use crate::error::{Deadline, Error};
 use crate::event::AssociationId;
@@ -255,11 +256,28 @@ impl Rig {
             .unwrap();
     }
 
+    /// Asks, on the context for storage if there is a data set.
+    fn invoke(&self, request: &CommandSet, data: Option<Bytes>, within: Option<u64>) -> Invocation {
+        let context_id = if data.is_some() { 3 } else { 1 };
+        self.association
+            .invoke(context_id, request.clone(), data, within.map(seconds))
+            .unwrap()
+    }
+
+    fn release(&self) -> JoinHandle<Result<(), Error>> {
+        let association = self.association.clone();
+        tokio::spawn(async move { association.release().await })
+    }
+
     /// Waits for the socket to be closed and the driver to be gone.
     async fn over(&mut self) -> Error {
         sometime(&mut self.driver).await.unwrap();
         self.association.ended().expect("it said why")
     }
+}
+
+async fn failure(invocation: &mut Invocation) -> Error {
+    sometime(invocation.next()).await.unwrap().unwrap_err()
 }
 
 fn proposal(window: u16) -> Associate {
@@ -317,6 +335,24 @@ fn store_rq(message_id: u16) -> CommandSet {
         .unwrap();
     command.set_us(PRIORITY, 0);
     command.set_has_data_set(true);
+    command
+}
+
+/// A C-FIND; no rule of the driver's asks which context it is on.
+fn find_rq(message_id: u16) -> CommandSet {
+    let mut command =
+        CommandSet::request(CommandField::C_FIND_RQ, message_id, &VERIFICATION).unwrap();
+    command.set_us(dimse_proto::dimse::element::PRIORITY, 0);
+    command
+}
+
+fn cancel_rq(message_id: u16) -> CommandSet {
+    let mut command = CommandSet::default();
+    command.set_us(dimse_proto::dimse::element::COMMAND_FIELD, 0x0FFF);
+    command.set_us(
+        dimse_proto::dimse::element::MESSAGE_ID_BEING_RESPONDED_TO,
+        message_id,
+    );
     command
 }
 

@@ -1,5 +1,6 @@
 //! Which deadlines run, and what happens when one passes.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -36,9 +37,15 @@ impl Driver {
         if self.keep(Deadline::Pace, receiving, timeouts.progress) {
             self.paced = self.received;
         }
-        let asked = established && self.exchange.asks() && self.write.is_empty();
+        // While we are the slow side, no response is late.
+        let asked =
+            established && self.exchange.asks() && self.write.is_empty() && !self.is_behind();
         let within = self.exchange.response_within();
         self.keep(Deadline::Dimse, asked, within);
+        match self.exchange.drained_by().filter(|_| established) {
+            Some((at, after)) => self.deadlines.at(Deadline::Drain, at, after),
+            None => self.deadlines.clear(Deadline::Drain),
+        }
         let idle = established && self.exchange.is_quiet() && !self.is_receiving();
         self.keep(Deadline::Idle, idle, timeouts.idle);
         self.keep(Deadline::Budget, self.is_starved(), Some(BUDGET_WAIT));
@@ -88,11 +95,13 @@ impl Driver {
                     self.abort(timeout);
                     self.closed = true;
                 }
-                Deadline::Connect
-                | Deadline::Acse
-                | Deadline::Dimse
-                | Deadline::Idle
-                | Deadline::Release => self.abort(timeout),
+                Deadline::Connect | Deadline::Acse | Deadline::Dimse | Deadline::Release => {
+                    self.abort(timeout);
+                }
+                Deadline::Drain => self.abort(Error::Timeout(Deadline::Dimse, after)),
+                // Somebody is still busy with responses that came before: not idle, and it begins anew.
+                Deadline::Idle if self.shared.untold.load(Ordering::Relaxed) > 0 => {}
+                Deadline::Idle => self.abort(timeout),
             }
         }
     }

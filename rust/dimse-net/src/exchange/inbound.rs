@@ -96,11 +96,12 @@ impl Driver {
         if pending {
             if let Some(Invoked {
                 answer: Answer::Caller(invoke),
+                leaving,
                 ..
-            }) = self.exchange.invoked.get(&id)
+            }) = self.exchange.invoked.get_mut(&id)
             {
                 // Whoever asked may have left; the rest is read all the same.
-                let _gone = invoke.responses.send(Ok(response));
+                *leaving |= !invoke.responses.give(Ok(response));
             }
         } else if let Some(invoked) = self.exchange.invoked.remove(&id) {
             match invoked.answer {

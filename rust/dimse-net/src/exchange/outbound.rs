@@ -57,11 +57,7 @@ impl Driver {
                 };
                 self.exchange.invoked.insert(
                     message_id,
-                    Invoked {
-                        field: CommandField::C_STORE_RQ,
-                        within: feed.within,
-                        answer,
-                    },
+                    Invoked::new(CommandField::C_STORE_RQ, feed.within, answer),
                 );
                 self.exchange.feeding = Some(message_id);
                 self.exchange.files_next = false;
@@ -116,16 +112,16 @@ impl Driver {
             .check_unused(invoke.message_id)
             .and_then(|()| self.send_message(invoke.context_id, &invoke.command, data));
         if let Err(error) = sent {
-            let _gone = invoke.responses.send(Err(error));
+            invoke.responses.give(Err(error));
             return;
         }
         self.exchange.invoked.insert(
             invoke.message_id,
-            Invoked {
-                field: field_of(&invoke.command),
-                within: invoke.within,
-                answer: Answer::Caller(Box::new(invoke)),
-            },
+            Invoked::new(
+                field_of(&invoke.command),
+                invoke.within,
+                Answer::Caller(Box::new(invoke)),
+            ),
         );
     }
 
@@ -140,6 +136,8 @@ impl Driver {
         let sent = self.send_message(context_id, command, data);
         if sent.is_ok() && field_of(command).is_response() {
             self.finish_performing(command);
+        } else if let Some(cancelled) = command.responding_to() {
+            self.exchange.leave(cancelled);
         }
         match (sent, done) {
             (Ok(()), Some(done)) => self.write.mark(done),

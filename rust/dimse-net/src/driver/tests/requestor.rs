@@ -7,31 +7,6 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::*;
-use crate::association::Invocation;
-
-impl Rig {
-    /// Asks, on the context for storage if there is a data set.
-    pub(super) fn invoke(
-        &self,
-        request: &CommandSet,
-        data: Option<Bytes>,
-        within: Option<u64>,
-    ) -> Invocation {
-        let context_id = if data.is_some() { 3 } else { 1 };
-        self.association
-            .invoke(context_id, request.clone(), data, within.map(seconds))
-            .unwrap()
-    }
-
-    fn release(&self) -> JoinHandle<Result<(), Error>> {
-        let association = self.association.clone();
-        tokio::spawn(async move { association.release().await })
-    }
-}
-
-pub(super) async fn failure(invocation: &mut Invocation) -> Error {
-    sometime(invocation.next()).await.unwrap().unwrap_err()
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_proposal_without_answer_ends_at_acse() {

@@ -2,7 +2,6 @@
 
 use tokio::sync::mpsc::Sender;
 
-use super::requestor::failure;
 use super::*;
 use crate::association::{Command, Invocation};
 use crate::bulk::{BulkResult, Feed, Item};
