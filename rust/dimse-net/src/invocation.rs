@@ -34,14 +34,14 @@ impl Responses {
         self.queue.send(outcome).is_ok()
     }
 
-    /// Whoever asked has left.
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Nobody waits for a response any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
         self.queue.is_closed()
     }
 
     /// Whoever asked is far behind, and has not left.
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= FULL && !self.queue.is_closed()
+        self.waiting.load(Ordering::Relaxed) >= FULL && !self.is_abandoned()
     }
 }
 

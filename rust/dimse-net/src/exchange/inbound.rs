@@ -108,7 +108,7 @@ impl Driver {
                 Answer::Caller(invoke)
                     if invoke.again > 0
                         && !response.command.status().is_none_or(Status::is_failure)
-                        && !invoke.responses.is_closed() =>
+                        && !invoke.responses.is_abandoned() =>
                 {
                     self.invoke_again(*invoke);
                 }

@@ -7,11 +7,11 @@ use dimse_proto::ul::data::{frame, pdv_header};
 use tokio::sync::oneshot;
 
 use super::{Answer, Exchange, Invoked};
-use crate::association::Invoke;
+use crate::association::{Invoke, Response};
 use crate::bulk::Item;
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::service::field_of;
+use crate::service::{Data, field_of};
 
 /// Data sets up to this size are copied behind their headers and leave in one write; larger ones are written as
 /// slices.
@@ -97,7 +97,9 @@ impl Driver {
             {
                 self.feed(item);
             } else if let Some(invoke) = self.exchange.waiting.pop_front() {
-                self.start(invoke);
+                if !invoke.responses.is_abandoned() {
+                    self.start(invoke);
+                }
             } else {
                 return;
             }
@@ -133,6 +135,12 @@ impl Driver {
         data: Option<&Bytes>,
         done: Option<oneshot::Sender<Result<(), Error>>>,
     ) {
+        if field_of(command) == CommandField::C_CANCEL_RQ && self.cancel_waiting(command) {
+            if let Some(done) = done {
+                let _gone = done.send(Ok(()));
+            }
+            return;
+        }
         let sent = self.send_message(context_id, command, data);
         if sent.is_ok() && field_of(command).is_response() {
             self.finish_performing(command);
@@ -146,6 +154,25 @@ impl Driver {
             }
             (_, None) => {}
         }
+    }
+
+    /// Whether a request was to be cancelled that has not left: it does not, and its user is told so.
+    fn cancel_waiting(&mut self, cancel: &CommandSet) -> bool {
+        let waiting = &mut self.exchange.waiting;
+        let position = waiting
+            .iter()
+            .position(|invoke| Some(invoke.message_id) == cancel.responding_to());
+        let Some(invoke) = position.and_then(|index| waiting.remove(index)) else {
+            return false;
+        };
+        if let Ok(command) = CommandSet::response_to(&invoke.command, Status(0xFE00)) {
+            invoke.responses.give(Ok(Response {
+                context_id: invoke.context_id,
+                command,
+                data: Data::None,
+            }));
+        }
+        true
     }
 
     fn finish_performing(&mut self, response: &CommandSet) {

@@ -314,3 +314,22 @@ async fn a_cancel_reads_on_whether_anybody_takes_it_or_not() {
         taken(&mut next).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_not_left_is_cancelled_without_a_word() {
+    let (mut rig, _first) = asked(Setup::default(), None).await;
+    let mut cancelled = rig.invoke(&find_rq(2), None, None);
+    let abandoned = rig.invoke(&find_rq(3), None, None);
+    let mut next = rig.invoke(&echo_rq(4), None, None);
+    rig.cancel(2);
+    let end = taken(&mut cancelled).await;
+    assert_eq!(end.command.status(), Some(Status(0xFE00)));
+    assert!(sometime(cancelled.next()).await.is_none());
+    drop(abandoned);
+    rig.peer.finish(&find_rq(1)).await;
+    assert_eq!(rig.peer.command().await.message_id(), Some(4));
+    rig.peer
+        .send(&message(1, &answer(&echo_rq(4), 0), None))
+        .await;
+    taken(&mut next).await;
+}
