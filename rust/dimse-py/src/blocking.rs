@@ -1,9 +1,11 @@
 //! Waiting for the core from a Python thread: without the interpreter, and never deaf to Ctrl-C.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use dimse_net::runtime;
 use pyo3::exceptions::PyRuntimeError;
@@ -27,14 +29,38 @@ pub(crate) fn check_process() -> PyResult<()> {
 pub(crate) fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = T> + Send) -> PyResult<T> {
     check_process()?;
     let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
-        let turn = py.detach(|| {
-            runtime::handle().block_on(async { tokio::time::timeout(GLANCE, &mut future).await })
-        });
-        match turn {
-            Ok(outcome) => return Ok(outcome),
-            Err(_elapsed) => py.check_signals()?,
+        match py.detach(|| poll_for_a_while(future.as_mut(), &waker)) {
+            Poll::Ready(outcome) => return Ok(outcome),
+            Poll::Pending => py.check_signals()?,
         }
+    }
+}
+
+/// Wakes a waiting thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits on this thread, at most until the next glance. A timer of the runtime would do the same, but setting one
+/// wakes an I/O thread.
+fn poll_for_a_while<T>(mut future: Pin<&mut impl Future<Output = T>>, waker: &Waker) -> Poll<T> {
+    let _timers_work = runtime::handle().enter();
+    let started = Instant::now();
+    loop {
+        if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(waker)) {
+            return Poll::Ready(outcome);
+        }
+        let left = GLANCE.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Poll::Pending;
+        }
+        thread::park_timeout(left);
     }
 }
 
