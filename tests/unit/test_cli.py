@@ -326,7 +326,7 @@ def test_echoscu_settings_reach_the_ae(world):
     assert world.ae.options["max_pdu"] == 16384
     timeouts = world.ae.options["timeouts"]
     assert (timeouts.connect, timeouts.write, timeouts.acse, timeouts.release) == (1, 2.5, 3, 3)
-    assert (timeouts.artim, timeouts.dimse, timeouts.store, timeouts.retrieve) == (3, 0, 0, 600)
+    assert (timeouts.artim, timeouts.dimse, timeouts.store, timeouts.retrieve) == (3, 0, 0, 0)
 
 
 def test_echoscu_repeat_and_abort(world):

@@ -18,6 +18,7 @@ from .options import (
     count,
     peer_and_rest,
 )
+from .output import accepted
 
 if TYPE_CHECKING:
     from .output import Output
@@ -72,11 +73,3 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     taken = time.perf_counter() - start
     output.event("summary", operations=args.repeat, status=status, seconds=round(taken, 6))
     return ExitCode.OK
-
-
-def accepted(association: object) -> list[dict[str, str]]:
-    """List the accepted contexts for the `associated` event."""
-    return [
-        {"class": str(context.sop_class), "syntax": str(context.transfer_syntax)}
-        for context in getattr(association, "accepted", ())
-    ]

@@ -8,25 +8,45 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dimse_rs.settings import DEFAULT_CALLED_AE, Limits, Peer, Timeouts, check_ae_title, parse_peer
+from dimse_rs.sop_class import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from .exits import ExitCode, table
 from .output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "PROPOSALS",
     "Parser",
+    "add_already_so",
     "add_association_options",
     "add_general_options",
     "add_peer_options",
+    "add_propose_options",
     "calling_ae",
+    "count",
+    "make_output",
     "peer_and_rest",
     "seconds",
 ]
 
 MIN_PDU: Final = 4096
 MAX_PDU: Final = 16 * 1024 * 1024
+
+_NATIVE: Final = (ExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian)
+PROPOSALS: Final = {
+    "little": _NATIVE,
+    "big": (ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian),
+    "implicit": (ImplicitVRLittleEndian,),
+    "deflated": (DeflatedExplicitVRLittleEndian, *_NATIVE),
+}
+"""Transfer syntaxes to propose, by what `add_propose_options` calls them."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -120,7 +140,7 @@ def add_association_options(parser: Parser, *, title: str, server: bool = False)
         help=(
             "for the next message of an idle peer (default: 60)"
             if server
-            else "for a response (default: 60; C-STORE 300)"
+            else "for a response (default: 60; C-STORE 300; C-GET and C-MOVE 600)"
         )
         + "; 0 means none, here as for the others",
     )
@@ -139,6 +159,30 @@ def add_peer_options(parser: Parser) -> None:
     group.add_argument(
         "-c", "--connect", metavar="AET@HOST:PORT", help="the peer, in place of parameters"
     )
+
+
+def add_propose_options(group: argparse._ArgumentGroup, what: str = "") -> None:
+    """Add the choice of the uncompressed transfer syntaxes to propose: `args.propose`."""
+    propose = group.add_mutually_exclusive_group()
+    for names, value, text in (
+        (("-x=", "-xe", "--propose-uncompr", "--propose-little"), "little", "explicit LE first"),
+        (("-xb", "--propose-big"), "big", "explicit BE first"),
+        (("-xi", "--propose-implicit"), "implicit", "implicit LE only"),
+        (("-xd", "--propose-deflated"), "deflated", "deflated explicit LE first"),
+    ):
+        propose.add_argument(
+            *names,
+            dest="propose",
+            action="store_const",
+            const=value,
+            help=f"propose uncompressed syntaxes only, {text}" + (what and f",{what}"),
+        )
+
+
+def add_already_so(group: argparse._ArgumentGroup, options: Iterable[tuple[str, ...]]) -> None:
+    """Take options of DCMTK's for what happens here anyway, and leave them out of the help."""
+    for names in options:
+        group.add_argument(*names, action="store_true", help=argparse.SUPPRESS, dest="already_so")
 
 
 def peer_and_rest(parser: Parser, args: argparse.Namespace) -> tuple[Peer, list[str]]:
@@ -186,7 +230,7 @@ def _timeouts(args: argparse.Namespace) -> Timeouts:
     if args.acse_timeout is not None:
         chosen.update(acse=args.acse_timeout, release=args.acse_timeout, artim=args.acse_timeout)
     if args.dimse_timeout is not None:
-        names = ("idle",) if server else ("dimse", "store")
+        names = ("idle",) if server else ("dimse", "store", "retrieve")
         chosen.update(dict.fromkeys(names, args.dimse_timeout))
     return Timeouts(**chosen)
 

@@ -13,7 +13,7 @@ from dimse_rs.errors import AssociationRejected
 
 from .exits import CliError, ExitCode
 
-__all__ = ["Output", "Progress", "size_text"]
+__all__ = ["Output", "Progress", "accepted", "size_text"]
 
 
 class Output:
@@ -173,3 +173,11 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def accepted(association: object) -> list[dict[str, str]]:
+    """List the accepted contexts for the `associated` event."""
+    return [
+        {"class": str(context.sop_class), "syntax": str(context.transfer_syntax)}
+        for context in getattr(association, "accepted", ())
+    ]

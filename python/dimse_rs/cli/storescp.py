@@ -5,17 +5,25 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs.settings import DEFAULT_CALLED_AE, Limits
 
 from .exits import CliError, ExitCode
-from .options import Parser, add_association_options, add_general_options, calling_ae, count
-from .output import Output
+from .options import (
+    Parser,
+    add_already_so,
+    add_association_options,
+    add_general_options,
+    calling_ae,
+    count,
+)
+from .storing import add_storage_options, storage_of
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from .output import Output
 
 __all__ = ["parser", "run"]
 
@@ -24,15 +32,9 @@ EXAMPLES = """\
   dimse storescp -aet MYAE -ba 0.0.0.0 11112 -od incoming --layout study
   dimse storescp 0 --json"""
 
-# DCMTK's options for what happens here anyway: data sets are written as received, in whatever
-# syntax they come, under their SOP Instance UID, and associations are served side by side.
-_ALREADY_SO: Final = (
-    ("+B", "--bit-preserving"),
-    ("+xa", "--accept-all"),
-    ("--fork",),
-    ("-uf", "--default-filenames"),
-    ("-dhl", "--disable-host-lookup"),
-)
+# DCMTK's options for what happens here anyway: every syntax is accepted, and associations are
+# served side by side.
+_ALREADY_SO: Final = (("+xa", "--accept-all"), ("--fork",), ("-dhl", "--disable-host-lookup"))
 
 
 def parser() -> Parser:
@@ -48,7 +50,7 @@ def parser() -> Parser:
     add_general_options(result)
     add_association_options(result, title=DEFAULT_CALLED_AE, server=True)
     _add_access_options(result)
-    _add_storage_options(result)
+    add_storage_options(result)
     return result
 
 
@@ -79,49 +81,7 @@ def _add_access_options(result: Parser) -> None:
         action="store_true",
         help="accept SOP classes that are not in the tables",
     )
-
-
-def _add_storage_options(result: Parser) -> None:
-    group = result.add_argument_group("storage")
-    group.add_argument(
-        "-od",
-        "--output-directory",
-        metavar="FOLDER",
-        default=".",
-        help="where to store; made when missing (default: .)",
-    )
-    group.add_argument(
-        "--mode",
-        choices=("durable", "file-only", "fast"),
-        default="durable",
-        help="synced to disk before the response: file and folder, file, nothing "
-        "(default: durable)",
-    )
-    group.add_argument(
-        "--layout",
-        choices=("flat", "study"),
-        default="flat",
-        help="<SOPInstanceUID>.dcm, or below <StudyInstanceUID>/<SeriesInstanceUID>/ "
-        "(default: flat)",
-    )
-    group.add_argument(
-        "-su",
-        "--sort-on-study-uid",
-        metavar="PREFIX",
-        help="the same as --layout study; folders have no prefix",
-    )
-    group.add_argument(
-        "--duplicates",
-        choices=("keep-both", "reject"),
-        default="keep-both",
-        help="when an instance comes again with other bytes (default: keep-both)",
-    )
-    group.add_argument("--ignore", action="store_true", help="receive, but store nothing")
-    group.add_argument(
-        "--report", metavar="FILE", help="write the events of --json to FILE as well"
-    )
-    for names in _ALREADY_SO:
-        group.add_argument(*names, action="store_true", help=argparse.SUPPRESS, dest="already_so")
+    add_already_so(group, _ALREADY_SO)
 
 
 def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
@@ -183,32 +143,15 @@ def _port(parser: Parser, args: argparse.Namespace) -> int:
 def _server(args: argparse.Namespace, port: int, output: Output) -> Any:
     import dimse_rs
 
-    if args.sort_on_study_uid:
-        output.log.warning("-su: folders are named by the UID alone, without a prefix")
-    services: list[dimse_rs.Storage] = []
-    if not args.ignore:
-        folder = Path(args.output_directory)
-        try:
-            storage = dimse_rs.Storage(
-                folder,
-                mode=args.mode,
-                layout=args.layout if args.sort_on_study_uid is None else "study",
-                duplicates=args.duplicates,
-                unknown=args.unknown,
-            )
-        except OSError as error:
-            raise CliError(
-                ExitCode.OUTPUT, f"cannot store into {folder}: {error.strerror or error}"
-            ) from error
-        services.append(storage)
+    storage = storage_of(args, output, unknown=args.unknown)
     server = dimse_rs.Server(
         calling_ae(args, limits=Limits(max_associations=args.max_associations)),
         host=args.bind_address,
         port=port,
-        services=services,
+        services=[] if storage is None else [storage],
         any_called=args.any_called,
         max_associations=args.max_associations,
     )
-    if args.ignore:
+    if storage is None:
         server.c_store(lambda request: None)
     return server

@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs.contexts import Context
-from dimse_rs.sop_class import (
-    MOST_USED_STORAGE,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from dimse_rs.sop_class import MOST_USED_STORAGE
 
 from .exits import CliError, ExitCode, report_code
 from .options import (
+    PROPOSALS,
     Parser,
+    add_already_so,
     add_association_options,
     add_general_options,
     add_peer_options,
+    add_propose_options,
     calling_ae,
     count,
     peer_and_rest,
@@ -41,14 +38,6 @@ EXAMPLES = """\
   dimse storescu PACS@10.1.2.3:11112 study/
   dimse storescu -aec PACS 10.1.2.3 11112 +sd +r study/ +sp '*.dcm'
   dimse storescu --associations 4 --report sent.jsonl PACS@10.1.2.3:11112 study/"""
-
-_NATIVE: Final = (ExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian)
-_PROPOSALS: Final = {
-    "little": _NATIVE,
-    "big": (ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian),
-    "implicit": (ImplicitVRLittleEndian,),
-    "deflated": (DeflatedExplicitVRLittleEndian, *_NATIVE),
-}
 
 # DCMTK's options for what happens here anyway: directories are searched, only what the files need
 # is proposed, every file first in the syntax it is stored in, and a failure stops nothing.
@@ -96,8 +85,7 @@ def _add_input_options(result: Parser) -> None:
     group.add_argument(
         "--no-recurse", action="store_true", help="only the top of the directories given"
     )
-    for names in _ALREADY_SO:
-        group.add_argument(*names, action="store_true", help=argparse.SUPPRESS, dest="already_so")
+    add_already_so(group, _ALREADY_SO)
 
 
 def _add_sending_options(result: Parser) -> None:
@@ -119,20 +107,7 @@ def _add_sending_options(result: Parser) -> None:
     group.add_argument(
         "--report", metavar="FILE", help="write the events of --json to FILE as well"
     )
-    propose = group.add_mutually_exclusive_group()
-    for names, value, text in (
-        (("-x=", "-xe", "--propose-uncompr", "--propose-little"), "little", "explicit LE first"),
-        (("-xb", "--propose-big"), "big", "explicit BE first"),
-        (("-xi", "--propose-implicit"), "implicit", "implicit LE only"),
-        (("-xd", "--propose-deflated"), "deflated", "deflated explicit LE first"),
-    ):
-        propose.add_argument(
-            *names,
-            dest="propose",
-            action="store_const",
-            const=value,
-            help=f"propose uncompressed syntaxes only, {text}, for the 120 most used classes",
-        )
+    add_propose_options(group, " for the 120 most used classes")
 
 
 def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
@@ -200,7 +175,7 @@ def _inputs(inputs: list[str], args: argparse.Namespace) -> list[Path]:
 def _contexts(propose: str | None) -> list[Context] | None:
     if propose is None:
         return None
-    return [Context(uid, _PROPOSALS[propose]) for uid in MOST_USED_STORAGE]
+    return [Context(uid, PROPOSALS[propose]) for uid in MOST_USED_STORAGE]
 
 
 def _tell(result: SendResult, output: Output, progress: Progress, reasons: Counter[str]) -> None:

@@ -1,0 +1,103 @@
+"""Where received instances go: options of the tools that receive, and the `Storage` they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .exits import CliError, ExitCode
+from .options import add_already_so
+
+if TYPE_CHECKING:
+    import argparse
+
+    from dimse_rs import Storage
+
+    from .options import Parser
+    from .output import Output
+
+__all__ = ["add_storage_options", "storage_of"]
+
+# DCMTK's options for what happens here anyway: data sets are written as received, under their SOP
+# Instance UID.
+_ALREADY_SO: Final = (
+    ("+B", "--bit-preserving"),
+    ("-B", "--normal"),
+    ("+F", "--write-file"),
+    ("-uf", "--default-filenames"),
+)
+
+
+def add_storage_options(parser: Parser, *, mode: str = "durable") -> None:
+    """Add the folder and how it is written to; `mode` is the default one."""
+    group = parser.add_argument_group("storage")
+    group.add_argument(
+        "-od",
+        "--output-directory",
+        metavar="FOLDER",
+        default=".",
+        help="where to store; made when missing (default: .)",
+    )
+    group.add_argument(
+        "--mode",
+        choices=("durable", "file-only", "fast"),
+        default=mode,
+        help="synced to disk before the response: file and folder, file, nothing "
+        f"(default: {mode})",
+    )
+    group.add_argument(
+        "--layout",
+        choices=("flat", "study"),
+        default="flat",
+        help="<SOPInstanceUID>.dcm, or below <StudyInstanceUID>/<SeriesInstanceUID>/ "
+        "(default: flat)",
+    )
+    group.add_argument(
+        "-su",
+        "--sort-on-study-uid",
+        metavar="PREFIX",
+        help="the same as --layout study; folders have no prefix",
+    )
+    group.add_argument(
+        "--duplicates",
+        choices=("keep-both", "reject"),
+        default="keep-both",
+        help="when an instance comes again with other bytes (default: keep-both)",
+    )
+    group.add_argument("--ignore", action="store_true", help="receive, but store nothing")
+    group.add_argument(
+        "--report", metavar="FILE", help="write the events of --json to FILE as well"
+    )
+    add_already_so(group, _ALREADY_SO)
+
+
+def storage_of(args: argparse.Namespace, output: Output, *, unknown: bool) -> Storage | None:
+    """Make the storage that the options describe; None for --ignore.
+
+    Args:
+        args: with the options.
+        output: for a warning.
+        unknown: whether classes that are not in the tables are taken too.
+
+    Raises:
+        CliError: the folder cannot be made or written to (40).
+    """
+    import dimse_rs
+
+    if args.sort_on_study_uid:
+        output.log.warning("-su: folders are named by the UID alone, without a prefix")
+    if args.ignore:
+        return None
+    folder = Path(args.output_directory)
+    try:
+        return dimse_rs.Storage(
+            folder,
+            mode=args.mode,
+            layout=args.layout if args.sort_on_study_uid is None else "study",
+            duplicates=args.duplicates,
+            unknown=unknown,
+        )
+    except OSError as error:
+        raise CliError(
+            ExitCode.OUTPUT, f"cannot store into {folder}: {error.strerror or error}"
+        ) from error
