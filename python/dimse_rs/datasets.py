@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["convert", "from_bytes", "new_uid", "read", "stored_syntax", "to_bytes", "write"]
+__all__ += ["write_encoded"]
 
 # PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one; the second row is of
 # those that pydicom leaves as bytes.
@@ -186,6 +187,38 @@ def write(path: str | PathLike[str], dataset: Dataset) -> None:
         raise
     except Exception as error:
         raise DecodeError(f"the data set cannot be encoded: {error}") from error
+
+
+def write_encoded(
+    path: str | PathLike[str], data: Buffer, transfer_syntax: str, sop_class: str
+) -> None:
+    """Write a data set that is no SOP Instance, such as an identifier, as a Part 10 file.
+
+    Args:
+        path: of the file.
+        data: the data set as it came off the wire; not decoded.
+        transfer_syntax: how it is encoded.
+        sop_class: what it came of; the file gets a SOP Instance UID of its own.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Source: PS3.10 7.1.
+    """
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_file_meta_info
+    from pydicom.uid import UID
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(sop_class)
+    meta.MediaStorageSOPInstanceUID = UID(new_uid())
+    meta.TransferSyntaxUID = UID(transfer_syntax)
+    head = DicomBytesIO()
+    write_file_meta_info(head, meta)
+    with open(path, "wb") as file:
+        file.write(bytes(128) + b"DICM" + head.getvalue())
+        file.write(data)
 
 
 def _with_meta(dataset: Dataset, syntax: str) -> Dataset:

@@ -18,6 +18,8 @@ VERBS: Final = {
     "echoscu": "verify that a peer answers (C-ECHO)",
     "storescu": "send instances (C-STORE)",
     "storescp": "receive instances (C-STORE)",
+    "findscu": "query for patients, studies, series, instances (C-FIND)",
+    "mwlscu": "query a modality worklist (C-FIND)",
 }
 
 USAGE: Final = "usage: dimse <verb> [options] ...\n\nverbs:\n" + "".join(

@@ -1,0 +1,246 @@
+"""`dimse findscu`: query (PS3.4 C.4.1), and what `dimse mwlscu` does too."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dimse_rs.errors import DecodeError, StatusError
+
+from .exits import CliError, ExitCode
+from .options import (
+    Parser,
+    add_association_options,
+    add_general_options,
+    add_peer_options,
+    count,
+    peer_and_rest,
+)
+from .query import (
+    add_key_options,
+    add_request_options,
+    associated,
+    identifiers,
+    model_of,
+    proposed,
+    side_by_side,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydicom.dataset import Dataset
+
+    from dimse_rs import Association, Payload
+    from dimse_rs.settings import Peer
+
+    from .output import Output
+
+__all__ = ["add_output_options", "parser", "query", "run"]
+
+EXAMPLES = """\
+  dimse findscu -S -L STUDY -k PatientName='DOE*' -k StudyInstanceUID PACS@10.1.2.3:11112
+  dimse findscu -P -aec PACS 10.1.2.3 11112 -k 0008,0052=PATIENT -k "(0010,0010)" --json
+  dimse findscu -W -k "(0040,0100)[0].Modality=CT" 10.1.2.3 11112 wlistqry.dcm
+  dimse findscu -S -L SERIES -X -od found PACS@10.1.2.3:11112 query.dcm"""
+
+
+def parser() -> Parser:
+    """Build the command line."""
+    result = Parser(
+        "findscu",
+        "Query: print each match, or write it to a DICOM file, undecoded.",
+        EXAMPLES,
+        "[options] (AET@host:port | host port) [file...]",
+    )
+    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
+    add_general_options(result)
+    add_peer_options(result)
+    add_association_options(result, title="FINDSCU")
+    add_key_options(result, "worklist", "patient", "study", "psonly")
+    add_output_options(result)
+    return result
+
+
+def add_output_options(result: Parser) -> None:
+    """Add how requests are made, and what becomes of the matches."""
+    add_request_options(result, "requests outstanding at once, of several files")
+    group = result.add_argument_group("output")
+    group.add_argument(
+        "-X", "--extract", action="store_true", help="write each match to rsp0001.dcm, ..."
+    )
+    group.add_argument(
+        "-Xlo", "--limit-output", metavar="N", type=count, help="write at most N files"
+    )
+    group.add_argument(
+        "-od",
+        "--output-directory",
+        metavar="FOLDER",
+        default=".",
+        help="where to write; made when missing (default: .)",
+    )
+    show = group.add_mutually_exclusive_group()
+    show.add_argument(
+        "+sr",
+        "--show-responses",
+        dest="show",
+        action="store_true",
+        default=None,
+        help="print the matches (default, unless -X)",
+    )
+    show.add_argument(
+        "-sr", "--hide-responses", dest="show", action="store_false", help="do not print them"
+    )
+    group.add_argument(
+        "--report", metavar="FILE", help="write the events of --json to FILE as well"
+    )
+
+
+def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
+    """Query."""
+    peer, files = peer_and_rest(parser, args)
+    return query(args, output, peer, identifiers(parser, args, files, output))
+
+
+def query(
+    args: argparse.Namespace, output: Output, peer: Peer, requests: Sequence[Dataset]
+) -> ExitCode:
+    """Make the requests over one association, and tell what came of them."""
+    context = proposed(args, model_of(args).find)
+    found = _Matches(args, output, context.sop_class)
+    start = time.perf_counter()
+    with associated(args, output, peer, context, max_ops_invoked=args.max_ops) as association:
+        found.syntax = next((c.transfer_syntax for c in association.accepted), "")
+        codes = side_by_side(
+            lambda request: _find(association, request, args, output, found),
+            requests,
+            args.max_ops,
+        )
+    output.event(
+        "summary",
+        operations=len(requests),
+        matches=found.count,
+        written=found.written,
+        failed=sum(code != ExitCode.OK for code in codes),
+        seconds=round(time.perf_counter() - start, 6),
+    )
+    output.log.info("%d matches", found.count)
+    return max((*codes, found.code))
+
+
+def _find(
+    association: Association,
+    request: Dataset,
+    args: argparse.Namespace,
+    output: Output,
+    found: _Matches,
+) -> ExitCode:
+    responses = association.c_find(request, model=model_of(args), raw=True)
+    asked = False
+    try:
+        for number, data in enumerate(responses, 1):
+            if asked:
+                continue  # on their way when we cancelled
+            found.take(data)
+            if number == args.cancel:
+                asked = True
+                responses.cancel()
+    except StatusError as error:
+        output.failure(error, ExitCode.FAILED)
+        return ExitCode.FAILED
+    status = responses.status
+    output.log.info("final status %s", status)
+    if status is not None and status.category == "cancel" and not asked:
+        output.log.error("the peer ended the operation: %s", status)
+        return ExitCode.FAILED
+    return ExitCode.OK if status == 0 or asked else ExitCode.WARNINGS
+
+
+class _Matches:
+    """What becomes of the matches, from whatever thread they come."""
+
+    def __init__(self, args: argparse.Namespace, output: Output, sop_class: str) -> None:
+        """Make the folder that they are written to."""
+        self.count = 0
+        self.written = 0
+        self.code = ExitCode.OK
+        self.syntax = ""
+        self._lock = threading.Lock()
+        self._output = output
+        self._class = sop_class
+        self._print = not args.extract if args.show is None else args.show
+        self._tell = output.wants_events and args.show is not False
+        self._limit = args.limit_output if args.extract else 0
+        self._folder = Path(args.output_directory)
+        if args.extract:
+            with _writing(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+
+    def take(self, data: Payload) -> None:
+        """Write it, print it, tell of it, as was asked."""
+        with self._lock:
+            self.count += 1
+            path = None
+            if self._limit is None or self.written < self._limit:
+                path = self._write(data)
+            if self._tell or (self._print and not self._output.json):
+                self._show(data, path)
+
+    def _show(self, data: Payload, path: Path | None) -> None:
+        from dimse_rs.datasets import from_bytes
+
+        told = {} if path is None else {"path": str(path)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that break a rule: shown as they are
+            try:
+                dataset = from_bytes(data, self.syntax)
+            except DecodeError as error:
+                self.code = ExitCode.FAILED
+                self._output.failure(error, self.code)
+                return
+            if self._tell:
+                values = dataset.to_json_dict(suppress_invalid_tags=True)
+                self._output.event("match", dataset=values, **told)
+            if self._print:
+                self._output.data(f"# match {self.count}\n{_text(dataset)}\n")
+
+    def _write(self, data: Payload) -> Path:
+        from dimse_rs.datasets import write_encoded
+
+        path = self._folder / f"rsp{self.written + 1:04d}.dcm"
+        with _writing(path):
+            write_encoded(path, data, self.syntax, self._class)
+        self.written += 1
+        return path
+
+
+def _text(dataset: Dataset, indent: str = "") -> str:
+    """Lay a match out as pydicom does, save that one bad value does not hide the others."""
+    lines = []
+    for tag in sorted(dataset.keys()):
+        try:
+            element = dataset[tag]
+            if element.VR == "SQ":
+                lines.append(f"{indent}{tag} {element.name}")
+                lines += [_text(item, indent + "  > ") for item in element.value]
+            else:
+                lines.append(f"{indent}{element}")
+        except Exception:  # pydicom raises whatever comes up while it decodes
+            raw = dataset.get_item(tag)
+            value = getattr(raw, "value", b"")
+            lines.append(f"{indent}{tag} cannot be decoded: {getattr(raw, 'VR', '')} {value!r}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = f"cannot write {path}: {error.strerror or error}"
+        raise CliError(ExitCode.OUTPUT, text) from error

@@ -1,0 +1,190 @@
+"""What `findscu`, `mwlscu`, `getscu` and `movescu` share: keys, models, making requests."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from dimse_rs.contexts import Context
+from dimse_rs.sop_class import ModalityWorklist, PatientRoot, PatientStudyOnly, StudyRoot
+
+from .keys import apply, read_file
+from .options import PROPOSALS, add_propose_options, calling_ae, count
+from .output import accepted
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pydicom.dataset import Dataset
+
+    from dimse_rs import Association, Model, SOPClass
+    from dimse_rs.contexts import Contexts
+    from dimse_rs.settings import Peer
+
+    from .options import Parser
+    from .output import Output
+
+__all__ = [
+    "add_key_options",
+    "add_request_options",
+    "associated",
+    "identifiers",
+    "model_of",
+    "proposed",
+    "side_by_side",
+]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+LEVELS: Final = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+
+_MODELS: Final = {
+    "worklist": (("-W", "--worklist"), ModalityWorklist, "modality worklist"),
+    "patient": (("-P", "--patient"), PatientRoot, "patient root"),
+    "study": (("-S", "--study"), StudyRoot, "study root"),
+    "psonly": (("-O", "--psonly"), PatientStudyOnly, "patient/study only (retired)"),
+}
+
+
+def add_key_options(parser: Parser, *models: str) -> None:
+    """Add the keys, and the choice of an information model; the first one is the default."""
+    group = parser.add_argument_group("keys")
+    group.add_argument(
+        "-k",
+        "--key",
+        dest="keys",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a tag or keyword, in sequences a path, and its value; without one it is returned. "
+        "Wins over the files",
+    )
+    group.add_argument(
+        "-f",
+        "--file",
+        dest="files",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a DICOM file of keys, as parameters are: each is a request of its own",
+    )
+    parser.set_defaults(model=models[0], level=None)
+    if len(models) == 1:
+        return
+    group.add_argument(
+        "-L", "--level", choices=LEVELS, help="the same as -k QueryRetrieveLevel=LEVEL"
+    )
+    choice = parser.add_argument_group("information model").add_mutually_exclusive_group()
+    for name in models:
+        options, _, text = _MODELS[name]
+        choice.add_argument(
+            *options,
+            dest="model",
+            action="store_const",
+            const=name,
+            help=text + (" (default)" if name == models[0] else ""),
+        )
+
+
+def add_request_options(parser: Parser, max_ops: str) -> None:
+    """Add how requests are made; `max_ops` says what --max-ops is of this tool."""
+    group = parser.add_argument_group("requests")
+    group.add_argument(
+        "--cancel", metavar="N", type=count, help="cancel after N responses (default: never)"
+    )
+    group.add_argument(
+        "--repeat", metavar="N", type=count, default=1, help="make each request N times"
+    )
+    group.add_argument("--abort", action="store_true", help="abort in place of releasing")
+    group.add_argument(
+        "--max-ops",
+        metavar="N",
+        type=count,
+        default=1,
+        help=f"{max_ops}, if the peer agrees (default: 1)",
+    )
+    add_propose_options(group)
+
+
+def model_of(args: argparse.Namespace) -> Model:
+    """Give the information model that was chosen."""
+    return _MODELS[args.model][1]
+
+
+def proposed(args: argparse.Namespace, sop_class: SOPClass | None) -> Context:
+    """Make the presentation context of the requests."""
+    if sop_class is None:
+        raise ValueError(f"the {_MODELS[args.model][2]} model has no such service (PS3.4 C.6)")
+    return Context(sop_class, PROPOSALS.get(args.propose))
+
+
+def identifiers(
+    parser: Parser,
+    args: argparse.Namespace,
+    files: Sequence[str],
+    output: Output,
+    defaults: Sequence[str] = (),
+) -> list[Dataset]:
+    """Make the identifier of every request.
+
+    Args:
+        parser: to complain.
+        args: with keys, files and level.
+        files: more files.
+        output: for a warning.
+        defaults: keys to begin with where there is no file.
+
+    Raises:
+        CliError: a file cannot be read (20), a key is wrong (1).
+    """
+    from pydicom.dataset import Dataset
+
+    made = [read_file(name) for name in (*args.files, *files)]
+    if not made:
+        made.append(Dataset())
+        apply(defaults, made[0])
+    for identifier in made:
+        apply(args.keys, identifier)
+        if args.level:
+            identifier.QueryRetrieveLevel = args.level
+        if not identifier:
+            parser.error("no keys: give them with -k, or in files")
+        if args.model != "worklist" and not identifier.get("QueryRetrieveLevel"):
+            output.log.warning("no Query/Retrieve Level, which peers want: give it with -L")
+    repeat: int = args.repeat
+    return made * repeat
+
+
+@contextmanager
+def associated(
+    args: argparse.Namespace,
+    output: Output,
+    peer: Peer,
+    contexts: Contexts,
+    **options: Any,
+) -> Iterator[Association]:
+    """Associate, tell so, and at the end release, or abort when that was asked for."""
+    ae = calling_ae(args)
+    output.log.info("requesting association with %s", peer)
+    association: Association
+    with ae.associate(str(peer), contexts=contexts, **options) as association:
+        output.event("associated", peer=str(peer), contexts=accepted(association))
+        yield association
+        if args.abort:
+            association.abort()
+
+
+def side_by_side(call: Callable[[T], R], items: Sequence[T], most: int) -> list[R]:
+    """Make calls, so many at a time; the first exception ends them all."""
+    if most == 1 or len(items) == 1:
+        return [call(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(most)
+    try:
+        return list(pool.map(call, items))
+    finally:
+        # Not waited for: after an exception the association has to be aborted first.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,316 @@
+"""`dimse findscu` and `dimse mwlscu`, end to end."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from dimse_rs import ModalityWorklist, PatientRoot, PatientStudyOnly, StudyRoot, datasets
+from tests.cli.tools import DIMSE, dimse, events
+from tests.loopback.nodes import Puppet, at, picky, scp
+from tests.loopback.test_interrupts import until
+from tests.peers.process import Process
+
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+EXPLICIT = "1.2.840.10008.1.2.1"
+STUDIES = ["-S", "-L", "STUDY", "-k", "PatientID"]
+
+
+def match(number, request):
+    found = Dataset()
+    found.PatientName = f"Doe^{number}"
+    found.PatientID = str(number)
+    if request.level:
+        found.QueryRetrieveLevel = request.level
+    return found
+
+
+def finder(answer=lambda request: (match(number, request) for number in range(3)), **options):
+    """Make a server with these answers; `asked` are the identifiers."""
+    server = scp(**options)
+    server.asked = []
+
+    @server.c_find(ModalityWorklist, PatientRoot, StudyRoot, PatientStudyOnly)
+    def find(request):
+        server.asked.append((request.sop_class, request.identifier))
+        return answer(request)
+
+    return server
+
+
+def test_matches_are_printed():
+    with finder() as server:
+        done = dimse("findscu", *STUDIES, "-k", "PatientName=D*", at(server))
+    assert (done.returncode, done.stderr) == (0, "")
+    one, two, three = done.stdout.rstrip("\n").split("\n\n")
+    assert one.splitlines()[0] == "# match 1"
+    assert "(0010,0010) Patient's Name                      PN: 'Doe^0'" in one
+    assert "'Doe^1'" in two
+    assert "'Doe^2'" in three
+    [(sop_class, asked)] = server.asked
+    assert sop_class == StudyRoot.find
+    assert (asked.QueryRetrieveLevel, asked.PatientName, asked.PatientID) == ("STUDY", "D*", "")
+
+
+def test_a_dcmtk_command_line(tmp_path):
+    query = Dataset()
+    query.QueryRetrieveLevel = "STUDY"
+    query.PatientName = "OVERRIDDEN"
+    query.StudyID = "KEPT"
+    datasets.write_encoded(tmp_path / "q.dcm", datasets.to_bytes(query, EXPLICIT), EXPLICIT, FIND)
+    with finder() as server:
+        done = dimse(
+            *("findscu", "-v", "-P", "-aet", "ME", "-aec", "SCP", "-to", 5, "-ta", 5, "-td", 5),
+            *("-pdu", 16384, "-xi", "-k", "(0010,0010)=HEWETT*", "127.0.0.1", server.port),
+            *("-sr", tmp_path / "q.dcm"),
+        )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines()[-1] == "I: 3 matches"
+    [(sop_class, asked)] = server.asked
+    assert sop_class == PatientRoot.find
+    assert (asked.PatientName, asked.StudyID) == ("HEWETT*", "KEPT")
+
+
+@pytest.mark.parametrize(
+    ("option", "model"),
+    [
+        ("-W", ModalityWorklist),
+        (None, ModalityWorklist),
+        ("-P", PatientRoot),
+        ("-S", StudyRoot),
+        ("-O", PatientStudyOnly),
+    ],
+)
+def test_models(option, model):
+    with finder() as server:
+        options = ["-L", "PATIENT"] if option not in (None, "-W") else []
+        keys = ["-k", "(0040,0100)[0].Modality=CT"]
+        done = dimse("findscu", *filter(None, [option]), *options, *keys, at(server))
+    assert (done.returncode, done.stderr) == (0, "")
+    [(sop_class, asked)] = server.asked
+    assert sop_class == model.find
+    assert asked.ScheduledProcedureStepSequence[0].Modality == "CT"
+
+
+def test_json_has_one_event_for_each_match(tmp_path):
+    with finder() as server:
+        done = dimse("findscu", "--json", "--report", tmp_path / "r", *STUDIES, at(server))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "r").read_text() == done.stdout
+    associated, *matches, summary = events(done.stdout)
+    assert associated == {
+        "event": "associated",
+        "peer": at(server),
+        "contexts": [{"class": FIND, "syntax": EXPLICIT}],
+    }
+    assert matches[1] == {
+        "event": "match",
+        "dataset": {
+            "00080052": {"vr": "CS", "Value": ["STUDY"]},
+            "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^1"}]},
+            "00100020": {"vr": "LO", "Value": ["1"]},
+        },
+    }
+    assert summary.pop("seconds") > 0
+    assert summary == {
+        **{"event": "summary", "operations": 1, "matches": 3, "written": 0, "failed": 0},
+    }
+
+
+def test_extracted_matches_are_files_with_the_bytes_that_came(tmp_path):
+    with finder() as server:
+        done = dimse("findscu", "-X", "-od", tmp_path / "new", *STUDIES, at(server))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        limited = dimse(
+            *("findscu", "-X", "-Xlo", 2, "-od", tmp_path / "two", "--json", *STUDIES, at(server))
+        )
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        *("rsp0001.dcm", "rsp0002.dcm", "rsp0003.dcm"),
+    ]
+    read = dcmread(tmp_path / "new" / "rsp0002.dcm")
+    assert (read.PatientID, read.QueryRetrieveLevel) == ("1", "STUDY")
+    assert read.file_meta.TransferSyntaxUID == EXPLICIT
+    assert read.file_meta.MediaStorageSOPClassUID == FIND
+    told = [event for event in events(limited.stdout) if event["event"] == "match"]
+    assert [event.get("path") for event in told] == [
+        *(str(tmp_path / "two" / name) for name in ("rsp0001.dcm", "rsp0002.dcm")),
+        None,
+    ]
+    assert len(list((tmp_path / "two").iterdir())) == 2
+
+
+def test_cancel_stops_the_peer_and_is_no_failure():
+    seen = []
+
+    def endless(request):
+        try:
+            for number in range(1_000_000):
+                yield match(number, request)
+        finally:
+            seen.append(request.cancelled)
+
+    with finder(endless) as server:
+        done = dimse("findscu", "--cancel", 2, *STUDIES, at(server))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("# match") == 2
+    assert seen == [True]
+
+
+def test_several_requests_over_one_association(tmp_path):
+    files = []
+    for number in range(4):
+        query = Dataset()
+        query.QueryRetrieveLevel = "STUDY"
+        query.StudyID = str(number)
+        files.append(tmp_path / f"{number}.dcm")
+        datasets.write_encoded(files[-1], datasets.to_bytes(query, EXPLICIT), EXPLICIT, FIND)
+    with finder() as server:
+        done = dimse("findscu", "-S", at(server), *files[:2], "-f", files[2], "-f", files[3])
+        assert (done.returncode, done.stdout.count("# match")) == (0, 12)
+        assert sorted(asked.StudyID for _, asked in server.asked) == ["0", "1", "2", "3"]
+        server.asked.clear()
+        done = dimse("findscu", "--json", "--repeat", 3, *STUDIES, at(server))
+        assert events(done.stdout)[-1]["operations"] == len(server.asked) == 3
+
+
+def test_max_ops_has_several_outstanding():
+    import threading
+
+    together = threading.Barrier(3)
+
+    def wait(request):
+        together.wait(15)
+        return [match(0, request)]
+
+    with finder(wait, max_ops_performed=3) as server:
+        done = dimse("findscu", "--repeat", 3, "--max-ops", 3, "--json", *STUDIES, at(server))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert events(done.stdout)[-1]["matches"] == 3
+
+
+def test_1_for_a_wrong_command_line():
+    for arguments in (
+        [],
+        ["host", "104"],
+        ["-k", "Nope=1", "host:104"],
+        ["-S", "-P", "-k", "PatientID", "host:104"],
+        ["-L", "NONE", "-k", "PatientID", "host:104"],
+    ):
+        done = dimse("findscu", *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("E: ")
+
+
+def test_20_and_40_for_files(tmp_path):
+    with finder() as server:
+        assert dimse("findscu", at(server), tmp_path / "missing.dcm").returncode == 20
+        (tmp_path / "file").touch()
+        done = dimse("findscu", "-X", "-od", tmp_path / "file", *STUDIES, at(server))
+        assert done.returncode == 40
+        assert server.asked == []
+
+
+def test_61_says_why_in_one_line():
+    with finder() as server:
+        done = dimse("findscu", *STUDIES, f"WRONG@127.0.0.1:{server.port}")
+    assert done.returncode == 61
+    line, hint = done.stderr.splitlines()
+    assert "called AE title not recognized (1,1,7" in line
+    assert hint.startswith("hint: ")
+
+
+def test_65_when_the_model_is_not_accepted(tmp_path):
+    with picky(tmp_path, {"1.2.3": []}) as peer:
+        done = dimse("findscu", *STUDIES, peer)
+    assert done.returncode == 65
+    assert "Study Root" in done.stderr
+
+
+def test_69_when_a_request_fails_and_the_others_are_made():
+    def refuse(request):
+        if request.identifier.get("PatientID"):
+            return [match(0, request)]
+        return 0xA900
+
+    with finder(refuse) as server:
+        done = dimse("findscu", "--json", "--repeat", 2, *STUDIES, at(server))
+        assert done.returncode == 69
+        assert done.stderr.count("0xA900") == 2
+        told = events(done.stdout)
+        assert [event["event"] for event in told] == ["associated", "error", "error", "summary"]
+        assert (told[1]["code"], told[-1]["failed"]) == (69, 2)
+        assert (
+            dimse("findscu", "-S", "-L", "STUDY", "-k", "PatientID=1", at(server)).returncode == 0
+        )
+
+
+def test_a_bad_value_hides_no_other():
+    def odd(request):
+        return [b"\x10\0\x20\0LO\2\0" + b"7 " + b"\x28\0\x10\0US\3\0" + b"abc"]
+
+    with finder(odd) as server:
+        done = dimse("findscu", *STUDIES, at(server))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "LO: '7'" in done.stdout
+        assert "(0028,0010) cannot be decoded: US b'abc'" in done.stdout
+        done = dimse("findscu", "--json", *STUDIES, at(server))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert events(done.stdout)[1]["dataset"] == {"00100020": {"vr": "LO", "Value": ["7"]}}
+
+
+def test_69_when_a_match_cannot_be_read():
+    def broken(request):
+        return [b"\x08\0\5\x11SQ\0\0\xff\xff\xff\xff", match(1, request)]
+
+    with finder(broken) as server:
+        done = dimse("findscu", *STUDIES, at(server))
+    assert done.returncode == 69
+    assert done.stderr.startswith("E: not a data set in Explicit VR Little Endian")
+    assert done.stdout.startswith("# match 2\n")
+
+
+def test_71_when_the_peer_is_silent():
+    with Puppet(until("command"), accepts=[FIND]) as peer:
+        started = time.monotonic()
+        done = dimse("findscu", "-td", 1, *STUDIES, at(peer))
+    assert done.returncode == 71
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("options", [[], ["--max-ops", 2, "--repeat", 2]])
+def test_130_on_ctrl_c(options):
+    arguments = [*map(str, options), *STUDIES]
+    with (
+        Puppet(until("command"), accepts=[FIND]) as peer,
+        Process([*DIMSE, "findscu", *arguments, at(peer)]) as tool,
+    ):
+        assert peer.reached.wait(20)
+        started = time.monotonic()
+        tool.interrupt()
+        assert tool.wait() == 130
+        assert time.monotonic() - started < 2
+        assert tool.errors() == "interrupted\n"
+
+
+def test_a_missing_level_is_warned_of():
+    with finder() as server:
+        done = dimse("findscu", "-S", "-k", "PatientID", at(server))
+    assert (done.returncode, done.stderr) == (
+        0,
+        "W: no Query/Retrieve Level, which peers want: give it with -L\n",
+    )
+
+
+def test_mwlscu_asks_for_what_a_modality_wants_and_keys_narrow_it():
+    with finder() as server:
+        done = dimse("mwlscu", at(server), "-k", "(0040,0100)[0].Modality=CT", "-k", "PatientID=7")
+    assert (done.returncode, done.stderr, done.stdout.count("# match")) == (0, "", 3)
+    [(sop_class, asked)] = server.asked
+    assert sop_class == ModalityWorklist.find
+    [step] = asked.ScheduledProcedureStepSequence
+    assert (step.Modality, step.ScheduledStationAETitle) == ("CT", "")
+    assert (asked.PatientID, asked.PatientName, asked.AccessionNumber) == ("7", "", "")
+    assert "QueryRetrieveLevel" not in asked
