@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from . import _core
     from ._facts import AcceptedContext, AssociationFacts
     from .association import Association
-    from .services.storage import Mode
+    from .services.storage import Mode, Storage
 
 __all__ = [
     "ActionRequest",
@@ -165,12 +165,19 @@ class StoreRequest(Request):
                 self._dataset = from_bytes(self.data, self.transfer_syntax, file_meta=True)
         return self._dataset
 
-    def save(self, folder: str | PathLike[str], *, mode: Mode = "durable") -> Path:
+    @property
+    def size(self) -> int:
+        """The length of the encoded data set, in bytes."""
+        if self.path is None:
+            return len(memoryview(self.data))
+        return self.path.stat().st_size - (self._message.data_offset or 0)
+
+    def save(self, folder: str | PathLike[str] | Storage, *, mode: Mode = "durable") -> Path:
         """Write the instance to `<folder>/<SOPInstanceUID>.dcm`, as `Storage` would.
 
         Args:
-            folder: made if it is not there.
-            mode: "durable", "file-only" or "fast", as for `Storage`.
+            folder: made if it is not there. A `Storage` has it written as that one does.
+            mode: "durable", "file-only" or "fast", as for `Storage`; not with one.
 
         Returns:
             Where it is. An earlier version with other bytes is kept beside it.
@@ -180,8 +187,10 @@ class StoreRequest(Request):
             OSError: the folder cannot be made.
         """
         from . import _core
+        from .services.storage import Storage
 
-        return _core.Folder(folder, mode).store(self._operation)
+        core = folder.core if isinstance(folder, Storage) else _core.Folder(folder, mode)
+        return core.store(self._operation)
 
 
 class FindRequest(Request):

@@ -19,6 +19,7 @@ from dimse_rs import (
     MRImageStorage,
     Status,
     StatusError,
+    Storage,
     StoreRequest,
     Timeouts,
     Verification,
@@ -241,6 +242,20 @@ def test_save_keeps_the_instance_as_storage_would(size, tmp_path):
     assert isinstance(seen[0], Path)
     assert data_set(seen[0]) == data_set(instance)
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [seen[0].name]
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_save_into_a_storage_has_its_layout(size, tmp_path):
+    instance = CT if size == "small" else series(tmp_path, "large", 1, (1, 1024, 1024))[0]
+    storage = Storage(tmp_path / "kept", mode="fast", layout="study")
+    server = scp()
+    seen = []
+    server.c_store(lambda request: seen.append((request.size, request.save(storage))))
+    with link(server, CTImageStorage) as association:
+        assert outcome(association, instance) == (0, "")
+    read = pydicom.dcmread(instance, stop_before_pixels=True)
+    parts = (read.StudyInstanceUID, read.SeriesInstanceUID, f"{read.SOPInstanceUID}.dcm")
+    assert seen == [(len(data_set(instance)), (tmp_path / "kept").joinpath(*parts))]
 
 
 def test_save_that_cannot_answers_the_peer(tmp_path):

@@ -20,6 +20,7 @@ VERBS: Final = {
     "storescp": "receive instances (C-STORE)",
     "findscu": "query for patients, studies, series, instances (C-FIND)",
     "mwlscu": "query a modality worklist (C-FIND)",
+    "getscu": "retrieve instances over the same association (C-GET)",
 }
 
 USAGE: Final = "usage: dimse <verb> [options] ...\n\nverbs:\n" + "".join(

@@ -29,10 +29,12 @@ __all__ = [
     "add_general_options",
     "add_peer_options",
     "add_propose_options",
+    "ae_title",
     "calling_ae",
     "count",
     "make_output",
     "peer_and_rest",
+    "port_number",
     "seconds",
 ]
 
@@ -98,7 +100,7 @@ def add_association_options(parser: Parser, *, title: str, server: bool = False)
         "-aet",
         "--aetitle",
         metavar="TITLE",
-        type=_ae_title,
+        type=ae_title,
         default=title,
         help=f"my AE title (default: {title})",
     )
@@ -153,7 +155,7 @@ def add_peer_options(parser: Parser) -> None:
         "-aec",
         "--call",
         metavar="TITLE",
-        type=_ae_title,
+        type=ae_title,
         help=f"called AE title (default: {DEFAULT_CALLED_AE})",
     )
     group.add_argument(
@@ -269,7 +271,15 @@ def _pdu(text: str) -> int:
     return int(text)
 
 
-def _ae_title(text: str) -> str:
+def port_number(text: str) -> int:
+    """Read a port; 0 takes a free one."""
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def ae_title(text: str) -> str:
+    """Read an AE title."""
     try:
         return check_ae_title(text)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import IO, Any, Final
@@ -43,6 +44,7 @@ class Output:
         self.quiet = quiet
         self.verbose = verbose
         self.log = log.get(log.CLI)
+        self._lock = threading.Lock()
         self._report: IO[str] | None = None
         if report:
             try:
@@ -64,10 +66,11 @@ class Output:
         import json
 
         line = json.dumps({"event": event, **fields}, default=str, ensure_ascii=False)
-        if self.json:
-            print(line, flush=True)
-        if self._report is not None:
-            self._report.write(line + "\n")
+        with self._lock:  # so that lines stay whole, whichever threads they come from
+            if self.json:
+                print(line, flush=True)
+            if self._report is not None:
+                self._report.write(line + "\n")
 
     def data(self, line: str) -> None:
         """Print a line that scripts read, unless events are printed instead."""
@@ -118,8 +121,11 @@ class Progress:
 
     WIDTH: Final = 24
 
-    def __init__(self, output: Output, stream: IO[str] | None = None) -> None:
-        """Decide whether there is a terminal to draw on."""
+    def __init__(
+        self, output: Output, stream: IO[str] | None = None, *, done: str = "sent"
+    ) -> None:
+        """Decide whether there is a terminal to draw on; `done` is what happens to instances."""
+        self._word = done
         self._stream = stream or sys.stderr
         self._shown = (
             self._stream.isatty()
@@ -138,6 +144,14 @@ class Progress:
         self.done += 1
         self.failed += failed
         self.bytes += size
+        self._draw()
+
+    def show(self, done: int, total: int, failed: int) -> None:
+        """Say how far it is, and draw when it is time."""
+        self.done, self.total, self.failed = done, total, failed
+        self._draw()
+
+    def _draw(self) -> None:
         now = time.monotonic()
         if self._shown and now >= self._next:
             self._next = now + 0.1
@@ -148,9 +162,9 @@ class Progress:
         """Lay out the bar."""
         rate = f"{size_text(self.bytes / seconds)}/s" if seconds > 0 else ""
         bad = f"  {self.failed} failed" if self.failed else ""
-        facts = f"{size_text(self.bytes)}  {rate}{bad}"
+        facts = f"{size_text(self.bytes)}  {rate}{bad}" if self.bytes else bad.strip()
         if not self.total:
-            return f"{self.done} sent  {facts}"
+            return f"{self.done} {self._word}  {facts}"
         filled = self.WIDTH * min(self.done, self.total) // self.total
         return f"[{'=' * filled:<{self.WIDTH}}] {self.done}/{self.total}  {facts}"
 

@@ -1,0 +1,173 @@
+"""`dimse getscu`: retrieve over the association that asks (PS3.4 C.4.3)."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from typing import TYPE_CHECKING, Any, Final
+
+from dimse_rs import SOPClass
+from dimse_rs import sop_class as uids
+from dimse_rs.contexts import DEFAULT_TRANSFER_SYNTAXES, MAX_CONTEXTS, expand, for_retrieve
+
+from .options import (
+    Parser,
+    add_already_so,
+    add_association_options,
+    add_general_options,
+    add_peer_options,
+    peer_and_rest,
+)
+from .query import (
+    add_key_options,
+    add_request_options,
+    associated,
+    identifiers,
+    model_of,
+    proposed,
+)
+from .retrieval import Retrieval
+from .storing import add_storage_options, storage_of
+
+if TYPE_CHECKING:
+    from dimse_rs import Storage, StoreRequest
+    from dimse_rs.contexts import Context
+
+    from .output import Output
+
+__all__ = ["parser", "run"]
+
+EXAMPLES = """\
+  dimse getscu -S -L STUDY -k StudyInstanceUID=1.2.3 -od study PACS@10.1.2.3:11112
+  dimse getscu -P -aec PACS 10.1.2.3 11112 -k 0008,0052=PATIENT -k 0010,0020=4711 +xv
+  dimse getscu -S -L SERIES --json -od in PACS@10.1.2.3:11112 query.dcm"""
+
+# DCMTK's options: what they are called, and the syntax that comes before the uncompressed ones.
+_PREFERRED: Final = (
+    ("+xs", "--prefer-lossless", uids.JPEGLosslessSV1),
+    ("+xy", "--prefer-jpeg8", uids.JPEGBaseline8Bit),
+    ("+xx", "--prefer-jpeg12", uids.JPEGExtended12Bit),
+    ("+xv", "--prefer-j2k-lossless", uids.JPEG2000Lossless),
+    ("+xw", "--prefer-j2k-lossy", uids.JPEG2000),
+    ("+xt", "--prefer-jls-lossless", uids.JPEGLSLossless),
+    ("+xu", "--prefer-jls-lossy", uids.JPEGLSNearLossless),
+    ("+xm", "--prefer-mpeg2", uids.MPEG2MPML),
+    ("+xh", "--prefer-mpeg2-high", uids.MPEG2MPHL),
+    ("+xn", "--prefer-mpeg4", uids.MPEG4HP41),
+    ("+xl", "--prefer-mpeg4-bd", uids.MPEG4HP41BD),
+    ("+x2", "--prefer-mpeg4-2-2d", uids.MPEG4HP422D),
+    ("+x3", "--prefer-mpeg4-2-3d", uids.MPEG4HP423D),
+    ("+xo", "--prefer-mpeg4-2-st", uids.MPEG4HP42STEREO),
+    ("+x4", "--prefer-hevc", uids.HEVCMP51),
+    ("+x5", "--prefer-hevc10", uids.HEVCM10P51),
+    ("+xr", "--prefer-rle", uids.RLELossless),
+    ("+xd", "--prefer-deflated", uids.DeflatedExplicitVRLittleEndian),
+    ("+xb", "--prefer-big", uids.ExplicitVRBigEndian),
+)
+
+
+def parser() -> Parser:
+    """Build the command line."""
+    result = Parser(
+        "getscu",
+        "Retrieve instances over the association that asks for them, into a folder, as they come.\n"
+        "Uncompressed ones are asked for, and what is preferred (+x..). Name the classes, to have\n"
+        "each instance in the preferred syntax that the peer has it in, else uncompressed.",
+        EXAMPLES,
+        "[options] (AET@host:port | host port) [file...]",
+    )
+    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
+    add_general_options(result)
+    add_peer_options(result)
+    add_association_options(result, title="GETSCU")
+    add_key_options(result, "patient", "study", "psonly")
+    add_request_options(result, "instances that the peer may send at once")
+    _add_syntax_options(result)
+    add_storage_options(result, mode="fast")
+    return result
+
+
+def _add_syntax_options(result: Parser) -> None:
+    group = result.add_argument_group("instances")
+    group.add_argument(
+        "--class",
+        dest="classes",
+        metavar="CLASS",
+        action="append",
+        type=_storage_class,
+        help="take instances of this SOP class, by keyword or UID, and the others named "
+        "(default: the 120 most used)",
+    )
+    group.add_argument(
+        *("+xi", "--implicit"), action="store_true", help="take implicit LE only, of every class"
+    )
+    for short, long, syntax in _PREFERRED:
+        group.add_argument(
+            short,
+            long,
+            dest="prefer",
+            action="append_const",
+            const=syntax,
+            default=[],
+            help=f"prefer {syntax.name}",
+        )
+    add_already_so(group, [("+x=", "+xe", "--prefer-uncompr", "--prefer-little")])
+
+
+def _storage_class(text: str) -> SOPClass:
+    found = getattr(uids, text, None) if text[:1].isupper() else uids.SOP_CLASSES.get(text)
+    if not isinstance(found, SOPClass) or not found.is_storage:
+        raise argparse.ArgumentTypeError(f"no storage class: {text!r}")
+    return found
+
+
+def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
+    """Retrieve."""
+    peer, files = peer_and_rest(parser, args)
+    requests = identifiers(parser, args, files, output)
+    contexts = _contexts(args)
+    into = _into(storage_of(args, output, unknown=True), output)
+    retrieval = Retrieval(args, output)
+    with associated(args, output, peer, contexts, max_ops_performed=args.max_ops) as association:
+        for request in requests:
+            retrieval.follow(association.c_get(request, model=model_of(args), into=into))
+    return retrieval.finish()
+
+
+def _contexts(args: argparse.Namespace) -> tuple[Context, ...]:
+    """Propose every class with what is preferred, each syntax by itself as far as that fits.
+
+    A peer picks one syntax for a context: in one context with others, a preferred one is the only
+    one. By themselves, each instance comes as the peer has it.
+    """
+    classes = args.classes or uids.MOST_USED_STORAGE
+    request = proposed(args, model_of(args).get)
+    native = (uids.ImplicitVRLittleEndian,) if args.implicit else DEFAULT_TRANSFER_SYNTAXES
+    groups = [*((syntax,) for syntax in args.prefer), native]
+    if len(classes) * len(groups) >= MAX_CONTEXTS:
+        groups = [tuple(itertools.chain(*groups))]
+    return expand([request, [for_retrieve((), classes, syntaxes) for syntaxes in groups]])
+
+
+def _into(storage: Storage | None, output: Output) -> Any:
+    """Choose where instances go: to the folder without Python, unless each has to be told of."""
+    if storage is None:
+        return lambda request: None
+    if not output.wants_events:
+        return storage
+
+    def save(request: StoreRequest) -> None:
+        size = request.size
+        path = request.save(storage)
+        output.event(
+            "stored",
+            uid=request.instance_uid,
+            **{"class": str(request.sop_class)},
+            syntax=str(request.transfer_syntax),
+            path=str(path),
+            bytes=size,
+            calling=request.peer.ae_title,
+            status=0,
+        )
+
+    return save
