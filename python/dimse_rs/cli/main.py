@@ -21,6 +21,7 @@ VERBS: Final = {
     "findscu": "query for patients, studies, series, instances (C-FIND)",
     "mwlscu": "query a modality worklist (C-FIND)",
     "getscu": "retrieve instances over the same association (C-GET)",
+    "movescu": "have instances sent to an AE, or to this one (C-MOVE)",
 }
 
 USAGE: Final = "usage: dimse <verb> [options] ...\n\nverbs:\n" + "".join(

@@ -1,0 +1,166 @@
+"""`dimse movescu`: have instances sent to an AE, or to this one (PS3.4 C.4.2)."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from .exits import CliError, ExitCode
+from .options import (
+    Parser,
+    add_already_so,
+    add_association_options,
+    add_general_options,
+    add_peer_options,
+    ae_title,
+    calling_ae,
+    peer_and_rest,
+    port_number,
+)
+from .query import (
+    add_key_options,
+    add_request_options,
+    associated,
+    identifiers,
+    model_of,
+    proposed,
+)
+from .retrieval import Retrieval
+from .storing import add_storage_options, storage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dimse_rs.server import Server
+    from dimse_rs.settings import Peer
+
+    from .output import Output
+
+__all__ = ["parser", "run"]
+
+EXAMPLES = """\
+  dimse movescu -S -L STUDY -k StudyInstanceUID=1.2.3 -aem WORKSTATION PACS@10.1.2.3:11112
+  dimse movescu -aet ME +P 11113 -od study -S -k 0008,0052=STUDY -k 0020,000D=1.2.3 \\
+      -aec PACS 10.1.2.3 11112"""
+
+# DCMTK's options for what happens here anyway: every syntax is accepted, and what comes with a
+# pending response is passed over.
+_ALREADY_SO: Final = (
+    ("--no-port",),
+    ("+xa", "--accept-all"),
+    ("-pi", "--pending-ignore"),
+    ("-pr", "--pending-read"),
+    ("-dhl", "--disable-host-lookup"),
+)
+
+
+def parser() -> Parser:
+    """Build the command line."""
+    result = Parser(
+        "movescu",
+        "Have instances sent to an AE that the peer knows by its title. With a port, they are\n"
+        "received here: the peer has to know this node by the destination's title.",
+        EXAMPLES,
+        "[options] (AET@host:port | host port) [file...]",
+    )
+    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
+    add_general_options(result)
+    add_peer_options(result)
+    add_association_options(result, title="MOVESCU")
+    add_key_options(result, "patient", "study", "psonly")
+    add_request_options(result, "instances that may come in at once on an association")
+    group = result.add_argument_group("destination")
+    group.add_argument(
+        "-aem",
+        "--move",
+        metavar="TITLE",
+        type=ae_title,
+        help="AE title of the destination (default: my own)",
+    )
+    group.add_argument(
+        "+P",
+        "--port",
+        metavar="PORT",
+        type=port_number,
+        help="receive the instances on this port (default: do not)",
+    )
+    group.add_argument(
+        "-ba",
+        "--bind-address",
+        metavar="ADDRESS",
+        help="where to listen (default: the address that faces the peer)",
+    )
+    add_already_so(group, _ALREADY_SO)
+    add_storage_options(result, mode="fast")
+    return result
+
+
+def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
+    """Retrieve."""
+    peer, files = peer_and_rest(parser, args)
+    requests = identifiers(parser, args, files, output)
+    model = model_of(args)
+    destination = args.move or args.aetitle
+    here = nullcontext() if args.port is None else _receiving(args, output, peer, destination)
+    retrieval = Retrieval(args, output)
+    with here, associated(args, output, peer, proposed(args, model.move)) as association:
+        for request in requests:
+            retrieval.follow(association.c_move(request, model=model, destination=destination))
+    return retrieval.finish()
+
+
+@contextmanager
+def _receiving(args: argparse.Namespace, output: Output, peer: Peer, title: str) -> Iterator[None]:
+    """Receive what the peer sends, for the time being."""
+    from dimse_rs import Server
+
+    storage = storage_of(args, output, unknown=True)
+    server = Server(
+        replace(calling_ae(args), title=title),
+        host=args.bind_address or _facing(peer),
+        port=args.port,
+        services=[] if storage is None else [storage],
+        max_ops_performed=args.max_ops,
+    )
+    if storage is None:
+        server.c_store(lambda request: None)
+    # Followed before it starts, so that nothing is missed.
+    telling = threading.Thread(target=_tell, args=(server, output), daemon=True)
+    if output.wants_events:
+        telling.start()
+    try:
+        server.start()
+    except OSError as error:
+        where = f"{server.host}:{server.port}"
+        text = f"cannot listen on {where}: {error.strerror or error}"
+        raise CliError(ExitCode.LISTEN, text) from error
+    try:
+        output.event("listening", host=server.host, port=server.port)
+        yield
+    finally:
+        server.stop()
+        if output.wants_events:
+            telling.join()
+
+
+def _tell(server: Server, output: Output) -> None:
+    for event in server.events():
+        if event["event"] in ("stored", "refused"):
+            output.event(**event)
+
+
+def _facing(peer: Peer) -> str:
+    """Find the address of ours that packets to the peer leave from; none is sent."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            peer.host, peer.port, type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"  # then there is no way to the peer either
