@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from .exits import CliError, ExitCode
 from .options import (
     Parser,
     add_already_so,
@@ -30,6 +29,7 @@ from .query import (
     proposed,
 )
 from .retrieval import Retrieval
+from .serving import start
 from .storing import add_storage_options, storage_of
 
 if TYPE_CHECKING:
@@ -132,12 +132,7 @@ def _receiving(args: argparse.Namespace, output: Output, peer: Peer, title: str)
     telling = threading.Thread(target=_tell, args=(server, output), daemon=True)
     if output.wants_events:
         telling.start()
-    try:
-        server.start()
-    except OSError as error:
-        where = f"{server.host}:{server.port}"
-        text = f"cannot listen on {where}: {error.strerror or error}"
-        raise CliError(ExitCode.LISTEN, text) from error
+    start(server)
     try:
         output.event("listening", host=server.host, port=server.port)
         yield
