@@ -24,6 +24,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("scu", "scp"), pairs)
 
 
+@pytest.mark.service("C-ECHO")
 def test_echo(
     scu: str, scp: str, serve: Callable[[str], Running], need: Callable[..., None], matrix: Matrix
 ) -> None:
@@ -33,6 +34,7 @@ def test_echo(
     matrix.add(scu, scp, "C-ECHO", "-", "success")
 
 
+@pytest.mark.service("C-STORE")
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.syntax)
 def test_store(
     scu: str,

@@ -63,6 +63,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("scu", "scp"), pairs)
 
 
+@pytest.mark.service("C-ECHO as tshark sees it")
 def test_tshark_decodes_an_echo(
     scu: str,
     scp: str,
@@ -84,6 +85,7 @@ def test_tshark_decodes_an_echo(
     matrix.add(scu, scp, "C-ECHO as tshark sees it", "-", "6 PDUs decoded")
 
 
+@pytest.mark.service("C-STORE as tshark sees it")
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.syntax)
 def test_tshark_decodes_a_store(
     scu: str,

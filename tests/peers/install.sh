@@ -4,7 +4,8 @@
 # usage: install.sh [PACKAGE...]
 set -u
 
-declare -A package_of=([echoscu]=dcmtk [storescp]=dcmtk [gdcmscu]=libgdcm-tools [tshark]=tshark [text2pcap]=tshark [strace]=strace)
+PATH=$PATH:/usr/sbin # where Orthanc is
+declare -A package_of=([dcmqrscp]=dcmtk [gdcmscu]=libgdcm-tools [Orthanc]=orthanc [tshark]=tshark [text2pcap]=tshark [strace]=strace)
 missing=("$@")
 [ $# -eq 0 ] && for tool in "${!package_of[@]}"; do
     command -v "$tool" >/dev/null || missing+=("${package_of[$tool]}")
