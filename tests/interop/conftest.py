@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -98,31 +99,59 @@ def serve(
         yield start
 
 
+class Slowly:
+    """What the handler of a retrieval waits for, so that a C-CANCEL finds something to end."""
+
+    def __init__(self) -> None:
+        """Count from the next instance on."""
+        self.cancelled = threading.Event()
+        self.over = threading.Event()
+        self.came = 0
+
+    def wait(self) -> None:
+        """Hold the second instance until the retrieval is cancelled; later ones for a second."""
+        self.came += 1
+        if self.came == 2:
+            assert self.cancelled.wait(20)
+        elif self.came > 2:
+            self.over.wait(1)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let everything go."""
+        self.cancelled.set()
+        self.over.set()
+
+
 class Receiver:
-    """Where archives move to: our own Storage SCP, which can be told to wait.
+    """Where archives move to: our own Storage SCP.
 
     Attributes:
         folder: what was received.
         originators: Move Originator AE titles that came with it.
-        gate: what the handler waits for before it answers; open unless a test closes it.
+        slowly: what it waits for before it answers, if anything.
     """
 
     def __init__(self, folder: Path) -> None:
         """Listen on a free port."""
         self.folder = folder
         self.originators: list[str] = []
-        self.gate = threading.Event()
-        self.gate.set()
+        self.slowly: Slowly | None = None
         self.server = Server(AE(MOVER), port=0)
         self.server.c_store(self._keep)
 
     def _keep(self, request: StoreRequest) -> None:
         self.originators.append(request.command.get("MoveOriginatorApplicationEntityTitle", ""))
         request.save(self.folder, mode="fast")
-        assert self.gate.wait(20)
+        if self.slowly is not None:
+            self.slowly.wait()
 
     def clear(self) -> None:
-        """Forget what came."""
+        """Forget what came, and hurry."""
+        self.slowly = None
         self.originators.clear()
         for path in self.folder.iterdir():
             path.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +11,15 @@ import pytest
 from dimse_rs import (
     AE,
     Association,
+    Response,
     Responses,
     StatusError,
-    StoreRequest,
     StudyRoot,
     Verification,
     for_retrieve,
 )
 from tests.data.files import same_values
-from tests.interop.conftest import Matrix, Receiver
+from tests.interop.conftest import Matrix, Receiver, Slowly
 from tests.peers.archive import ARCHIVES, MOVER
 from tests.peers.process import LOOPBACK
 from tests.peers.query_scu import QUERY_SCUS, Keys
@@ -202,17 +201,14 @@ def test_find_that_is_left_early_leaves_nothing_behind(
     matrix.add(OURS, scp, "C-CANCEL of C-FIND", "-", "association goes on")
 
 
-def cancel_after_one(responses: Responses, gate: threading.Event) -> int:
-    """Cancel when one sub-operation is done, while the next one waits at the gate."""
-    last = None
+def cancel_after_one(responses: Responses[Response], slowly: Slowly) -> Response:
+    """Cancel when the first sub-operation is done, and say so; return the final response."""
+    last = next(responses)
+    responses.cancel()
+    slowly.cancelled.set()
     for response in responses:
         last = response
-        if response.status.category == "pending" and not gate.is_set():
-            responses.cancel()
-            gate.set()
-    assert last is not None
-    assert last.status == CANCELLED, last
-    return last.completed
+    return last
 
 
 @pytest.mark.service("C-CANCEL of C-GET")
@@ -221,18 +217,34 @@ def test_get_can_be_cancelled(
 ) -> None:
     """The final status is Cancel, some instances never came, and the association goes on."""
     keys, wanted = part(items, "STUDY")
-    gate = threading.Event()
-    came = []
-
-    def slowly(request: StoreRequest) -> None:
-        came.append(request.instance_uid)
-        if len(came) == 2:
-            assert gate.wait(20)
-
-    with associate(archive(scp)) as association:
-        cancel_after_one(
-            association.c_get(keys, model=StudyRoot, level="STUDY", into=slowly), gate
+    with associate(archive(scp)) as association, Slowly() as slowly:
+        responses = association.c_get(
+            keys, model=StudyRoot, level="STUDY", into=lambda _: slowly.wait()
         )
+        last = cancel_after_one(responses, slowly)
         assert association.c_echo() == 0
-    assert 2 <= len(came) < len(wanted)
-    matrix.add(OURS, scp, "C-CANCEL of C-GET", "-", f"cancelled after {len(came)} instances")
+    assert last.status == CANCELLED
+    assert 2 <= slowly.came < len(wanted)
+    matrix.add(OURS, scp, "C-CANCEL of C-GET", "-", f"cancelled after {slowly.came} instances")
+
+
+@pytest.mark.service("C-CANCEL of C-MOVE")
+def test_move_can_be_cancelled(
+    scp: str,
+    archive: Start,
+    receiver: Receiver,
+    items: list[pydicom.Dataset],
+    matrix: Matrix,
+) -> None:
+    """As for C-GET, with a destination that waits."""
+    keys, wanted = part(items, "STUDY")
+    target = archive(scp)
+    receiver.clear()
+    with associate(target) as association, Slowly() as receiver.slowly:
+        responses = association.c_move(keys, model=StudyRoot, level="STUDY", destination=MOVER)
+        last = cancel_after_one(responses, receiver.slowly)
+        assert association.c_echo() == 0
+    assert last.status == CANCELLED
+    assert 2 <= receiver.slowly.came < len(wanted)
+    result = f"cancelled after {receiver.slowly.came} instances"
+    matrix.add(OURS, scp, "C-CANCEL of C-MOVE", "-", result)

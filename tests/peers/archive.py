@@ -10,14 +10,23 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 
-from dimse_rs import AE, FindRequest, PatientRoot, RetrieveRequest, Server, StoreRequest, StudyRoot
+from dimse_rs import (
+    AE,
+    FindRequest,
+    Model,
+    PatientRoot,
+    RetrieveRequest,
+    Server,
+    StoreRequest,
+    StudyRoot,
+)
+from dimse_rs.services import Index
 from tests.peers.process import LOOPBACK, listening
 from tests.peers.scu import DCMTK_ENV, Target
 
@@ -37,55 +46,28 @@ class Archive:
 
 
 class FolderServer(Server):
-    """An archive over a folder, of handlers alone: what a user writes in an hour.
-
-    Matching is by wildcard and by list of UID, on the attributes of the instances themselves.
-    """
-
-    KEYS = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID"}
+    """An archive over a folder: handlers on an index, as a user writes it."""
 
     def __init__(self, folder: Path, title: str, **options: Any) -> None:
         """Serve what is in the folder, and keep there what is stored."""
         super().__init__(AE(title), port=0, **options)
         self._folder = folder
+        self._index = Index(title)
+        self._index.add_folder(folder)
         self.c_store(self._store)
         for model in (PatientRoot, StudyRoot):
-            self.c_find(model)(self._find)
-            self.c_get(model)(self._retrieve)
-            self.c_move(model)(self._retrieve)
+            self.c_find(model)(partial(self._find, model))
+            self.c_get(model)(partial(self._retrieve, model))
+            self.c_move(model)(partial(self._retrieve, model))
 
     def _store(self, request: StoreRequest) -> None:
-        request.save(self._folder, mode="fast")
+        self._index.add(request.save(self._folder, mode="fast"))
 
-    def _matches(self, keys: Dataset) -> Iterator[tuple[Path, Dataset]]:
-        for path in sorted(self._folder.glob("*.dcm")):
-            item = pydicom.dcmread(path, stop_before_pixels=True)
-            if all(_match(element, item) for element in keys):
-                yield path, item
+    def _find(self, model: Model, request: FindRequest) -> Iterator[Dataset]:
+        return self._index.find(request.identifier, model)
 
-    def _find(self, request: FindRequest) -> Iterator[Dataset]:
-        unique = self.KEYS.get(request.level, "SOPInstanceUID")
-        seen = set()
-        for _, item in self._matches(request.identifier):
-            if item[unique].value in seen:
-                continue
-            seen.add(item[unique].value)
-            found = Dataset()
-            for element in request.identifier:
-                found[element.tag] = item.get(element.tag, element)
-            found.QueryRetrieveLevel = request.level
-            yield found
-
-    def _retrieve(self, request: RetrieveRequest) -> list[Path]:
-        return [path for path, _ in self._matches(request.identifier)]
-
-
-def _match(key: pydicom.DataElement, item: Dataset) -> bool:
-    if key.keyword in {"QueryRetrieveLevel", "SpecificCharacterSet"} or key.is_empty:
-        return True
-    value = str(item.get(key.keyword, ""))
-    wanted = key.value if key.VM > 1 else [key.value]
-    return any(fnmatchcase(value, str(pattern)) for pattern in wanted)
+    def _retrieve(self, model: Model, request: RetrieveRequest) -> list[Path]:
+        return self._index.retrieve(request.identifier, model)
 
 
 @contextlib.contextmanager
