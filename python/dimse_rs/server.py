@@ -20,7 +20,7 @@ from ._uids import SOPClass
 from .ae import AE
 from .association import Association
 from .errors import LocalProtocolError
-from .handlers import C_GET_RQ, SERVICE_OF, Handler, Handlers
+from .handlers import C_GET_RQ, N_EVENT_REPORT_RQ, SERVICE_OF, Handler, Handlers
 from .registry import classes_of
 from .services import Storage
 from .settings import Peer, PeerLike, check_ae_title, parse_peer
@@ -308,6 +308,9 @@ class Server(Handlers):
             if of_handlers is None:
                 of_handlers = list(classes_of(SERVICE_OF[field]))
             classes.update(dict.fromkeys(_plain(of_handlers)))
+            # The provider of a service may associate to tell of an event (PS3.4 J.3.3).
+            if field == N_EVENT_REPORT_RQ:
+                reversed_.update(_plain(of_handlers))
         return [(uid, [], False, True, uid in reversed_) for uid in classes]
 
     def _titles_text(self) -> str:
