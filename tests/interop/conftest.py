@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from pydicom.dataset import Dataset
 
-from dimse_rs import AE, Server, StoreRequest
+from dimse_rs import AE, EventRequest, Server, StorageCommitmentPushModel, StoreRequest
 from tests.data.files import BUNDLED
 from tests.data.generate import series
 from tests.peers.archive import ARCHIVES, MOVER
@@ -126,10 +128,29 @@ class Slowly:
         self.over.set()
 
 
+class Reports:
+    """What a handler of N-EVENT-REPORT was told."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._told: queue.SimpleQueue[EventRequest] = queue.SimpleQueue()
+
+    def take(self, request: EventRequest) -> Dataset:
+        """Keep one, and give back what came with it."""
+        self._told.put(request)
+        return request.dataset
+
+    def next(self) -> tuple[int, Dataset]:
+        """Wait for the next: event type and event information."""
+        request = self._told.get(timeout=20)
+        return request.event_type, request.dataset
+
+
 class Receiver:
-    """Where archives move to: our own Storage SCP.
+    """Where archives move to, and report commitments: our own server.
 
     Attributes:
+        reports: what it was told.
         folder: what was received.
         originators: Move Originator AE titles that came with it.
         slowly: what it waits for before it answers, if anything.
@@ -142,6 +163,8 @@ class Receiver:
         self.slowly: Slowly | None = None
         self.server = Server(AE(MOVER), port=0)
         self.server.c_store(self._keep)
+        self.reports = Reports()
+        self.server.n_event_report(StorageCommitmentPushModel)(self.reports.take)
 
     def _keep(self, request: StoreRequest) -> None:
         self.originators.append(request.command.get("MoveOriginatorApplicationEntityTitle", ""))
