@@ -1,6 +1,6 @@
-"""Every Query/Retrieve SCP of the interop matrix behind one face: ours is one entry among others.
+"""Every query SCP of the interop matrix behind one face: ours is one entry among others.
 
-All of them know one C-MOVE destination, DIMSE_RS on this machine, and start empty.
+All archives know one C-MOVE destination, DIMSE_RS on this machine, and start empty.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from dimse_rs import (
     AE,
     FindRequest,
+    ModalityWorklist,
     Model,
     PatientRoot,
     RetrieveRequest,
@@ -26,7 +27,7 @@ from dimse_rs import (
     StoreRequest,
     StudyRoot,
 )
-from dimse_rs.services import Index
+from dimse_rs.services import Index, Worklist
 from tests.peers.process import LOOPBACK, listening
 from tests.peers.scu import DCMTK_ENV, Target
 
@@ -140,6 +141,45 @@ def orthanc(folder: Path, port: int) -> Iterator[Target]:
     with listening(argv, env=DCMTK_ENV) as (_, own):
         yield Target(own, "ORTHANC")
 
+
+WORKLIST_TITLE = "WORKLIST"
+
+
+@contextlib.contextmanager
+def worklist_server(folder: Path) -> Iterator[Target]:
+    """Run our own worklist in this process."""
+    items = Worklist(folder)
+    server = Server(AE(WORKLIST_TITLE), port=0)
+    server.c_find(ModalityWorklist)(lambda request: items.find(request.identifier))
+    with server:
+        yield Target(server.port, WORKLIST_TITLE)
+
+
+@contextlib.contextmanager
+def wlmscpfs(folder: Path) -> Iterator[Target]:
+    """Run DCMTK's worklist; the items are in a folder called as it is."""
+    (folder / "lockfile").touch()
+    command = ["wlmscpfs", "-dhl", "-dfp", str(folder.parent)]
+    with listening(lambda own: [*command, str(own)], env=DCMTK_ENV) as (_, own):
+        yield Target(own, WORKLIST_TITLE)
+
+
+@dataclass(frozen=True)
+class WorklistScp:
+    """A worklist SCP: how it starts over a folder of items that is called WORKLIST."""
+
+    name: str
+    tools: Sequence[str]
+    start: Callable[[Path], contextlib.AbstractContextManager[Target]]
+
+
+WORKLISTS = {
+    scp.name: scp
+    for scp in [
+        WorklistScp("dimse", ["module:dimse_rs._core"], worklist_server),
+        WorklistScp("wlmscpfs", ["wlmscpfs"], wlmscpfs),
+    ]
+}
 
 ARCHIVES = {
     archive.name: archive

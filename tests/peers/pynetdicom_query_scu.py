@@ -1,14 +1,14 @@
 """Query/Retrieve SCU on pynetdicom.
 
-usage: pynetdicom_query_scu.py find PORT TITLE LEVEL KEYS           prints each match as JSON
-       pynetdicom_query_scu.py get  PORT TITLE LEVEL KEYS FOLDER    retrieves into the folder
-       pynetdicom_query_scu.py move PORT TITLE LEVEL KEYS AET       has it moved there
-KEYS is a JSON object; exit code 1 on anything but pending responses and a final Success.
+usage: pynetdicom_query_scu.py find PORT TITLE LEVEL IDENTIFIER ""        prints each match as JSON
+       pynetdicom_query_scu.py get  PORT TITLE LEVEL IDENTIFIER FOLDER    retrieves into the folder
+       pynetdicom_query_scu.py move PORT TITLE LEVEL IDENTIFIER AET       has it moved there
+IDENTIFIER is in the DICOM JSON model; LEVEL chooses the information model, also WORKLIST.
+Exit code 1 on anything but pending responses and a final Success.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -26,9 +26,11 @@ def keep(event: evt.Event, folder: Path) -> int:
 def main() -> None:
     """Run one operation."""
     what, port, title, level, text, argument = sys.argv[1:]
-    keys = json.loads(text)
+    identifier = Dataset.from_json(text)
     root = "Patient" if level == "PATIENT" else "Study"
     model = getattr(sop_class, f"{root}RootQueryRetrieveInformationModel{what.capitalize()}")
+    if level == "WORKLIST":
+        model = sop_class.ModalityWorklistInformationFind
     ae = AE(ae_title="DIMSE_RS")
     ae.add_requested_context(model)
     options = {}
@@ -42,10 +44,6 @@ def main() -> None:
     association = ae.associate("127.0.0.1", int(port), ae_title=title, max_pdu=0, **options)
     if not association.is_established:
         sys.exit("no association")
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(identifier, keyword, value)
     if what == "move":
         responses = association.send_c_move(identifier, argument, model)
     else:
@@ -55,7 +53,7 @@ def main() -> None:
     for status, match in responses:
         statuses.append(status.get("Status"))
         if what == "find" and match is not None:
-            print(json.dumps({keyword: str(match.get(keyword, "")) for keyword in keys}))
+            print(match.to_json())
     association.release()
     if statuses[-1:] != [0x0000] or {*statuses[:-1]} - {0xFF00, 0xFF01}:
         sys.exit(f"statuses {statuses}")
