@@ -111,11 +111,16 @@ class Connection:
 
 
 class ScriptedScp:
-    """Plays a script for each connection, in order; what goes wrong in it is raised at the end."""
+    """Plays a script for each connection, in order; what goes wrong in it is raised at the end.
 
-    def __init__(self, *scripts: Callable[[Connection], None]) -> None:
+    `receive_buffer` is what the kernel keeps of what a script has not read, 0 its own choice.
+    """
+
+    def __init__(self, *scripts: Callable[[Connection], None], receive_buffer: int = 0) -> None:
         self._scripts = scripts
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if receive_buffer:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._failure: BaseException | None = None
         self.port = self._listener.getsockname()[1]
