@@ -51,6 +51,7 @@ class AsyncPerformer(Performer):
             if operation is None:
                 free.release()
                 if self._is_over():
+                    self._gone()
                     return
                 continue
             task = asyncio.get_running_loop().create_task(self._serve_one(operation, completer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager, suppress
@@ -90,16 +91,15 @@ class Performer:
         self._node = node
         self._association: weakref.ref[AssociationFacts] | None = None
         self._into: Handler | None = None
-        self._remove_spool: Callable[[], object] | None = None
+        self._spool: str | None = None
         fields = dict.fromkeys((*handlers.fields(), *queued))
         self.serves = bool(fields)
-        spool = None
         if C_STORE_RQ in fields:
             from shutil import rmtree
             from tempfile import mkdtemp
 
-            spool = mkdtemp(prefix="dimse-rs-")
-            self._remove_spool = weakref.finalize(self, rmtree, spool, ignore_errors=True)
+            self._spool = mkdtemp(prefix="dimse-rs-")
+            self._remove_spool = weakref.finalize(self, rmtree, self._spool, ignore_errors=True)
         self.service = _core.Service(
             folder=None if storage is None else storage.core,
             store=None
@@ -112,7 +112,7 @@ class Performer:
                 else _plain(handlers, field)
                 for field in fields
             },
-            spool=None if spool is None else _core.Folder(spool, "fast"),
+            spool=None if self._spool is None else _core.Folder(self._spool, "fast"),
             events=node is not None,
         )
         self._workers: Workers | None = None
@@ -133,6 +133,7 @@ class Performer:
                 overdue=self._answer_overdue,
                 refuse=self._refuse,
                 over=self._is_over,
+                gone=self._gone,
             )
             self._workers.start()
 
@@ -143,8 +144,14 @@ class Performer:
 
     def clean_up(self) -> None:
         """Remove what large instances were kept in."""
-        if self._remove_spool is not None:
+        if self._spool is not None:
             self._remove_spool()
+
+    def _gone(self) -> None:
+        """Remove the spool folder, unless it holds files of requests that somebody keeps."""
+        if self._spool is not None:
+            with suppress(OSError):  # then it goes with the last of them
+                os.rmdir(self._spool)
 
     @contextmanager
     def receiving(self, into: Into) -> Iterator[None]:

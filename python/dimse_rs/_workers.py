@@ -35,6 +35,7 @@ class Workers:
         overdue: answers for a handler that is past its deadline.
         refuse: answers when there is no thread left.
         over: tells an idle thread that nothing more will come.
+        gone: called by the last thread when it goes.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Workers:
         overdue: Callable[[_core.Operation], None],
         refuse: Callable[[_core.Operation], None],
         over: Callable[[], bool] | None = None,
+        gone: Callable[[], None] | None = None,
     ) -> None:
         """Keep the settings; `start` starts the first thread."""
         self._service = service
@@ -56,6 +58,7 @@ class Workers:
         self._overdue = overdue
         self._refuse = refuse
         self._over = over
+        self._gone = gone
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = 0
@@ -95,6 +98,8 @@ class Workers:
                     if self._stopping or self._idle > 1:
                         self._threads -= 1
                         self._idle -= 1
+                        if self._threads == 0 and self._gone is not None:
+                            self._gone()
                         return
                     continue
                 self._begin(operation)
