@@ -20,7 +20,7 @@ pub use acceptor::{
     AcceptorPolicy, CalledTitles, ExtendedAnswer, Preference, SupportedContext, UnknownClasses,
     UnknownStorage, Verdict, answer,
 };
-pub use requestor::{ProposedContext, Request, UserIdentity, outcome};
+pub use requestor::{CommonExtended, ProposedContext, Request, UserIdentity, outcome};
 
 /// The DICOM application context name (PS3.7 A.2.1).
 pub const APPLICATION_CONTEXT: Uid = Uid::from_static("1.2.840.10008.3.1.1.1");

@@ -79,7 +79,7 @@ pub enum UserItem {
 }
 
 /// Related general SOP classes kept of one 57H.
-const MAX_RELATED: usize = 64;
+pub(super) const MAX_RELATED: usize = 64;
 
 /// How many sub-items of a type are kept: two where one is allowed, so that "twice" can be judged.
 const fn limit(item_type: u8) -> Option<u8> {

@@ -472,6 +472,43 @@ fn identity_is_answered_when_verified_and_asked_for() {
 }
 
 #[test]
+fn whoever_does_not_say_who_it_is_is_rejected_when_told_so() {
+    let identity = |identity_type| UserItem::UserIdentityRq {
+        identity_type,
+        response_requested: false,
+        primary: Secret(Bytes::from_static(b"bob")),
+        secondary: Secret::default(),
+    };
+    let mut policy = policy();
+    policy.require_identity = true;
+    for item in [UserItem::MaximumLength(16384), identity(0), identity(6)] {
+        let request = proposal(ct(), vec![item]);
+        let (rj, code, _) = rejected(&request, &policy);
+        assert_eq!(
+            (rj, code),
+            (AssociateRj::ACSE_NO_REASON, "no-user-identity")
+        );
+    }
+    for known in 1..=5 {
+        accepted(&proposal(ct(), usual_and(identity(known))), &policy);
+    }
+}
+
+#[test]
+fn an_answer_too_long_to_be_said_is_a_rejection() {
+    let identity = UserItem::UserIdentityRq {
+        identity_type: 3,
+        response_requested: true,
+        primary: Secret(Bytes::from_static(b"ticket")),
+        secondary: Secret::default(),
+    };
+    let request = proposal(ct(), usual_and(identity));
+    let mut policy = policy();
+    policy.identity_response = Some(Secret(vec![0; 65500].into()));
+    assert_eq!(rejected(&request, &policy).1, "answer-too-long");
+}
+
+#[test]
 fn what_is_negotiated_does_not_keep_the_request_alive() {
     let wire: Bytes = vec![b'1'; 64].into();
     let class = Uid::from_wire(wire.clone());

@@ -7,9 +7,11 @@ mod requestor;
 use bytes::Bytes;
 use dimse_proto::ul::associate::{Associate, Item, PresentationContextAc, PresentationContextRq};
 use dimse_proto::ul::negotiate::{
-    AcceptorPolicy, CalledTitles, ExtendedAnswer, Negotiated, Preference, ProposedContext, Request,
-    SupportedContext, UnknownClasses, UnknownStorage, UserIdentity, Verdict, answer, outcome,
+    AcceptorPolicy, CalledTitles, CommonExtended, ExtendedAnswer, Negotiated, Preference,
+    ProposedContext, Request, SupportedContext, UnknownClasses, UnknownStorage, UserIdentity,
+    Verdict, answer, outcome,
 };
+use dimse_proto::ul::pdu::Pdu;
 use dimse_proto::ul::reason::{AbortReason, AssociateRj, ContextResult};
 use dimse_proto::ul::user_info::{Secret, UserItem};
 use dimse_proto::{AeTitle, Uid};

@@ -221,3 +221,35 @@ fn a_role_the_requestor_did_not_propose_is_not_granted() {
     let negotiated = outcome(&request, &answer).unwrap();
     assert!(negotiated.contexts[0].scu && !negotiated.contexts[0].scp);
 }
+
+#[test]
+fn what_a_class_specialises_is_said_as_in_the_vector() {
+    let log = Uid::from_static("1.2.840.10008.5.1.4.1.1.88.40");
+    let common = CommonExtended {
+        sop_class: log.clone(),
+        service_class: Uid::from_static("1.2.840.10008.4.2"),
+        related: vec![Uid::from_static("1.2.840.10008.5.1.4.1.1.88.22")],
+    };
+    let mut request = request_for(vec![one(log)]);
+    request.common = vec![common.clone()];
+    let wire = Pdu::AssociateRq(request.build().unwrap()).encode();
+    // V14: ProcedureLog, Storage, EnhancedSR.
+    let vector: &[u8] = b"\x57\0\0\x53\0\x1d1.2.840.10008.5.1.4.1.1.88.40\0\x111.2.840.10008.4.2\
+        \0\x1f\0\x1d1.2.840.10008.5.1.4.1.1.88.22";
+    assert!(wire.windows(vector.len()).any(|part| part == vector));
+    request.common.push(common.clone());
+    assert!(request.build().is_err(), "a class twice");
+    for broken in [
+        CommonExtended {
+            related: vec![CT; 65],
+            ..common.clone()
+        },
+        CommonExtended {
+            service_class: Uid::from_static("1..2"),
+            ..common
+        },
+    ] {
+        request.common = vec![broken];
+        assert!(request.build().is_err());
+    }
+}

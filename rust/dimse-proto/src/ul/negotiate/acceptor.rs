@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::requestor::fits;
 use super::{
     APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Negotiated,
-    NegotiatedContext, async_window, detached, first, role, smaller_window,
+    NegotiatedContext, UserIdentity, async_window, detached, first, role, smaller_window,
 };
 use crate::ul::associate::{Associate, Item, PresentationContextAc, PresentationContextRq};
 use crate::ul::data::max_fragment;
@@ -113,6 +114,8 @@ pub struct AcceptorPolicy {
     pub max_ops_performed: u16,
     /// Answers to extended negotiation, by SOP class; a class without gets none.
     pub extended: BTreeMap<Uid, ExtendedAnswer>,
+    /// Reject whoever says no user identity, or one of a type that the standard does not define. Default false.
+    pub require_identity: bool,
     /// The 59H for a requestor that asks for a positive response. `None`, the default, when no identity was
     /// verified: then the answer has none and the requestor decides.
     pub identity_response: Option<Secret>,
@@ -136,6 +139,7 @@ impl AcceptorPolicy {
             max_ops_invoked: 1,
             max_ops_performed: 1,
             extended: BTreeMap::new(),
+            require_identity: false,
             identity_response: None,
         }
     }
@@ -249,7 +253,20 @@ fn refusal(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> 
     application_context(request, policy)?;
     titles(request, policy)?;
     context_ids(request)?;
-    user_information(request)
+    user_information(request)?;
+    identity(request, policy)
+}
+
+fn identity(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
+    let said = UserIdentity::of(request);
+    if !policy.require_identity || said.as_ref().is_some_and(UserIdentity::is_known) {
+        return Ok(());
+    }
+    let asked = said.map_or("no user identity".to_string(), |said| {
+        format!("user identity of type {}", said.identity_type)
+    });
+    let detail = format!("{asked}; this node wants to know who asks (PS3.7 D.3.3.7)");
+    Err((AssociateRj::ACSE_NO_REASON, "no-user-identity", detail))
 }
 
 fn application_context(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
@@ -386,8 +403,15 @@ fn accept(request: &Associate, policy: &AcceptorPolicy) -> Verdict {
         }));
         negotiated.contexts.push(context);
     }
-    let user_items = user_items(request, policy, &mut negotiated);
-    items.push(Item::UserInformation(user_items));
+    let user_items = Item::UserInformation(user_items(request, policy, &mut negotiated));
+    if let Err(error) = fits(&user_items) {
+        return Verdict::Reject {
+            rj: AssociateRj::ACSE_NO_REASON,
+            code: "answer-too-long",
+            detail: error.to_string(),
+        };
+    }
+    items.push(user_items);
     Verdict::Accept {
         answer: Associate {
             protocol_version: 1,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Negotiated,
-    NegotiatedContext, async_window, counted_window, detached, role, smaller_window,
+    NegotiatedContext, async_window, counted_window, detached, first, role, smaller_window,
 };
 use crate::error::{DecodeError, LocalError};
 use crate::ul::associate::{
@@ -18,7 +18,7 @@ use crate::ul::associate::{
 };
 use crate::ul::data::max_fragment;
 use crate::ul::reason::ContextResult;
-use crate::ul::user_info::{Secret, UserItem};
+use crate::ul::user_info::{MAX_RELATED, Secret, UserItem};
 use crate::wire::Writer;
 use crate::{AeTitle, Uid};
 
@@ -45,6 +45,19 @@ pub struct Request {
     pub identity: Option<UserIdentity>,
     /// Extended negotiation, once for a SOP class: service-class-application-information.
     pub extended: Vec<(Uid, Bytes)>,
+    /// Common extended negotiation, once for a SOP class.
+    pub common: Vec<CommonExtended>,
+}
+
+/// What an unknown SOP class is a specialisation of (PS3.7 D.3.3.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommonExtended {
+    /// The class proposed.
+    pub sop_class: Uid,
+    /// Its service class.
+    pub service_class: Uid,
+    /// Related general SOP classes, at most 64.
+    pub related: Vec<Uid>,
 }
 
 /// A presentation context to propose.
@@ -71,6 +84,33 @@ pub struct UserIdentity {
     pub primary: Secret,
     /// Passcode; only for type 2.
     pub secondary: Secret,
+}
+
+impl UserIdentity {
+    /// The identity that an A-ASSOCIATE-RQ says, of whatever type.
+    #[must_use]
+    pub fn of(request: &Associate) -> Option<Self> {
+        first(request, |item| match item {
+            UserItem::UserIdentityRq {
+                identity_type,
+                response_requested,
+                primary,
+                secondary,
+            } => Some(Self {
+                identity_type: *identity_type,
+                response_requested: *response_requested,
+                primary: primary.clone(),
+                secondary: secondary.clone(),
+            }),
+            _ => None,
+        })
+    }
+
+    /// A type that the standard defines. One that it does not is as good as none.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        (1..=5).contains(&self.identity_type)
+    }
 }
 
 impl ProposedContext {
@@ -101,6 +141,7 @@ impl Request {
             max_ops_performed: 1,
             identity: None,
             extended: Vec::new(),
+            common: Vec::new(),
         }
     }
 
@@ -192,10 +233,38 @@ impl Request {
                 info: info.clone(),
             });
         }
+        self.push_common(&mut items)?;
         if let Some(identity) = &self.identity {
             items.push(identity.to_item()?);
         }
         Ok(items)
+    }
+
+    /// One 57H for each class that says what it is a specialisation of.
+    fn push_common(&self, items: &mut Vec<UserItem>) -> Result<(), LocalError> {
+        const SECTION: &str = "PS3.7 D.3.3.6";
+        let mut classes = BTreeSet::new();
+        for common in &self.common {
+            sendable(&common.sop_class)?;
+            sendable(&common.service_class)?;
+            common.related.iter().try_for_each(sendable)?;
+            let class = &common.sop_class;
+            if !classes.insert(class) {
+                let what = format!("common extended negotiation of {class} given twice");
+                return Err(LocalError::invalid(what, SECTION));
+            }
+            let count = common.related.len();
+            if count > MAX_RELATED {
+                let what = format!("{count} related general SOP classes of {class}, at most 64");
+                return Err(LocalError::invalid(what, SECTION));
+            }
+            items.push(UserItem::CommonExtendedNegotiation {
+                sop_class: class.clone(),
+                service_class: common.service_class.clone(),
+                related: common.related.clone(),
+            });
+        }
+        Ok(())
     }
 
     /// One 54H for each class whose roles are not the default ones.
@@ -229,7 +298,7 @@ impl Request {
 impl UserIdentity {
     fn to_item(&self) -> Result<UserItem, LocalError> {
         const SECTION: &str = "PS3.7 D.3.3.7";
-        if !(1..=5).contains(&self.identity_type) {
+        if !self.is_known() {
             let what = format!(
                 "user identity type {}, known are 1 to 5",
                 self.identity_type
@@ -261,7 +330,7 @@ fn sendable(uid: &Uid) -> Result<(), LocalError> {
 }
 
 /// Whether the 16-bit length of an item, and so that of everything inside it, can be said.
-fn fits(item: &Item) -> Result<(), LocalError> {
+pub(super) fn fits(item: &Item) -> Result<(), LocalError> {
     let mut out = Writer::new();
     item.encode(&mut out);
     let length = out.finish().len().saturating_sub(4);
