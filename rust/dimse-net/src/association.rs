@@ -13,6 +13,7 @@ use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::{AeTitle, LocalError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::admission::Decision;
 use crate::bulk;
 use crate::deadline::Timeouts;
 use crate::driver::Driver;
@@ -122,6 +123,8 @@ pub(crate) enum Command {
         done: Option<oneshot::Sender<Result<(), Error>>>,
     },
     Bulk(bulk::Feed),
+    /// The user's word on the proposal.
+    Admit(Decision),
     Release(oneshot::Sender<Result<(), Error>>),
     Abort,
     /// Close the connection, without a word.

@@ -4,6 +4,7 @@
 //! set the deadlines, then wait for whichever comes first: the socket, the user, a writer thread, room in the
 //! byte budget, a deadline.
 
+mod admission;
 mod endings;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use crate::deadline::Deadlines;
 use crate::error::{Deadline, Error};
 use crate::event::{AssociationId, Event, Titles, Weight};
 use crate::exchange::Exchange;
-use crate::listener::{Admission, Answer};
+use crate::listener::Admission;
 use crate::transport::Stream;
 use crate::write::WriteQueue;
 
@@ -58,6 +59,8 @@ pub(crate) struct Driver {
     opened: Option<oneshot::Sender<Result<(), Error>>>,
     releasing: Vec<oneshot::Sender<Result<(), Error>>>,
     admission: Option<Guest>,
+    /// The proposal that waits for the user's word.
+    asking: Option<Associate>,
     /// The first cause; later ones are its consequences.
     end: Option<Error>,
     /// The transport is to be closed, or is.
@@ -119,6 +122,7 @@ impl Driver {
             opened: None,
             releasing: Vec::new(),
             admission: None,
+            asking: None,
             end: None,
             closed: false,
             release_asked: false,
@@ -310,7 +314,7 @@ impl Driver {
                 fragment,
                 last,
             } => self.receive_data(fragment, last),
-            Indication::AssociateRequested(request) => self.answer(request),
+            Indication::AssociateRequested(request) => self.judge(request, None),
             Indication::AssociateAccepted(_, negotiated) => {
                 self.deadlines.clear(Deadline::Acse);
                 let request = self.request.take();
@@ -334,35 +338,6 @@ impl Driver {
                     error: error.clone(),
                 });
                 self.end_with(Error::Remote(error));
-            }
-        }
-    }
-
-    /// The A-ASSOCIATE-RQ is complete: the node's policy answers it.
-    fn answer(&mut self, request: Associate) {
-        self.titles = titles_of(&request);
-        let Some(guest) = &self.admission else {
-            return;
-        };
-        match guest.admission.judge(&request, self.shared.id) {
-            Answer::Accept(answer, negotiated) => {
-                let agreed = Arc::new(negotiated.as_ref().clone());
-                if self.connection.accept(*answer, *negotiated).is_ok() {
-                    self.establish(Some(request), agreed);
-                }
-            }
-            Answer::Reject { rj, code, detail } => {
-                self.end_with(Error::Rejected(rj));
-                let (titles, peer) = (self.titles, self.peer);
-                self.event(Weight::Problem, || Event::Rejected {
-                    titles,
-                    peer,
-                    rj,
-                    code,
-                    detail,
-                });
-                // Only Sta3 gets here, where a rejection is always allowed.
-                let _sta3 = self.connection.reject(rj);
             }
         }
     }
@@ -408,6 +383,7 @@ impl Driver {
                 done,
             } => self.send_answer(context_id, &command, data.as_ref(), done),
             Command::Bulk(feed) => self.exchange.feeds.push_back(feed),
+            Command::Admit(decision) => self.decided(decision),
             Command::Release(done) => self.releasing.push(done),
             Command::Abort => self.abort(Error::LocalAbort),
             Command::Close(why) => {

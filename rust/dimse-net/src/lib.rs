@@ -15,6 +15,7 @@
 //! Nothing here ever calls user code, and no task ever blocks on a disk.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod association;
 pub mod bulk;
 mod check;

@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::negotiate::{self, AcceptorPolicy, Negotiated, Verdict};
+use dimse_proto::ul::negotiate::{self, AcceptorPolicy, Negotiated, UserIdentity, Verdict};
 use dimse_proto::ul::reason::AssociateRj;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::admission::{Ask, Inquiry, Refusal, Terms};
 use crate::association::{Association, Settings};
 use crate::error::Error;
 use crate::event::{AssociationId, Event, Weight};
+use crate::queue::{Queue, Sender};
 use crate::runtime;
 use crate::transport::Stream;
 
@@ -31,16 +33,20 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub(crate) enum Answer {
     Accept(Box<Associate>, Box<Negotiated>),
-    Reject {
-        rj: AssociateRj,
-        code: &'static str,
-        detail: String,
-    },
+    Reject(Refusal),
+    /// Ask the user there; its place is kept.
+    Ask(Sender<Inquiry>),
 }
 
 /// Judges proposals.
 pub(crate) trait Admission: Send + Sync + std::fmt::Debug {
-    fn judge(&self, request: &Associate, association: AssociationId) -> Answer;
+    /// Judges a proposal: `terms` are the user's, once it was asked.
+    fn judge(
+        &self,
+        request: &Associate,
+        association: AssociationId,
+        terms: Option<&Terms>,
+    ) -> Answer;
 
     /// The association, or what was to become one, is over.
     fn over(&self, association: AssociationId);
@@ -72,6 +78,7 @@ impl Default for Capacity {
 pub struct Listener {
     hall: Arc<Hall>,
     address: SocketAddr,
+    inquiries: Queue<Inquiry>,
 }
 
 /// Everybody inside.
@@ -80,6 +87,8 @@ struct Hall {
     settings: Settings,
     policy: AcceptorPolicy,
     capacity: Capacity,
+    ask: Ask,
+    desk: Sender<Inquiry>,
     guests: Mutex<Guests>,
     stopping: AtomicBool,
     stop: Notify,
@@ -91,6 +100,7 @@ struct Hall {
 struct Guests {
     /// In order of arrival: ids only grow.
     pending: std::collections::BTreeMap<AssociationId, Pending>,
+    /// Established, or about to be: the user is asked.
     established: HashMap<AssociationId, Association>,
 }
 
@@ -101,7 +111,7 @@ struct Pending {
 }
 
 impl Listener {
-    /// Binds and starts to accept. Port 0 takes a free one.
+    /// Binds and starts to accept. Port 0 takes a free one. `ask`: which proposals come out of `inquiries`.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -110,6 +120,7 @@ impl Listener {
         policy: AcceptorPolicy,
         settings: Settings,
         capacity: Capacity,
+        ask: Ask,
     ) -> io::Result<Self> {
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -123,17 +134,24 @@ impl Listener {
         let _context = runtime::handle().enter();
         let listener = TcpListener::from_std(socket.into())?;
         let address = listener.local_addr()?;
+        let (desk, inquiries) = Queue::new(usize::MAX);
         let hall = Arc::new(Hall {
             settings,
             policy,
             capacity,
+            ask,
+            desk,
             guests: Mutex::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
             empty: Notify::new(),
         });
         runtime::handle().spawn(Arc::clone(&hall).accept(listener));
-        Ok(Self { hall, address })
+        Ok(Self {
+            hall,
+            address,
+            inquiries,
+        })
     }
 
     /// Where it listens.
@@ -142,9 +160,22 @@ impl Listener {
         self.address
     }
 
+    /// Proposals that wait for the user's word, in order. There are not more than established associations
+    /// are allowed.
+    #[must_use]
+    pub fn inquiries(&self) -> &Queue<Inquiry> {
+        &self.inquiries
+    }
+
     /// Established associations.
     #[must_use]
     pub fn associations(&self) -> Vec<Association> {
+        let mut inside = self.inside();
+        inside.retain(|association| association.established().is_some());
+        inside
+    }
+
+    fn inside(&self) -> Vec<Association> {
         let guests = self.hall.guests.lock();
         guests.established.values().cloned().collect()
     }
@@ -160,14 +191,14 @@ impl Listener {
     pub async fn stop(&self, grace: Duration) {
         self.hall.stopping.store(true, Ordering::Release);
         self.hall.stop.notify_one();
-        for association in self.associations() {
+        for association in self.inside() {
             association.shutdown();
         }
         if tokio::time::timeout(grace, self.hall.wait_empty())
             .await
             .is_err()
         {
-            for association in self.associations() {
+            for association in self.inside() {
                 association.abort();
                 association.close(Error::Shutdown);
             }
@@ -186,7 +217,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.hall.stopping.store(true, Ordering::Release);
         self.hall.stop.notify_one();
-        for association in self.associations() {
+        for association in self.inside() {
             association.abort();
         }
     }
@@ -271,38 +302,73 @@ impl Guests {
     }
 }
 
-impl Admission for Hall {
-    fn judge(&self, request: &Associate, association: AssociationId) -> Answer {
-        if self.stopping.load(Ordering::Acquire) {
-            return Answer::Reject {
-                rj: AssociateRj::CONGESTION,
-                code: "stopping",
-                detail: "this node is stopping".to_owned(),
-            };
-        }
-        let (answer, negotiated) = match negotiate::answer(request, &self.policy) {
-            Verdict::Reject { rj, code, detail } => return Answer::Reject { rj, code, detail },
-            Verdict::Accept { answer, negotiated } => (answer, negotiated),
-        };
+impl Hall {
+    /// Gives a proposal its place among the associations.
+    fn seat(&self, association: AssociationId) -> Result<(), Refusal> {
         let mut guests = self.guests.lock();
+        if guests.established.contains_key(&association) {
+            return Ok(());
+        }
         if guests.established.len() >= self.capacity.associations {
-            return Answer::Reject {
+            return Err(Refusal {
                 rj: AssociateRj::LOCAL_LIMIT,
                 code: "too-many-associations",
                 detail: format!(
                     "{} associations are established, the limit of this node (max_associations)",
                     guests.established.len()
                 ),
-            };
+            });
         }
         let Some(pending) = guests.pending.remove(&association) else {
-            return Answer::Reject {
+            return Err(Refusal {
                 rj: AssociateRj::CONGESTION,
                 code: "evicted",
                 detail: Error::Evicted.to_string(),
-            };
+            });
         };
         guests.established.insert(association, pending.association);
+        Ok(())
+    }
+
+    fn asks(&self, request: &Associate) -> bool {
+        match self.ask {
+            Ask::Never => false,
+            Ask::Identities => UserIdentity::of(request).is_some_and(|said| said.is_known()),
+            Ask::Always => true,
+        }
+    }
+}
+
+impl Admission for Hall {
+    fn judge(
+        &self,
+        request: &Associate,
+        association: AssociationId,
+        terms: Option<&Terms>,
+    ) -> Answer {
+        if self.stopping.load(Ordering::Acquire) {
+            return Answer::Reject(Refusal {
+                rj: AssociateRj::CONGESTION,
+                code: "stopping",
+                detail: "this node is stopping".to_owned(),
+            });
+        }
+        let verdict = match terms {
+            None => negotiate::answer(request, &self.policy),
+            Some(terms) => negotiate::answer(request, &terms.apply(&self.policy)),
+        };
+        let (answer, negotiated) = match verdict {
+            Verdict::Reject { rj, code, detail } => {
+                return Answer::Reject(Refusal { rj, code, detail });
+            }
+            Verdict::Accept { answer, negotiated } => (answer, negotiated),
+        };
+        if let Err(refusal) = self.seat(association) {
+            return Answer::Reject(refusal);
+        }
+        if terms.is_none() && self.asks(request) {
+            return Answer::Ask(self.desk.clone());
+        }
         Answer::Accept(Box::new(answer), negotiated)
     }
 

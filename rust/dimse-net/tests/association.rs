@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{CT, EXPLICIT, Faulty, instance, part10, title, tree, uid};
+use dimse_net::admission::Ask;
 use dimse_net::association::{Association, Settings};
 use dimse_net::bulk::{BulkResult, Options, Sending, ToSend};
 use dimse_net::deadline::Timeouts;
@@ -77,8 +78,14 @@ impl Node {
             scp: false,
         }));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener =
-            Listener::start(address, policy, settings(service), Capacity::default()).unwrap();
+        let listener = Listener::start(
+            address,
+            policy,
+            settings(service),
+            Capacity::default(),
+            Ask::Never,
+        )
+        .unwrap();
         Self {
             listener,
             files,

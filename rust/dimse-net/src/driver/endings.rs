@@ -29,7 +29,7 @@ impl Driver {
             }
             Command::Bulk(feed) => feed.fail(&why),
             Command::Close(_) => self.closed = true,
-            Command::Abort | Command::Shutdown => {}
+            Command::Admit(_) | Command::Abort | Command::Shutdown => {}
         }
     }
 

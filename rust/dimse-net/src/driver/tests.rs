@@ -9,6 +9,7 @@
 )]
 
 mod acceptor;
+mod admission;
 mod requestor;
 mod responses;
 mod window;
@@ -34,13 +35,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{BUDGET_WAIT, COOLING, Driver, READ_SMALLEST};
+use crate::admission::{Inquiry, Refusal, Terms};
 use crate::association::{Association, Invocation, Settings, Shared, handle_of};
 use crate::deadline::Timeouts;
 use crate::error::{Deadline, Error};
 use crate::event::AssociationId;
 use crate::limits::{Budget, Limits};
 use crate::listener::{Admission, Answer};
-use crate::queue::Queue;
+use crate::queue::{Queue, Sender};
 use crate::service::{Classes, Operation, Service};
 use crate::transport::{Io, LEAST_BUFFER, Stream};
 
@@ -75,18 +77,28 @@ fn no_timeouts() -> Timeouts {
     }
 }
 
-/// Lets everybody in, and counts who left.
+/// Lets everybody in, or asks first, and counts who left.
 #[derive(Debug)]
 struct Open {
     policy: AcceptorPolicy,
+    desk: Option<Sender<Inquiry>>,
     gone: AtomicUsize,
 }
 
 impl Admission for Open {
-    fn judge(&self, request: &Associate, _association: AssociationId) -> Answer {
-        match negotiate::answer(request, &self.policy) {
-            Verdict::Accept { answer, negotiated } => Answer::Accept(Box::new(answer), negotiated),
-            Verdict::Reject { rj, code, detail } => Answer::Reject { rj, code, detail },
+    fn judge(
+        &self,
+        request: &Associate,
+        _association: AssociationId,
+        terms: Option<&Terms>,
+    ) -> Answer {
+        let policy = terms.map_or_else(|| self.policy.clone(), |terms| terms.apply(&self.policy));
+        match negotiate::answer(request, &policy) {
+            Verdict::Accept { answer, negotiated } => match (&self.desk, terms) {
+                (Some(desk), None) => Answer::Ask(desk.clone()),
+                _ => Answer::Accept(Box::new(answer), negotiated),
+            },
+            Verdict::Reject { rj, code, detail } => Answer::Reject(Refusal { rj, code, detail }),
         }
     }
 
@@ -115,6 +127,8 @@ struct Setup {
     /// C-STORE and C-ECHO go to the user.
     handled: bool,
     window: u16,
+    /// Where the user is asked about proposals.
+    desk: Option<Sender<Inquiry>>,
 }
 
 impl Default for Setup {
@@ -126,6 +140,7 @@ impl Default for Setup {
             pipe: 1 << 16,
             handled: false,
             window: 1,
+            desk: None,
         }
     }
 }
@@ -180,6 +195,7 @@ impl Setup {
         policy.max_ops_performed = self.window;
         let admission = Arc::new(Open {
             policy,
+            desk: self.desk,
             gone: AtomicUsize::new(0),
         });
         let driver = tokio::spawn(driver.run_acceptor(Stream::layered(ours), admission));

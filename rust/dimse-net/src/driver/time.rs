@@ -95,6 +95,7 @@ impl Driver {
                     self.abort(timeout);
                     self.closed = true;
                 }
+                Deadline::Acse if self.asking.is_some() => self.undecided(after),
                 Deadline::Connect | Deadline::Acse | Deadline::Dimse | Deadline::Release => {
                     self.abort(timeout);
                 }

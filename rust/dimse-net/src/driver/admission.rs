@@ -1,0 +1,81 @@
+//! The acceptor in Sta3: the node's policy answers, or the user is asked and the proposal waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dimse_proto::ul::associate::Associate;
+use dimse_proto::ul::reason::AssociateRj;
+
+use super::Driver;
+use crate::admission::{Decision, Inquiry, Refusal, Terms};
+use crate::association::titles_of;
+use crate::error::{Deadline, Error};
+use crate::event::{Event, Weight};
+use crate::listener::Answer;
+
+impl Driver {
+    /// The A-ASSOCIATE-RQ is complete: the node's policy answers it, with the user's terms when there are any.
+    pub(super) fn judge(&mut self, request: Associate, terms: Option<&Terms>) {
+        self.titles = titles_of(&request);
+        let Some(guest) = &self.admission else {
+            return;
+        };
+        match guest.admission.judge(&request, self.shared.id, terms) {
+            Answer::Accept(answer, negotiated) => {
+                let agreed = Arc::new(negotiated.as_ref().clone());
+                if self.connection.accept(*answer, *negotiated).is_ok() {
+                    self.establish(Some(request), agreed);
+                }
+            }
+            Answer::Reject(refusal) => self.refuse(refusal),
+            Answer::Ask(desk) => {
+                let inquiry = Inquiry::new(&self.shared, request.clone(), self.peer);
+                self.asking = Some(request);
+                self.deadlines
+                    .set(Deadline::Acse, self.settings.timeouts.acse);
+                // Where nobody asks any more it is dropped here, and that is an answer.
+                let _nobody = desk.send(inquiry);
+            }
+        }
+    }
+
+    /// The user's word on the proposal.
+    pub(super) fn decided(&mut self, decision: Decision) {
+        let Some(request) = self.asking.take() else {
+            return; // it came too late
+        };
+        self.deadlines.clear(Deadline::Acse);
+        match decision {
+            Ok(terms) => self.judge(request, Some(&terms)),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// The user's word did not come.
+    pub(super) fn undecided(&mut self, after: Duration) {
+        self.asking = None;
+        self.refuse(Refusal {
+            rj: AssociateRj::CONGESTION,
+            code: "undecided",
+            detail: format!(
+                "nobody decided on the proposal within {} s",
+                after.as_secs_f64()
+            ),
+        });
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let Refusal { rj, code, detail } = refusal;
+        self.end_with(Error::Rejected(rj));
+        let (titles, peer) = (self.titles, self.peer);
+        self.event(Weight::Problem, || Event::Rejected {
+            titles,
+            peer,
+            rj,
+            code,
+            detail,
+        });
+        // Only Sta3 gets here, where a rejection is always allowed.
+        let _sta3 = self.connection.reject(rj);
+    }
+}
