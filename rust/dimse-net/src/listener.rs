@@ -78,7 +78,7 @@ impl Default for Capacity {
 pub struct Listener {
     hall: Arc<Hall>,
     address: SocketAddr,
-    inquiries: Queue<Inquiry>,
+    inquiries: Arc<Queue<Inquiry>>,
 }
 
 /// Everybody inside.
@@ -150,7 +150,7 @@ impl Listener {
         Ok(Self {
             hall,
             address,
-            inquiries,
+            inquiries: Arc::new(inquiries),
         })
     }
 
@@ -163,7 +163,7 @@ impl Listener {
     /// Proposals that wait for the user's word, in order. There are not more than established associations
     /// are allowed.
     #[must_use]
-    pub fn inquiries(&self) -> &Queue<Inquiry> {
+    pub fn inquiries(&self) -> &Arc<Queue<Inquiry>> {
         &self.inquiries
     }
 

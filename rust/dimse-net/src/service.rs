@@ -52,6 +52,8 @@ pub enum Classes {
     All,
     /// These.
     These(HashSet<Uid>),
+    /// Whatever was negotiated but these.
+    AllBut(HashSet<Uid>),
 }
 
 impl Classes {
@@ -59,6 +61,7 @@ impl Classes {
         match self {
             Self::All => true,
             Self::These(these) => these.contains(class),
+            Self::AllBut(these) => !these.contains(class),
         }
     }
 }

@@ -8,14 +8,14 @@ use dimse_net::association as net;
 use dimse_net::bulk::{BulkResult, Options, Sending, ToSend};
 use dimse_net::limits::Budget;
 use dimse_net::service::Service as Answers;
-use dimse_proto::ul::negotiate::{Negotiated, NegotiatedContext, Request};
+use dimse_proto::ul::negotiate::{Negotiated, NegotiatedContext, Request, UserIdentity};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use tokio::sync::Mutex;
 
 use crate::completions::{Then, settle};
-use crate::config::{self, ContextArgs};
+use crate::config::{self, CommonArgs, ContextArgs, ExtendedArgs, IdentityArgs, IdentityFacts};
 use crate::errors;
 use crate::message::{Message, title_of};
 use crate::service::Service;
@@ -94,7 +94,8 @@ impl Association {
     /// Connects and asks for an association; returns when it is established.
     #[staticmethod]
     #[pyo3(signature = (host, port, *, calling, called, contexts, max_length, timeouts, limits,
-                        max_ops_invoked=1, max_ops_performed=1, service=None, then=None))]
+                        max_ops_invoked=1, max_ops_performed=1, service=None, identity=None,
+                        extended=vec![], common=vec![], then=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -112,6 +113,9 @@ impl Association {
         max_ops_invoked: u16,
         max_ops_performed: u16,
         service: Option<&Bound<'_, Service>>,
+        identity: Option<IdentityArgs>,
+        extended: Vec<ExtendedArgs>,
+        common: Vec<CommonArgs>,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
         let contexts = config::contexts(py, contexts)?;
@@ -119,6 +123,9 @@ impl Association {
         request.max_length = max_length;
         request.max_ops_invoked = max_ops_invoked;
         request.max_ops_performed = max_ops_performed;
+        request.identity = identity.map(config::identity);
+        request.extended = config::extended(py, extended)?;
+        request.common = config::common(py, common)?;
         let request = request.build().map_err(|error| errors::local(py, &error))?;
         let settings = net::Settings {
             timeouts: config::timeouts(timeouts)?,
@@ -191,6 +198,32 @@ impl Association {
         self.negotiated()
             .map(|agreed| agreed.warnings.clone())
             .unwrap_or_default()
+    }
+
+    /// Extended negotiation as answered: (SOP class, information).
+    #[getter]
+    fn extended<'py>(&self, py: Python<'py>) -> Vec<(String, Bound<'py, PyBytes>)> {
+        self.negotiated().map_or_else(Vec::new, |agreed| {
+            let answered = agreed.extended.iter();
+            answered
+                .map(|(class, info)| (class.to_text(), PyBytes::new(py, info)))
+                .collect()
+        })
+    }
+
+    /// The user identity that the requestor said: type, whether a response was asked for, primary and secondary
+    /// field.
+    #[getter]
+    fn identity<'py>(&self, py: Python<'py>) -> Option<IdentityFacts<'py>> {
+        let said = UserIdentity::of(&self.inner.established()?.request)?;
+        Some(config::identity_facts(py, &said))
+    }
+
+    /// The server's response to it; None when there was none.
+    #[getter]
+    fn identity_response<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let response = self.negotiated()?.identity_response.as_ref()?;
+        Some(PyBytes::new(py, &response.0))
     }
 
     /// Calling and called AE title.

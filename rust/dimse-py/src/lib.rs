@@ -12,6 +12,7 @@ mod connection;
 mod errors;
 mod listener;
 mod message;
+mod proposal;
 mod service;
 
 use dimse_net::source::SourceErrorKind;
@@ -32,6 +33,8 @@ mod _core {
     use super::listener::Listener;
     #[pymodule_export]
     use super::message::Message;
+    #[pymodule_export]
+    use super::proposal::Proposal;
     #[pymodule_export]
     use super::service::{Folder, Operation, Service};
     #[pymodule_export]

@@ -4,20 +4,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dimse_net::admission::Ask;
 use dimse_net::association::Settings;
 use dimse_net::limits::Budget;
 use dimse_net::listener::{self as net, Capacity};
 use dimse_net::runtime;
 use dimse_proto::ul::negotiate::{
-    AcceptorPolicy, CalledTitles, Preference, SupportedContext, UnknownClasses, UnknownStorage,
+    AcceptorPolicy, CalledTitles, ExtendedAnswer, UnknownClasses, UnknownStorage,
 };
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 
 use crate::association::Association;
 use crate::completions::{Then, settle};
+use crate::config::SupportedArgs;
 use crate::message::{title_of, uid_of};
+use crate::proposal::Proposal;
 use crate::service::Service;
 use crate::{blocking, config, errors};
 
@@ -27,16 +33,19 @@ pub(crate) struct Listener {
     inner: Arc<net::Listener>,
 }
 
-/// SOP class, transfer syntaxes (none: any), whether our order of them counts, requestor SCU, requestor SCP.
-type SupportedArgs = (String, Vec<String>, bool, bool, bool);
+/// SOP class, service-class-application-information, and whether it is declared or agreed to option by option.
+type AnswerArgs = (String, PyBackedBytes, bool);
 
 #[pymethods]
 impl Listener {
     /// `called`, `calling`: AE titles that are let in, None for any. `unknown`: "no", "announced" (by common
-    /// extended negotiation) or "any" storage class beyond `contexts`.
+    /// extended negotiation) or "any" storage class beyond `contexts`. `unknown_syntaxes`: for those, none for any,
+    /// `unknown_ours`: whether our order of them counts. `extended`: answers to extended
+    /// negotiation. `ask`: "never", "identities" or "always", which proposals come out of `next_proposal`.
     #[new]
     #[pyo3(signature = (host, port, *, contexts, service, called, calling, max_length, timeouts, limits,
-                        unknown="no", max_ops_invoked=1, max_ops_performed=1))]
+                        unknown="no", unknown_syntaxes=vec![], unknown_ours=false, max_ops_invoked=1, max_ops_performed=1, extended=vec![],
+                        require_identity=false, ask="never"))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -53,8 +62,13 @@ impl Listener {
         timeouts: &Bound<'_, PyDict>,
         limits: &Bound<'_, PyDict>,
         unknown: &str,
+        unknown_syntaxes: Vec<String>,
+        unknown_ours: bool,
         max_ops_invoked: u16,
         max_ops_performed: u16,
+        extended: Vec<AnswerArgs>,
+        require_identity: bool,
+        ask: &str,
     ) -> PyResult<Self> {
         blocking::check_process()?;
         let titles = |texts: Vec<String>| {
@@ -63,22 +77,7 @@ impl Listener {
                 .map(|text| title_of(text))
                 .collect::<PyResult<Vec<_>>>()
         };
-        let contexts = contexts
-            .into_iter()
-            .map(|(class, syntaxes, ours, scu, scp)| {
-                Ok(SupportedContext {
-                    abstract_syntax: uid_of(py, &class)?,
-                    transfer_syntaxes: syntaxes
-                        .iter()
-                        .map(|text| uid_of(py, text))
-                        .collect::<PyResult<_>>()?,
-                    preference: preference(ours),
-                    scu,
-                    scp,
-                })
-            })
-            .collect::<PyResult<Vec<_>>>()?;
-        let mut policy = AcceptorPolicy::new(contexts);
+        let mut policy = AcceptorPolicy::new(config::supported(py, contexts)?);
         policy.called = match called {
             Some(texts) => CalledTitles::OneOf(titles(texts)?),
             None => CalledTitles::Any,
@@ -87,17 +86,28 @@ impl Listener {
         policy.max_length = max_length;
         policy.max_ops_invoked = max_ops_invoked;
         policy.max_ops_performed = max_ops_performed;
-        policy.unknown_storage = match unknown {
-            "no" => None,
-            "announced" => Some(UnknownClasses::Announced),
-            "any" => Some(UnknownClasses::Any),
-            other => return Err(PyValueError::new_err(format!("unknown={other:?}"))),
-        }
-        .map(|classes| UnknownStorage {
+        policy.require_identity = require_identity;
+        let unknown_syntaxes = config::uids(py, unknown_syntaxes)?;
+        policy.unknown_storage = unknown_classes(unknown)?.map(|classes| UnknownStorage {
             classes,
-            transfer_syntaxes: Vec::new(),
-            preference: Preference::Requestor,
+            transfer_syntaxes: unknown_syntaxes,
+            preference: config::preference(unknown_ours),
         });
+        for (class, info, declared) in extended {
+            let info = Bytes::copy_from_slice(&info);
+            let answer = if declared {
+                ExtendedAnswer::Declare(info)
+            } else {
+                ExtendedAnswer::Agree(info)
+            };
+            policy.extended.insert(uid_of(py, &class)?, answer);
+        }
+        let ask = match ask {
+            "never" => Ask::Never,
+            "identities" => Ask::Identities,
+            "always" => Ask::Always,
+            other => return Err(PyValueError::new_err(format!("ask={other:?}"))),
+        };
         let number = |name: &str, default: usize| -> PyResult<usize> {
             limits
                 .get_item(name)?
@@ -116,7 +126,7 @@ impl Listener {
             service: Arc::clone(&service.get().inner),
         };
         let address = resolve(py, host, port)?;
-        py.detach(|| net::Listener::start(address, policy, settings, capacity))
+        py.detach(|| net::Listener::start(address, policy, settings, capacity, ask))
             .map(|inner| Self {
                 inner: Arc::new(inner),
             })
@@ -146,6 +156,31 @@ impl Listener {
         self.inner.pending()
     }
 
+    /// The next proposal to be decided on; None when none came within `within` seconds.
+    #[pyo3(signature = (within=None, *, then=None))]
+    fn next_proposal(
+        &self,
+        py: Python<'_>,
+        within: Option<f64>,
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        let within = within.map(|seconds| config::duration(seconds).unwrap_or(Duration::ZERO));
+        let inquiries = Arc::clone(self.inner.inquiries());
+        let next = async move {
+            loop {
+                let inquiry = blocking::at_most(within, inquiries.next()).await?;
+                // One that the peer gave up, or that is overdue, is nobody's business any more.
+                if inquiry.is_open() {
+                    return Some(Proposal { inner: inquiry });
+                }
+            }
+        };
+        settle(py, then, next, |py, proposal| match proposal {
+            Some(proposal) => proposal.into_py_any(py),
+            None => Ok(py.None()),
+        })
+    }
+
     /// Stops accepting; what is being received may finish within `grace` seconds, the rest is aborted.
     #[pyo3(signature = (grace=5.0, *, then=None))]
     fn stop(&self, py: Python<'_>, grace: f64, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
@@ -156,11 +191,12 @@ impl Listener {
     }
 }
 
-const fn preference(ours: bool) -> Preference {
-    if ours {
-        Preference::Acceptor
-    } else {
-        Preference::Requestor
+fn unknown_classes(policy: &str) -> PyResult<Option<UnknownClasses>> {
+    match policy {
+        "no" => Ok(None),
+        "announced" => Ok(Some(UnknownClasses::Announced)),
+        "any" => Ok(Some(UnknownClasses::Any)),
+        other => Err(PyValueError::new_err(format!("unknown={other:?}"))),
     }
 }
 

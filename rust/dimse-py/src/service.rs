@@ -155,20 +155,30 @@ fn store_service(
 
 #[pymethods]
 impl Service {
-    /// `echo`: answer C-ECHO. `folder`, `store`: the sink and its classes. `handled`: Command Field -> classes that
+    /// `echo`: answer C-ECHO. `folder`, `store`: the sink and its classes; `store_not`: when it takes whatever was
+    /// negotiated, what it does not take. `handled`: Command Field -> classes that
     /// are for Python. `spool`: where large instances for Python wait. `events`: whether anybody pulls them.
     #[new]
-    #[pyo3(signature = (*, echo=true, folder=None, store=None, handled=None, spool=None, events=false))]
+    #[pyo3(signature = (*, echo=true, folder=None, store=None, store_not=None, handled=None, spool=None,
+                        events=false))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "named on the Python side, private to dimse_rs"
+    )]
     fn new(
         py: Python<'_>,
         echo: bool,
         folder: Option<&Bound<'_, Folder>>,
         store: ClassArgs,
+        store_not: ClassArgs,
         handled: Option<HashMap<u16, ClassArgs>>,
         spool: Option<&Bound<'_, Folder>>,
         events: bool,
     ) -> PyResult<Self> {
-        let folder = store_service(py, folder, store, false)?;
+        let mut folder = store_service(py, folder, store, false)?;
+        if let (Some(store), Classes::These(others)) = (&mut folder, classes(py, store_not)?) {
+            store.classes = Classes::AllBut(others);
+        }
         let handled = handled
             .unwrap_or_default()
             .into_iter()

@@ -262,9 +262,10 @@ fn identity(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal>
     if !policy.require_identity || said.as_ref().is_some_and(UserIdentity::is_known) {
         return Ok(());
     }
-    let asked = said.map_or("no user identity".to_string(), |said| {
-        format!("user identity of type {}", said.identity_type)
-    });
+    let asked = said.map_or_else(
+        || "no user identity".to_string(),
+        |said| format!("user identity of type {}", said.identity_type),
+    );
     let detail = format!("{asked}; this node wants to know who asks (PS3.7 D.3.3.7)");
     Err((AssociateRj::ACSE_NO_REASON, "no-user-identity", detail))
 }

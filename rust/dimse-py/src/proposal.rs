@@ -1,0 +1,157 @@
+//! `_core.Proposal`: an A-ASSOCIATE-RQ that waits for Python's word.
+
+use dimse_net::admission::{Inquiry, Refusal, Terms};
+use dimse_proto::Uid;
+use dimse_proto::ul::negotiate::UserIdentity;
+use dimse_proto::ul::reason::AssociateRj;
+use dimse_proto::ul::user_info::UserItem;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use crate::config::{self, CommonArgs, ExtendedArgs, IdentityFacts, SupportedArgs};
+
+/// A proposal to be decided on, once. One that is dropped undecided is rejected.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Proposal {
+    pub(crate) inner: Inquiry,
+}
+
+/// SOP class, transfer syntaxes, SCU and SCP role proposed.
+type ProposedFacts = (String, Vec<String>, bool, bool);
+
+#[pymethods]
+impl Proposal {
+    /// Number of the association that may come of it.
+    #[getter]
+    fn association(&self) -> u64 {
+        self.inner.association()
+    }
+
+    /// Host and port of the requestor.
+    #[getter]
+    fn peer(&self) -> Option<(String, u16)> {
+        let peer = self.inner.peer()?;
+        Some((peer.ip().to_string(), peer.port()))
+    }
+
+    /// Calling and called AE title.
+    #[getter]
+    fn titles(&self) -> (String, String) {
+        let request = self.inner.request();
+        (
+            request.calling_ae().to_text(),
+            request.called_ae().to_text(),
+        )
+    }
+
+    /// Contexts with one valid abstract syntax, in order.
+    #[getter]
+    fn contexts(&self) -> Vec<ProposedFacts> {
+        let request = self.inner.request();
+        let role = |class: &Uid| {
+            request.user_items().find_map(|item| match item {
+                UserItem::Role {
+                    sop_class,
+                    scu,
+                    scp,
+                } if sop_class == class => Some((*scu == 1, *scp == 1)),
+                _ => None,
+            })
+        };
+        request
+            .proposed()
+            .filter_map(|context| match context.abstract_syntaxes.as_slice() {
+                [class] if class.is_valid() => {
+                    let syntaxes = context.transfer_syntaxes.iter();
+                    let syntaxes = syntaxes.filter(|uid| uid.is_valid()).map(Uid::to_text);
+                    let (scu, scp) = role(class).unwrap_or((true, false));
+                    Some((class.to_text(), syntaxes.collect(), scu, scp))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// User identity: type, whether a response is asked for, primary and secondary field.
+    #[getter]
+    fn identity<'py>(&self, py: Python<'py>) -> Option<IdentityFacts<'py>> {
+        let said = UserIdentity::of(self.inner.request())?;
+        Some(config::identity_facts(py, &said))
+    }
+
+    /// Extended negotiation: SOP class and information.
+    #[getter]
+    fn extended<'py>(&self, py: Python<'py>) -> Vec<(String, Bound<'py, PyBytes>)> {
+        let items = self.inner.request().user_items();
+        items
+            .filter_map(|item| match item {
+                UserItem::ExtendedNegotiation { sop_class, info } => {
+                    Some((sop_class.to_text(), PyBytes::new(py, info)))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Common extended negotiation: SOP class, service class, related general SOP classes.
+    #[getter]
+    fn common(&self) -> Vec<CommonArgs> {
+        let items = self.inner.request().user_items();
+        items
+            .filter_map(|item| match item {
+                UserItem::CommonExtendedNegotiation {
+                    sop_class,
+                    service_class,
+                    related,
+                } => Some((
+                    sop_class.to_text(),
+                    service_class.to_text(),
+                    related.iter().map(Uid::to_text).collect(),
+                )),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Lets it in, on the listener's policy and these terms: contexts and answers to extended negotiation in place
+    /// of the policy's, and the response to a verified identity.
+    #[pyo3(signature = (*, contexts=vec![], extended=vec![], identity_response=None))]
+    fn admit(
+        &self,
+        py: Python<'_>,
+        contexts: Vec<SupportedArgs>,
+        extended: Vec<ExtendedArgs>,
+        identity_response: Option<PyBackedBytes>,
+    ) -> PyResult<()> {
+        self.inner.decide(Ok(Box::new(Terms {
+            contexts: config::supported(py, contexts)?,
+            extended: config::extended(py, extended)?,
+            identity_response: identity_response.map(|bytes| config::secret(&bytes)),
+        })));
+        Ok(())
+    }
+
+    /// Rejects it. `code`: "user-identity" or "not-let-in"; `detail` is for the log.
+    fn reject(
+        &self,
+        result: u8,
+        source: u8,
+        reason: u8,
+        code: &str,
+        detail: String,
+    ) -> PyResult<()> {
+        let code = match code {
+            "user-identity" => "user-identity",
+            "not-let-in" => "not-let-in",
+            other => return Err(PyValueError::new_err(format!("code={other:?}"))),
+        };
+        self.inner.decide(Err(Refusal {
+            rj: AssociateRj::new(result, source, reason),
+            code,
+            detail,
+        }));
+        Ok(())
+    }
+}
