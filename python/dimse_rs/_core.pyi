@@ -28,6 +28,7 @@ __all__ = [
     "Message",
     "Operation",
     "Payload",
+    "Proposal",
     "Service",
     "__version__",
     "implementation",
@@ -42,6 +43,12 @@ _Proposal: TypeAlias = tuple[str, Sequence[str], bool, bool]
 _Supported: TypeAlias = tuple[str, Sequence[str], bool, bool, bool]
 # (id, SOP class, result, transfer syntax, SCU, SCP)
 _ContextFacts: TypeAlias = tuple[int, str, int, str | None, bool, bool]
+# (type, response requested, primary field, secondary field)
+_Identity: TypeAlias = tuple[int, bool, bytes, bytes]
+# (SOP class, application information)
+_Extended: TypeAlias = tuple[str, bytes]
+# (SOP class, service class, related general SOP classes)
+_Common: TypeAlias = tuple[str, str, Sequence[str]]
 # (SOP class, SOP instance, transfer syntax, bytes)
 _FileFacts: TypeAlias = tuple[str, str, str, int]
 # (index, file or None when it did not begin to leave, response, error)
@@ -160,6 +167,9 @@ class Association:
         max_ops_invoked: int = 1,
         max_ops_performed: int = 1,
         service: Service | None = None,
+        identity: _Identity | None = None,
+        extended: Sequence[_Extended] = (),
+        common: Sequence[_Common] = (),
         then: _Then | None = None,
     ) -> Association:
         """Connect and ask for an association; return when it is established."""
@@ -183,6 +193,15 @@ class Association:
     @property
     def warnings(self) -> list[str]:
         """Mistakes of the peer in the negotiation that were let through."""
+    @property
+    def extended(self) -> list[_Extended]:
+        """Extended negotiation as answered."""
+    @property
+    def identity(self) -> _Identity | None:
+        """The user identity that the requestor said."""
+    @property
+    def identity_response(self) -> bytes | None:
+        """The server's response to it."""
     @property
     def titles(self) -> tuple[str, str]:
         """Calling and called AE title."""
@@ -268,6 +287,7 @@ class Service:
         echo: answer C-ECHO.
         folder: where instances go.
         store: of which SOP classes; None for all that were negotiated.
+        store_not: or for all that were negotiated but these.
         handled: Command Field to SOP classes that are pulled as operations.
         spool: where large instances for handlers wait.
         events: whether anybody pulls events.
@@ -279,6 +299,7 @@ class Service:
         echo: bool = True,
         folder: Folder | None = None,
         store: Sequence[str] | None = None,
+        store_not: Sequence[str] | None = None,
         handled: Mapping[int, Sequence[str] | None] | None = None,
         spool: Folder | None = None,
         events: bool = False,
@@ -349,8 +370,14 @@ class Listener:
         timeouts: seconds by name.
         limits: by name.
         unknown: "no", "announced" (PS3.7 D.3.3.6) or "any" SOP class beyond `contexts`.
+        unknown_syntaxes: in which transfer syntaxes, any when there are none.
+        unknown_ours: whether our order of them counts.
         max_ops_invoked: widest window agreed to for operations of ours.
         max_ops_performed: the same for the peer's.
+        extended: answers to extended negotiation: SOP class, information, and whether it is
+            declared, or agreed to byte by byte.
+        require_identity: reject requestors without user identity.
+        ask: "never", "identities" or "always": which proposals come out of `next_proposal`.
 
     Raises:
         OSError: it cannot be bound.
@@ -369,8 +396,13 @@ class Listener:
         timeouts: dict[str, float],
         limits: dict[str, int],
         unknown: str = "no",
+        unknown_syntaxes: Sequence[str] = (),
+        unknown_ours: bool = False,
         max_ops_invoked: int = 1,
         max_ops_performed: int = 1,
+        extended: Sequence[tuple[str, bytes, bool]] = (),
+        require_identity: bool = False,
+        ask: str = "never",
     ) -> Listener: ...
     @property
     def address(self) -> tuple[str, int]:
@@ -381,6 +413,10 @@ class Listener:
     @property
     def pending(self) -> int:
         """Connections that have not sent their A-ASSOCIATE-RQ."""
+    def next_proposal(
+        self, within: float | None = None, *, then: _Then | None = None
+    ) -> Proposal | None:
+        """The next proposal to be decided on; None when none came within so many seconds."""
     def stop(self, grace: float = 5.0, *, then: _Then | None = None) -> None:
         """Stop accepting; what is being received may finish within `grace` seconds."""
 
@@ -406,6 +442,42 @@ class Completions:
         """End the waiting for this, if it is not over. An association half made is aborted."""
     def close(self) -> None:
         """End all waiting. Nothing comes out any more."""
+
+@final
+class Proposal:
+    """An A-ASSOCIATE-RQ to be decided on, once. One that is dropped undecided is rejected."""
+
+    @property
+    def association(self) -> int:
+        """Number of the association that may come of it."""
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """Host and port of the requestor."""
+    @property
+    def titles(self) -> tuple[str, str]:
+        """Calling and called AE title."""
+    @property
+    def contexts(self) -> list[tuple[str, list[str], bool, bool]]:
+        """SOP class, transfer syntaxes, SCU, SCP of each with one valid SOP class."""
+    @property
+    def identity(self) -> _Identity | None:
+        """Who asks."""
+    @property
+    def extended(self) -> list[_Extended]:
+        """Extended negotiation as offered."""
+    @property
+    def common(self) -> list[tuple[str, str, list[str]]]:
+        """Common extended negotiation."""
+    def admit(
+        self,
+        *,
+        contexts: Sequence[_Supported] = (),
+        extended: Sequence[_Extended] = (),
+        identity_response: bytes | None = None,
+    ) -> None:
+        """Let it in, on the listener's policy and these terms, which go before it."""
+    def reject(self, result: int, source: int, reason: int, code: str, detail: str) -> None:
+        """Reject it. `code`: "user-identity" or "not-let-in"; `detail` is for the log."""
 
 @final
 class Connection:

@@ -7,12 +7,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from . import _scu, log
 from ._drive import Step
 from ._uids import Model, SOPClass, TransferSyntax
 from .errors import DecodeError, DimseError, LocalProtocolError
+from .extended import Extended, answered
+from .identity import UserIdentity, identity_of
 from .settings import Peer, check_ae_title
 
 if TYPE_CHECKING:
@@ -170,6 +173,10 @@ class AssociationFacts:
             _logger.debug("%s not accepted: %r, %s", self, refused.sop_class, refused.reason)
         for warning in self._core.warnings:
             _logger.warning("%s %s", self, warning)
+        identity = self.identity
+        if identity is not None and identity.response_requested and self.identity_response is None:
+            unsaid = "the peer does not say that it verified the user identity"
+            _logger.warning("%s %s", self, unsaid, extra={"code": "identity-unanswered"})
 
     @property
     def peer(self) -> Peer:
@@ -189,6 +196,27 @@ class AssociationFacts:
     def window(self) -> tuple[int, int]:
         """Operations that we, and that the peer, may have outstanding (PS3.7 D.3.3.3)."""
         return self._core.window
+
+    @cached_property
+    def extended(self) -> Mapping[SOPClass, Extended]:
+        """Extended negotiation as answered; what is not agreed here must not be used.
+
+        `StorageOptions`, `QueryRetrieveOptions`, or bytes, by SOP class (PS3.7 D.3.3.5).
+        """
+        return MappingProxyType(answered(self._core.extended))
+
+    @property
+    def identity(self) -> UserIdentity | None:
+        """Who is asking, as the requestor said it: verified only if the acceptor verifies."""
+        return identity_of(self._core.identity)
+
+    @property
+    def identity_response(self) -> bytes | None:
+        """What a verified identity was answered with; None without an answer (PS3.7 D.3.3.7.2).
+
+        Empty for names; the server's ticket for Kerberos, a SAML response for SAML.
+        """
+        return self._core.identity_response
 
     @property
     def is_established(self) -> bool:

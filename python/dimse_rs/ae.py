@@ -12,7 +12,10 @@ from ._perform import Performer
 from .association import Association
 from .contexts import Context, Contexts, expand
 from .errors import AssociationRejected
+from .extended import Options
+from .extended import proposed as proposed_options
 from .handlers import C_STORE_RQ, Handlers
+from .identity import UserIdentity
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
 
 if TYPE_CHECKING:
@@ -67,6 +70,8 @@ class AE:
         called: str | None = None,
         max_ops_invoked: int = 1,
         max_ops_performed: int = 1,
+        identity: UserIdentity | None = None,
+        extended: Options | None = None,
     ) -> Association:
         """Connect to a peer and establish an association.
 
@@ -78,6 +83,11 @@ class AE:
             called: the called AE title; wins over one in the address. Default ANY-SCP.
             max_ops_invoked: operations to have outstanding at once; 1 is synchronous, 0 no limit.
             max_ops_performed: operations the peer may have outstanding.
+            identity: who is asking, such as `Username("bob", response_requested=True)`. A peer that
+                does not believe it rejects (1,2,1); one that does not care says nothing.
+            extended: extended negotiation by SOP class or model: `StorageOptions`,
+                `QueryRetrieveOptions`, bytes for other classes. `Association.extended` tells what
+                was answered.
 
         Raises:
             ConnectFailed: no connection.
@@ -90,7 +100,8 @@ class AE:
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
         performer = self._performer(Performer, proposed, handlers)
-        asked = self._asked(whom, proposed, performer, max_ops_invoked, max_ops_performed)
+        items = _items(proposed, max_ops_invoked, max_ops_performed, identity, extended)
+        asked = self._asked(whom, proposed, performer, items)
         try:
             core = _core.Association.request(whom.host, whom.port, **asked)
         except AssociationRejected as rejected:
@@ -108,6 +119,8 @@ class AE:
         called: str | None = None,
         max_ops_invoked: int = 1,
         max_ops_performed: int = 1,
+        identity: UserIdentity | None = None,
+        extended: Options | None = None,
     ) -> Connecting:
         """Connect to a peer for asyncio: as `associate`, to be awaited or used in `async with`.
 
@@ -117,24 +130,22 @@ class AE:
 
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        return Connecting(
-            self._connect(whom, proposed, handlers, max_ops_invoked, max_ops_performed)
-        )
+        items = _items(proposed, max_ops_invoked, max_ops_performed, identity, extended)
+        return Connecting(self._connect(whom, proposed, handlers, items))
 
     async def _connect(
         self,
         whom: Peer,
         proposed: Sequence[Context],
         handlers: Handlers | None,
-        max_ops_invoked: int,
-        max_ops_performed: int,
+        items: dict[str, Any],
     ) -> AsyncAssociation:
         from ._aio import Completer
         from ._aio_perform import AsyncPerformer
         from .aio import AsyncAssociation
 
         performer = self._performer(AsyncPerformer, proposed, handlers)
-        asked = self._asked(whom, proposed, performer, max_ops_invoked, max_ops_performed)
+        asked = self._asked(whom, proposed, performer, items)
         try:
             core = await Completer.here().wait(
                 lambda then: _core.Association.request(whom.host, whom.port, then=then, **asked)
@@ -159,8 +170,7 @@ class AE:
         whom: Peer,
         proposed: Sequence[Context],
         performer: Performer | None,
-        max_ops_invoked: int,
-        max_ops_performed: int,
+        items: dict[str, Any],
     ) -> dict[str, Any]:
         """Give what the core has to know to ask for an association."""
         return {
@@ -170,9 +180,8 @@ class AE:
             "max_length": self.max_pdu,
             "timeouts": asdict(self.timeouts),
             "limits": asdict(self.limits),
-            "max_ops_invoked": max_ops_invoked,
-            "max_ops_performed": max_ops_performed,
             "service": None if performer is None else performer.service,
+            **items,
         }
 
     def _explained(self, rejected: AssociationRejected, whom: Peer) -> AssociationRejected:
@@ -196,6 +205,7 @@ class AE:
         contexts: Contexts | None = None,
         called: str | None = None,
         max_ops_invoked: int = 1,
+        identity: UserIdentity | None = None,
         on_result: Callable[[SendResult], object] | None = None,
         on_event: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> SendReport:
@@ -213,6 +223,7 @@ class AE:
             contexts: propose these instead of planning from the files.
             called: as for `associate`.
             max_ops_invoked: operations to have outstanding on each association.
+            identity: as for `associate`.
             on_result: called with each result as it comes, from one thread at a time.
             on_event: called with events: associated, progress.
 
@@ -235,6 +246,7 @@ class AE:
             recurse=recurse,
             contexts=contexts,
             max_ops_invoked=max_ops_invoked,
+            identity=identity,
             on_result=on_result,
             on_event=on_event,
         )
@@ -247,3 +259,29 @@ def _proposal(context: Context) -> tuple[str, list[str], bool, bool]:
         context.scu,
         context.scp,
     )
+
+
+def _items(
+    proposed: Sequence[Context],
+    max_ops_invoked: int,
+    max_ops_performed: int,
+    identity: UserIdentity | None,
+    extended: Options | None,
+) -> dict[str, Any]:
+    """Give what goes into the user information of the A-ASSOCIATE-RQ (PS3.7 D.3.3)."""
+    return {
+        "max_ops_invoked": max_ops_invoked,
+        "max_ops_performed": max_ops_performed,
+        "identity": None if identity is None else identity.fields,
+        "extended": proposed_options(extended or {}, {c.sop_class for c in proposed}),
+        "common": _common(proposed),
+    }
+
+
+def _common(proposed: Iterable[Context]) -> list[tuple[str, str, list[str]]]:
+    """Give what is said once of each class that the peer may not know (PS3.7 D.3.3.6)."""
+    said = {c.sop_class: c for c in proposed if c.service_class is not None}
+    return [
+        (str(uid), str(context.service_class), [str(general) for general in context.related])
+        for uid, context in said.items()
+    ]

@@ -5,13 +5,15 @@ Pure: it opens no file and no socket. Context ids are given out where the A-ASSO
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._uids import Model, SOPClass, TransferSyntax, is_uid
 from .sop_class import (
     MOST_USED_STORAGE,
+    SOP_CLASSES,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     Verification,
@@ -23,10 +25,14 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_TRANSFER_SYNTAXES",
     "MAX_CONTEXTS",
+    "PRESETS",
+    "STORAGE_SERVICE_CLASS",
     "Context",
     "Contexts",
     "FileInfo",
     "Plan",
+    "Supported",
+    "any_storage",
     "expand",
     "for_retrieve",
     "plan",
@@ -41,6 +47,11 @@ DEFAULT_TRANSFER_SYNTAXES: Final[tuple[TransferSyntax, ...]] = (
 )
 """What a bare class proposes; Implicit VR Little Endian is not optional (PS3.5 10.1)."""
 
+STORAGE_SERVICE_CLASS: Final = "1.2.840.10008.4.2"
+"""The service class UID of storage, for common extended negotiation (PS3.6 A)."""
+
+_STORAGE_ROOT: Final = "1.2.840.10008.5.1.4.1.1."
+
 
 @dataclass(frozen=True, slots=True, init=False)
 class Context:
@@ -51,14 +62,19 @@ class Context:
         transfer_syntaxes: in order of preference; the acceptor picks one.
         scu: whether we may invoke operations. Both roles default as PS3.7 D.3.3.4 does.
         scp: whether we may perform operations; True adds a role selection item.
+        service_class: for a SOP Class that the peer may not know: the service class it belongs to.
+        related: and the SOP Classes that it is a specialisation of. Either adds a common extended
+            negotiation item.
 
-    Source: PS3.8 9.3.2.2, PS3.7 D.3.3.4.
+    Source: PS3.8 9.3.2.2, PS3.7 D.3.3.4, D.3.3.6.
     """
 
     sop_class: SOPClass
     transfer_syntaxes: tuple[TransferSyntax, ...]
     scu: bool
     scp: bool
+    service_class: str | None
+    related: tuple[SOPClass, ...]
 
     def __init__(
         self,
@@ -66,6 +82,9 @@ class Context:
         transfer_syntaxes: Iterable[str] | None = None,
         scu: bool = True,
         scp: bool = False,
+        *,
+        service_class: str | None = None,
+        related: Iterable[str] = (),
     ) -> None:
         """Check and name the UIDs.
 
@@ -75,17 +94,16 @@ class Context:
                 Implicit VR Little Endian.
             scu: propose to be the user of the service.
             scp: propose to be the provider of the service.
+            service_class: its UID, such as `STORAGE_SERVICE_CLASS`; that one by default when there
+                are related classes.
+            related: general SOP Classes as which instances can be taken, at most 64.
 
         Raises:
             ValueError: a malformed UID, no transfer syntax, or neither role.
         """
         if transfer_syntaxes is None:
             transfer_syntaxes = DEFAULT_TRANSFER_SYNTAXES
-        elif isinstance(transfer_syntaxes, str):
-            transfer_syntaxes = (transfer_syntaxes,)
-        syntaxes = tuple(
-            dict.fromkeys(TransferSyntax.of(_checked(uid)) for uid in transfer_syntaxes)
-        )
+        syntaxes = _syntaxes(transfer_syntaxes)
         if not syntaxes:
             raise ValueError("a presentation context needs a transfer syntax (PS3.8 9.3.2.2)")
         if not (scu or scp):
@@ -94,11 +112,26 @@ class Context:
         object.__setattr__(self, "transfer_syntaxes", syntaxes)
         object.__setattr__(self, "scu", scu)
         object.__setattr__(self, "scp", scp)
+        general = tuple(dict.fromkeys(SOPClass.of(_checked(uid)) for uid in _uids(related)))
+        if service_class is None and general:
+            service_class = STORAGE_SERVICE_CLASS
+        elif service_class is not None:
+            service_class = str(_checked(service_class))
+        object.__setattr__(self, "service_class", service_class)
+        object.__setattr__(self, "related", general)
 
     @property
     def needs_role_selection(self) -> bool:
         """Whether the roles differ from the default, SCU only (PS3.7 D.3.3.4)."""
         return self.scp or not self.scu
+
+
+def _uids(uids: Iterable[str]) -> Iterable[str]:
+    return (uids,) if isinstance(uids, str) else uids
+
+
+def _syntaxes(uids: Iterable[str]) -> tuple[TransferSyntax, ...]:
+    return tuple(dict.fromkeys(TransferSyntax.of(_checked(uid)) for uid in _uids(uids)))
 
 
 def _checked(uid: str) -> str:
@@ -115,7 +148,8 @@ def expand(contexts: Contexts | None = None) -> tuple[Context, ...]:
     """Turn what a user writes into the contexts to propose.
 
     Equal contexts are proposed once. One SOP Class has one pair of roles in an association (PS3.7
-    D.3.3.4), so contexts of the same class get the union of the roles asked for.
+    D.3.3.4), so contexts of the same class get the union of the roles asked for. In the same way
+    they share what the class is a specialisation of (PS3.7 D.3.3.6).
 
     Args:
         contexts: SOP Classes, `Context`s and models; default Verification.
@@ -128,16 +162,27 @@ def expand(contexts: Contexts | None = None) -> tuple[Context, ...]:
         raise ValueError("an association needs a presentation context (PS3.8 9.3.2)")
     scu = {context.sop_class for context in listed if context.scu}
     scp = {context.sop_class for context in listed if context.scp}
+    service = {c.sop_class: c.service_class for c in listed if c.service_class}
+    related: dict[SOPClass, list[SOPClass]] = {}
+    for context in listed:
+        related.setdefault(context.sop_class, []).extend(context.related)
     united = tuple(
         dict.fromkeys(
-            Context(c.sop_class, c.transfer_syntaxes, c.sop_class in scu, c.sop_class in scp)
+            Context(
+                c.sop_class,
+                c.transfer_syntaxes,
+                c.sop_class in scu,
+                c.sop_class in scp,
+                service_class=service.get(c.sop_class),
+                related=related[c.sop_class],
+            )
             for c in listed
         )
     )
     if len(united) > MAX_CONTEXTS:
         raise ValueError(
             f"{len(united)} presentation contexts do not fit into one association: "
-            f"at most {MAX_CONTEXTS} (PS3.8 9.3.2.2)"
+            f"at most {MAX_CONTEXTS} (PS3.8 9.3.2.2); use several associations"
         )
     return united
 
@@ -171,6 +216,96 @@ def for_retrieve(
     """
     syntaxes = None if transfer_syntaxes is None else tuple(transfer_syntaxes)
     return expand((model, [Context(uid, syntaxes, scu=False, scp=True) for uid in storage]))
+
+
+def any_storage(sop_class: str) -> bool:
+    """Whether to take a class for a storage class, known or not; for `Supported`.
+
+    Those of the registry, every private class, and what DICOM may yet define under its storage
+    root.
+    """
+    known = SOPClass.of(sop_class)
+    if known.service:
+        return known.is_storage
+    return not sop_class.startswith("1.2.840.10008.") or sop_class.startswith(_STORAGE_ROOT)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Supported:
+    """What a server accepts, and on which terms: policy as data, for `Server(supported=...)`.
+
+    Attributes:
+        sop_classes: these; empty when a predicate tells.
+        predicate: asked of each proposed class that is not listed anywhere; `any_storage` is one
+            that costs nothing.
+        transfer_syntaxes: the preferred first; empty is any.
+        own_order: whether our order of transfer syntaxes decides, or the requestor's.
+        scu: whether the requestor may be SCU.
+        scp: whether the requestor may be SCP, if it asks for the role.
+
+    Source: PS3.8 9.3.3.2, PS3.7 D.3.3.4.
+    """
+
+    sop_classes: tuple[SOPClass, ...]
+    predicate: Callable[[SOPClass], bool] | None
+    transfer_syntaxes: tuple[TransferSyntax, ...]
+    own_order: bool
+    scu: bool
+    scp: bool
+
+    def __init__(
+        self,
+        sop_classes: str | Iterable[str] | Callable[[SOPClass], bool],
+        transfer_syntaxes: Iterable[str] = (),
+        *,
+        own_order: bool = False,
+        scu: bool = True,
+        scp: bool = False,
+    ) -> None:
+        """Check and name the UIDs.
+
+        Args:
+            sop_classes: one, several, a model, or a predicate on the class.
+            transfer_syntaxes: UIDs, the preferred first; default any.
+            own_order: our order decides, as suits queries. By default the requestor's does, as
+                suits storage: what is compressed travels compressed.
+            scu: let the requestor be SCU.
+            scp: let the requestor be SCP.
+
+        Raises:
+            ValueError: a malformed UID, no class, or neither role.
+        """
+        predicate = sop_classes if callable(sop_classes) else None
+        listed = () if callable(sop_classes) else _uids(sop_classes)
+        classes = tuple(dict.fromkeys(SOPClass.of(_checked(uid)) for uid in listed))
+        if predicate is None and not classes:
+            raise ValueError("no SOP Class to support")
+        if not (scu or scp):
+            raise ValueError("a requestor needs the SCU or the SCP role (PS3.7 D.3.3.4)")
+        object.__setattr__(self, "sop_classes", classes)
+        object.__setattr__(self, "predicate", predicate)
+        object.__setattr__(self, "transfer_syntaxes", _syntaxes(transfer_syntaxes))
+        object.__setattr__(self, "own_order", own_order)
+        object.__setattr__(self, "scu", scu)
+        object.__setattr__(self, "scp", scp)
+
+
+_IN_USE: Final = tuple(uid for uid in SOP_CLASSES.values() if uid.dimse and not uid.retired)
+
+PRESETS: Final[Mapping[str, tuple[SOPClass, ...]]] = MappingProxyType(
+    {
+        service: MOST_USED_STORAGE
+        if service == "storage"
+        else tuple(uid for uid in _IN_USE if uid.service == service)
+        for service in dict.fromkeys(uid.service for uid in _IN_USE)
+    }
+)
+"""The SOP Classes in use of each service group, to be proposed: `contexts=PRESETS["print"]`.
+
+Of storage the 120 most used: all of them do not fit into one association. The groups are those of
+`SOPClass.service`: verification, storage, query-retrieve, worklist, procedure-step,
+storage-commitment, print, ups and so on.
+"""
 
 
 @dataclass(frozen=True, slots=True)

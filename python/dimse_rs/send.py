@@ -20,6 +20,7 @@ from .status import Status
 if TYPE_CHECKING:
     from .ae import AE
     from .association import Association
+    from .identity import UserIdentity
     from .settings import Peer
 
 __all__ = ["SendReport", "SendResult", "send"]
@@ -125,6 +126,7 @@ def send(
     recurse: bool,
     contexts: Contexts | None,
     max_ops_invoked: int,
+    identity: UserIdentity | None,
     on_result: Callable[[SendResult], object] | None,
     on_event: Callable[[Mapping[str, Any]], object] | None,
 ) -> SendReport:
@@ -135,7 +137,7 @@ def send(
     found = _look_at(map(Path, given), recurse)
     readable = [file for file in found.order if isinstance(file, FileInfo)]
     plans = plan(readable) if contexts is None else [Plan(expand(contexts), tuple(readable))]
-    account = _Account(ae, peer, max_ops_invoked, on_result, on_event)
+    account = _Account(ae, peer, max_ops_invoked, identity, on_result, on_event)
     account.tell(event="progress", total=len(found.order))
     for file in found.order:
         if isinstance(file, SendResult):
@@ -238,6 +240,7 @@ class _Account:
         ae: AE,
         peer: Peer,
         max_ops_invoked: int,
+        identity: UserIdentity | None,
         on_result: Callable[[SendResult], object] | None,
         on_event: Callable[[Mapping[str, Any]], object] | None,
     ) -> None:
@@ -245,6 +248,7 @@ class _Account:
         self._ae = ae
         self._peer = peer
         self._max_ops_invoked = max_ops_invoked
+        self._identity = identity
         self._on_result = on_result
         self._on_event = on_event
         self._lock = Lock()
@@ -274,7 +278,10 @@ class _Account:
             return
         try:
             association = self._ae.associate(
-                self._peer, contexts=job.contexts, max_ops_invoked=self._max_ops_invoked
+                self._peer,
+                contexts=job.contexts,
+                max_ops_invoked=self._max_ops_invoked,
+                identity=self._identity,
             )
         except DimseError as error:
             self._not_sent(job.files, error)
