@@ -7,13 +7,14 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from . import _core, sop_class
+from ._admission import Proposal
 from ._core import Payload, __version__
 from ._facts import AcceptedContext, RejectedContext
 from ._retrieve import Retrieve
 from ._uids import Model, SOPClass, TransferSyntax
 from .ae import AE
 from .association import Association, Responses
-from .contexts import Context, for_retrieve
+from .contexts import PRESETS, Context, Supported, any_storage, for_retrieve
 from .errors import (
     AssociationAborted,
     AssociationError,
@@ -32,6 +33,7 @@ from .errors import (
     TlsError,
     TransportError,
 )
+from .extended import QueryRetrieveOptions, StorageOptions
 from .handlers import (
     ActionRequest,
     AttributesRequest,
@@ -43,6 +45,7 @@ from .handlers import (
     RetrieveRequest,
     StoreRequest,
 )
+from .identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
 from .registry import classes_of, register
 from .responses import Response
 from .send import SendReport, SendResult
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AE",
+    "PRESETS",
     "AcceptedContext",
     "ActionRequest",
     "Association",
@@ -79,13 +83,17 @@ __all__ = [
     "EventRequest",
     "FindRequest",
     "Handlers",
+    "Jwt",
+    "Kerberos",
     "Limits",
     "LocalProtocolError",
     "Model",
     "NoPresentationContext",
     "Payload",
     "Peer",
+    "Proposal",
     "ProtocolError",
+    "QueryRetrieveOptions",
     "RejectedContext",
     "RemoteProtocolError",
     "Request",
@@ -94,18 +102,25 @@ __all__ = [
     "Retrieve",
     "RetrieveRequest",
     "SOPClass",
+    "Saml",
     "SendReport",
     "SendResult",
     "Server",
     "Status",
     "StatusError",
     "Storage",
+    "StorageOptions",
     "StoreRequest",
+    "Supported",
     "Timeouts",
     "TlsError",
     "TransferSyntax",
     "TransportError",
+    "UserIdentity",
+    "Username",
+    "UsernamePasscode",
     "__version__",
+    "any_storage",
     "classes_of",
     "for_retrieve",
     "parse_peer",

@@ -22,6 +22,8 @@ _HINTS: Final = {
     "called-ae-title": "answer to it with -aet or Server(called=...),"
     " to any with --any-called or Server(any_called=True)",
     "calling-ae-title": "let it in with Server(calling=...)",
+    "no-user-identity": "Server(require_identity=True) wants one",
+    "undecided": "its functions must return within Timeouts.acse",
     "too-many-associations": "allow more with --max-associations or Server(max_associations=...)",
 }
 """What to change here, by the cause of a rejection."""

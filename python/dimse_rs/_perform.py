@@ -28,6 +28,7 @@ from .handlers import (
 )
 from .registry import allows
 from .services.storage import Storage
+from .sop_class import SOP_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -102,9 +103,8 @@ class Performer:
             self._remove_spool = weakref.finalize(self, rmtree, self._spool, ignore_errors=True)
         self.service = _core.Service(
             folder=None if storage is None else storage.core,
-            store=None
-            if storage is None or storage.unknown
-            else [str(uid) for uid in storage.sop_classes],
+            # A sink takes what was negotiated, and that may be unknown here.
+            store_not=[str(uid) for uid in tuple(SOP_CLASSES.values()) if not uid.is_storage],
             # The class of an N-service may differ from its context's: Python looks (R-319).
             handled={
                 field: None
@@ -115,7 +115,7 @@ class Performer:
             spool=None if self._spool is None else _core.Folder(self._spool, "fast"),
             events=node is not None,
         )
-        self._workers: Workers | None = None
+        self._workers: Workers[_core.Operation] | None = None
 
     def serve(self, association: AssociationFacts) -> None:
         """Serve on this association of ours, as long as it lives."""
@@ -126,7 +126,7 @@ class Performer:
         """Start the first thread."""
         if self.serves:
             self._workers = Workers(
-                self.service,
+                self.service.next_operation,
                 self._most,
                 self._timeouts.handler,
                 serve=self._serve,

@@ -1,4 +1,4 @@
-"""Threads that run handlers: one more than are busy, up to a cap; and the deadline of answers.
+"""Threads that run the user's functions: one more than are busy, up to a cap; and their deadline.
 
 No thread can be made to stop. One whose handler is past the deadline has its request answered for
 it and counts as lost until it comes back; while all are lost, requests are refused.
@@ -9,49 +9,50 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Generic, TypeVar
 
 from . import log
-
-if TYPE_CHECKING:
-    from . import _core
 
 __all__ = ["Workers"]
 
 _logger = log.get(log.SERVER)
 
+Work = TypeVar("Work")
+
 TURN: Final = 0.5
 """Seconds after which an idle thread sees whether it is still needed."""
 
 
-class Workers:
-    """Pulls operations and has them served.
+class Workers(Generic[Work]):
+    """Pulls operations, or what else there is to do, and has them served.
 
     Args:
-        service: where operations come from.
-        most: how many handlers run at once.
-        deadline: seconds that a handler has; 0 is no deadline.
+        pull: gives the next one, or None when there is none within so many seconds.
+        most: how many are served at once.
+        deadline: seconds that each may take; 0 is no deadline.
         serve: runs the handler and answers; raises nothing.
-        overdue: answers for a handler that is past its deadline.
-        refuse: answers when there is no thread left.
+        overdue: answers for a handler that is past its deadline, if there is one.
+        refuse: answers when there is no thread left, likewise.
         over: tells an idle thread that nothing more will come.
         gone: called by the last thread when it goes.
+        name: of the threads.
     """
 
     def __init__(
         self,
-        service: _core.Service,
+        pull: Callable[[float], Work | None],
         most: int,
         deadline: float,
         *,
-        serve: Callable[[_core.Operation], None],
-        overdue: Callable[[_core.Operation], None],
-        refuse: Callable[[_core.Operation], None],
+        serve: Callable[[Work], None],
+        overdue: Callable[[Work], None] | None = None,
+        refuse: Callable[[Work], None] | None = None,
         over: Callable[[], bool] | None = None,
         gone: Callable[[], None] | None = None,
+        name: str = "dimse-worker",
     ) -> None:
         """Keep the settings; `start` starts the first thread."""
-        self._service = service
+        self._pull = pull
         self._most = most
         self._deadline = deadline
         self._serve = serve
@@ -59,21 +60,25 @@ class Workers:
         self._refuse = refuse
         self._over = over
         self._gone = gone
+        self._name = name
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = 0
         self._idle = 0
         self._named = 0
         # When each is due, the earliest first: all have the same time.
-        self._due: dict[_core.Operation, float] = {}
-        self._lost: set[_core.Operation] = set()
+        self._due: dict[Work, float] = {}
+        self._lost: set[Work] = set()
 
     def start(self) -> None:
         """Start to serve."""
         with self._changed:
             self._add()
-        if self._deadline:
-            threading.Thread(target=self._watch, name="dimse-deadline", daemon=True).start()
+        if self._deadline and self._overdue and self._refuse:
+            answers = self._overdue, self._refuse
+            threading.Thread(
+                target=self._watch, args=answers, name="dimse-deadline", daemon=True
+            ).start()
 
     def stop(self) -> None:
         """Let the idle threads go; those that are busy go when they are done."""
@@ -85,12 +90,12 @@ class Workers:
         self._threads += 1
         self._idle += 1
         self._named += 1
-        name = f"dimse-worker-{self._named}"
+        name = f"{self._name}-{self._named}"
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            operation = self._service.next_operation(TURN)
+            operation = self._pull(TURN)
             if operation is None and self._over is not None and self._over():
                 self.stop()
             with self._changed:
@@ -108,7 +113,7 @@ class Workers:
                 self._end(operation)
             del operation  # or it would keep its spooled file until the next one comes
 
-    def _begin(self, operation: _core.Operation) -> None:
+    def _begin(self, operation: Work) -> None:
         self._idle -= 1
         if self._idle == 0 and self._threads < self._most:
             self._add()
@@ -116,12 +121,12 @@ class Workers:
             self._due[operation] = time.monotonic() + self._deadline
             self._changed.notify_all()
 
-    def _end(self, operation: _core.Operation) -> None:
+    def _end(self, operation: Work) -> None:
         self._idle += 1
         self._due.pop(operation, None)
         self._lost.discard(operation)
 
-    def _watch(self) -> None:
+    def _watch(self, overdue: Callable[[Work], None], refuse: Callable[[Work], None]) -> None:
         while True:
             with self._changed:
                 if self._stopping:
@@ -136,6 +141,6 @@ class Workers:
                     first = next(iter(self._due.values()), None)
                     self._changed.wait(None if first is None else first - now)
             for operation in late:
-                self._overdue(operation)
-            if none_left and (waiting := self._service.next_operation(TURN)) is not None:
-                self._refuse(waiting)
+                overdue(operation)
+            if none_left and (waiting := self._pull(TURN)) is not None:
+                refuse(waiting)

@@ -6,25 +6,40 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet, WeakValueDictionary
 
 from . import _core, log
+from ._admission import Admission, ExtendedAnswers, Proposal
 from ._events import Event, event_of, log_event
 from ._facts import AssociationFacts
 from ._perform import Performer
-from ._uids import SOPClass
 from .ae import AE
 from .association import Association
+from .contexts import Supported, any_storage
 from .errors import LocalProtocolError
-from .handlers import C_GET_RQ, N_EVENT_REPORT_RQ, SERVICE_OF, Handler, Handlers
+from .handlers import (
+    C_GET_RQ,
+    C_STORE_RQ,
+    N_EVENT_REPORT_RQ,
+    SERVICE_OF,
+    Handler,
+    Handlers,
+)
 from .registry import classes_of
 from .services import Storage
 from .settings import Peer, PeerLike, check_ae_title, parse_peer
-from .sop_class import ALL_STORAGE, Verification
+from .sop_class import (
+    ALL_STORAGE,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    Verification,
+)
 
 if TYPE_CHECKING:
     from .contexts import Contexts
@@ -32,6 +47,14 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _logger = log.get(log.SERVER)
+
+# Commands and queries carry no pixel data that would be worth another one.
+_UNCOMPRESSED: Final = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+)
 
 _EVENT_TURN: Final = 0.1
 _MOST_EVENTS: Final = 100_000
@@ -65,6 +88,11 @@ class Server(Handlers):
         max_ops_performed: int = 1,
         max_handlers: int = 64,
         destinations: Mapping[str, PeerLike] | None = None,
+        verify_identity: Callable[[Proposal], bool | bytes] | None = None,
+        require_identity: bool = False,
+        accept: Callable[[Proposal], bool] | None = None,
+        extended: ExtendedAnswers | None = None,
+        supported: Iterable[Supported] = (),
     ) -> None:
         """Keep the settings; nothing is bound until `start`.
 
@@ -83,9 +111,24 @@ class Server(Handlers):
                 stand company. Requests wait for a free one. When all are past `Timeouts.handler`,
                 requests are refused with A700 or 0213.
             destinations: where C-MOVE may send to: addresses by AE title. Any other is A801.
+            verify_identity: asked of each `Proposal` that has an `identity`. True or the server's
+                response (Kerberos, SAML) lets it in; the answer says so if that was asked for.
+                False, an exception or no word within `Timeouts.acse` rejects it. Without a verifier
+                every identity is let in, and the answer says nothing. This and the functions below
+                run on threads of their own, as many as handlers.
+            require_identity: reject requestors that do not say who they are; else they are let in,
+                verifier or not.
+            accept: asked of each `Proposal` that the settings let in, before the identity. False or
+                an exception rejects it with (1,1,1); an `AssociationRejected` with its own codes.
+            extended: answers to extended negotiation by SOP class or model: the
+                `QueryRetrieveOptions` that handlers support, `StorageOptions` to declare, bytes for
+                other classes, or a function of the class and what is offered. Or one function for
+                all classes. Default none: nothing is agreed to.
+            supported: contexts to accept, in place of and beyond what services and handlers imply;
+                of two that list a class the first counts.
 
         Raises:
-            ValueError: a title or a number is not allowed, or there are two `Storage`s.
+            ValueError: a title, a number or an option is not allowed, or there are two `Storage`s.
         """
         super().__init__()
         self.ae = ae if ae is not None else AE()
@@ -105,6 +148,15 @@ class Server(Handlers):
             check_ae_title(title): parse_peer(where, called=title)
             for title, where in (destinations or {}).items()
         }
+        self._admission = Admission(
+            verify_identity=verify_identity,
+            require_identity=require_identity,
+            accept=accept,
+            extended=extended,
+            supported=supported,
+        )
+        if self._storage is not None and self._storage.predicate is not None:
+            self._admission.add_predicate(self._storage.predicate)
         self._listener: _core.Listener | None = None
         self._performer: Performer | None = None
         self._associations: WeakValueDictionary[int, AssociationFacts] = WeakValueDictionary()
@@ -168,16 +220,16 @@ class Server(Handlers):
         self._listener = _core.Listener(
             host,
             port,
-            contexts=self._supported(),
             service=self._performer.service,
             called=self._called,
             calling=self._calling,
             max_length=self.ae.max_pdu,
             timeouts=asdict(self.ae.timeouts),
             limits=asdict(self.ae.limits) | {"max_associations": self._max_associations},
-            unknown="no" if self._storage is None else self._storage.unknown_policy,
             max_ops_performed=self._max_ops_performed,
+            **self._admission.options(self._supported(), self._unknown()),
         )
+        self._admission.start(self._listener, self._max_handlers)
         self._performer.start()
 
     def stop(self, grace: float = 5.0) -> None:
@@ -202,6 +254,7 @@ class Server(Handlers):
             self._listener.stop(grace)
         finally:
             self._over.set()
+            self._admission.stop()
             if self._performer is not None:
                 self._performer.stop()
             self._told.wait()
@@ -293,7 +346,7 @@ class Server(Handlers):
         """Contexts to accept: SOP class, transfer syntaxes, whose order counts, requestor's roles.
 
         Storage takes any transfer syntax in the sender's order: an opaque store must not turn
-        senders of compressed instances into senders of raw ones (E-36).
+        senders of compressed instances into senders of raw ones. For the rest ours decides (E-36).
         """
         classes: dict[str, None] = {str(Verification): None}
         # A C-GET SCP is the user of storage: requestors may take the other role (PS3.4 C.5.3.1).
@@ -311,7 +364,19 @@ class Server(Handlers):
             # The provider of a service may associate to tell of an event (PS3.4 J.3.3).
             if field == N_EVENT_REPORT_RQ:
                 reversed_.update(_plain(of_handlers))
-        return [(uid, [], False, True, uid in reversed_) for uid in classes]
+        return [
+            (uid, [], False, True, uid in reversed_)
+            if any_storage(uid)
+            else (uid, _plain(_UNCOMPRESSED), True, True, uid in reversed_)
+            for uid in classes
+        ]
+
+    def _unknown(self) -> str:
+        """What becomes of storage classes that are not supported by name (PS3.4 B.4.1.2)."""
+        if self._storage is not None:
+            return self._storage.unknown_policy
+        every = C_STORE_RQ in self.fields() and self.classes(C_STORE_RQ) is None
+        return "announced" if every else "no"
 
     def _titles_text(self) -> str:
         return "any AE title" if self._called is None else ", ".join(self._called)
@@ -387,5 +452,5 @@ def _titles(called: Iterable[str] | None, own: str) -> list[str]:
     return titles
 
 
-def _plain(uids: Iterable[SOPClass]) -> list[str]:
+def _plain(uids: Iterable[str]) -> list[str]:
     return [str(uid) for uid in uids]

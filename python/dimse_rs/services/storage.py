@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from dimse_rs import _core
 from dimse_rs._uids import SOPClass
@@ -17,8 +17,6 @@ Mode = Literal["durable", "file-only", "fast"]
 Layout = Literal["flat", "study"]
 Duplicates = Literal["keep-both", "reject"]
 
-_UNKNOWN: Final = {False: "announced", True: "any"}
-
 
 class Storage:
     """A folder that receives instances, each verified to be whole before Success is said.
@@ -26,7 +24,7 @@ class Storage:
     Attributes:
         folder: where instances are written.
         sop_classes: which are taken.
-        unknown: whether storage classes that are not in the registry are taken too.
+        unknown: whether other classes are taken too, or what tells.
     """
 
     def __init__(
@@ -37,7 +35,7 @@ class Storage:
         layout: Layout = "flat",
         duplicates: Duplicates = "keep-both",
         sop_classes: Iterable[str] | None = None,
-        unknown: bool = False,
+        unknown: bool | Callable[[SOPClass], bool] = False,
     ) -> None:
         """Make the folder if it is not there, and remove what a crash left unfinished in it.
 
@@ -49,8 +47,9 @@ class Storage:
             duplicates: when an instance comes again with other bytes, keep the earlier version as
                 `<uid>.dcm~1~`, or refuse the new one. The same bytes are always a Success.
             sop_classes: which to take; default every storage class of the registry.
-            unknown: take any other class too. Without it only classes that the sender announces as
-                specialisations of storage (PS3.7 D.3.3.6).
+            unknown: take any other class too, or those of which a function says so. Without it
+                only classes that the sender announces as specialisations of storage (PS3.7
+                D.3.3.6), which are always taken.
 
         Raises:
             OSError: the folder cannot be made or written to.
@@ -66,7 +65,12 @@ class Storage:
     @property
     def unknown_policy(self) -> str:
         """How negotiation treats classes beyond `sop_classes`."""
-        return _UNKNOWN[self.unknown]
+        return "any" if self.unknown is True else "announced"
+
+    @property
+    def predicate(self) -> Callable[[SOPClass], bool] | None:
+        """What is asked of those classes, if there is something to ask."""
+        return None if isinstance(self.unknown, bool) else self.unknown
 
     @property
     def core(self) -> _core.Folder:
