@@ -18,6 +18,7 @@ from dimse_rs import sop_class as uids
 from dimse_rs.cli import main
 from dimse_rs.cli.exits import CliError, ExitCode, exit_code, report_code, table
 from dimse_rs.cli.output import Output, Progress, size_text
+from dimse_rs.identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
 from dimse_rs.status import SUCCESS, Status
 
 
@@ -116,6 +117,7 @@ class World:
     listen: BaseException | None = None
     ae: Any = None
     peer: Any = None
+    identity: UserIdentity | None = None
     sent: dict[str, Any] = field(default_factory=dict)
     paths: list[Path] = field(default_factory=list)
     server: Any = None
@@ -131,8 +133,10 @@ def world(monkeypatch):
             self.title, self.options = title, options
             world.ae = self
 
-        def associate(self, peer: str, *, contexts: Any) -> FakeAssociation:
-            world.peer = peer
+        def associate(
+            self, peer: str, *, contexts: Any, identity: UserIdentity | None
+        ) -> FakeAssociation:
+            world.peer, world.identity = peer, identity
             if world.associate is not None:
                 raise world.associate
             return FakeAssociation(world)
@@ -327,6 +331,49 @@ def test_echoscu_settings_reach_the_ae(world):
     timeouts = world.ae.options["timeouts"]
     assert (timeouts.connect, timeouts.write, timeouts.acse, timeouts.release) == (1, 2.5, 3, 3)
     assert (timeouts.artim, timeouts.dimse, timeouts.store, timeouts.retrieve) == (3, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("argv", "identity"),
+    [
+        ([], None),
+        (["-usr", "bob"], Username("bob")),
+        (["--user", "bob", "-rsp"], Username("bob", response_requested=True)),
+        (["-usr", "bob", "-pwd", "s3cret"], UsernamePasscode("bob", "s3cret")),
+        (["-usr", "bob", "-epw"], UsernamePasscode("bob", "")),
+        (["-kt", "FILE"], Kerberos(b"from a \xff file\n")),
+        (["--saml", "FILE"], Saml("from a \udcff file\n")),
+        (["--jwt", "FILE", "--pos-response"], Jwt("from a \udcff file", response_requested=True)),
+    ],
+)
+def test_user_identity(world, tmp_path, argv, identity):
+    file = tmp_path / "identity"
+    file.write_bytes(b"from a \xff file\n")
+    argv = [str(file) if part == "FILE" else part for part in argv]
+    assert main(["echoscu", *argv, "PACS@h:104"]) == 0
+    assert world.identity == identity
+    (tmp_path / "a.dcm").write_bytes(b"")
+    assert main(["storescu", *argv, "PACS@h:104", str(tmp_path)]) == 0
+    assert world.sent.get("identity") == identity
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (["-pwd", "x"], "--password goes with --user"),
+        (["-rsp"], "--pos-response goes with"),
+        (["-usr", "bob", "--jwt", "x"], "one user identity only"),
+        (["-usr", "bob", "-pwd", "x", "-epw"], "not allowed with"),
+    ],
+)
+def test_user_identity_that_makes_no_sense(world, capsys, argv, why):
+    assert main(["echoscu", *argv, "PACS@h:104"]) == 1
+    assert why in capsys.readouterr().err
+
+
+def test_user_identity_from_a_file_that_is_not_there(world, capsys, tmp_path):
+    assert main(["echoscu", "-kt", str(tmp_path / "none"), "PACS@h:104"]) == 20
+    assert "No such file" in capsys.readouterr().err
 
 
 def test_echoscu_repeat_and_abort(world):

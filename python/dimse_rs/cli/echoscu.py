@@ -17,6 +17,7 @@ from .options import (
     calling_ae,
     count,
     peer_and_rest,
+    user_identity,
 )
 from .output import accepted
 
@@ -59,7 +60,9 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     ae = calling_ae(args)
     output.log.info("requesting association with %s", peer)
     start = time.perf_counter()
-    with ae.associate(str(peer), contexts=[sop_class.Verification]) as association:
+    with ae.associate(
+        str(peer), contexts=[sop_class.Verification], identity=user_identity(parser, args)
+    ) as association:
         output.event("associated", peer=str(peer), contexts=accepted(association))
         status = None
         # One by one only where each message has its lines in the log.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from dimse_rs.identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
 from dimse_rs.settings import DEFAULT_CALLED_AE, Limits, Peer, Timeouts, check_ae_title, parse_peer
 from dimse_rs.sop_class import (
     DeflatedExplicitVRLittleEndian,
@@ -15,7 +17,7 @@ from dimse_rs.sop_class import (
     ImplicitVRLittleEndian,
 )
 
-from .exits import ExitCode, table
+from .exits import CliError, ExitCode, table
 from .output import Output
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = [
     "peer_and_rest",
     "port_number",
     "seconds",
+    "user_identity",
 ]
 
 MIN_PDU: Final = 4096
@@ -149,7 +152,7 @@ def add_association_options(parser: Parser, *, title: str, server: bool = False)
 
 
 def add_peer_options(parser: Parser) -> None:
-    """Add the peer in all the forms that people type."""
+    """Add the peer in all the forms that people type, and who asks it."""
     group = parser.add_argument_group("peer")
     group.add_argument(
         "-aec",
@@ -161,6 +164,74 @@ def add_peer_options(parser: Parser) -> None:
     group.add_argument(
         "-c", "--connect", metavar="AET@HOST:PORT", help="the peer, in place of parameters"
     )
+    _add_identity_options(parser)
+
+
+def _add_identity_options(parser: Parser) -> None:
+    group = parser.add_argument_group("user identity")
+    group.add_argument("-usr", "--user", metavar="NAME", help="say who asks")
+    passcode = group.add_mutually_exclusive_group()
+    passcode.add_argument("-pwd", "--password", metavar="PASSCODE", help="and prove it, in clear")
+    passcode.add_argument(
+        "-epw",
+        "--empty-password",
+        dest="password",
+        action="store_const",
+        const="",
+        help="the same with an empty passcode",
+    )
+    for names, what in (
+        (("-kt", "--kerberos"), "a Kerberos ticket"),
+        (("--saml",), "a SAML assertion"),
+        (("--jwt",), "a JSON Web Token"),
+    ):
+        group.add_argument(*names, metavar="FILE", help=f"say {what} from a file")
+    group.add_argument(
+        "-rsp",
+        "--pos-response",
+        action="store_true",
+        help="ask the peer to say that it verified the identity, warn when it does not",
+    )
+
+
+def user_identity(parser: Parser, args: argparse.Namespace) -> UserIdentity | None:
+    """Make the user identity that the options describe.
+
+    Raises:
+        CliError: a file cannot be read.
+    """
+    said = [name for name in ("user", "kerberos", "saml", "jwt") if getattr(args, name) is not None]
+    if len(said) > 1:
+        parser.error(f"one user identity only, not --{' and --'.join(said)}")
+    if args.password is not None and args.user is None:
+        parser.error("--password goes with --user")
+    if not said:
+        if args.pos_response:
+            parser.error("--pos-response goes with a user identity")
+        return None
+    asked = bool(args.pos_response)
+    match said[0]:
+        case "user" if args.password is None:
+            return Username(args.user, response_requested=asked)
+        case "user":
+            return UsernamePasscode(args.user, args.password, response_requested=asked)
+        case "kerberos":
+            return Kerberos(_content(args.kerberos), response_requested=asked)
+        case "saml":
+            return Saml(_text(args.saml), response_requested=asked)
+        case _:
+            return Jwt(_text(args.jwt).strip(), response_requested=asked)
+
+
+def _content(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CliError(ExitCode.INPUT, f"{path}: {error.strerror or error}") from error
+
+
+def _text(path: str) -> str:
+    return _content(path).decode("utf-8", "surrogateescape")
 
 
 def add_propose_options(group: argparse._ArgumentGroup, what: str = "") -> None:

@@ -22,6 +22,7 @@ from .options import (
     calling_ae,
     count,
     peer_and_rest,
+    user_identity,
 )
 from .output import Output, Progress, size_text
 
@@ -134,6 +135,8 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
 
     output.log.info("sending to %s", peer)
     options: dict[str, Any] = {} if args.max_ops == 1 else {"max_ops_invoked": args.max_ops}
+    if (identity := user_identity(parser, args)) is not None:
+        options["identity"] = identity
     report: SendReport = ae.send(
         str(peer),
         paths,
