@@ -168,8 +168,8 @@ class Association:
         max_ops_performed: int = 1,
         service: Service | None = None,
         identity: _Identity | None = None,
-        extended: Sequence[_Extended] = (),
-        common: Sequence[_Common] = (),
+        extended: Sequence[_Extended] = ...,
+        common: Sequence[_Common] = ...,
         then: _Then | None = None,
     ) -> Association:
         """Connect and ask for an association; return when it is established."""
@@ -396,11 +396,11 @@ class Listener:
         timeouts: dict[str, float],
         limits: dict[str, int],
         unknown: str = "no",
-        unknown_syntaxes: Sequence[str] = (),
+        unknown_syntaxes: Sequence[str] = ...,
         unknown_ours: bool = False,
         max_ops_invoked: int = 1,
         max_ops_performed: int = 1,
-        extended: Sequence[tuple[str, bytes, bool]] = (),
+        extended: Sequence[tuple[str, bytes, bool]] = ...,
         require_identity: bool = False,
         ask: str = "never",
     ) -> Listener: ...
@@ -471,8 +471,8 @@ class Proposal:
     def admit(
         self,
         *,
-        contexts: Sequence[_Supported] = (),
-        extended: Sequence[_Extended] = (),
+        contexts: Sequence[_Supported] = ...,
+        extended: Sequence[_Extended] = ...,
         identity_response: bytes | None = None,
     ) -> None:
         """Let it in, on the listener's policy and these terms, which go before it."""
