@@ -58,10 +58,13 @@ class Completer:
             RuntimeError: this process was forked.
         """
         token = next(self._tokens)
+        there: Any = call((self._completions, token))
+        if there is not None:
+            result: T = there[0]
+            return result
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting[token] = future
         try:
-            call((self._completions, token))
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():

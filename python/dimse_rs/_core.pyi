@@ -4,8 +4,9 @@
 Blocking calls release the interpreter and answer Ctrl-C within 0.2 s. Errors are those of
 `dimse_rs.errors`. In a forked child they raise RuntimeError: its threads did not come along.
 
-Every call that waits takes `then`: completions of an event loop and a number. It gives None at once
-then, whatever its type says, and what it would have given or raised comes out of the completions.
+Every call that waits takes `then`: completions of an event loop and a number. It does not wait
+then, whatever its type says: it gives None, and what it would have given or raised comes out of the
+completions; or, if that is there at once, it gives it in a tuple, or raises it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -76,12 +76,19 @@ class Loop:
     def __init__(self):
         self.wakes = 0
         self.woken = threading.Event()
+        self.service = _core.Service()
         self.completions = _core.Completions(self.call_soon_threadsafe, lambda: None)
 
     def call_soon_threadsafe(self, drain):
         assert drain() is None
         self.wakes += 1
         self.woken.set()
+
+    def later(self, token):
+        """Have something completed soon, by a thread of the core."""
+        at_once = True
+        while at_once:  # when this thread was held up for so long
+            at_once = self.service.next_operation(0.001, then=(self.completions, token))
 
     def take(self, count):
         """Take so many outcomes; give them and how often some were there."""
@@ -160,18 +167,24 @@ def test_requests_are_pulled_and_answered():
 
 def test_outcomes_come_in_the_order_in_which_they_were_there():
     loop = Loop()
-    service = _core.Service()
-    service.next_operation(0, then=(loop.completions, 1))
+    loop.later(1)
     assert loop.woken.wait(WITHIN)
-    service.next_operation(0, then=(loop.completions, 2))
+    loop.later(2)
     assert loop.take(2)[0] == [(1, None, None), (2, None, None)]
+
+
+def test_what_is_there_is_given_at_once():
+    loop = Loop()
+    assert loop.service.next_operation(0, then=(loop.completions, 1)) == (None,)
+    assert loop.service.next_events(0, then=(loop.completions, 2)) == ([],)
+    loop.later(3)
+    assert loop.take(1)[0] == [(3, None, None)]
 
 
 def test_a_loop_is_woken_once_for_all_that_waits_for_it():
     loop = Loop()
-    service = _core.Service()
     for token in range(1000):
-        service.next_operation(0, then=(loop.completions, token))
+        loop.later(token)
     assert loop.woken.wait(WITHIN)
     taken, times = loop.take(1000)
     assert sorted(token for token, _, _ in taken) == list(range(1000))
@@ -204,7 +217,7 @@ def test_a_thousand_echos_at_once_wake_the_loop_a_few_times():
             await wait(lambda then: association.release(then=then))
 
     run(main)
-    assert 2 <= wakes < 200
+    assert wakes < 200
 
 
 # ---- cancellation
@@ -268,10 +281,9 @@ def test_cancelling_aborts_an_association_that_is_being_made():
 
 def test_what_was_cancelled_does_not_come_out():
     loop = Loop()
-    service = _core.Service()
-    service.next_operation(then=(loop.completions, 1))
+    loop.service.next_operation(then=(loop.completions, 1))
     loop.completions.cancel(1)
-    service.next_operation(0, then=(loop.completions, 2))
+    loop.later(2)
     assert loop.take(1)[0] == [(2, None, None)]
     loop.completions.cancel(2)
     assert loop.completions.take() == []
@@ -281,20 +293,18 @@ def test_what_was_cancelled_does_not_come_out():
 
 
 def test_a_loop_that_was_closed_with_calls_pending_is_left_in_peace(capfd):
-    with scp() as server:
+    async def leave_behind():
+        association = await associate(peer.port)
+        completer, invocation = Completer.here(), invoke(association)
+        pending = completer.wait(lambda then: invocation.next(then=then))
+        pending.send(None)
+        return completer, association, pending
+
+    with Puppet(Puppet.accept) as peer:
         loop = asyncio.new_event_loop()
-
-        async def leave_behind():
-            association = await associate(server.port)
-            completer = Completer.here()
-            pending = completer.wait(lambda then: association.release(then=then))
-            pending.send(None)
-            return completer, association, pending
-
         completer, association, pending = loop.run_until_complete(leave_behind())
         loop.close()
-        while association.ended is None:
-            pass  # its outcome meets a closed loop
+        association.abort()  # what pends fails, and the loop is not there to be told
         pending.close()
         gone = weakref.ref(loop)
         del loop, completer, pending, association
@@ -302,19 +312,18 @@ def test_a_loop_that_was_closed_with_calls_pending_is_left_in_peace(capfd):
         while gone() is not None:
             assert time.monotonic() < until, gc.get_referrers(gone())
             gc.collect()
-        # And others are served as before.
+    with scp() as server:  # others are served as before
         run(lambda: associate(server.port))
     assert capfd.readouterr().err == ""
 
 
 def test_completions_that_are_closed_take_nothing_more():
     loop = Loop()
-    service = _core.Service()
-    service.next_operation(then=(loop.completions, 1))
+    loop.service.next_operation(then=(loop.completions, 1))
     loop.completions.close()
     assert loop.completions.take() == []
     with pytest.raises(RuntimeError, match="closed"):
-        service.next_operation(then=(loop.completions, 2))
+        loop.service.next_operation(then=(loop.completions, 2))
 
 
 def test_a_completer_serves_one_loop_and_goes_with_it():
@@ -357,7 +366,7 @@ async def forever():
     print("ready", flush=True)
     await Completer.here().wait(lambda then: service.next_operation(then=then))
 async def once():
-    await Completer.here().wait(lambda then: service.next_operation(0, then=then))
+    await Completer.here().wait(lambda then: service.next_operation(0.001, then=then))
 """
 
 
@@ -395,7 +404,7 @@ def test_a_forked_child_is_refused_and_ends_well():
     code = PROGRAM + (
         "asyncio.run(once())\n"
         "completions = _core.Completions(print, print)\n"
-        "service.next_operation(then=(completions, 1))\n"
+        "assert service.next_operation(then=(completions, 1)) is None\n"
         "if os.fork():\n"
         "    print('child ended', os.waitstatus_to_exitcode(os.wait()[1]), flush=True)\n"
         "else:\n"

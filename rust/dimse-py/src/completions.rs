@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use dimse_net::runtime;
 use parking_lot::Mutex;
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -44,7 +46,8 @@ struct State {
     wake: Option<(Py<PyAny>, Py<PyAny>)>,
 }
 
-/// Waits for a future of the core; or has it completed for an event loop, and gives None.
+/// Waits for a future of the core and gives its outcome; or has it completed for an event loop, and gives None, or a
+/// tuple with the outcome if that is there at once.
 pub(crate) fn settle<T, F, C>(
     py: Python<'_>,
     then: Option<Then<'_>>,
@@ -56,17 +59,26 @@ where
     F: Future<Output = T> + Send + 'static,
     C: FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
 {
-    match then {
-        None => convert(py, blocking::wait(py, future)?),
-        Some((completions, token)) => {
-            let pile = &completions.get().pile;
-            pile.submit(token, async {
-                let outcome = future.await;
-                Box::new(move |py: Python<'_>| convert(py, outcome)) as Outcome
-            })?;
-            Ok(py.None())
-        }
+    let Some((completions, token)) = then else {
+        return convert(py, blocking::wait(py, future)?);
+    };
+    blocking::check_process()?;
+    let mut future = Box::pin(future);
+    // Many responses lie there before they are asked for: a look is cheaper than waking a thread or two.
+    let first = {
+        let _timers = runtime::handle().enter();
+        future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+    };
+    if let Poll::Ready(outcome) = first {
+        return (convert(py, outcome)?,).into_py_any(py);
     }
+    completions.get().pile.submit(token, async {
+        let outcome = future.await;
+        Box::new(move |py: Python<'_>| convert(py, outcome)) as Outcome
+    })?;
+    Ok(py.None())
 }
 
 #[pymethods]
@@ -120,7 +132,6 @@ impl Pile {
         token: u64,
         future: impl Future<Output = Outcome> + Send + 'static,
     ) -> PyResult<()> {
-        blocking::check_process()?;
         let promise = Promise {
             pile: Arc::downgrade(self),
             token,
