@@ -36,6 +36,7 @@ _BULK: Final = frozenset(("OW", "OL", "OF", "OD", "OV"))
 # Commands and file meta are never part of a data set (PS3.7 6.3.1, PS3.10 7.1).
 _NOT_SENT: Final = (0x0000, 0x0002)
 _CODES: Final = {2: "H", 4: "I", 8: "Q"}
+_UNDEFINED: Final = 0xFFFFFFFF
 
 
 def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
@@ -130,11 +131,26 @@ def from_bytes(buffer: Buffer, transfer_syntax: str, *, file_meta: bool = False)
         raise DecodeError(
             f"not a data set in {syntax.name or syntax}: {error}", section="PS3.5 7"
         ) from error
+    _check_end(dataset)
     if file_meta:
         meta = FileMetaDataset()
         meta.TransferSyntaxUID = UID(syntax)
         dataset.file_meta = meta
     return dataset
+
+
+def _check_end(dataset: Dataset) -> None:
+    """Refuse one whose last value is cut short: pydicom gives what there is of it."""
+    from pydicom.dataelem import RawDataElement
+
+    last = dataset._dict[max(dataset._dict)] if dataset._dict else None
+    if not isinstance(last, RawDataElement) or last.value is None:
+        return
+    if last.length != _UNDEFINED and len(last.value) < last.length:
+        raise DecodeError(
+            f"the data set ends in {last.tag}: {len(last.value)} of {last.length} bytes",
+            section="PS3.5 7.1",
+        )
 
 
 def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
