@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import log
 from ._drive import END, Answer, Ask, Next, Step, log_answer
-from .errors import StatusError
+from .errors import LocalProtocolError, StatusError
 from .status import CANCEL, PENDING, SUCCESS, Status
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "answer_at_once",
     "ask",
     "failure_of",
+    "final",
     "many_matches",
     "one_answer",
     "refusal_of",
@@ -43,6 +44,9 @@ NOT_SUPPORTED: Final = 0x0122
 UNRECOGNIZED_OPERATION: Final = 0x0211
 FIRST_N_SERVICE: Final = 0x0100
 N_GET_RQ: Final = 0x0110
+
+# What the core says to a response that cannot be sent.
+_UNSENDABLE: Final = (LocalProtocolError, KeyError, TypeError, ValueError, OverflowError)
 
 # What a reply carries beside its data set, by the keyword of the request (PS3.7 10.1).
 _ECHOED: Final = ("ActionTypeID", "EventTypeID")
@@ -76,20 +80,38 @@ def one_answer(
 ) -> Generator[Step, Any, None]:
     """Ask the handler and send its one response: C-ECHO, C-STORE and the N-services."""
     try:
-        answer = yield from ask(operation, request, handler)
-        status, dataset = _taken_apart(operation, request, answer)
-        command = response(status)
-        data = None if dataset is None else _encoded(request, dataset)
-    except Failed as failed:
-        command = failed.command
-        data = None if failed.dataset is None else _encoded(request, failed.dataset)
-    if operation.association.ended is not None:
-        return  # perhaps by the handler itself
+        try:
+            answer = yield from ask(operation, request, handler)
+            status, dataset = _taken_apart(operation, request, answer)
+            command = response(status)
+        except Failed as failed:
+            command, dataset = failed.command, failed.dataset
+        data = None if dataset is None else _encoded(operation, request, dataset)
+    except Failed as failed:  # its data set cannot be encoded
+        command, data = failed.command, None
     if data is not None:
         command.update({k: v for k in _ECHOED if (v := operation.message.get(k)) is not None})
     if instance := request.assigned_uid:
         command["AffectedSOPInstanceUID"] = instance
-    yield Answer(operation, command, data)
+    yield from final(operation, request, command, data)
+
+
+def final(
+    operation: _core.Operation,
+    request: Request,
+    command: dict[str, Any],
+    data: Buffer | None = None,
+) -> Generator[Step, Any, None]:
+    """Send the final response. One that cannot be sent is a fault of the handler's."""
+    if operation.association.ended is not None:
+        return  # perhaps by the handler itself
+    try:
+        yield Answer(operation, command, data)
+    except _UNSENDABLE as error:
+        if operation.answered:  # by its deadline
+            raise
+        failed = _unsendable(operation, request, error)
+        yield Answer(operation, failed.command)
 
 
 def many_matches(
@@ -105,19 +127,30 @@ def many_matches(
             item = yield from _next(operation, request, items)
             if item is END:
                 break
-            status, dataset = item if isinstance(item, tuple) else (PENDING, item)
-            if not isinstance(status, int) or Status(status).category != "pending":
-                raise _wrong(operation, request, item)
-            data = _encoded(request, dataset)
+            status, data = _match(operation, request, item)
             sent += 1
-            yield Answer(operation, response(status), data, wait=sent % _IN_FLIGHT == 0)
+            try:
+                yield Answer(operation, response(status), data, wait=sent % _IN_FLIGHT == 0)
+            except _UNSENDABLE as error:  # without a single element
+                raise _unsendable(operation, request, error) from error
         command = response(CANCEL if request.cancelled else SUCCESS)
     except Failed as failed:
         command = failed.command
     finally:
         close(items)
-    if operation.association.ended is None:
-        yield Answer(operation, command)
+    yield from final(operation, request, command)
+
+
+def _match(operation: _core.Operation, request: Request, item: Any) -> tuple[int, Buffer]:
+    """Take a data set, or a pair of a pending status and one, for what a C-FIND handler gives."""
+    status, dataset = PENDING, item
+    if isinstance(item, tuple):
+        if len(item) != 2 or not isinstance(item[0], int):
+            raise _wrong(operation, request, item)
+        status, dataset = Status(item[0]), item[1]
+    if status.category != "pending":
+        raise _wrong(operation, request, item)
+    return status, _encoded(operation, request, dataset)
 
 
 def ask(
@@ -170,7 +203,11 @@ def close(items: Any) -> None:
 
 def _failed(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
     if isinstance(error, StatusError):
-        return Failed(int(error.status), error.comment, error.dataset, error.elements)
+        try:
+            status = status_of(operation, request, error.status)
+        except Failed as wrong:
+            return wrong
+        return Failed(status, error.comment, error.dataset, error.elements)
     _logger.error(
         "%s: the handler failed", request, exc_info=error, extra={"code": "handler-failed"}
     )
@@ -225,22 +262,29 @@ def _taken_apart(
     return code, dataset
 
 
-def _encoded(request: Request, dataset: Any) -> Buffer:
+def _encoded(operation: _core.Operation, request: Request, dataset: Any) -> Buffer:
     """Encode a data set for the request's context; bytes are taken to be encoded so already."""
     if not hasattr(dataset, "to_json_dict"):
-        return memoryview(dataset)
+        try:
+            return memoryview(dataset)
+        except TypeError:
+            raise _wrong(operation, request, dataset) from None
     from .datasets import to_bytes
 
     try:
         return to_bytes(dataset, request.context.transfer_syntax)
     except Exception as error:
-        _logger.error(
-            "%s: what the handler gave cannot be encoded",
-            request,
-            exc_info=error,
-            extra={"code": "handler-failed"},
-        )
-        raise Failed(failure_of(request.field), "response cannot be encoded") from error
+        raise _unsendable(operation, request, error) from error
+
+
+def _unsendable(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
+    _logger.error(
+        "%s: what the handler gave cannot be sent",
+        request,
+        exc_info=error,
+        extra={"code": "handler-failed"},
+    )
+    return Failed(failure_of(operation.message.field), "response cannot be sent")
 
 
 def response(status: int, comment: str = "") -> dict[str, Any]:

@@ -341,6 +341,8 @@ impl Operation {
         let base = dimse_proto::dimse::CommandSet::response_to(&request.command, status)
             .map_err(|error| errors::local(py, &error))?;
         let response = Message::answer(py, request.context_id, base, command, data)?;
+        // What cannot be sent has not answered it.
+        let (context_id, command, data) = response.parts(py)?;
         {
             // One final response to a request (PS3.7 7.5), also when a handler and its deadline race for it.
             let mut answered = self.answered.lock();
@@ -351,7 +353,6 @@ impl Operation {
             *answered = !status.is_pending();
         }
         let association = self.association.get();
-        let (context_id, command, data) = response.parts(py)?;
         if wait {
             return association.send_parts(py, (context_id, command, data), then);
         }
