@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +61,7 @@ class Call:
 
     request: _core.Message | None = None
     final: Response | None = None
+    pending: int | None = None
     cancelled: bool = False
 
 
@@ -164,6 +166,7 @@ def c_find(
             if message.status not in (0xFF00, 0xFF01):
                 _finish(call, Response(message, syntax, "C-FIND"))
             elif (data := message.data) is not None:
+                call.pending = message.status
                 yield Emit(data if raw else decode(data, syntax))
     _check_finished(call)
 
@@ -268,7 +271,7 @@ def _encoded(
                 raise DecodeError(f"{keyword} is not a keyword of the data dictionary (PS3.6)")
         identifier = built
     if level is not None and identifier.get("QueryRetrieveLevel") != level:
-        identifier = Dataset(identifier)
+        identifier = deepcopy(identifier)  # it is the user's
         identifier.QueryRetrieveLevel = level
     return to_bytes(identifier, context.transfer_syntax)
 

@@ -15,13 +15,13 @@ from ._perform import Into, Performer, receiving
 from ._uids import Model
 from .errors import AssociationReleased, DimseError
 from .responses import Response
+from .status import Status
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from . import _core
     from .settings import Peer, Timeouts
-    from .status import Status
 
 __all__ = ["Association", "Responses"]
 
@@ -69,6 +69,15 @@ class Responses(Generic[V_co]):
     def status(self) -> Status | None:
         """The final status, once it is there: success, a warning, or cancel."""
         return None if self._call.final is None else self._call.final.status
+
+    @property
+    def pending(self) -> Status | None:
+        """The status that the latest match of C-FIND came with: FF00, or FF01.
+
+        FF01 says that the peer does not support some of the optional keys asked for: what it found
+        may be more than what matches them (PS3.4 C.4.1.1.4).
+        """
+        return None if self._call.pending is None else Status(self._call.pending, "C-FIND")
 
     def cancel(self) -> None:
         """Tell the peer to stop, and go on: iterating ends with its final response.
