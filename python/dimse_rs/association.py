@@ -36,7 +36,10 @@ V_co = TypeVar("V_co", covariant=True)
 class Responses(Generic[V_co]):
     """What a C-FIND, C-GET or C-MOVE gives, as it comes: an iterator.
 
-    Leaving the loop early tells the peer to stop (C-CANCEL); what it still sends is passed over.
+    The request leaves when iterating begins. Leaving the loop early, or the association, tells the
+    peer to stop (C-CANCEL); what it still sends is passed over, and its end has to come within the
+    operation's deadline. A slow loop slows the peer down: no more than 1,024 responses or 4 MiB are
+    read ahead, unless another call on the association waits for its turn.
     """
 
     def __init__(self, association: Association, call: _scu.Call, values: Iterator[V_co]) -> None:
@@ -556,6 +559,9 @@ class Association(AssociationFacts):
             self.abort()
             return
         try:
+            for call in tuple(self._outstanding):
+                if isinstance(call, _scu.Call):  # an iterator that was left and kept
+                    self._cancel(call)
             self.release()
         except DimseError:
             if error is None:  # else the first error is the one to be seen
