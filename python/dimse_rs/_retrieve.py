@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
@@ -120,18 +121,27 @@ class _Job:
     tally: _Tally
     priority: int
     spool: TemporaryDirectory[str] | None = None
+    spooled: int = 0
     comment: str = ""
 
-    def as_path(self, instance: Any) -> Path:
-        """Give the file of an instance; what is none is written to one."""
+    def as_path(self, instance: Any) -> Path | None:
+        """Give the file of an instance; what is none is written to one. None when it cannot be."""
         if isinstance(instance, (str, PathLike)):
             return Path(instance)
+        try:
+            return self._spooled(instance)
+        except Exception as error:
+            _report(self, type(instance).__name__, error)
+            self.tally.fail(str(getattr(instance, "SOPInstanceUID", "")))
+            return None
+
+    def _spooled(self, instance: Any) -> Path:
         if self.spool is None:
             from tempfile import TemporaryDirectory
 
             self.spool = TemporaryDirectory(prefix="dimse-rs-")
-        name = f"{self.tally.total - self.tally.remaining}-{id(instance):x}.dcm"
-        path = Path(self.spool.name, name)
+        self.spooled += 1
+        path = Path(self.spool.name, f"{self.spooled}.dcm")
         if hasattr(instance, "to_json_dict"):
             from .datasets import write
 
@@ -139,6 +149,13 @@ class _Job:
         else:
             path.write_bytes(instance)
         return path
+
+    def sent(self, paths: Sequence[Path]) -> None:
+        """Remove those that were written for the way."""
+        if self.spool is not None:
+            for path in paths:
+                if path.parent == Path(self.spool.name):
+                    path.unlink(missing_ok=True)
 
     def pending(self) -> Generator[Step, Any, None]:
         """Say how far it is, when it is time to."""
@@ -182,7 +199,6 @@ def _retrieve(
     send: Callable[[_Job, Any], Generator[Step, Any, None]],
 ) -> Generator[Step, Any, None]:
     items = job = None
-    data = None
     try:
         answer = yield from _scp.ask(operation, request, handler)
         if not isinstance(answer, Retrieve):
@@ -198,7 +214,6 @@ def _retrieve(
             tally.failed += tally.remaining
         command = _scp.response(tally.status(cancelled=cancelled), job.comment)
         command |= tally.counters(remaining=cancelled)
-        data = _failed_list(request, tally.failed_uids)
     except _scp.Failed as failed:
         command = failed.command
         if job is not None:
@@ -207,8 +222,8 @@ def _retrieve(
         _scp.close(items)
         if job is not None and job.spool is not None:
             job.spool.cleanup()
-    if operation.association.ended is None:
-        yield Answer(operation, command, data)
+    data = None if job is None else _failed_list(request, job.tally.failed_uids)
+    yield from _scp.final(operation, request, command, data)
 
 
 def _all(
@@ -246,7 +261,11 @@ def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
             item = yield from _scp.next_of(job.operation, job.request, items)
             if item is END:
                 break
-            paths.append(job.as_path(item))
+            path = job.as_path(item)
+            if path is None:
+                yield from job.pending()
+            else:
+                paths.append(path)
         if not paths:
             return
         yield from _send(job, job.request.association, paths, None)
@@ -260,6 +279,8 @@ def _over_others(
     files: list[FileInfo] = []
     while (item := (yield from _scp.next_of(job.operation, job.request, items))) is not END:
         path = job.as_path(item)
+        if path is None:
+            continue
         try:
             files.append(FileInfo(path, *_core.probe(path)))
         except (DimseError, OSError) as error:
@@ -283,7 +304,8 @@ def _over_others(
         try:
             yield Run(association._core, _send(job, association, paths, originator))
         finally:
-            yield Hang(association)
+            with suppress(DimseError):  # over already: the results have said so
+                yield Hang(association)
 
 
 def _send(
@@ -308,10 +330,13 @@ def _send(
             elif not stopped:
                 _report(job, paths[index], error)
                 job.tally.fail(file[1] if file else _uid_of(paths[index]))
-        yield from job.pending()
+            yield from job.pending()
+        if job.tally.interval:
+            yield from job.pending()
         if not stopped and job.request.cancelled:
             stopped = True
             bulk.stop()
+    job.sent(paths)
 
 
 def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[Step, Any, None]:
@@ -335,6 +360,6 @@ def _uid_of(path: Path) -> str:
         return ""
 
 
-def _report(job: _Job, path: Path, error: BaseException | None) -> None:
+def _report(job: _Job, what: Path | str, error: BaseException | None) -> None:
     told = {"code": "sub-operation"}
-    _logger.warning("%s: %s not sent: %s", job.request, path, error, extra=told)
+    _logger.warning("%s: %s not sent: %s", job.request, what, error, extra=told)

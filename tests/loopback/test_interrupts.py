@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dimse_rs import CTImageStorage, Verification
+from dimse_rs import CTImageStorage, Printer, StudyRoot, Verification
 from tests.data.generate import series
 from tests.loopback.nodes import CT, Puppet, at
 from tests.peers.process import Process
@@ -26,6 +26,10 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
 
+FIND = str(StudyRoot.find)
+MOVE = str(StudyRoot.move)
+PRINTER = str(Printer)
+
 CALLS = {
     "associate": ("associate-requested", "ae.associate(peer)"),
     "c_echo": ("command", "ae.associate(peer).c_echo()"),
@@ -41,6 +45,25 @@ CALLS = {
         "data",
         "import pydicom\n    ae.associate(peer, contexts='1.2.840.10008.5.1.4.1.1.2')"
         ".c_store(pydicom.dcmread(path))",
+    ),
+    "c_find": (
+        "data",
+        f"list(ae.associate(peer, contexts='{FIND}').c_find({{'PatientID': ''}}, model='{FIND}'))",
+    ),
+    "c_find in a loop in a with": (
+        "data",
+        f"with ae.associate(peer, contexts='{FIND}') as association:"
+        f"\n        for _ in association.c_find({{'PatientID': ''}}, model='{FIND}'): pass",
+    ),
+    "c_move": (
+        "data",
+        f"list(ae.associate(peer, contexts='{MOVE}')"
+        f".c_move({{'PatientID': ''}}, model='{MOVE}', destination='X'))",
+    ),
+    "n_get": (
+        "command",
+        f"ae.associate(peer, contexts='{PRINTER}')"
+        f".n_get(sop_class='{PRINTER}', instance_uid='1.2')",
     ),
     "release": ("release-requested", "ae.associate(peer).release()"),
     "send": ("data", "ae.send(peer, path)"),
@@ -66,7 +89,7 @@ def test_ctrl_c_reaches(call, tmp_path):
     name, code = CALLS[call]
     [path, _] = series(tmp_path, "two", 2, (1, 16, 16))
     with (
-        Puppet(until(name), [Verification, CTImageStorage]) as peer,
+        Puppet(until(name), [Verification, CTImageStorage, *StudyRoot, Printer]) as peer,
         Process([sys.executable, "-c", f"{START}    {code}{END}", at(peer), str(path)]) as child,
     ):
         assert peer.reached.wait(20), child.story("did not get there")
