@@ -157,9 +157,10 @@ class _Job:
                 if path.parent == Path(self.spool.name):
                     path.unlink(missing_ok=True)
 
-    def pending(self) -> Generator[Step, Any, None]:
-        """Say how far it is, when it is time to."""
-        if self.tally.is_due and not self.request.cancelled:
+    def pending(self, *, done: bool = False) -> Generator[Step, Any, None]:
+        """Say how far it is, when it is time to, or when another one is done."""
+        due = self.tally.is_due if self.tally.interval else done
+        if due and not self.request.cancelled:
             self.tally.told = time.monotonic()
             command = _scp.response(PENDING) | self.tally.counters(remaining=True)
             yield Answer(self.operation, command, wait=False)
@@ -254,21 +255,27 @@ def _failed_list(request: RetrieveRequest, uids: list[str]) -> bytes | None:
 
 def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
     """Send as the user's iterator gives, over the association that asked."""
+    more = True
     most = 1
-    while not job.request.cancelled:
+    while more and not job.request.cancelled:
         paths: list[Path] = []
-        while len(paths) < most:
-            item = yield from _scp.next_of(job.operation, job.request, items)
-            if item is END:
+        failed = None
+        until = time.monotonic() + _GLANCE
+        while more and len(paths) < most and time.monotonic() < until:
+            try:
+                item = yield from _scp.next_of(job.operation, job.request, items)
+            except _scp.Failed as failure:
+                failed = failure
                 break
-            path = job.as_path(item)
-            if path is None:
-                yield from job.pending()
-            else:
+            if item is END:
+                more = False
+            elif (path := job.as_path(item)) is not None:
                 paths.append(path)
-        if not paths:
-            return
-        yield from _send(job, job.request.association, paths, None)
+            yield from job.pending()
+        if paths:
+            yield from _send(job, job.request.association, paths, None)
+        if failed is not None:  # after what was given before it
+            raise failed
         most = _AT_ONCE
 
 
@@ -330,9 +337,8 @@ def _send(
             elif not stopped:
                 _report(job, paths[index], error)
                 job.tally.fail(file[1] if file else _uid_of(paths[index]))
-            yield from job.pending()
-        if job.tally.interval:
-            yield from job.pending()
+            yield from job.pending(done=True)
+        yield from job.pending()
         if not stopped and job.request.cancelled:
             stopped = True
             bulk.stop()

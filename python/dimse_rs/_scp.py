@@ -175,7 +175,8 @@ def items_of(operation: _core.Operation, request: Request, answer: Any) -> Any:
         raise Failed(status_of(operation, request, answer))
     if hasattr(answer, "__aiter__"):
         return aiter(answer)
-    if not isinstance(answer, Iterable) or hasattr(answer, "PatientName"):
+    single = isinstance(answer, (str, bytes, bytearray, memoryview))
+    if single or hasattr(answer, "to_json_dict") or not isinstance(answer, Iterable):
         raise _wrong(operation, request, answer)
     return iter(answer)
 
