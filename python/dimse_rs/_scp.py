@@ -257,7 +257,7 @@ def _taken_apart(
         raise _wrong(operation, request, answer)
     if Status(code).category == "cancel":
         raise _wrong(operation, request, answer)
-    if field == N_GET_RQ and dataset is None and Status(code).category != "failure":
+    if field == N_GET_RQ and not dataset and Status(code).category != "failure":
         _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request)
         raise Failed(PROCESSING_FAILURE, "no attributes")
     return code, dataset
