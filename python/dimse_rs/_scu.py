@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from copy import deepcopy
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +38,7 @@ __all__ = [
     "c_store_data_set",
     "c_store_file",
     "cancel_of",
+    "data_set_of",
     "n_service",
 ]
 
@@ -256,24 +257,42 @@ def _check_finished(call: Call) -> None:
 def _encoded(
     identifier: Dataset | Mapping[str, Any], level: str | None, context: AcceptedContext
 ) -> bytes:
-    from pydicom.dataset import Dataset
-
     from .datasets import to_bytes
 
-    if not isinstance(identifier, Dataset):
-        built = Dataset()
-        for keyword, value in identifier.items():
-            try:
-                setattr(built, keyword, value)
-            except Exception as error:
-                raise DecodeError(f"{keyword} cannot be {value!r}: {error}") from error
-            if keyword not in built:
-                raise DecodeError(f"{keyword} is not a keyword of the data dictionary (PS3.6)")
-        identifier = built
     if level is not None and identifier.get("QueryRetrieveLevel") != level:
-        identifier = deepcopy(identifier)  # it is the user's
+        identifier = data_set_of(identifier)
         identifier.QueryRetrieveLevel = level
+    elif isinstance(identifier, Mapping):
+        identifier = data_set_of(identifier)
     return to_bytes(identifier, context.transfer_syntax)
+
+
+def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
+    """Make a data set of keywords with values; of a data set, a copy to add to.
+
+    Raises:
+        DecodeError: a keyword that the data dictionary does not have, or no value for it.
+    """
+    from pydicom.dataset import Dataset
+
+    if isinstance(attributes, Dataset):
+        # Not `Dataset(attributes)`: that has its elements in common with the original, and setting
+        # an attribute changes the element.
+        charset = attributes._character_set
+        elements = {tag: copy(element) for tag, element in attributes.items()}
+        copied = Dataset(elements, parent_encoding=charset)
+        implicit, little = attributes.original_encoding
+        copied.set_original_encoding(implicit, little, charset)
+        return copied
+    built = Dataset()
+    for keyword, value in attributes.items():
+        try:
+            setattr(built, keyword, value)
+        except Exception as error:
+            raise DecodeError(f"{keyword} cannot be {value!r}: {error}") from error
+        if keyword not in built:
+            raise DecodeError(f"{keyword} is not a keyword of the data dictionary (PS3.6)")
+    return built
 
 
 def _composite_request(
