@@ -184,6 +184,11 @@ class AssociationFacts:
         return self._peer
 
     @property
+    def titles(self) -> tuple[str, str]:
+        """Calling and called AE title."""
+        return self._core.titles
+
+    @property
     def max_length_peer(self) -> int:
         """Largest P-DATA-TF that the peer takes, in bytes; 0 is no limit (PS3.8 D.1)."""
         return self._core.peer_max_length

@@ -80,6 +80,15 @@ def one_answer(
 ) -> Generator[Step, Any, None]:
     """Ask the handler and send its one response: C-ECHO, C-STORE and the N-services."""
     try:
+        yield from _one_answer(operation, request, handler)
+    finally:
+        request.answered()
+
+
+def _one_answer(
+    operation: _core.Operation, request: Request, handler: Handler
+) -> Generator[Step, Any, None]:
+    try:
         try:
             answer = yield from ask(operation, request, handler)
             status, dataset = _taken_apart(operation, request, answer)

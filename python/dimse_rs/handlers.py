@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast, overload
 
 from ._uids import Model, SOPClass, TransferSyntax
 from .errors import LocalProtocolError
@@ -29,6 +29,7 @@ __all__ = [
     "Handlers",
     "Request",
     "RetrieveRequest",
+    "Service",
     "StoreRequest",
     "request_of",
 ]
@@ -66,6 +67,7 @@ class Request:
         self.context: AcceptedContext = association.context(self._message.context_id)
         self.assigned_uid = ""
         self._dataset: Dataset | None = None
+        self._afterwards: list[Callable[[], object]] = []
 
     @property
     def command(self) -> Mapping[str, Any]:
@@ -104,6 +106,18 @@ class Request:
     def cancelled(self) -> bool:
         """Whether the peer sent C-CANCEL, or the association is over."""
         return self._operation.cancelled
+
+    def afterwards(self, function: Callable[[], object]) -> None:
+        """Have this called when the request was answered, or could not be.
+
+        Of services with one response. It must not wait for anything, least of all for the peer.
+        """
+        self._afterwards.append(function)
+
+    def answered(self) -> None:
+        """Call what was to be called afterwards; private."""
+        for function in self._afterwards:
+            function()
 
     def _decoded(self) -> Dataset:
         """Decode the data set on first use; an empty one when there is none."""
@@ -320,6 +334,13 @@ ClassLike: TypeAlias = str | Model
 """A SOP class, or a model for its class of the service."""
 
 
+class Service(Protocol):
+    """A ready-made performer: handlers that belong together, for its SOP Classes."""
+
+    def register(self, handlers: Handlers) -> None:
+        """Add the handlers, as a user would by decorators."""
+
+
 class Handlers:
     """A registry of handlers: use its methods as decorators.
 
@@ -328,9 +349,15 @@ class Handlers:
     to answer one; any other exception is logged and answered as a failure.
     """
 
-    def __init__(self) -> None:
-        """Start without handlers."""
+    def __init__(self, services: Iterable[Service] = ()) -> None:
+        """Start with the handlers of some services, or without any.
+
+        Raises:
+            ValueError: two services have a handler for the same.
+        """
         self._by_field: dict[int, dict[str | None, Handler]] = {}
+        for service in services:
+            service.register(self)
 
     @overload
     def c_echo(self, handler: P, /) -> P: ...

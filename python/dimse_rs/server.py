@@ -28,6 +28,7 @@ from .handlers import (
     SERVICE_OF,
     Handler,
     Handlers,
+    Service,
 )
 from .registry import classes_of
 from .services import Storage
@@ -80,7 +81,7 @@ class Server(Handlers):
         host: str = "127.0.0.1",
         port: int = 11112,
         *,
-        services: Iterable[Storage] = (),
+        services: Iterable[Storage | Service] = (),
         any_called: bool = False,
         called: Iterable[str] | None = None,
         calling: Iterable[str] | None = None,
@@ -100,7 +101,7 @@ class Server(Handlers):
             ae: title, timeouts, limits and PDU size.
             host: address or name to bind to; "0.0.0.0" or "::" for every interface.
             port: 0 takes a free one, see `port` after `start`.
-            services: what is done without handlers: at most one `Storage`.
+            services: ready-made performers: at most one `Storage`, and any that add handlers.
             any_called: answer to any called AE title.
             called: answer to these called AE titles; default the AE's own.
             calling: let only these calling AE titles in; default any.
@@ -128,12 +129,14 @@ class Server(Handlers):
                 of two that list a class the first counts.
 
         Raises:
-            ValueError: a title, a number or an option is not allowed, or there are two `Storage`s.
+            ValueError: a title, a number or an option is not allowed, there are two `Storage`s, or
+                two services for the same.
         """
         super().__init__()
         self.ae = ae if ae is not None else AE()
         self._bind = (host, port)
-        storages = list(services)
+        services = list(services)
+        storages = [service for service in services if isinstance(service, Storage)]
         if len(storages) > 1:
             raise ValueError("one Storage at most: a C-STORE can go to one folder only")
         self._storage = storages[0] if storages else None
@@ -167,6 +170,9 @@ class Server(Handlers):
         # Weak: a follower that nobody reads any more is gone, also when it was never begun.
         self._followers: WeakSet[queue.SimpleQueue[Event | None]] = WeakSet()
         self._lock = threading.Lock()
+        for service in services:
+            if not isinstance(service, Storage):
+                service.register(self)
 
     @property
     def host(self) -> str:
