@@ -1,7 +1,11 @@
-"""Ready-made performers and what they are made of: storage, matching, an index, a worklist."""
+"""Ready-made performers, what they are made of, and the other side where that is awkward.
+
+`Server(services=[...])` takes them, and `Handlers([...])` for an association of ours.
+"""
 
 from .index import Index
 from .matching import IdentifierError, Matcher, Rules, matches, respond
+from .mpps import Mpps, MppsEvent, PerformedStep
 from .storage import Storage
 from .worklist import Worklist
 
@@ -9,6 +13,9 @@ __all__ = [
     "IdentifierError",
     "Index",
     "Matcher",
+    "Mpps",
+    "MppsEvent",
+    "PerformedStep",
     "Rules",
     "Storage",
     "Worklist",

@@ -1,0 +1,498 @@
+"""Modality Performed Procedure Step, both ways, with Retrieve and Notification (PS3.4 Annex F).
+
+`created`, `changed` and `selected` are the rules, pure; `Mpps` serves them over the user's storage.
+`PerformedStep` is the modality's side.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from datetime import datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from dimse_rs import log
+from dimse_rs._scu import data_set_of
+from dimse_rs._uids import is_uid
+from dimse_rs.errors import StatusError
+from dimse_rs.sop_class import (
+    ModalityPerformedProcedureStep,
+    ModalityPerformedProcedureStepNotification,
+    ModalityPerformedProcedureStepRetrieve,
+)
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dimse_rs.association import Association
+    from dimse_rs.handlers import AttributesRequest, DatasetRequest, Handlers
+    from dimse_rs.responses import Response
+
+__all__ = ["Mpps", "MppsEvent", "PerformedStep", "changed", "created", "from_worklist"]
+__all__ += ["notify", "selected"]
+
+_logger = log.get(log.SERVER)
+
+IN_PROGRESS: Final = "IN PROGRESS"
+COMPLETED: Final = "COMPLETED"
+DISCONTINUED: Final = "DISCONTINUED"
+
+NOT_ALL_SUPPORTED: Final = 0x0001
+NO_SUCH_ATTRIBUTE: Final = 0x0105
+INVALID_VALUE: Final = 0x0106
+PROCESSING_FAILURE: Final = 0x0110
+DUPLICATE: Final = 0x0111
+NO_SUCH_INSTANCE: Final = 0x0112
+INVALID_INSTANCE: Final = 0x0117
+MISSING: Final = 0x0120
+MISSING_VALUE: Final = 0x0121
+NO_LONGER: Final = 0xA710
+_NO_LONGER_TEXT: Final = "Performed Procedure Step Object may no longer be updated"
+
+# PS3.4 Table F.7.2-1: type 1 at N-CREATE; type 2 there, which we make empty when they are left
+# out; type 1 in the final state, of the step and of each of its series; not allowed in N-SET.
+_TYPE_1: Final = (
+    "ScheduledStepAttributesSequence",
+    "PerformedProcedureStepID",
+    "PerformedStationAETitle",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "PerformedProcedureStepStatus",
+    "Modality",
+)
+_TYPE_2: Final = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "ReferencedPatientSequence",
+    "PerformedStationName",
+    "PerformedLocation",
+    "PerformedProcedureStepDescription",
+    "PerformedProcedureTypeDescription",
+    "ProcedureCodeSequence",
+    "PerformedProcedureStepEndDate",
+    "PerformedProcedureStepEndTime",
+    "StudyID",
+    "PerformedProtocolCodeSequence",
+    "PerformedSeriesSequence",
+)
+_FINAL: Final = (
+    "PerformedProcedureStepEndDate",
+    "PerformedProcedureStepEndTime",
+    "PerformedSeriesSequence",
+)
+_FINAL_SERIES: Final = ("SeriesInstanceUID", "ProtocolName")
+_FIXED: Final = (
+    "ScheduledStepAttributesSequence",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "ReferencedPatientSequence",
+    "PerformedProcedureStepID",
+    "PerformedStationAETitle",
+    "PerformedStationName",
+    "PerformedLocation",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "Modality",
+    "StudyID",
+)
+
+
+class MppsEvent(IntEnum):
+    """What has become of a step: Event Type IDs of MPPS Notification (PS3.4 Table F.9.2-1)."""
+
+    IN_PROGRESS = 1
+    COMPLETED = 2
+    DISCONTINUED = 3
+    UPDATED = 4
+    DELETED = 5
+
+
+OnChange: TypeAlias = Callable[[str, "Dataset", MppsEvent], object]
+"""Called with the SOP Instance UID, the step as it is now, and what has become of it."""
+
+
+# ---- the rules
+
+
+def created(attributes: Dataset) -> Dataset:
+    """Make a step of what an N-CREATE says; attributes of type 2 that it leaves out are empty.
+
+    Raises:
+        StatusError: 0120, 0121 or 0106, with the attributes at fault.
+
+    Source: PS3.4 F.7.2.1.
+    """
+    _check_present(attributes, _TYPE_1)
+    for item in attributes.ScheduledStepAttributesSequence:
+        _check_present(item, ("StudyInstanceUID",))
+    if _status_of(attributes) != IN_PROGRESS:
+        raise _invalid(attributes, "PerformedProcedureStepStatus", f"is not {IN_PROGRESS}")
+    attributes.decode()
+    step = data_set_of(attributes)
+    _fill(step, _TYPE_2)
+    return step
+
+
+def changed(step: Dataset, modifications: Dataset) -> Dataset:
+    """Make the step that an N-SET turns a step into; the old one stays as it is.
+
+    Raises:
+        StatusError: 0110 with Error ID A710 when the step is final; 0105 for attributes that were
+            not created; 0106 for a value that cannot be, or may not change; 0121 when a final state
+            lacks what it requires.
+
+    Source: PS3.4 F.7.2.2.
+    """
+    if _status_of(step) != IN_PROGRESS:
+        raise StatusError(PROCESSING_FAILURE, _NO_LONGER_TEXT, elements={"ErrorID": NO_LONGER})
+    modifications.decode()
+    unknown = [int(e.tag) for e in modifications if e.tag not in step and e.tag != 0x00080005]
+    if unknown:
+        raise StatusError(
+            NO_SUCH_ATTRIBUTE,
+            f"{_name_of(unknown[0])} was not created",
+            elements={"AttributeIdentifierList": unknown},
+        )
+    for keyword in _FIXED:
+        if keyword in modifications and modifications[keyword].value != step[keyword].value:
+            raise _invalid(modifications, keyword, "may not be changed")
+    merged = data_set_of(step)
+    merged.update(modifications)
+    if _status_of(merged) not in (IN_PROGRESS, COMPLETED, DISCONTINUED):
+        raise _invalid(modifications, "PerformedProcedureStepStatus", "is no state")
+    if _status_of(merged) != IN_PROGRESS:
+        _check_present(merged, _FINAL)
+        for item in merged.PerformedSeriesSequence:
+            _check_present(item, _FINAL_SERIES)
+    charset = _combined(_charset(step), _charset(modifications))
+    if charset:
+        merged.SpecificCharacterSet = charset
+    return merged
+
+
+def selected(step: Dataset, attributes: Sequence[int]) -> tuple[int, Dataset]:
+    """Select attributes of a step for an N-GET; none selects all.
+
+    Returns:
+        The status, 0001 when there are attributes that the step does not have, and the others.
+
+    Source: PS3.4 F.8.2.1.
+    """
+    from pydicom.dataset import Dataset
+
+    if not attributes:
+        return 0, step
+    found = Dataset()
+    charset = _charset(step)
+    if charset:
+        found.SpecificCharacterSet = charset
+    for tag in attributes:
+        if tag in step:
+            found.add(step[tag])
+    return (0 if all(tag in step for tag in attributes) else NOT_ALL_SUPPORTED), found
+
+
+def _check_present(dataset: Dataset, keywords: Sequence[str]) -> None:
+    missing = [keyword for keyword in keywords if keyword not in dataset]
+    if missing:
+        raise StatusError(
+            MISSING,
+            f"{missing[0]} is missing",
+            elements={"AttributeIdentifierList": [_tag(keyword) for keyword in missing]},
+        )
+    empty = [keyword for keyword in keywords if dataset[keyword].is_empty]
+    if empty:
+        raise StatusError(MISSING_VALUE, f"{empty[0]} has no value", dataset=_only(dataset, empty))
+
+
+def _invalid(dataset: Dataset, keyword: str, why: str) -> StatusError:
+    return StatusError(INVALID_VALUE, f"{keyword} {why}", dataset=_only(dataset, [keyword]))
+
+
+def _only(dataset: Dataset, keywords: Sequence[str]) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    part = Dataset()
+    if charset := _charset(dataset):
+        part.SpecificCharacterSet = charset
+    for keyword in keywords:
+        part.add(dataset[keyword])
+    return part
+
+
+def _fill(dataset: Dataset, keywords: Sequence[str]) -> None:
+    for keyword in keywords:
+        if keyword not in dataset:
+            setattr(dataset, keyword, [] if keyword.endswith("Sequence") else None)
+
+
+def _status_of(dataset: Dataset) -> str:
+    return str(dataset.get("PerformedProcedureStepStatus") or "").strip()
+
+
+def _charset(dataset: Dataset) -> list[str]:
+    value = dataset.get("SpecificCharacterSet") or []
+    return [value] if isinstance(value, str) else [str(one) for one in value]
+
+
+def _combined(one: list[str], other: list[str]) -> list[str]:
+    """Give a character set for text of both; a value was decoded with its own before."""
+    if one == other or not one or not other:
+        return one or other
+    return ["ISO_IR 192"]
+
+
+def _tag(keyword: str) -> int:
+    from pydicom.datadict import tag_for_keyword
+
+    return int(tag_for_keyword(keyword) or 0)
+
+
+def _name_of(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+# ---- the SCP
+
+
+class Mpps:
+    """Keeps performed procedure steps: a service of MPPS and MPPS Retrieve for a `Server`.
+
+    Attributes:
+        steps: by SOP Instance UID.
+    """
+
+    def __init__(
+        self,
+        steps: MutableMapping[str, Dataset] | None = None,
+        *,
+        on_change: OnChange | None = None,
+    ) -> None:
+        """Keep the steps there; default in memory, for as long as the process lives.
+
+        Args:
+            steps: read and written by one thread at a time. A step is never changed in place:
+                another one is put in its place.
+            on_change: called before the peer is answered, in the order of the changes. What it
+                raises is logged: the step has changed all the same.
+        """
+        self.steps: MutableMapping[str, Dataset] = {} if steps is None else steps
+        self._on_change = on_change
+        self._lock = threading.RLock()
+
+    def register(self, handlers: Handlers) -> None:
+        """Add handlers of N-CREATE, N-SET and N-GET."""
+        handlers.n_create(ModalityPerformedProcedureStep)(self._create)
+        handlers.n_set(ModalityPerformedProcedureStep)(self._set)
+        handlers.n_get(ModalityPerformedProcedureStepRetrieve)(self._get)
+
+    def _create(self, request: DatasetRequest) -> None:
+        uid = request.instance_uid
+        if not is_uid(uid):
+            raise StatusError(INVALID_INSTANCE)
+        with self._lock:
+            if uid in self.steps:
+                raise StatusError(DUPLICATE)
+            step = created(request.dataset)
+            self.steps[uid] = step
+            self._tell(uid, step, MppsEvent.IN_PROGRESS)
+
+    def _set(self, request: DatasetRequest) -> None:
+        with self._lock:
+            step = changed(self._step(request.instance_uid), request.modifications)
+            self.steps[request.instance_uid] = step
+            event = {
+                COMPLETED: MppsEvent.COMPLETED,
+                DISCONTINUED: MppsEvent.DISCONTINUED,
+            }.get(_status_of(step), MppsEvent.UPDATED)
+            self._tell(request.instance_uid, step, event)
+
+    def _get(self, request: AttributesRequest) -> tuple[int, Dataset]:
+        with self._lock:
+            return selected(self._step(request.instance_uid), request.attributes)
+
+    def _step(self, uid: str) -> Dataset:
+        step = self.steps.get(uid)
+        if step is None:
+            raise StatusError(NO_SUCH_INSTANCE)
+        return step
+
+    def _tell(self, uid: str, step: Dataset, event: MppsEvent) -> None:
+        if self._on_change is None:
+            return
+        try:
+            self._on_change(uid, step, event)
+        except Exception:
+            _logger.exception("on_change failed", extra={"code": "handler-failed"})
+
+
+def notify(association: Association, instance_uid: str, event: MppsEvent) -> Response:
+    """Tell a peer what has become of a step (MPPS Notification); we are its SCP.
+
+    Args:
+        association: one that the peer asked for, or one of ours with the context
+            `Context(ModalityPerformedProcedureStepNotification, scu=False, scp=True)`.
+        instance_uid: of the step.
+        event: what has become of it.
+
+    Raises:
+        As `Association.n_event_report`.
+
+    Source: PS3.4 F.9.
+    """
+    return association.n_event_report(
+        int(event), sop_class=ModalityPerformedProcedureStepNotification, instance_uid=instance_uid
+    )
+
+
+# ---- the SCU
+
+
+class PerformedStep:
+    """A step that we perform and report: `start` it, then `complete` or `discontinue` it.
+
+    Attributes:
+        instance_uid: its SOP Instance UID.
+    """
+
+    def __init__(self, association: Association, instance_uid: str) -> None:
+        """Go on with a step that was started before, perhaps on another association."""
+        self._association = association
+        self.instance_uid = instance_uid
+
+    @classmethod
+    def start(
+        cls,
+        association: Association,
+        attributes: Dataset | Mapping[str, Any],
+        *,
+        instance_uid: str | None = None,
+    ) -> PerformedStep:
+        """Report that a step has started (N-CREATE).
+
+        Args:
+            association: with a context for `ModalityPerformedProcedureStep`.
+            attributes: of the step, see `from_worklist`. State, start (now) and our AE title are
+                added when they are left out, and what has to be there without a value.
+            instance_uid: default a new one.
+
+        Raises:
+            StatusError: the peer refused it.
+            As `Association.n_create`.
+
+        Source: PS3.4 F.7.2.1.
+        """
+        from dimse_rs.datasets import new_uid
+
+        uid = instance_uid or new_uid()
+        now = datetime.now()
+        step = data_set_of(attributes)
+        _default(
+            step,
+            PerformedProcedureStepStatus=IN_PROGRESS,
+            PerformedProcedureStepStartDate=now.strftime("%Y%m%d"),
+            PerformedProcedureStepStartTime=now.strftime("%H%M%S"),
+            PerformedStationAETitle=association.titles[0],
+            PerformedProcedureStepID=now.strftime("%Y%m%d%H%M%S"),
+        )
+        _fill(step, _TYPE_2)
+        association.n_create(step, sop_class=ModalityPerformedProcedureStep, instance_uid=uid)
+        return cls(association, uid)
+
+    def update(self, attributes: Dataset | Mapping[str, Any]) -> Response:
+        """Change attributes while it is in progress (N-SET); sequences are replaced whole.
+
+        Raises:
+            StatusError: the peer refused it.
+            As `Association.n_set`.
+
+        Source: PS3.4 F.7.2.2.
+        """
+        return self._association.n_set(
+            attributes, sop_class=ModalityPerformedProcedureStep, instance_uid=self.instance_uid
+        )
+
+    def complete(self, attributes: Dataset | Mapping[str, Any]) -> Response:
+        """Report that it is done; its end is now when that is left out.
+
+        Args:
+            attributes: with Performed Series Sequence, one item a series, with `SeriesInstanceUID`
+                and `ProtocolName`.
+
+        Raises:
+            As `update`.
+        """
+        return self._end(COMPLETED, attributes)
+
+    def discontinue(self, attributes: Dataset | Mapping[str, Any]) -> Response:
+        """Report that it was given up; as `complete`.
+
+        A series has to be there even if it has no instances (PS3.4 Table F.7.2-1).
+
+        Raises:
+            As `update`.
+        """
+        return self._end(DISCONTINUED, attributes)
+
+    def _end(self, state: str, attributes: Dataset | Mapping[str, Any]) -> Response:
+        now = datetime.now()
+        changes = data_set_of(attributes)
+        changes.PerformedProcedureStepStatus = state
+        _default(
+            changes,
+            PerformedProcedureStepEndDate=now.strftime("%Y%m%d"),
+            PerformedProcedureStepEndTime=now.strftime("%H%M%S"),
+        )
+        return self.update(changes)
+
+
+def from_worklist(item: Dataset) -> Dataset:
+    """Take what a step has in common with the worklist item that it performs.
+
+    Args:
+        item: a response of a Modality Worklist query.
+
+    Returns:
+        Attributes for `PerformedStep.start`: the patient, the modality, and the item of Scheduled
+        Step Attributes Sequence. The station's own are to be added.
+
+    Source: PS3.4 F.7.2.1, PS3.17 J.
+    """
+    from pydicom.dataset import Dataset
+
+    scheduled = next(iter(item.get("ScheduledProcedureStepSequence") or ()), Dataset())
+    related = Dataset()
+    for source, keywords in (
+        (item, "StudyInstanceUID ReferencedStudySequence AccessionNumber RequestedProcedureID"),
+        (item, "RequestedProcedureDescription"),
+        (scheduled, "ScheduledProcedureStepID ScheduledProcedureStepDescription"),
+        (scheduled, "ScheduledProtocolCodeSequence"),
+    ):
+        _take(related, source, keywords.split())
+    attributes = Dataset()
+    patient = "SpecificCharacterSet PatientName PatientID PatientBirthDate PatientSex"
+    for keyword in patient.split():
+        if keyword in item:
+            attributes.add(item[keyword])
+    if "Modality" in scheduled:
+        attributes.add(scheduled["Modality"])
+    attributes.ScheduledStepAttributesSequence = [related]
+    return attributes
+
+
+def _take(target: Dataset, source: Dataset, keywords: Sequence[str]) -> None:
+    for keyword in keywords:
+        if keyword in source:
+            target.add(source[keyword])
+    _fill(target, keywords)
+
+
+def _default(dataset: Dataset, **values: str) -> None:
+    for keyword, value in values.items():
+        if keyword not in dataset:
+            setattr(dataset, keyword, value)

@@ -1,0 +1,226 @@
+"""The rules of performed procedure steps: every state, every event, and what each one lacks."""
+
+from __future__ import annotations
+
+import pytest
+from pydicom.dataset import Dataset
+
+from dimse_rs import StatusError
+from dimse_rs.datasets import from_bytes, to_bytes
+from dimse_rs.services.mpps import _FIXED, _TYPE_1, _TYPE_2, changed, created, selected
+from dimse_rs.sop_class import ExplicitVRLittleEndian
+
+STATES = ("IN PROGRESS", "COMPLETED", "DISCONTINUED")
+STATUS_TAG = 0x00400252
+
+
+def data_set(**values) -> Dataset:
+    made = Dataset()
+    for keyword, value in values.items():
+        setattr(made, keyword, value)
+    return made
+
+
+def attributes(**values) -> Dataset:
+    least = {
+        "ScheduledStepAttributesSequence": [data_set(StudyInstanceUID="1.2")],
+        "PerformedProcedureStepID": "P1",
+        "PerformedStationAETitle": "CT1",
+        "PerformedProcedureStepStartDate": "20260101",
+        "PerformedProcedureStepStartTime": "101500",
+        "PerformedProcedureStepStatus": "IN PROGRESS",
+        "Modality": "CT",
+    }
+    return data_set(**(least | values))
+
+
+def ending(state: str, **values) -> Dataset:
+    end = {
+        "PerformedProcedureStepStatus": state,
+        "PerformedProcedureStepEndDate": "20260101",
+        "PerformedProcedureStepEndTime": "104500",
+        "PerformedSeriesSequence": [data_set(SeriesInstanceUID="1.2.3", ProtocolName="HEAD")],
+    }
+    return data_set(**(end | values))
+
+
+def refused(function, *args) -> StatusError:
+    with pytest.raises(StatusError) as caught:
+        function(*args)
+    return caught.value
+
+
+# ---- N-CREATE
+
+
+def test_what_is_left_out_of_type_2_is_there_and_empty():
+    step = created(attributes())
+    assert all(step[keyword].is_empty for keyword in _TYPE_2)
+
+
+@pytest.mark.parametrize("keyword", _TYPE_1)
+def test_a_step_without_an_attribute_of_type_1_is_not_created(keyword):
+    lacking = attributes()
+    tag = lacking[keyword].tag
+    del lacking[keyword]
+    error = refused(created, lacking)
+    assert error.status == 0x0120
+    assert error.elements == {"AttributeIdentifierList": [tag]}
+
+
+@pytest.mark.parametrize("keyword", _TYPE_1)
+def test_a_step_with_an_empty_attribute_of_type_1_is_not_created(keyword):
+    empty = attributes(**{keyword: [] if keyword.endswith("Sequence") else ""})
+    error = refused(created, empty)
+    assert error.status == 0x0121
+    assert keyword in error.dataset
+
+
+def test_a_scheduled_step_names_its_study():
+    assert refused(created, attributes(ScheduledStepAttributesSequence=[Dataset()])).status == 0x120
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "DISCONTINUED", "SCHEDULED"])
+def test_a_step_is_created_in_progress(state):
+    error = refused(created, attributes(PerformedProcedureStepStatus=state))
+    assert error.status == 0x0106
+    assert error.dataset.PerformedProcedureStepStatus == state
+
+
+# ---- N-SET
+
+
+@pytest.mark.parametrize("now", STATES)
+@pytest.mark.parametrize("then", [*STATES, None, "SCHEDULED", ""])
+def test_the_state_table(now, then):
+    step = created(attributes())
+    if now != "IN PROGRESS":
+        step = changed(step, ending(now))
+    before = step.to_json()
+    wanted = Dataset() if then is None else ending(then)
+    if now != "IN PROGRESS":
+        error = refused(changed, step, wanted)
+        assert error.status == 0x0110
+        assert error.elements == {"ErrorID": 0xA710}
+        assert error.comment == "Performed Procedure Step Object may no longer be updated"
+    elif then in (*STATES, None):
+        after = changed(step, wanted)
+        assert after.PerformedProcedureStepStatus == (then or now)
+    else:
+        assert refused(changed, step, wanted).status == 0x0106
+    assert step.to_json() == before
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "DISCONTINUED"])
+@pytest.mark.parametrize(
+    "lack",
+    [
+        {"PerformedProcedureStepEndDate": ""},
+        {"PerformedProcedureStepEndTime": ""},
+        {"PerformedSeriesSequence": []},
+        {"PerformedSeriesSequence": [data_set(SeriesInstanceUID="1.2", ProtocolName="")]},
+    ],
+)
+def test_a_final_state_requires_values(state, lack):
+    assert refused(changed, created(attributes()), ending(state, **lack)).status == 0x0121
+
+
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "ProtocolName"])
+def test_a_final_state_requires_attributes_of_each_series(keyword):
+    series = data_set(SeriesInstanceUID="1.2.3", ProtocolName="HEAD")
+    del series[keyword]
+    end = ending(
+        "COMPLETED", PerformedSeriesSequence=[ending("").PerformedSeriesSequence[0], series]
+    )
+    error = refused(changed, created(attributes()), end)
+    assert error.status == 0x0120
+    assert keyword in error.comment
+
+
+def test_the_end_may_be_said_before_the_final_state():
+    step = changed(created(attributes()), ending("IN PROGRESS"))
+    done = changed(step, data_set(PerformedProcedureStepStatus="COMPLETED"))
+    assert done.PerformedProcedureStepStatus == "COMPLETED"
+
+
+def test_what_was_not_created_cannot_be_set():
+    error = refused(
+        changed, created(attributes()), data_set(CommentsOnThePerformedProcedureStep="x")
+    )
+    assert error.status == 0x0105
+    assert error.elements == {"AttributeIdentifierList": [0x00400280]}
+
+
+def test_what_was_created_empty_can_be_set():
+    step = created(attributes(CommentsOnThePerformedProcedureStep=""))
+    step = changed(step, data_set(CommentsOnThePerformedProcedureStep="x"))
+    assert step.CommentsOnThePerformedProcedureStep == "x"
+
+
+@pytest.mark.parametrize("keyword", _FIXED)
+def test_patient_and_schedule_stay_as_they_were_created(keyword):
+    other = [data_set(StudyInstanceUID="9")] if keyword.endswith("Sequence") else "19990101"
+    step = created(attributes())
+    assert refused(changed, step, data_set(**{keyword: other})).status == 0x0106
+    same = Dataset()
+    same.add(step[keyword])
+    assert changed(step, same) == step
+
+
+def test_sequences_are_replaced_whole():
+    one, two, three = (data_set(SeriesInstanceUID=f"1.{n}", ProtocolName="P") for n in range(3))
+    step = changed(created(attributes()), data_set(PerformedSeriesSequence=[one, two]))
+    step = changed(step, data_set(PerformedSeriesSequence=[three]))
+    assert [item.SeriesInstanceUID for item in step.PerformedSeriesSequence] == ["1.2"]
+
+
+# ---- character sets
+
+
+def received(charset: str | None, **values) -> Dataset:
+    """Give what a peer sent in a character set."""
+    made = data_set(**values)
+    if charset:
+        made.SpecificCharacterSet = charset
+    return from_bytes(to_bytes(made, ExplicitVRLittleEndian), ExplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        ("ISO_IR 100", "ISO_IR 100", "ISO_IR 100"),
+        ("ISO_IR 100", None, "ISO_IR 100"),
+        (None, "ISO_IR 144", "ISO_IR 144"),
+        ("ISO_IR 100", "ISO_IR 144", "ISO_IR 192"),
+        ("ISO_IR 192", "ISO_IR 144", "ISO_IR 192"),
+    ],
+)
+def test_character_sets_combine(first, second, both):
+    texts = {"ISO_IR 100": "Müller", "ISO_IR 144": "Иванов", "ISO_IR 192": "山田", None: "Smith"}
+    name, text = texts[first], texts[second]
+    base = attributes(PatientName=name)
+    old = created(received(first, **{e.keyword: e.value for e in base}))
+    before = old.to_json()
+    step = changed(old, received(second, PerformedProcedureStepDescription=text))
+    assert old.to_json() == before
+    again = from_bytes(to_bytes(step, ExplicitVRLittleEndian), ExplicitVRLittleEndian)
+    assert again.SpecificCharacterSet == both
+    assert again.PatientName == name
+    assert again.PerformedProcedureStepDescription == text
+
+
+# ---- N-GET
+
+
+def test_n_get_gives_all_or_what_is_asked_for():
+    step = created(attributes())
+    assert selected(step, ()) == (0, step)
+    status, found = selected(step, [STATUS_TAG, 0x00080060])
+    assert status == 0
+    assert sorted(found.dir()) == ["Modality", "PerformedProcedureStepStatus"]
+
+
+def test_n_get_of_an_attribute_that_is_not_there_is_a_warning():
+    status, found = selected(created(attributes()), [STATUS_TAG, 0x00400280])
+    assert status == 0x0001
+    assert found.dir() == ["PerformedProcedureStepStatus"]
