@@ -3,6 +3,7 @@
 `Server(services=[...])` takes them, and `Handlers([...])` for an association of ours.
 """
 
+from .commitment import Commitment, CommitmentReport, CommitmentReports, commit
 from .index import Index
 from .matching import IdentifierError, Matcher, Rules, matches, respond
 from .mpps import Mpps, MppsEvent, PerformedStep
@@ -10,6 +11,9 @@ from .storage import Storage
 from .worklist import Worklist
 
 __all__ = [
+    "Commitment",
+    "CommitmentReport",
+    "CommitmentReports",
     "IdentifierError",
     "Index",
     "Matcher",
@@ -19,6 +23,7 @@ __all__ = [
     "Rules",
     "Storage",
     "Worklist",
+    "commit",
     "matches",
     "respond",
 ]

@@ -1,0 +1,483 @@
+"""Storage Commitment, Push Model, both ways (PS3.4 Annex J).
+
+`Commitment` answers for what is stored; `CommitmentReports` and `commit` ask. A report comes on the
+association that asked, or on another one that the SCP asks for, with the roles reversed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from dimse_rs import _core, log
+from dimse_rs._drive import run
+from dimse_rs._later import Later
+from dimse_rs._uids import SOPClass, is_uid
+from dimse_rs.contexts import Context
+from dimse_rs.errors import DecodeError, DimseError, DimseTimeout, StatusError
+from dimse_rs.handlers import N_EVENT_REPORT_RQ, Handlers
+from dimse_rs.settings import Peer, PeerLike, check_ae_title, parse_peer
+from dimse_rs.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+from dimse_rs.status import Status
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dimse_rs._facts import AssociationFacts
+    from dimse_rs.ae import AE
+    from dimse_rs.association import Association
+    from dimse_rs.handlers import ActionRequest, EventRequest
+
+__all__ = ["Commitment", "CommitmentReport", "CommitmentReports", "commit"]
+
+_logger = log.get(log.SERVER)
+
+REQUEST: Final = 1
+"""Action Type ID of a request (PS3.4 J.3.2)."""
+ALL_COMMITTED: Final = 1
+SOME_FAILED: Final = 2
+"""Event Type IDs of a report (PS3.4 J.3.3)."""
+
+PROCESSING_FAILURE: Final = 0x0110
+NO_SUCH_INSTANCE: Final = 0x0112
+NO_SUCH_EVENT_TYPE: Final = 0x0113
+NO_SUCH_ARGUMENT: Final = 0x0114
+INVALID_ARGUMENT: Final = 0x0115
+NO_SUCH_ACTION: Final = 0x0123
+DUPLICATE_TRANSACTION: Final = 0x0131
+RESOURCE_LIMITATION: Final = 0x0213
+
+_TURN: Final = 0.2
+"""Seconds after which a wait sees Ctrl-C, and whether the association still lives."""
+
+IsStored: TypeAlias = Callable[[SOPClass, str], "bool | int"]
+"""Tells of an instance whether it is safely stored; or why not: a Failure Reason (PS3.3 C.14.1)."""
+
+
+# ---- the SCP
+
+
+@dataclass(slots=True, eq=False)
+class _Transaction:
+    uid: str
+    references: list[tuple[str, str]]
+    calling: str
+    called: str
+    association: AssociationFacts | None
+    attempts: int = 0
+    report: tuple[int, Dataset] | None = None
+
+
+class Commitment:
+    """Says of instances whether they are safely stored: a service for a `Server`.
+
+    A request is answered when it was understood; then the instances are looked up and the result
+    is reported: on the same association while that lives, else on one of our own. What could not be
+    reported when the process ends is lost.
+    """
+
+    def __init__(
+        self,
+        is_stored: IsStored,
+        *,
+        peers: Mapping[str, PeerLike] | None = None,
+        ae: AE | None = None,
+        attempts: int = 6,
+        delay: float = 5.0,
+        most: int = 1000,
+    ) -> None:
+        """Keep the settings.
+
+        Args:
+            is_stored: asked of each instance, on a thread of its own: its SOP Class and SOP
+                Instance UID. True, False, or a failure reason such as 0x0119.
+            peers: where reports go when the association that asked is over: addresses by the AE
+                title of the SCU.
+            ae: settings for associations of ours; the title is the one that the SCU has called.
+            attempts: how many such associations are tried for a report.
+            delay: seconds to the second attempt; each further delay is twice as long.
+            most: reports that may be outstanding; more requests are refused with 0213.
+
+        Raises:
+            ValueError: a title, an address or a number is not allowed.
+        """
+        from dimse_rs.ae import AE
+
+        if attempts < 1:
+            raise ValueError(f"attempts is at least 1, not {attempts}")
+        self._is_stored = is_stored
+        self._peers: dict[str, Peer] = {
+            check_ae_title(title): parse_peer(where, called=title)
+            for title, where in (peers or {}).items()
+        }
+        self._ae = ae if ae is not None else AE()
+        self._attempts = attempts
+        self._delay = delay
+        self._most = most
+        self._outstanding: set[str] = set()
+        self._lock = threading.Lock()
+        self._later = Later("dimse-commitment")
+
+    def register(self, handlers: Handlers) -> None:
+        """Add a handler of N-ACTION."""
+        handlers.n_action(StorageCommitmentPushModel)(self._requested)
+
+    @property
+    def outstanding(self) -> frozenset[str]:
+        """Transaction UIDs whose report has not been taken, nor been given up."""
+        with self._lock:
+            return frozenset(self._outstanding)
+
+    def _requested(self, request: ActionRequest) -> None:
+        if request.instance_uid != StorageCommitmentPushModelInstance:
+            raise StatusError(NO_SUCH_INSTANCE)
+        if request.action_type != REQUEST:
+            raise StatusError(NO_SUCH_ACTION)
+        uid, references = _read_request(request.dataset)
+        calling, called = request.association.titles
+        with self._lock:
+            if uid in self._outstanding:
+                raise StatusError(DUPLICATE_TRANSACTION)
+            if len(self._outstanding) >= self._most:
+                raise StatusError(RESOURCE_LIMITATION, "too many reports outstanding")
+            self._outstanding.add(uid)
+        transaction = _Transaction(uid, references, calling, called, request.association)
+        request.afterwards(lambda: self._later.put(lambda: self._deliver(transaction)))
+
+    def _deliver(self, transaction: _Transaction) -> float | None:
+        """Report once; give the seconds to the next attempt, None when there is none."""
+        again = None
+        try:
+            transaction.report = transaction.report or self._judged(transaction)
+            again = self._report(transaction, *transaction.report)
+        finally:
+            if again is None:
+                with self._lock:
+                    self._outstanding.discard(transaction.uid)
+        return again
+
+    def _judged(self, transaction: _Transaction) -> tuple[int, Dataset]:
+        from pydicom.dataset import Dataset
+
+        committed, failed = [], []
+        for sop_class, instance in transaction.references:
+            item = Dataset()
+            item.ReferencedSOPClassUID = sop_class
+            item.ReferencedSOPInstanceUID = instance
+            reason = self._reason(sop_class, instance)
+            if reason is None:
+                committed.append(item)
+            else:
+                item.FailureReason = reason
+                failed.append(item)
+        report = Dataset()
+        report.TransactionUID = transaction.uid
+        if committed:
+            report.ReferencedSOPSequence = committed
+        if failed:
+            report.FailedSOPSequence = failed
+        return SOME_FAILED if failed else ALL_COMMITTED, report
+
+    def _reason(self, sop_class: str, instance: str) -> int | None:
+        """Give why an instance is not committed; None when it is."""
+        try:
+            answer = self._is_stored(SOPClass.of(sop_class), instance)
+            if isinstance(answer, bool):
+                return None if answer else NO_SUCH_INSTANCE
+            return Status(answer)
+        except Exception:
+            _logger.exception("is_stored failed", extra={"code": "handler-failed"})
+            return PROCESSING_FAILURE
+
+    def _report(self, transaction: _Transaction, event: int, report: Dataset) -> float | None:
+        association, transaction.association = transaction.association, None
+        if association is not None and association.is_established:
+            try:
+                _tell(association, event, report)
+                return None
+            except DimseError as error:
+                _logger.info("%s: not reported on the same association: %s", association, error)
+        peer = self._peers.get(transaction.calling)
+        if peer is None:
+            _gave_up(transaction, "it is not among the peers")
+            return None
+        transaction.attempts += 1
+        ae = replace(self._ae, title=transaction.called)
+        try:
+            with ae.associate(
+                peer, contexts=Context(StorageCommitmentPushModel, scu=False, scp=True)
+            ) as own:
+                _tell(own, event, report)
+                return None
+        except DimseError as error:
+            if transaction.attempts >= self._attempts:
+                _gave_up(transaction, str(error))
+                return None
+            _logger.info("commitment report to %s: %s", peer, error)
+            return float(self._delay * 2 ** (transaction.attempts - 1))
+
+
+def _tell(association: AssociationFacts, event: int, report: Dataset) -> None:
+    """Send a report, blocking, whatever kind of server the association is of."""
+    steps = association._service(
+        N_EVENT_REPORT_RQ,
+        StorageCommitmentPushModel,
+        StorageCommitmentPushModelInstance,
+        report,
+        EventTypeID=event,
+    )
+    run(association._core, steps)
+
+
+def _gave_up(transaction: _Transaction, why: str) -> None:
+    told = {"code": "commitment"}
+    _logger.error(
+        "storage commitment %s not reported to %s: %s",
+        transaction.uid,
+        transaction.calling,
+        why,
+        extra=told,
+    )
+
+
+def _read_request(dataset: Dataset) -> tuple[str, list[tuple[str, str]]]:
+    """Read transaction UID and references.
+
+    Raises:
+        StatusError: 0114 when one is missing, 0115 when one is malformed or comes twice.
+    """
+    uid = str(dataset.get("TransactionUID") or "")
+    if not uid:
+        raise StatusError(NO_SUCH_ARGUMENT, "(0008,1195) is missing")
+    if not is_uid(uid):
+        raise StatusError(INVALID_ARGUMENT, "(0008,1195) is no UID")
+    references = _references(dataset, "ReferencedSOPSequence")
+    if not references:
+        raise StatusError(NO_SUCH_ARGUMENT, "(0008,1199) is missing or empty")
+    if not all(is_uid(part) for reference in references for part in reference):
+        raise StatusError(INVALID_ARGUMENT, "(0008,1199) has an item without its UIDs")
+    if len({instance for _, instance in references}) != len(references):
+        raise StatusError(INVALID_ARGUMENT, "(0008,1199) has an instance twice")
+    return uid, references
+
+
+def _references(dataset: Dataset, keyword: str) -> list[tuple[str, str]]:
+    return [
+        (str(item.get("ReferencedSOPClassUID", "")), str(item.get("ReferencedSOPInstanceUID", "")))
+        for item in dataset.get(keyword) or ()
+    ]
+
+
+# ---- the SCU
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentReport:
+    """What came of a request for commitment.
+
+    Attributes:
+        transaction_uid: of the request.
+        committed: SOP Instance UIDs that the peer has committed itself to.
+        failed: those that it has not, and why.
+        missing: those that were asked about and that the report does not name.
+    """
+
+    transaction_uid: str
+    committed: tuple[str, ...]
+    failed: Mapping[str, Status] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every instance was committed."""
+        return not self.failed and not self.missing
+
+
+class CommitmentReports:
+    """Asks for commitment and takes the reports: a service for whoever is to receive them.
+
+    That is the association that asks, `handlers=Handlers([reports])`, and, when it may be over by
+    then, a `Server` at the address that the peer knows us by, `services=[reports]`.
+    """
+
+    def __init__(self, on_report: Callable[[CommitmentReport], object] | None = None) -> None:
+        """Wait for nothing yet.
+
+        Args:
+            on_report: called with each report, also of transactions that are not ours; without it
+                those are refused. What it raises refuses the report.
+        """
+        self._on_report = on_report
+        self._asked: dict[str, tuple[str, ...]] = {}
+        self._reports: dict[str, CommitmentReport] = {}
+        self._changed = threading.Condition()
+
+    def register(self, handlers: Handlers) -> None:
+        """Add a handler of N-EVENT-REPORT."""
+        handlers.n_event_report(StorageCommitmentPushModel)(self._reported)
+
+    def ask(self, association: Association, instances: Iterable[Any]) -> str:
+        """Ask for commitment (N-ACTION).
+
+        Args:
+            association: with a context for `StorageCommitmentPushModel`.
+            instances: pairs of SOP Class and SOP Instance UID, paths of Part 10 files, pydicom data
+                sets, or results of `AE.send`: those that were sent.
+
+        Returns:
+            The transaction UID, for `wait`.
+
+        Raises:
+            StatusError: the peer refused the request.
+            ValueError: there is nothing to ask about.
+            As `Association.n_action`.
+
+        Source: PS3.4 J.3.2.
+        """
+        from pydicom.dataset import Dataset
+
+        from dimse_rs.datasets import new_uid
+
+        references = dict(pair for one in instances if (pair := _reference(one)) is not None)
+        if not references:
+            raise ValueError("no instances to ask commitment for")
+        request = Dataset()
+        request.TransactionUID = uid = new_uid()
+        items = []
+        for instance, sop_class in references.items():
+            item = Dataset()
+            item.ReferencedSOPClassUID = sop_class
+            item.ReferencedSOPInstanceUID = instance
+            items.append(item)
+        request.ReferencedSOPSequence = items
+        with self._changed:
+            self._asked[uid] = tuple(references)  # the report may come before the response
+        try:
+            association.n_action(
+                REQUEST,
+                request,
+                sop_class=StorageCommitmentPushModel,
+                instance_uid=StorageCommitmentPushModelInstance,
+            )
+        except BaseException:
+            self.forget(uid)
+            raise
+        return uid
+
+    def wait(
+        self, uid: str, timeout: float = 60.0, *, association: Association | None = None
+    ) -> CommitmentReport:
+        """Wait for the report of a transaction; it is then forgotten.
+
+        Args:
+            uid: what `ask` gave.
+            timeout: how many seconds. When they have passed, wait again or `forget` it.
+            association: stop waiting when this one ends: no report will come elsewhere.
+
+        Raises:
+            DimseTimeout: no report in time.
+            AssociationError, TransportError: the association ended before.
+            KeyError: nobody asked, or it was waited for before.
+
+        Source: PS3.4 J.3.3.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while uid not in self._reports:
+                if uid not in self._asked:
+                    raise KeyError(uid)
+                if association is not None and association._core.ended is not None:
+                    raise association._core.ended
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    what = f"no commitment report for {uid} after {timeout:g} s"
+                    raise DimseTimeout("dimse", timeout, message=what)
+                self._changed.wait(min(left, _TURN))
+            return self._reports.pop(uid)
+
+    def forget(self, uid: str) -> None:
+        """Wait no longer for a transaction; its report is then refused."""
+        with self._changed:
+            self._asked.pop(uid, None)
+            self._reports.pop(uid, None)
+
+    def _reported(self, request: EventRequest) -> None:
+        if request.event_type not in (ALL_COMMITTED, SOME_FAILED):
+            raise StatusError(NO_SUCH_EVENT_TYPE)
+        dataset = request.dataset
+        uid = str(dataset.get("TransactionUID") or "")
+        with self._changed:
+            asked = self._asked.get(uid)
+        if asked is None and self._on_report is None:
+            raise StatusError(INVALID_ARGUMENT, "unknown transaction")
+        report = _report_of(uid, dataset, asked or ())
+        if self._on_report is not None:
+            self._on_report(report)
+        with self._changed:
+            if self._asked.pop(uid, None) is not None:
+                self._reports[uid] = report
+                self._changed.notify_all()
+
+
+def _report_of(uid: str, dataset: Dataset, asked: tuple[str, ...]) -> CommitmentReport:
+    failed = {
+        str(item.get("ReferencedSOPInstanceUID", "")): Status(
+            item.get("FailureReason") or PROCESSING_FAILURE, "storage-commitment"
+        )
+        for item in dataset.get("FailedSOPSequence") or ()
+    }
+    committed = [instance for _, instance in _references(dataset, "ReferencedSOPSequence")]
+    named = {*failed, *committed}
+    return CommitmentReport(
+        uid,
+        tuple(instance for instance in committed if instance not in failed),
+        failed,
+        tuple(instance for instance in asked if instance not in named),
+    )
+
+
+def _reference(instance: Any) -> tuple[str, str] | None:
+    """Give SOP Instance and SOP Class UID; None for a file that was not sent."""
+    if isinstance(instance, tuple):
+        sop_class, uid = instance
+    elif isinstance(instance, (str, PathLike)):
+        sop_class, uid, _, _ = _core.probe(instance)
+    elif hasattr(instance, "to_json_dict"):
+        sop_class = instance.get("SOPClassUID", "")
+        uid = instance.get("SOPInstanceUID", "")
+    else:
+        if not instance.ok:
+            return None
+        sop_class, uid = instance.sop_class, instance.sop_instance
+    if not is_uid(str(uid)) or not is_uid(str(sop_class)):
+        what = type(instance).__name__  # and no values of a patient's
+        raise DecodeError(f"a {what} without SOP Class and SOP Instance UID", section="PS3.4 J.3.2")
+    return str(uid), str(sop_class)
+
+
+def commit(
+    ae: AE, peer: PeerLike, instances: Iterable[Any], *, timeout: float = 60.0
+) -> CommitmentReport:
+    """Ask for commitment and wait for the report, on one association.
+
+    For peers that report on the association that asked. With others, use `CommitmentReports`.
+
+    Args:
+        ae: our settings.
+        peer: as for `AE.associate`.
+        instances: as for `CommitmentReports.ask`, such as `report.results` of `AE.send`.
+        timeout: how many seconds to wait for the report.
+
+    Raises:
+        As `AE.associate`, `CommitmentReports.ask` and `CommitmentReports.wait`.
+    """
+    reports = CommitmentReports()
+    with ae.associate(
+        peer, contexts=StorageCommitmentPushModel, handlers=Handlers([reports])
+    ) as association:
+        uid = reports.ask(association, instances)
+        return reports.wait(uid, timeout, association=association)

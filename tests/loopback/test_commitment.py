@@ -1,0 +1,354 @@
+"""Storage commitment both ways: on the same association, on a second one, and at the third try."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+
+import pytest
+from pydicom import dcmread
+
+from dimse_rs import (
+    AE,
+    AssociationError,
+    CTImageStorage,
+    DimseTimeout,
+    Handlers,
+    MRImageStorage,
+    Status,
+    StatusError,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    parse_peer,
+)
+from dimse_rs.services import Commitment, CommitmentReports, commit
+from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
+from tests.unit.test_mpps import data_set
+
+PAIRS = [(CTImageStorage, "1.2.1"), (CTImageStorage, "1.2.2"), (MRImageStorage, "1.2.3")]
+
+
+def everything(sop_class, instance):
+    return True
+
+
+def until(condition, seconds=10.0):
+    """Wait for what another thread does, and no longer."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        threading.Event().wait(0.01)
+
+
+@contextlib.contextmanager
+def nobody():
+    """Give a port at which connections are refused."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@contextlib.contextmanager
+def asking(server, reports, **options):
+    """Run a server and an association that takes reports itself."""
+    contexts = StorageCommitmentPushModel
+    with link(server, contexts, handlers=Handlers([reports]), **options) as association:
+        yield association
+
+
+def refusal(server, dataset, action=1, instance=StorageCommitmentPushModelInstance):
+    with (
+        link(server, StorageCommitmentPushModel) as association,
+        pytest.raises(StatusError) as caught,
+    ):
+        association.n_action(
+            action, dataset, sop_class=StorageCommitmentPushModel, instance_uid=instance
+        )
+    return caught.value.status
+
+
+def request(uid="1.9", pairs=PAIRS):
+    items = [data_set(ReferencedSOPClassUID=c, ReferencedSOPInstanceUID=i) for c, i in pairs]
+    return data_set(TransactionUID=uid, ReferencedSOPSequence=items)
+
+
+# ---- on the same association
+
+
+def test_a_report_comes_on_the_same_association():
+    asked = []
+    commitment = Commitment(lambda *what: asked.append(what) or True)
+    with scp(services=[commitment]) as server:
+        report = commit(SCU, at(server), PAIRS, timeout=10)
+    assert report.ok
+    assert report.committed == ("1.2.1", "1.2.2", "1.2.3")
+    assert asked == PAIRS
+    until(lambda: not commitment.outstanding)
+
+
+def test_what_is_not_stored_is_reported_with_its_reason(caplog):
+    def is_stored(sop_class, instance):
+        if instance == "1.2.4":
+            raise OSError("disk")
+        return {"1.2.1": True, "1.2.2": False, "1.2.3": 0x0119}[instance]
+
+    pairs = [*PAIRS, (CTImageStorage, "1.2.4")]
+    with (
+        caplog.at_level(logging.CRITICAL),
+        scp(services=[Commitment(is_stored)]) as server,
+    ):
+        report = commit(SCU, at(server), pairs, timeout=10)
+    assert not report.ok
+    assert report.committed == ("1.2.1",)
+    assert report.failed == {"1.2.2": 0x0112, "1.2.3": 0x0119, "1.2.4": 0x0110}
+    assert report.failed["1.2.3"] == Status(0x0119)
+    assert report.missing == ()
+
+
+def test_files_data_sets_and_results_of_sending_are_references(tmp_path):
+    ct = dcmread(CT)
+    stored = []
+    commitment = Commitment(lambda _, uid: bool(stored.append(uid)) or True)
+    with scp(tmp_path, timeouts=PATIENT) as keeper:
+        sent = SCU.send(at(keeper), [CT])
+    with scp(services=[commitment]) as server:
+        for instances in ([CT], [ct], sent.results):
+            assert commit(SCU, at(server), instances, timeout=10).committed == (ct.SOPInstanceUID,)
+    assert stored == [ct.SOPInstanceUID] * 3
+
+
+def test_instances_are_looked_up_after_the_response():
+    go = threading.Event()
+    reports = CommitmentReports()
+    with asking(scp(services=[Commitment(lambda *_: go.wait(10))]), reports) as association:
+        uid = reports.ask(association, PAIRS)  # comes back, or the lookup would hang
+        assert not go.is_set()
+        go.set()
+        assert reports.wait(uid, 10).transaction_uid == uid
+
+
+# ---- on a second association
+
+
+def test_a_report_comes_on_a_second_association_with_the_roles_reversed():
+    """The SCU releases before the instances are looked up, and listens as a server."""
+    released = threading.Event()
+    reports = CommitmentReports()
+    listening = scp(ae=AE("SCU", timeouts=PATIENT), services=[reports])
+    with listening:
+        commitment = Commitment(
+            lambda *_: released.wait(10),
+            peers={"SCU": f"127.0.0.1:{listening.port}"},
+            ae=AE("OTHER", timeouts=PATIENT),
+        )
+        follow = listening.events(timeout=10)
+        with scp(services=[commitment]) as server:
+            with SCU.associate(at(server), contexts=StorageCommitmentPushModel) as association:
+                uid = reports.ask(association, PAIRS)
+            released.set()
+            report = reports.wait(uid, 10)
+            until(lambda: not commitment.outstanding)
+        called_by = next(event for event in follow if event["event"] == "associated")
+    assert report.ok
+    # The AE that was called is the one that calls now (PS3.4 J.3.3).
+    assert "SCP" in str(called_by)
+    assert "OTHER" not in str(called_by)
+
+
+def test_a_scu_that_refuses_on_the_same_association_is_told_on_a_second_one():
+    reports = CommitmentReports()
+    with scp(ae=AE("SCU", timeouts=PATIENT), services=[reports]) as listening:
+        commitment = Commitment(everything, peers={"SCU": f"127.0.0.1:{listening.port}"})
+        with link(scp(services=[commitment]), StorageCommitmentPushModel) as association:
+            uid = reports.ask(association, PAIRS)
+            assert reports.wait(uid, 10).ok
+
+
+def test_a_report_is_tried_again_until_the_scu_listens():
+    released = threading.Event()
+    reports = CommitmentReports()
+    listening = scp(ae=AE("SCU", timeouts=PATIENT), services=[reports])
+    with nobody() as port:
+        commitment = Commitment(
+            lambda *_: released.wait(10), peers={"SCU": f"127.0.0.1:{port}"}, delay=0
+        )
+        report_once = commitment._report
+        tries = []
+
+        def counted(transaction, *rest):
+            again = report_once(transaction, *rest)
+            tries.append(again)
+            if len(tries) == 2:  # now the SCU is there
+                listening.start()
+                commitment._peers["SCU"] = parse_peer(f"SCU@127.0.0.1:{listening.port}")
+            return again
+
+        commitment._report = counted
+        with scp(services=[commitment]) as server:
+            with SCU.associate(at(server), contexts=StorageCommitmentPushModel) as association:
+                uid = reports.ask(association, PAIRS)
+            released.set()
+            assert reports.wait(uid, 10).ok
+            until(lambda: not commitment.outstanding)
+        listening.stop()
+    assert tries == [0, 0, None]
+
+
+def test_a_report_is_given_up_after_so_many_attempts_with_delays_that_double(caplog):
+    released = threading.Event()
+    delays = []
+    with nobody() as port:
+        commitment = Commitment(
+            lambda *_: released.wait(10), peers={"SCU": f"127.0.0.1:{port}"}, attempts=4, delay=5
+        )
+        report_once = commitment._report
+
+        def at_once(transaction, *rest):
+            delays.append(report_once(transaction, *rest))
+            return None if delays[-1] is None else 0.0
+
+        commitment._report = at_once
+        with scp(services=[commitment]) as server:
+            with SCU.associate(at(server), contexts=StorageCommitmentPushModel) as association:
+                CommitmentReports().ask(association, PAIRS)
+            released.set()
+            until(lambda: not commitment.outstanding)
+    assert delays == [5, 10, 20, None]
+    errors = [r.message for r in caplog.records if r.levelno == logging.ERROR]
+    assert len(errors) == 1
+    assert "not reported to SCU" in errors[0]
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("dataset", "status"),
+    [
+        (data_set(), 0x0114),
+        (request(uid="no uid"), 0x0115),
+        (request(pairs=[]), 0x0114),
+        (request(pairs=[(CTImageStorage, "")]), 0x0115),
+        (request(pairs=[PAIRS[0], PAIRS[0]]), 0x0115),
+    ],
+)
+def test_a_malformed_request_is_refused(dataset, status):
+    assert refusal(scp(services=[Commitment(everything)]), dataset) == status
+
+
+def test_another_action_and_another_instance_are_refused():
+    assert refusal(scp(services=[Commitment(everything)]), request(), action=2) == 0x0123
+    assert refusal(scp(services=[Commitment(everything)]), request(), instance="1.2.3") == 0x0112
+
+
+def test_a_transaction_uid_is_used_once_at_a_time():
+    go = threading.Event()
+    commitment = Commitment(lambda *_: go.wait(10))
+    with link(scp(services=[commitment]), StorageCommitmentPushModel) as association:
+
+        def ask():
+            association.n_action(
+                1,
+                request("1.9"),
+                sop_class=StorageCommitmentPushModel,
+                instance_uid=StorageCommitmentPushModelInstance,
+            )
+
+        ask()
+        with pytest.raises(StatusError) as caught:
+            ask()
+        go.set()
+        until(lambda: not commitment.outstanding)
+    assert caught.value.status == 0x0131
+
+
+def test_too_many_outstanding_reports_are_refused():
+    go = threading.Event()
+    commitment = Commitment(lambda *_: go.wait(10), most=1)
+    reports = CommitmentReports()
+    with asking(scp(services=[commitment]), reports) as association:
+        uid = reports.ask(association, PAIRS)
+        with pytest.raises(StatusError) as caught:
+            reports.ask(association, PAIRS)
+        go.set()
+        assert reports.wait(uid, 10).ok
+    assert caught.value.status == 0x0213
+
+
+def test_a_report_that_nobody_asked_for_is_refused():
+    told = []
+    asked = request("1.7")
+    for reports, expected in ((CommitmentReports(), 0x0115), (CommitmentReports(told.append), 0)):
+        server = scp(services=[Commitment(everything)])
+        outcomes = []
+
+        @server.c_echo
+        def echo(request, outcomes=outcomes):
+            try:
+                answer = request.association.n_event_report(
+                    1,
+                    asked,
+                    sop_class=StorageCommitmentPushModel,
+                    instance_uid=StorageCommitmentPushModelInstance,
+                )
+                outcomes.append(answer.status)
+            except StatusError as error:
+                outcomes.append(error.status)
+
+        contexts = ["1.2.840.10008.1.1", StorageCommitmentPushModel]
+        with link(server, contexts, handlers=Handlers([reports])) as association:
+            association.c_echo()
+        assert outcomes == [expected]
+    assert [report.transaction_uid for report in told] == ["1.7"]
+
+
+# ---- waiting
+
+
+def test_waiting_ends_in_time_or_with_the_association():
+    go = threading.Event()
+    reports = CommitmentReports()
+    with asking(scp(services=[Commitment(lambda *_: go.wait(10))]), reports) as association:
+        uid = reports.ask(association, PAIRS)
+        with pytest.raises(DimseTimeout):
+            reports.wait(uid, 0.05)
+        association.abort()
+        with pytest.raises(AssociationError):
+            reports.wait(uid, 10, association=association)
+        go.set()
+    reports.forget(uid)
+    with pytest.raises(KeyError):
+        reports.wait(uid, 0.05)
+
+
+def test_instances_that_a_report_leaves_out_are_missing():
+    reports = CommitmentReports()
+    server = scp()
+
+    @server.n_action(StorageCommitmentPushModel)
+    def some(request):
+        part = data_set(TransactionUID=request.dataset.TransactionUID)
+        part.ReferencedSOPSequence = list(request.dataset.ReferencedSOPSequence)[:1]
+        request.association.n_event_report(  # before the response: the SCU has to take it
+            1,
+            part,
+            sop_class=StorageCommitmentPushModel,
+            instance_uid=StorageCommitmentPushModelInstance,
+        )
+
+    with asking(server, reports) as association:
+        report = reports.wait(reports.ask(association, PAIRS), 10)
+    assert report.committed == ("1.2.1",)
+    assert report.missing == ("1.2.2", "1.2.3")
+    assert not report.ok
+
+
+def test_there_has_to_be_something_to_ask_about():
+    with (
+        link(scp(services=[Commitment(everything)]), StorageCommitmentPushModel) as association,
+        pytest.raises(ValueError, match="no instances"),
+    ):
+        CommitmentReports().ask(association, [])
