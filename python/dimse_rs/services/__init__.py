@@ -3,6 +3,7 @@
 `Server(services=[...])` takes them, and `Handlers([...])` for an association of ours.
 """
 
+from .availability import InstanceAvailability, notify_availability
 from .commitment import Commitment, CommitmentReport, CommitmentReports, commit
 from .index import Index
 from .matching import IdentifierError, Matcher, Rules, matches, respond
@@ -16,6 +17,7 @@ __all__ = [
     "CommitmentReports",
     "IdentifierError",
     "Index",
+    "InstanceAvailability",
     "Matcher",
     "Mpps",
     "MppsEvent",
@@ -25,5 +27,6 @@ __all__ = [
     "Worklist",
     "commit",
     "matches",
+    "notify_availability",
     "respond",
 ]

@@ -1,0 +1,147 @@
+"""Instance Availability Notification, both ways (PS3.4 Annex R)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from dimse_rs._uids import is_uid
+from dimse_rs.errors import StatusError
+from dimse_rs.sop_class import InstanceAvailabilityNotification
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dimse_rs.association import Association
+    from dimse_rs.handlers import DatasetRequest, Handlers
+    from dimse_rs.responses import Response
+
+__all__ = ["InstanceAvailability", "notify_availability"]
+
+INVALID_VALUE: Final = 0x0106
+INVALID_INSTANCE: Final = 0x0117
+MISSING: Final = 0x0120
+MISSING_VALUE: Final = 0x0121
+
+AVAILABILITIES: Final = ("ONLINE", "NEARLINE", "OFFLINE", "UNAVAILABLE")
+"""Values of (0008,0056) (PS3.3 C.4.23)."""
+
+# PS3.4 Table R.3.2-1, by sequence: type 1. Where to is type 2: (0008,1111), not always known.
+_SERIES: Final = "ReferencedSeriesSequence"
+_INSTANCES: Final = "ReferencedSOPSequence"
+_OF_SERIES: Final = ("SeriesInstanceUID", _INSTANCES)
+_OF_INSTANCE: Final = (
+    "ReferencedSOPClassUID",
+    "ReferencedSOPInstanceUID",
+    "InstanceAvailability",
+    "RetrieveAETitle",
+)
+
+OnNotice: TypeAlias = Callable[[str, "Dataset"], object]
+"""Called with the SOP Instance UID of a notification and what it says."""
+
+
+class InstanceAvailability:
+    """Takes notifications of which instances are available: a service for a `Server`."""
+
+    def __init__(self, on_notice: OnNotice) -> None:
+        """Keep the function.
+
+        Args:
+            on_notice: called with each notification, before the peer is answered; what it raises
+                answers the peer as in any handler.
+        """
+        self._on_notice = on_notice
+
+    def register(self, handlers: Handlers) -> None:
+        """Add a handler of N-CREATE."""
+        handlers.n_create(InstanceAvailabilityNotification)(self._notified)
+
+    def _notified(self, request: DatasetRequest) -> None:
+        if not is_uid(request.instance_uid):
+            raise StatusError(INVALID_INSTANCE)
+        notice = request.dataset
+        _check(notice, ("StudyInstanceUID", _SERIES))
+        for series in notice[_SERIES].value:
+            _check(series, _OF_SERIES)
+            for instance in series[_INSTANCES].value:
+                _check(instance, _OF_INSTANCE)
+                if instance.InstanceAvailability not in AVAILABILITIES:
+                    raise StatusError(INVALID_VALUE, "InstanceAvailability has no such value")
+        self._on_notice(request.instance_uid, notice)
+
+
+def _check(dataset: Dataset, keywords: Iterable[str]) -> None:
+    for keyword in keywords:
+        if keyword not in dataset:
+            raise StatusError(MISSING, f"{keyword} is missing")
+        if dataset[keyword].is_empty:
+            raise StatusError(MISSING_VALUE, f"{keyword} has no value")
+
+
+def notify_availability(
+    association: Association,
+    study: str,
+    instances: Iterable[tuple[str, str, str]],
+    *,
+    retrieve_ae_title: str,
+    availability: str = "ONLINE",
+    performed_step: str | None = None,
+) -> Response:
+    """Tell a peer that instances of a study are available, or no longer.
+
+    Args:
+        association: with a context for `InstanceAvailabilityNotification`.
+        study: Study Instance UID.
+        instances: of each its Series Instance UID, SOP Class UID and SOP Instance UID.
+        retrieve_ae_title: where they can be retrieved from.
+        availability: ONLINE, NEARLINE, OFFLINE or UNAVAILABLE.
+        performed_step: SOP Instance UID of the performed procedure step they belong to, if known.
+
+    Raises:
+        ValueError: no instances, or there is no such availability.
+        As `Association.n_create`.
+
+    Source: PS3.4 R.3.2.
+    """
+    from pydicom.dataset import Dataset
+
+    from dimse_rs.datasets import new_uid
+    from dimse_rs.sop_class import ModalityPerformedProcedureStep
+
+    if availability not in AVAILABILITIES:
+        raise ValueError(f"{availability!r} is none of {', '.join(AVAILABILITIES)}")
+    by_series: dict[str, list[Dataset]] = {}
+    for series, sop_class, uid in instances:
+        item = _item(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=uid)
+        item.InstanceAvailability = availability
+        item.RetrieveAETitle = retrieve_ae_title
+        by_series.setdefault(series, []).append(item)
+    if not by_series:
+        raise ValueError("no instances to tell of")
+    notice = Dataset()
+    notice.StudyInstanceUID = study
+    notice.ReferencedPerformedProcedureStepSequence = (
+        []
+        if performed_step is None
+        else [
+            _item(
+                ReferencedSOPClassUID=str(ModalityPerformedProcedureStep),
+                ReferencedSOPInstanceUID=performed_step,
+                PerformedWorkitemCodeSequence=[],
+            )
+        ]
+    )
+    notice.ReferencedSeriesSequence = [
+        _item(SeriesInstanceUID=series, ReferencedSOPSequence=items)
+        for series, items in by_series.items()
+    ]
+    return association.n_create(
+        notice, sop_class=InstanceAvailabilityNotification, instance_uid=new_uid()
+    )
+
+
+def _item(**values: Any) -> Dataset:
+    from dimse_rs._scu import data_set_of
+
+    return data_set_of(values)
