@@ -8,6 +8,7 @@ from .commitment import Commitment, CommitmentReport, CommitmentReports, commit
 from .index import Index
 from .matching import IdentifierError, Matcher, Rules, matches, respond
 from .mpps import Mpps, MppsEvent, PerformedStep
+from .query import QueryRetrieve, Schedule
 from .storage import Storage
 from .worklist import Worklist
 
@@ -22,7 +23,9 @@ __all__ = [
     "Mpps",
     "MppsEvent",
     "PerformedStep",
+    "QueryRetrieve",
     "Rules",
+    "Schedule",
     "Storage",
     "Worklist",
     "commit",

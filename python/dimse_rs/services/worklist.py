@@ -21,6 +21,8 @@ from .matching import WORKLIST, Matcher, Rules
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+    from dimse_rs.handlers import Handlers
+
 __all__ = ["Worklist"]
 
 _logger = log.get(log.SERVER)
@@ -30,7 +32,9 @@ _STEPS: Final = 0x00400100
 
 
 class Worklist:
-    """The items in a folder: `*.wl` and `*.dcm`. Any number of threads may search.
+    """The items in a folder: `*.wl` and `*.dcm`; a service for a `Server`.
+
+    Any number of threads may search.
 
     Attributes:
         folder: where they are.
@@ -41,6 +45,12 @@ class Worklist:
         self.folder = Path(folder)
         self._items: dict[str, tuple[tuple[int, int], Dataset | None]] = {}
         self._lock = threading.Lock()
+
+    def register(self, handlers: Handlers) -> None:
+        """Add a handler of C-FIND that answers Modality Worklist queries."""
+        from .query import Schedule
+
+        Schedule(self.items).register(handlers)
 
     def find(self, identifier: Dataset, *, rules: Rules = WORKLIST) -> Iterator[Dataset]:
         """Find items.

@@ -1,0 +1,230 @@
+"""Query/Retrieve and Modality Worklist over the user's storage (PS3.4 Annexes C and K).
+
+Glue: `hierarchy` and `matching` say what is asked for, the storage what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from functools import partial
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+from dimse_rs._retrieve import Retrieve
+from dimse_rs._scu import data_set_of
+from dimse_rs.datasets import stored_syntax
+from dimse_rs.sop_class import ModalityWorklist, WithoutBulkData
+
+from .hierarchy import MODELS, Find, check_find
+from .matching import QUERY, WORKLIST, Matcher, Rules
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dimse_rs._uids import Model
+    from dimse_rs.association import Association
+    from dimse_rs.handlers import FindRequest, Handlers, Request, RetrieveRequest
+    from dimse_rs.status import Status
+
+__all__ = ["Archive", "QueryRetrieve", "Schedule", "worklist"]
+
+Instance: TypeAlias = "str | PathLike[str] | Dataset | bytes"
+"""A Part 10 file by its path, a pydicom data set, or a Part 10 file as bytes."""
+
+Items: TypeAlias = "Iterable[Dataset] | Callable[[], Iterable[Dataset]]"
+"""Worklist items, or a function that gives those of now."""
+
+# What an instance without bulk data lacks (PS3.4 Z.1.2): at the top, in groups that repeat, and in
+# the items of Waveform Sequence.
+_BULK: Final = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009, 0x00287FE0, 0x56000020, 0x00420011))
+_REPEATING_BULK: Final = frozenset((0x60003000, 0x50003000, 0x5000200C))
+_WAVEFORMS: Final = 0x54000100
+_WAVEFORM_DATA: Final = 0x54001010
+
+
+class Archive(Protocol):
+    """What `QueryRetrieve` wants of a storage; `services.index.Index` is one in memory."""
+
+    def found(self, asked: Find) -> Iterable[Dataset]:
+        """Give the response identifiers of what matches, one by one as they are found."""
+
+    def retrieve(
+        self, identifier: Dataset, model: Model, *, relational: bool = False
+    ) -> Sequence[Instance]:
+        """Give the instances that an identifier names; `hierarchy.check_retrieve` reads it."""
+
+
+class QueryRetrieve:
+    """Finds, gets and moves what is in a storage: a service for a `Server`.
+
+    C-MOVE also needs `Server(destinations=...)`. Relational queries, combined date-time matching
+    and the like are served where they were agreed to: `Server(extended=...)`.
+    """
+
+    def __init__(
+        self, archive: Archive, models: Iterable[Model] | None = None, *, pending: float = 0.5
+    ) -> None:
+        """Keep the storage.
+
+        Args:
+            archive: such as an `Index`.
+            models: default all that have levels: Patient Root, Study Root, Patient/Study Only,
+                Composite Instance Root and without bulk data.
+            pending: seconds between two Pending responses of a retrieval.
+        """
+        self._archive = archive
+        self._models = tuple(MODELS if models is None else models)
+        self._pending = pending
+
+    def register(self, handlers: Handlers) -> None:
+        """Add handlers of C-FIND, C-GET and C-MOVE, for the classes that the models have."""
+        for model in self._models:
+            if model.find is not None:
+                handlers.c_find(model)(partial(self._find, model))
+            if model.get is not None:
+                handlers.c_get(model)(partial(self._retrieve, model))
+            if model.move is not None:
+                handlers.c_move(model)(partial(self._retrieve, model))
+
+    def _find(self, model: Model, request: FindRequest) -> Iterator[tuple[Status, Dataset]]:
+        agreed = _agreed(request)
+        relational = bool(getattr(agreed, "relational", False))
+        asked = check_find(
+            request.identifier, model, relational=relational, rules=_rules(agreed, QUERY)
+        )
+        return ((asked.matcher.pending, answer) for answer in self._archive.found(asked))
+
+    def _retrieve(self, model: Model, request: RetrieveRequest) -> Retrieve:
+        relational = bool(getattr(_agreed(request), "relational", False))
+        instances = self._archive.retrieve(request.identifier, model, relational=relational)
+        sent: Iterable[Any] = instances
+        if model == WithoutBulkData:
+            sent = map(without_bulk_data, instances)
+        return Retrieve(len(instances), sent, self._pending)
+
+
+class Schedule:
+    """Answers Modality Worklist queries from scheduled items: a service for a `Server`."""
+
+    def __init__(self, items: Items) -> None:
+        """Keep the items.
+
+        Args:
+            items: one data set for each scheduled procedure step, or a function that gives them;
+                it is called for each query. A folder of files is a service by itself: `Worklist`.
+        """
+        self._items = items
+
+    def register(self, handlers: Handlers) -> None:
+        """Add a handler of C-FIND."""
+        handlers.c_find(ModalityWorklist)(self._find)
+
+    def _find(self, request: FindRequest) -> Iterator[tuple[Status, Dataset]]:
+        matcher = Matcher(request.identifier, _rules(_agreed(request), WORKLIST))
+        items = self._items() if callable(self._items) else self._items
+        return ((matcher.pending, matcher.respond(item)) for item in items if matcher.matches(item))
+
+
+def _agreed(request: Request) -> Any:
+    """Give what extended negotiation has agreed to for the class; None when nothing."""
+    return getattr(request.association, "extended", {}).get(request.sop_class)
+
+
+def _rules(agreed: Any, base: Rules) -> Rules:
+    if agreed is None or isinstance(agreed, bytes):
+        return base
+    return Rules(
+        unknown_matches=base.unknown_matches,
+        combined_datetime=base.combined_datetime or agreed.combined_datetime,
+        timezone=agreed.timezone,
+        empty_values=agreed.empty_values,
+        multiple_values=agreed.multiple_values,
+    )
+
+
+def without_bulk_data(instance: Instance) -> Dataset:
+    """Read an instance and leave its bulk data out (PS3.4 Z.1.2)."""
+    from io import BytesIO
+
+    from pydicom import dcmread
+    from pydicom.dataset import Dataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    if isinstance(instance, Dataset):
+        small = data_set_of(instance)
+    else:
+        small = dcmread(BytesIO(instance) if isinstance(instance, bytes) else instance)
+    for tag in list(small.keys()):
+        repeating = tag & 0xFF00FFFF if tag.group & 1 == 0 else 0
+        if tag in _BULK or repeating in _REPEATING_BULK:
+            del small[tag]
+    if _WAVEFORMS in small:
+        waveforms = [data_set_of(item) for item in small[_WAVEFORMS].value]
+        for item in waveforms:
+            item.pop(_WAVEFORM_DATA, None)
+        small.WaveformSequence = waveforms
+    if (syntax := stored_syntax(instance if isinstance(instance, Dataset) else small)) is not None:
+        small.file_meta = deepcopy(getattr(instance, "file_meta", None) or small.file_meta)
+        if syntax.encapsulated:  # that was about the pixels
+            small.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return small
+
+
+def worklist(association: Association, **keys: Any) -> list[Dataset]:
+    """Query a Modality Worklist.
+
+    Args:
+        association: with a context for `ModalityWorklist`.
+        **keys: matching keys by keyword, wherever they belong: `PatientID="1"`, `Modality="CT"`,
+            `ScheduledProcedureStepStartDate="20260101-"`. What is usually wanted is returned
+            besides.
+
+    Returns:
+        The items; the scheduled step is in `ScheduledProcedureStepSequence`.
+
+    Raises:
+        As `Association.c_find`.
+
+    Source: PS3.4 K.4.1, Table K.6-1.
+    """
+    steps = {key: keys.pop(key, None) for key in _STEP_KEYS}
+    identifier = data_set_of(dict.fromkeys(_ITEM_KEYS) | keys)
+    identifier.ScheduledProcedureStepSequence = [data_set_of(steps)]
+    for keyword in _ITEM_SEQUENCES:
+        identifier.setdefault(keyword, [])
+    found: list[Dataset] = list(association.c_find(identifier, model=ModalityWorklist))
+    return found
+
+
+_STEP_KEYS: Final = (
+    "ScheduledStationAETitle",
+    "ScheduledProcedureStepStartDate",
+    "ScheduledProcedureStepStartTime",
+    "Modality",
+    "ScheduledPerformingPhysicianName",
+    "ScheduledProcedureStepDescription",
+    "ScheduledProcedureStepID",
+    "ScheduledStationName",
+    "ScheduledProcedureStepLocation",
+    "ScheduledProtocolCodeSequence",
+)
+_ITEM_KEYS: Final = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientWeight",
+    "MedicalAlerts",
+    "Allergies",
+    "PregnancyStatus",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "RequestingPhysician",
+    "AdmissionID",
+    "StudyInstanceUID",
+    "RequestedProcedureID",
+    "RequestedProcedureDescription",
+    "RequestedProcedurePriority",
+)
+_ITEM_SEQUENCES: Final = ("RequestedProcedureCodeSequence", "ReferencedStudySequence")
