@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from . import log
 from ._drive import END, Answer, Ask, Next, Step, log_answer
 from .errors import LocalProtocolError, StatusError
-from .status import CANCEL, PENDING, SUCCESS, Status
+from .status import CANCEL, PENDING, SUCCESS, Status, is_defined
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -213,11 +213,12 @@ def close(items: Any) -> None:
 
 def _failed(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
     if isinstance(error, StatusError):
-        try:
-            status = status_of(operation, request, error.status)
-        except Failed as wrong:
-            return wrong
-        return Failed(status, error.comment, error.dataset, error.elements)
+        code = int(error.status)
+        if not error.status.is_final:
+            return _wrong(operation, request, code)
+        if not _is_defined(operation, request, code):
+            _logger.warning("%s", _undefined(request, code), extra={"code": "handler-status"})
+        return Failed(code, error.comment, error.dataset, error.elements)
     _logger.error(
         "%s: the handler failed", request, exc_info=error, extra={"code": "handler-failed"}
     )
@@ -228,11 +229,25 @@ def status_of(operation: _core.Operation, request: Request, status: int) -> int:
     """Check a handler's final status.
 
     Raises:
-        Failed: it is none.
+        Failed: it is none, or its service does not define it (PS3.4).
     """
-    if 0 <= status <= 0xFFFF and Status(status).is_final:
-        return int(status)
-    raise _wrong(operation, request, status)
+    if not (0 <= status <= 0xFFFF and Status(status).is_final):
+        raise _wrong(operation, request, status)
+    if not _is_defined(operation, request, status):
+        _logger.error("%s", _undefined(request, status), extra={"code": "handler-status"})
+        raise Failed(failure_of(operation.message.field), "handler gave no valid status")
+    return int(status)
+
+
+def _is_defined(operation: _core.Operation, request: Request, status: int) -> bool:
+    from .handlers import SERVICE_OF
+
+    return is_defined(status, SERVICE_OF[operation.message.field], request.sop_class.service)
+
+
+def _undefined(request: Request, status: int) -> str:
+    service = request.sop_class.service
+    return f"{request}: the handler gave {Status(status, service)}, which {service} does not define"
 
 
 def _wrong(operation: _core.Operation, request: Request, answer: object) -> Failed:
@@ -261,10 +276,10 @@ def _taken_apart(
         status, dataset = SUCCESS if answer is None else answer, None
     if not isinstance(status, int) or isinstance(status, bool):
         raise _wrong(operation, request, answer)
+    if Status(status & 0xFFFF).category == "cancel":
+        raise _wrong(operation, request, answer)
     code = status_of(operation, request, status)
     if dataset is not None and (field < FIRST_N_SERVICE or not hasattr(dataset, "to_json_dict")):
-        raise _wrong(operation, request, answer)
-    if Status(code).category == "cancel":
         raise _wrong(operation, request, answer)
     if field == N_GET_RQ and not dataset and Status(code).category != "failure":
         _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from dimse_rs import Verification
+from dimse_rs import StatusError, Verification
 from tests.cli.tools import DIMSE, dimse, events
 from tests.loopback.nodes import Puppet, at, link, picky, scp
 from tests.loopback.test_interrupts import until
@@ -156,7 +156,11 @@ def test_65_when_verification_is_not_accepted(tmp_path):
 def test_69_when_an_answer_is_a_failure():
     server = scp()
     statuses = iter([0, 0xB000, 0x0122, 0])
-    server.c_echo(lambda request: next(statuses))
+
+    @server.c_echo
+    def echo(request):  # raised, as a C-ECHO has no warnings to give back (PS3.4 A.4)
+        raise StatusError(next(statuses))
+
     with server:
         done = dimse("echoscu", "--repeat", 1000, at(server))
     assert done.returncode == 69
