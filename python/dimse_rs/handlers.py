@@ -477,8 +477,11 @@ class Handlers:
 
     def classes(self, field: int) -> list[SOPClass] | None:
         """List the classes that handlers of a message are for; None for every class."""
-        handlers = self._by_field.get(field, {})
-        return None if None in handlers else [SOPClass.of(uid) for uid in handlers if uid]
+        return None if None in self._by_field.get(field, {}) else self.named(field)
+
+    def named(self, field: int) -> list[SOPClass]:
+        """List the classes that handlers of a message name, beside one for every class or not."""
+        return [SOPClass.of(uid) for uid in self._by_field.get(field, {}) if uid]
 
     def fields(self) -> list[int]:
         """List the Command Fields that have handlers."""

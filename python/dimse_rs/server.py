@@ -365,7 +365,7 @@ class Server(Handlers):
         for field in self.fields():
             of_handlers = self.classes(field)
             if of_handlers is None:
-                of_handlers = list(classes_of(SERVICE_OF[field]))
+                of_handlers = [*classes_of(SERVICE_OF[field]), *self.named(field)]
             classes.update(dict.fromkeys(_plain(of_handlers)))
             # The provider of a service may associate to tell of an event (PS3.4 J.3.3).
             if field == N_EVENT_REPORT_RQ:

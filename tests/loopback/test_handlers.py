@@ -21,6 +21,7 @@ from dimse_rs import (
     StatusError,
     Storage,
     StoreRequest,
+    StudyRoot,
     Timeouts,
     Verification,
 )
@@ -489,3 +490,26 @@ def outcome_or_error(association):
         return outcome(association)
     except DimseError as error:
         return error
+
+
+@pytest.mark.parametrize("how", ["given", "raised"])
+def test_a_status_that_the_service_does_not_define_is_named(caplog, how):
+    server = scp()
+    server.c_store(lambda request: 0x0110 if how == "given" else raising(StatusError(0x0110))(None))
+    with link(server, CTImageStorage) as association:
+        # Given, it is no answer; raised, it is a failure all the same, and goes out.
+        expected = (0xC000, "handler gave no valid status") if how == "given" else (0x0110, "")
+        assert outcome(association) == expected
+    [record] = [r for r in caplog.records if getattr(r, "code", "") == "handler-status"]
+    assert "0x0110 (processing failure), which storage does not define" in record.getMessage()
+
+
+def test_a_class_that_a_handler_names_is_accepted_beside_one_for_every_class():
+    private = "1.2.826.0.1.3680043.10.999.1"
+    server = scp()
+    server.c_find(lambda request: 0xA700)
+    server.c_find(private)(lambda request: None)
+    with link(server, [private, StudyRoot.find]) as association:
+        assert not association.rejected
+        matches = association.c_find({"PatientID": ""}, model=private)
+        assert (list(matches), matches.status) == ([], 0)
