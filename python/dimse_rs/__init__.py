@@ -43,6 +43,7 @@ from .handlers import (
     Handlers,
     Request,
     RetrieveRequest,
+    Service,
     StoreRequest,
 )
 from .identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
@@ -50,7 +51,22 @@ from .registry import classes_of, register
 from .responses import Response
 from .send import SendReport, SendResult
 from .server import Server
-from .services import Storage
+from .services import (
+    Commitment,
+    CommitmentReport,
+    CommitmentReports,
+    InstanceAvailability,
+    Mpps,
+    MppsEvent,
+    PerformedStep,
+    QueryRetrieve,
+    Schedule,
+    Storage,
+    Worklist,
+    commit,
+    notify_availability,
+)
+from .services.query import worklist
 from .settings import Limits, Peer, Timeouts, parse_peer
 from .sop_class import *  # noqa: F403 - every generated constant is public
 from .status import Status
@@ -73,6 +89,9 @@ __all__ = [
     "AsyncResponses",
     "AsyncServer",
     "AttributesRequest",
+    "Commitment",
+    "CommitmentReport",
+    "CommitmentReports",
     "ConnectFailed",
     "ConnectionLost",
     "Context",
@@ -83,16 +102,21 @@ __all__ = [
     "EventRequest",
     "FindRequest",
     "Handlers",
+    "InstanceAvailability",
     "Jwt",
     "Kerberos",
     "Limits",
     "LocalProtocolError",
     "Model",
+    "Mpps",
+    "MppsEvent",
     "NoPresentationContext",
     "Payload",
     "Peer",
+    "PerformedStep",
     "Proposal",
     "ProtocolError",
+    "QueryRetrieve",
     "QueryRetrieveOptions",
     "RejectedContext",
     "RemoteProtocolError",
@@ -103,9 +127,11 @@ __all__ = [
     "RetrieveRequest",
     "SOPClass",
     "Saml",
+    "Schedule",
     "SendReport",
     "SendResult",
     "Server",
+    "Service",
     "Status",
     "StatusError",
     "Storage",
@@ -119,12 +145,16 @@ __all__ = [
     "UserIdentity",
     "Username",
     "UsernamePasscode",
+    "Worklist",
     "__version__",
     "any_storage",
     "classes_of",
+    "commit",
     "for_retrieve",
+    "notify_availability",
     "parse_peer",
     "register",
+    "worklist",
 ]
 __all__ += sop_class.__all__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -14,6 +15,7 @@ from pydicom import dcmread
 from dimse_rs import (
     AE,
     AssociationError,
+    AsyncServer,
     CTImageStorage,
     DimseTimeout,
     Handlers,
@@ -128,6 +130,15 @@ def test_instances_are_looked_up_after_the_response():
         assert not go.is_set()
         go.set()
         assert reports.wait(uid, 10).transaction_uid == uid
+
+
+async def reported_by_asyncio(commitment):
+    async with AsyncServer(AE("SCP", timeouts=PATIENT), port=0, services=[commitment]) as server:
+        return await asyncio.to_thread(commit, SCU, at(server), PAIRS, timeout=10)
+
+
+def test_a_server_on_an_event_loop_reports_too():
+    assert asyncio.run(reported_by_asyncio(Commitment(everything))).ok
 
 
 # ---- on a second association
