@@ -358,12 +358,14 @@ class PerformedStep:
 
     Attributes:
         instance_uid: its SOP Instance UID.
+        response: the last response; None when nothing was asked yet.
     """
 
     def __init__(self, association: Association, instance_uid: str) -> None:
         """Go on with a step that was started before, perhaps on another association."""
         self._association = association
         self.instance_uid = instance_uid
+        self.response: Response | None = None
 
     @classmethod
     def start(
@@ -401,8 +403,11 @@ class PerformedStep:
             PerformedProcedureStepID=now.strftime("%Y%m%d%H%M%S"),
         )
         _fill(step, _TYPE_2)
-        association.n_create(step, sop_class=ModalityPerformedProcedureStep, instance_uid=uid)
-        return cls(association, uid)
+        started = cls(association, uid)
+        started.response = association.n_create(
+            step, sop_class=ModalityPerformedProcedureStep, instance_uid=uid
+        )
+        return started
 
     def update(self, attributes: Dataset | Mapping[str, Any]) -> Response:
         """Change attributes while it is in progress (N-SET); sequences are replaced whole.
@@ -413,9 +418,10 @@ class PerformedStep:
 
         Source: PS3.4 F.7.2.2.
         """
-        return self._association.n_set(
+        self.response = self._association.n_set(
             attributes, sop_class=ModalityPerformedProcedureStep, instance_uid=self.instance_uid
         )
+        return self.response
 
     def complete(self, attributes: Dataset | Mapping[str, Any]) -> Response:
         """Report that it is done; its end is now when that is left out.
