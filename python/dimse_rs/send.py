@@ -154,6 +154,17 @@ def send(
     return SendReport(results, seconds, tuple(found.skipped))
 
 
+def look_at(
+    paths: Iterable[str | PathLike[str]], *, recurse: bool = True
+) -> list[FileInfo | SendResult]:
+    """Look at files, and search folders, as `AE.send` does before it sends.
+
+    Returns:
+        In order, what each file is, or a result with the reason why it cannot be sent.
+    """
+    return _look_at(map(Path, paths), recurse).order
+
+
 @dataclass
 class _Found:
     order: list[FileInfo | SendResult] = field(default_factory=list)

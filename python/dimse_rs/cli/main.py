@@ -22,6 +22,7 @@ VERBS: Final = {
     "mwlscu": "query a modality worklist (C-FIND)",
     "getscu": "retrieve instances over the same association (C-GET)",
     "movescu": "have instances sent to an AE, or to this one (C-MOVE)",
+    "mppsscu": "report a performed procedure step (N-CREATE, N-SET)",
 }
 
 USAGE: Final = "usage: dimse <verb> [options] ...\n\nverbs:\n" + "".join(

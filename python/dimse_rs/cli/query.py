@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .output import Output
 
 __all__ = [
+    "add_key_option",
     "add_key_options",
     "add_request_options",
     "associated",
@@ -48,9 +49,8 @@ _MODELS: Final = {
 }
 
 
-def add_key_options(parser: Parser, *models: str) -> None:
-    """Add the keys, and the choice of an information model; the first one is the default."""
-    group = parser.add_argument_group("keys")
+def add_key_option(group: argparse._ArgumentGroup, text: str) -> None:
+    """Add -k; `text` says what there is to say besides."""
     group.add_argument(
         "-k",
         "--key",
@@ -58,9 +58,14 @@ def add_key_options(parser: Parser, *models: str) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="a tag or keyword, in sequences a path, and its value; without one it is returned. "
-        "Wins over the files",
+        help=f"a tag or keyword, in sequences a path, and its value; {text}",
     )
+
+
+def add_key_options(parser: Parser, *models: str) -> None:
+    """Add the keys, and the choice of an information model; the first one is the default."""
+    group = parser.add_argument_group("keys")
+    add_key_option(group, "without one it is returned. Wins over the files")
     group.add_argument(
         "-f",
         "--file",
@@ -172,7 +177,7 @@ def associated(
     with ae.associate(str(peer), contexts=contexts, **options) as association:
         output.event("associated", peer=str(peer), contexts=accepted(association))
         yield association
-        if args.abort:
+        if getattr(args, "abort", False):
             association.abort()
 
 

@@ -1,0 +1,201 @@
+"""`dimse mppsscu`: report a performed procedure step (PS3.4 F)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, cast
+
+from dimse_rs.contexts import Context
+from dimse_rs.sop_class import ModalityPerformedProcedureStep
+
+from .exits import CliError, ExitCode
+from .keys import apply, read_file
+from .options import (
+    PROPOSALS,
+    Parser,
+    add_association_options,
+    add_general_options,
+    add_peer_options,
+    add_propose_options,
+    peer_and_rest,
+)
+from .query import add_key_option, associated
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dimse_rs import Association, Response
+
+    from .output import Output
+
+__all__ = ["parser", "run"]
+
+EXAMPLES = """\
+  dimse mwlscu WORK@10.1.2.3:11112 -k PatientID=4711 -X -Xlo 1
+  dimse mppsscu create RIS@10.1.2.3:11112 --worklist rsp0001.dcm -k PerformedStationName=CT1
+  dimse mppsscu set RIS@10.1.2.3:11112 --uid 2.25.4711 --completed --images study/
+  dimse mppsscu set -aec RIS 10.1.2.3 11112 --uid 2.25.4711 --exact attributes.dcm"""
+
+ACTIONS = ("create", "set")
+
+
+def parser() -> Parser:
+    """Build the command line."""
+    result = Parser(
+        "mppsscu",
+        "Report a performed procedure step: create it, and print its UID; then set attributes of\n"
+        "it, at last its end. What a step has to have and is not given is added.",
+        EXAMPLES,
+        "create|set [options] (AET@host:port | host port) [file]",
+    )
+    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
+    add_general_options(result)
+    add_peer_options(result)
+    add_association_options(result, title="MPPSSCU")
+    group = result.add_argument_group("step")
+    add_key_option(group, "wins over the file")
+    group.add_argument("--uid", metavar="UID", help="its SOP Instance UID (create: a new one)")
+    group.add_argument(
+        "--worklist", metavar="FILE", help="create: from this worklist item, as findscu -X writes"
+    )
+    group.add_argument(
+        "--images",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="set: fill Performed Series Sequence from these files and directories",
+    )
+    end = group.add_mutually_exclusive_group()
+    for name, text in (("completed", "it is done"), ("discontinued", "it was given up")):
+        end.add_argument(
+            f"--{name}", dest="end", action="store_const", const=name, help=f"set: {text}"
+        )
+    group.add_argument("--exact", action="store_true", help="send what is given, add nothing")
+    group = result.add_argument_group("request")
+    add_propose_options(group)
+    group.add_argument("--abort", action="store_true", help="abort in place of releasing")
+    group.add_argument(
+        "--report", metavar="FILE", help="write the events of --json to FILE as well"
+    )
+    return result
+
+
+def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
+    """Report."""
+    action = args.parameters.pop(0) if args.parameters else ""
+    if action not in ACTIONS:
+        parser.error(f"say what to do: {' or '.join(ACTIONS)}")
+    peer, files = peer_and_rest(parser, args)
+    _check(parser, args, action, files)
+    attributes = _attributes(args, files)
+    context = Context(ModalityPerformedProcedureStep, PROPOSALS.get(args.propose))
+    with associated(args, output, peer, context) as association:
+        ask = _create if action == "create" else _set
+        uid, response = ask(association, args, attributes)
+    status = response.status
+    output.event("sent", uid=uid, status=status, comment=response.comment)
+    if action == "create":
+        output.data(uid)
+    if status.category == "warning":
+        output.log.warning("%s, %s", status, response.comment)
+        return ExitCode.WARNINGS
+    return ExitCode.OK
+
+
+def _check(parser: Parser, args: argparse.Namespace, action: str, files: list[str]) -> None:
+    if len(files) > 1:
+        parser.error(f"too many parameters: {' '.join(files[1:])}")
+    if action == "set":
+        if args.uid is None:
+            parser.error("say which step: --uid")
+        if args.worklist:
+            parser.error("--worklist goes with create")
+    elif args.end or args.images:
+        parser.error("--completed, --discontinued and --images go with set")
+    if args.exact and (args.worklist or args.end or args.images):
+        parser.error("--exact sends what is in the file and the keys alone")
+
+
+def _attributes(args: argparse.Namespace, files: list[str]) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    from dimse_rs.services.mpps import from_worklist
+
+    attributes = read_file(files[0]) if files else Dataset()
+    if args.worklist:
+        attributes.update(from_worklist(read_file(args.worklist)))
+    if args.images:
+        attributes.PerformedSeriesSequence = _series(args.images)
+    apply(args.keys, attributes)
+    return attributes
+
+
+def _create(
+    association: Association, args: argparse.Namespace, attributes: Dataset
+) -> tuple[str, Response]:
+    from dimse_rs.services import PerformedStep
+
+    if args.exact:
+        response = association.n_create(
+            attributes, sop_class=ModalityPerformedProcedureStep, instance_uid=args.uid
+        )
+        return response.instance_uid or args.uid or "", response
+    step = PerformedStep.start(association, attributes, instance_uid=args.uid)
+    return step.instance_uid, cast("Response", step.response)
+
+
+def _set(
+    association: Association, args: argparse.Namespace, attributes: Dataset
+) -> tuple[str, Response]:
+    from dimse_rs.services import PerformedStep
+
+    step = PerformedStep(association, args.uid)
+    if args.end == "completed":
+        return args.uid, step.complete(attributes)
+    if args.end == "discontinued":
+        return args.uid, step.discontinue(attributes)
+    return args.uid, step.update(attributes)
+
+
+def _series(paths: list[str]) -> list[Dataset]:
+    """Make the items of Performed Series Sequence: the series of some files (PS3.3 C.4.15)."""
+    from pydicom import dcmread
+    from pydicom.dataset import Dataset
+
+    from dimse_rs.contexts import FileInfo
+    from dimse_rs.send import look_at
+
+    made: dict[str, Dataset] = {}
+    for file in look_at(paths):
+        if not isinstance(file, FileInfo):
+            raise CliError(ExitCode.INPUT, str(file.error))
+        instance = dcmread(file.path, stop_before_pixels=True)
+        uid = str(instance.get("SeriesInstanceUID", ""))
+        if uid not in made:
+            made[uid] = _one_series(instance)
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = str(file.sop_class)
+        reference.ReferencedSOPInstanceUID = file.sop_instance
+        kind = "Image" if "Rows" in instance else "NonImageCompositeSOPInstance"
+        made[uid][f"Referenced{kind}Sequence"].value.append(reference)
+    if not made:
+        raise CliError(ExitCode.INPUT, f"no DICOM files in {', '.join(paths)}")
+    return list(made.values())
+
+
+def _one_series(instance: Dataset) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    def get(*keywords: str) -> Any:
+        return next((value for keyword in keywords if (value := instance.get(keyword))), None)
+
+    series = Dataset()
+    series.SeriesInstanceUID = get("SeriesInstanceUID")
+    series.ProtocolName = get("ProtocolName", "SeriesDescription", "Modality")
+    series.SeriesDescription = get("SeriesDescription")
+    series.PerformingPhysicianName = get("PerformingPhysicianName")
+    series.OperatorsName = get("OperatorsName")
+    series.RetrieveAETitle = None
+    series.ReferencedImageSequence = []
+    series.ReferencedNonImageCompositeSOPInstanceSequence = []
+    return series
