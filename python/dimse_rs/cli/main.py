@@ -23,6 +23,7 @@ VERBS: Final = {
     "getscu": "retrieve instances over the same association (C-GET)",
     "movescu": "have instances sent to an AE, or to this one (C-MOVE)",
     "mppsscu": "report a performed procedure step (N-CREATE, N-SET)",
+    "stgcmtscu": "ask whether instances are safely stored (N-ACTION)",
 }
 
 USAGE: Final = "usage: dimse <verb> [options] ...\n\nverbs:\n" + "".join(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import socket
-import threading
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from .options import (
@@ -16,9 +13,7 @@ from .options import (
     add_general_options,
     add_peer_options,
     ae_title,
-    calling_ae,
     peer_and_rest,
-    port_number,
 )
 from .query import (
     add_key_options,
@@ -29,13 +24,12 @@ from .query import (
     proposed,
 )
 from .retrieval import Retrieval
-from .serving import start
+from .serving import add_port_options, own_server, running
 from .storing import add_storage_options, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dimse_rs.server import Server
     from dimse_rs.settings import Peer
 
     from .output import Output
@@ -81,19 +75,7 @@ def parser() -> Parser:
         type=ae_title,
         help="AE title of the destination (default: my own)",
     )
-    group.add_argument(
-        "+P",
-        "--port",
-        metavar="PORT",
-        type=port_number,
-        help="receive the instances on this port (default: do not)",
-    )
-    group.add_argument(
-        "-ba",
-        "--bind-address",
-        metavar="ADDRESS",
-        help="where to listen (default: the address that faces the peer)",
-    )
+    add_port_options(group, "receive the instances on this port (default: do not)")
     add_already_so(group, _ALREADY_SO)
     add_storage_options(result, mode="fast")
     return result
@@ -116,46 +98,10 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
 @contextmanager
 def _receiving(args: argparse.Namespace, output: Output, peer: Peer, title: str) -> Iterator[None]:
     """Receive what the peer sends, for the time being."""
-    from dimse_rs import Server
-
     storage = storage_of(args, output, unknown=True)
-    server = Server(
-        replace(calling_ae(args), title=title),
-        host=args.bind_address or _facing(peer),
-        port=args.port,
-        services=[] if storage is None else [storage],
-        max_ops_performed=args.max_ops,
-    )
+    services = [] if storage is None else [storage]
+    server = own_server(args, peer, title, services, max_ops_performed=args.max_ops)
     if storage is None:
         server.c_store(lambda request: None)
-    # Followed before it starts, so that nothing is missed.
-    telling = threading.Thread(target=_tell, args=(server, output), daemon=True)
-    if output.wants_events:
-        telling.start()
-    start(server)
-    try:
-        output.event("listening", host=server.host, port=server.port)
+    with running(server, output):
         yield
-    finally:
-        server.stop()
-        if output.wants_events:
-            telling.join()
-
-
-def _tell(server: Server, output: Output) -> None:
-    for event in server.events():
-        if event["event"] in ("stored", "refused"):
-            output.event(**event)
-
-
-def _facing(peer: Peer) -> str:
-    """Find the address of ours that packets to the peer leave from; none is sent."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            peer.host, peer.port, type=socket.SOCK_DGRAM
-        )[0]
-        with socket.socket(family, kind) as probe:
-            probe.connect(address)
-            return str(probe.getsockname()[0])
-    except OSError:
-        return "127.0.0.1"  # then there is no way to the peer either

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dimse_rs.contexts import Context
@@ -168,10 +169,14 @@ def associated(
     output: Output,
     peer: Peer,
     contexts: Contexts,
+    *,
+    may_idle: bool = False,
     **options: Any,
 ) -> Iterator[Association]:
     """Associate, tell so, and at the end release, or abort when that was asked for."""
     ae = calling_ae(args)
+    if may_idle:
+        ae = replace(ae, timeouts=replace(ae.timeouts, idle=0))
     output.log.info("requesting association with %s", peer)
     association: Association
     with ae.associate(str(peer), contexts=contexts, **options) as association:

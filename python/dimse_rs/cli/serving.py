@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs.settings import Limits
 
 from .exits import CliError, ExitCode
-from .options import add_already_so, calling_ae, count
+from .options import add_already_so, calling_ae, count, port_number
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import FrameType
 
     from dimse_rs.server import Server
+    from dimse_rs.settings import Peer
 
     from .options import Parser
     from .output import Output
 
-__all__ = ["add_access_options", "make_server", "port_of", "serve", "start"]
+__all__ = [
+    "add_access_options",
+    "add_port_options",
+    "make_server",
+    "own_server",
+    "port_of",
+    "running",
+    "serve",
+]
 
 # DCMTK's options for what happens here anyway: every syntax is accepted, and associations are
 # served side by side.
 _ALREADY_SO: Final = (("+xa", "--accept-all"), ("--fork",), ("-dhl", "--disable-host-lookup"))
 
 
-def add_access_options(result: Parser) -> None:
+def add_access_options(result: Parser) -> argparse._ArgumentGroup:
     """Add where to listen, and who may come."""
     group = result.add_argument_group("access")
     group.add_argument(
@@ -48,15 +60,8 @@ def add_access_options(result: Parser) -> None:
         default=1000,
         help="at the same time (default: 1000)",
     )
-    group.add_argument(
-        "-pm",
-        "--unknown",
-        "--promiscuous",
-        dest="unknown",
-        action="store_true",
-        help="accept SOP classes that are not in the tables",
-    )
     add_already_so(group, _ALREADY_SO)
+    return group
 
 
 def make_server(
@@ -134,3 +139,71 @@ def start(server: Server) -> None:
         where = f"{server.host}:{server.port}"
         text = f"cannot listen on {where}: {error.strerror or error}"
         raise CliError(ExitCode.LISTEN, text) from error
+
+
+# ---- a port of their own, for tools that ask
+
+
+def add_port_options(group: argparse._ArgumentGroup, text: str) -> None:
+    """Add the port, and where it is; `text` says what for."""
+    group.add_argument("+P", "--port", metavar="PORT", type=port_number, help=text)
+    group.add_argument(
+        "-ba",
+        "--bind-address",
+        metavar="ADDRESS",
+        help="where to listen (default: the address that faces the peer)",
+    )
+
+
+def own_server(
+    args: argparse.Namespace, peer: Peer, title: str, services: Iterable[Any], **options: Any
+) -> Server:
+    """Make the server on a tool's own port, called by this AE title."""
+    from dimse_rs import Server
+
+    return Server(
+        replace(calling_ae(args), title=title),
+        host=args.bind_address or _facing(peer),
+        port=args.port,
+        services=services,
+        **options,
+    )
+
+
+@contextmanager
+def running(server: Server, output: Output) -> Iterator[None]:
+    """Run a server, and tell of the instances that come.
+
+    Raises:
+        CliError: the address cannot be bound (64).
+    """
+    # Followed before it starts, so that nothing is missed.
+    events = server.events()
+    start(server)
+    telling = threading.Thread(target=_tell, args=(events, output), daemon=True)
+    telling.start()
+    try:
+        output.event("listening", host=server.host, port=server.port)
+        yield
+    finally:
+        server.stop()
+        telling.join()
+
+
+def _tell(events: Iterable[dict[str, Any]], output: Output) -> None:
+    for event in events:
+        if event["event"] in ("stored", "refused"):
+            output.event(**event)
+
+
+def _facing(peer: Peer) -> str:
+    """Find the address of ours that packets to the peer leave from; none is sent."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            peer.host, peer.port, type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"  # then there is no way to the peer either

@@ -34,7 +34,14 @@ def parser() -> Parser:
     result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
     add_general_options(result)
     add_association_options(result, title=DEFAULT_CALLED_AE, server=True)
-    add_access_options(result)
+    add_access_options(result).add_argument(
+        "-pm",
+        "--unknown",
+        "--promiscuous",
+        dest="unknown",
+        action="store_true",
+        help="accept SOP classes that are not in the tables",
+    )
     add_storage_options(result)
     return result
 
