@@ -27,7 +27,7 @@ from .query import (
     proposed,
 )
 from .retrieval import Retrieval
-from .storing import add_storage_options, storage_of
+from .storing import add_storage_options, save, storage_of
 
 if TYPE_CHECKING:
     from dimse_rs import Storage, StoreRequest
@@ -156,18 +156,7 @@ def _into(storage: Storage | None, output: Output) -> Any:
     if not output.wants_events:
         return storage
 
-    def save(request: StoreRequest) -> None:
-        size = request.size
-        path = request.save(storage)
-        output.event(
-            "stored",
-            uid=request.instance_uid,
-            **{"class": str(request.sop_class)},
-            syntax=str(request.transfer_syntax),
-            path=str(path),
-            bytes=size,
-            calling=request.peer.ae_title,
-            status=0,
-        )
+    def receive(request: StoreRequest) -> None:
+        save(request, storage, output)
 
-    return save
+    return receive

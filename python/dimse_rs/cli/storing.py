@@ -11,12 +11,12 @@ from .options import add_already_so
 if TYPE_CHECKING:
     import argparse
 
-    from dimse_rs import Storage
+    from dimse_rs import Storage, StoreRequest
 
     from .options import Parser
     from .output import Output
 
-__all__ = ["add_storage_options", "storage_of"]
+__all__ = ["add_storage_options", "save", "storage_of"]
 
 # DCMTK's options for what happens here anyway: data sets are written as received, under their SOP
 # Instance UID.
@@ -101,3 +101,25 @@ def storage_of(args: argparse.Namespace, output: Output, *, unknown: bool) -> St
         raise CliError(
             ExitCode.OUTPUT, f"cannot store into {folder}: {error.strerror or error}"
         ) from error
+
+
+def save(request: StoreRequest, storage: Storage, output: Output) -> Path:
+    """Store an instance in a handler, and tell of it as a server does that stores by itself.
+
+    Raises:
+        StatusError: it cannot be stored; answers the peer.
+    """
+    size = request.size
+    path = request.save(storage)
+    output.event(
+        "stored",
+        uid=request.instance_uid,
+        **{"class": str(request.sop_class)},
+        syntax=str(request.transfer_syntax),
+        path=str(path),
+        bytes=size,
+        calling=request.peer.ae_title,
+        status=0,
+    )
+    output.log.info("stored %s", path)
+    return path
