@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from dimse_rs import StudyRoot
+from dimse_rs.cli.main import VERBS
 from tests.cli.tools import PYTHON
 from tests.loopback.nodes import CT, at, picky, scp
 from tests.peers.process import Process, run
@@ -13,7 +15,7 @@ from tests.peers.process import Process, run
 RUNNER = """
 import json, sys
 from dimse_rs.cli import main
-code = main(sys.argv[1:])
+code = main(sys.argv[1:]) if sys.argv[1:] else __import__("pydicom") and 0
 heavy = ("pydicom", "numpy", "asyncio", "ssl", "multiprocessing", "urllib.request", "email", "http")
 print(json.dumps([code, [name for name in heavy if name in sys.modules]]))
 """
@@ -40,6 +42,35 @@ def test_storescu_that_has_to_convert_loads_pydicom(tmp_path):
         code, heavy = loaded("storescu", peer, CT)
     assert code == 0
     assert "pydicom" in heavy
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("findscu", []),
+        ("findscu", ["--json", "-X"]),
+        ("getscu", []),
+        ("getscu", ["--json"]),
+        ("movescu", ["-aem", "DEST"]),
+        ("movescu", ["-aem", "DEST", "+P", "0", "--json"]),
+    ],
+)
+def test_queries_load_pydicom_alone(verb, options, tmp_path):
+    with scp(tmp_path / "other", any_called=True) as other:
+        server = scp(destinations={"DEST": f"127.0.0.1:{other.port}"})
+        server.c_find(StudyRoot)(lambda request: [request.identifier])
+        server.c_get(StudyRoot)(lambda request: [CT])
+        server.c_move(StudyRoot)(lambda request: [CT])
+        keys = ["-S", "-L", "STUDY", "-k", "StudyInstanceUID=1.2"]
+        with server:
+            got = loaded(verb, *options, *keys, "-od", tmp_path / "in", at(server))
+    assert got == loaded()
+    assert "asyncio" not in got[1]
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_help_loads_nothing(verb):
+    assert loaded(verb, "--help") == [0, []]
 
 
 def test_storescp_that_received(tmp_path):

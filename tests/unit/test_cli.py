@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from dimse_rs import errors
 from dimse_rs import sop_class as uids
 from dimse_rs.cli import main
 from dimse_rs.cli.exits import CliError, ExitCode, exit_code, report_code, table
+from dimse_rs.cli.main import VERBS
 from dimse_rs.cli.output import Output, Progress, size_text
 from dimse_rs.identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
 from dimse_rs.status import SUCCESS, Status
@@ -174,13 +176,18 @@ def events_of(text: str) -> list[dict[str, Any]]:
 def test_help_names_every_verb_and_help_on_a_verb_names_every_exit_code(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(verb in out for verb in ("echoscu", "storescu", "storescp"))
-    for verb in ("echoscu", "storescu", "storescp"):
+    assert all(verb in out for verb in VERBS)
+    for verb in VERBS:
         assert main([verb, "--help"]) == 0
         out = capsys.readouterr().out
         assert "examples:" in out
         assert table() in out
         assert all(str(code.value) in out for code in ExitCode)
+
+
+def test_the_readme_lists_every_verb():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert re.findall(r"^\| `dimse (\w+)`", readme, re.M) == list(VERBS)
 
 
 @pytest.mark.parametrize("argv", [[], ["nosuch"], ["-v"]])

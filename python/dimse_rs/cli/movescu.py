@@ -89,7 +89,9 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     destination = args.move or args.aetitle
     here = nullcontext() if args.port is None else _receiving(args, output, peer, destination)
     retrieval = Retrieval(args, output)
-    with here, associated(args, output, peer, proposed(args, model.move)) as association:
+    # Some archives want to be able to find what they are asked to move.
+    contexts = [proposed(args, model.find), proposed(args, model.move)]
+    with here, associated(args, output, peer, contexts) as association:
         for request in requests:
             retrieval.follow(association.c_move(request, model=model, destination=destination))
     return retrieval.finish()
