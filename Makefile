@@ -47,7 +47,7 @@ wheel: $(VENV)/.ready ## build the abi3 wheel; run the README where there is no 
 	$(call retry,$(call pip,$(WHEEL_VENV)/bin/python) --group readme dist/*.whl)
 	env -i HOME="$$HOME" PATH=$(abspath $(WHEEL_VENV))/bin CI="$${CI:-}" $(WHEEL_VENV)/bin/python -m pytest tests/examples
 
-demo: build ## the main job on real files: send, store, compare
+demo: build ## the main job on real files: send, store, find, get, move, compare
 	$(PY) -m tests.demo.run
 
 fmt: $(VENV)/.ready ## format Rust and Python

@@ -1,8 +1,9 @@
-"""`make demo`: the main job on real files. Receive, send, and compare every byte.
+"""`make demo`: the main job on real files. Send, receive, find, get, move; compare every byte.
 
 Sends every instance among pydicom's bundled files and a generated series of 300 CT slices with
 storescu to storescp, compares each stored version with the data set that was sent and the refusals
-with refusals.csv. Exit code 0 if and only if both agree. `--update` writes refusals.csv first.
+with refusals.csv; then finds, gets and moves what was stored and compares that too. Exit code 0 if
+and only if all agree. `--update` writes refusals.csv first.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pydicom
 
 from tests.data.files import BUNDLED, bundled_files, data_set, same_bytes
 from tests.data.generate import series
+from tests.demo.retrieve import retrieve
 from tests.peers.process import LOOPBACK, PeerError, run
 from tests.peers.scp import Running, dimse_scp
 from tests.peers.scu import DIMSE
@@ -190,6 +192,12 @@ def main() -> int:
                 ["input", "files", "stored", "refused", "bytes", "MB/s", "files/s"],
                 [batch.row() for batch in batches],
             )
+        trips, lost = retrieve(folder / "stored", folder)
+        print()
+        show(
+            ["retrieval", "studies", "instances", "bytes", "MB/s", "instances/s"],
+            [trip.row() for trip in trips],
+        )
     refused = refusals(sent)
     print(f"\nearlier versions kept beside the current one: {kept}\nrefused:")
     show(["file", "status", "why"], refused)
@@ -202,14 +210,17 @@ def main() -> int:
     print()
     for line in wrong:
         print(f"stored data: {line}")
+    for line in lost:
+        print(f"retrieved data: {line}")
     for row in refused:
         if row not in known:
             print(f"refused, but not in {MANIFEST.name}: {row}")
     for row in known:
         if row not in refused:
             print(f"in {MANIFEST.name}, but not refused so: {row}")
-    agree = not wrong and refused == known
-    print("every stored byte as sent, refusals as listed" if agree else "FAILED")
+    agree = not wrong and not lost and refused == known
+    fine = "every stored byte as sent, every retrieved byte as stored, refusals as listed"
+    print(fine if agree else "FAILED")
     return 0 if agree else 1
 
 
