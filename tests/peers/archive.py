@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +35,10 @@ from tests.peers.scu import DCMTK_ENV, Target
 
 MOVER = "DIMSE_RS"
 """AE title of the C-MOVE destination, and of our SCU."""
+
+
+ORTHANC = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "Orthanc"
+"""Debian puts it where only root looks."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ def orthanc(folder: Path, port: int) -> Iterator[Target]:
 
     def argv(own: int) -> list[str]:
         config.write_text(json.dumps(settings | {"DicomPort": own}))
-        return ["Orthanc", str(config)]
+        return [ORTHANC, str(config)]
 
     with listening(argv, env=DCMTK_ENV) as (_, own):
         yield Target(own, "ORTHANC")
@@ -187,6 +193,6 @@ ARCHIVES = {
         Archive("dimse", ["module:dimse_rs._core"], folder_server),
         Archive("dcmqrscp", ["dcmqrscp"], dcmqrscp),
         Archive("pynetdicom qrscp", ["module:pynetdicom", "module:sqlalchemy"], qrscp, True),
-        Archive("Orthanc", ["Orthanc"], orthanc),
+        Archive("Orthanc", [ORTHANC], orthanc),
     ]
 }
