@@ -1,6 +1,6 @@
 """The second half of the demo: find, get and move what was stored, and compare every byte.
 
-Our own archive serves the folder that the first half filled; our own client asks it.
+`dimse scp` serves the folder that the first half filled; our client asks it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pydicom
 
 from dimse_rs import AE, Association, Context, Response, StatusError, StudyRoot
 from tests.data.files import data_set
-from tests.peers.archive import MOVER, FolderServer
+from tests.peers.archive import MOVER, dimse_archive
 from tests.peers.process import LOOPBACK
 from tests.peers.scp import dimse_scp
 
@@ -124,11 +124,9 @@ def retrieve(stored: Path, work: Path) -> tuple[list[Trip], list[str]]:
     storage = [Context(sop_class, syntax, scu=False, scp=True) for sop_class, syntax in kinds]
     with (
         dimse_scp(moved, "-aet", MOVER, "--mode", "fast") as receiver,
-        FolderServer(
-            stored, "ARCHIVE", destinations={MOVER: (LOOPBACK, receiver.target.port)}
-        ) as archive,
+        dimse_archive(stored, receiver.target.port) as archive,
         AE(MOVER).associate(
-            (LOOPBACK, archive.port), called="ARCHIVE", contexts=[StudyRoot, storage]
+            (LOOPBACK, archive.port), called=archive.title, contexts=[StudyRoot, storage]
         ) as association,
     ):
 

@@ -32,10 +32,11 @@ from dimse_rs.sop_class import (
 )
 from tests.interop.conftest import Matrix, Receiver, Reports
 from tests.interop.test_wireshark import Dissection, read
-from tests.peers.archive import MOVER, FolderServer
+from tests.peers.archive import MOVER, dimse_archive
 from tests.peers.instances import Instances
 from tests.peers.process import LOOPBACK
 from tests.peers.record import recording
+from tests.peers.scu import Target
 
 OURS = "dimse"
 QUERY = {"StudyInstanceUID": "", "PatientID": ""}
@@ -55,17 +56,17 @@ def tools(need: Callable[..., None]) -> None:
 
 @contextmanager
 def recorded(
-    server: Server,
+    server: Target,
     contexts: Contexts,
     into: Dissection,
     folder: Path,
     handlers: Handlers | None = None,
 ) -> Iterator[Association]:
     """Record an association with a server, and dissect it when it is over."""
-    with server, recording(server.port) as recorder:
+    with recording(server.port) as recorder:
         where = (LOOPBACK, recorder.port)
         with AE(MOVER).associate(
-            where, called=server.ae.title, contexts=contexts, handlers=handlers
+            where, called=server.title, contexts=contexts, handlers=handlers
         ) as association:
             yield association
     (chunks,) = recorder.conversations
@@ -92,11 +93,12 @@ def test_tshark_decodes_queries_and_retrievals(
     folder.mkdir()
     for path in instances[:2]:
         copy(path, folder)
-    destinations = {MOVER: f"{LOOPBACK}:{receiver.server.port}"}
-    server = FolderServer(folder, "ARCHIVE", destinations=destinations)
     contexts = for_retrieve(StudyRoot, [CTImageStorage])
     seen = Dissection()
-    with recorded(server, contexts, seen, tmp_path) as association:
+    with (
+        dimse_archive(folder, receiver.server.port) as server,
+        recorded(server, contexts, seen, tmp_path) as association,
+    ):
         (found,) = association.c_find(QUERY, model=StudyRoot, level="STUDY")
         study = {"StudyInstanceUID": found.StudyInstanceUID}
         list(association.c_get(study, model=StudyRoot, level="STUDY", into=[]))
@@ -125,7 +127,10 @@ def test_tshark_decodes_a_cancel(tmp_path: Path, matrix: Matrix) -> None:
             yield request.identifier
 
     seen = Dissection()
-    with recorded(server, StudyRoot, seen, tmp_path) as association:
+    with (
+        server,
+        recorded(Target(server.port, "ARCHIVE"), StudyRoot, seen, tmp_path) as association,
+    ):
         responses = association.c_find(QUERY, model=StudyRoot, level="STUDY")
         next(responses)
         responses.cancel()
@@ -153,7 +158,10 @@ def test_tshark_decodes_the_n_services(tmp_path: Path, matrix: Matrix) -> None:
     server.report = report
     contexts = [BasicGrayscalePrintManagementMeta, StorageCommitmentPushModel]
     seen = Dissection()
-    with recorded(server, contexts, seen, tmp_path, handlers) as association:
+    with (
+        server,
+        recorded(Target(server.port, "SCP"), contexts, seen, tmp_path, handlers) as association,
+    ):
         made = association.n_create({"NumberOfCopies": "1"}, sop_class=BasicFilmSession)
         film: dict[str, Any] = {"sop_class": BasicFilmSession, "instance_uid": made.instance_uid}
         association.n_set({"NumberOfCopies": "2"}, **film)

@@ -12,26 +12,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydicom.dataset import Dataset
-
-from dimse_rs import (
-    AE,
-    FindRequest,
-    ModalityWorklist,
-    Model,
-    PatientRoot,
-    RetrieveRequest,
-    Server,
-    StoreRequest,
-    StudyRoot,
-)
-from dimse_rs.services import Index, Worklist
 from tests.peers.process import LOOPBACK, listening
-from tests.peers.scu import DCMTK_ENV, Target
+from tests.peers.scp import announced
+from tests.peers.scu import DCMTK_ENV, DIMSE, Target
 
 MOVER = "DIMSE_RS"
 """AE title of the C-MOVE destination, and of our SCU."""
@@ -52,37 +38,16 @@ class Archive:
     """It answers a query at any level with one match for each instance."""
 
 
-class FolderServer(Server):
-    """An archive over a folder: handlers on an index, as a user writes it."""
-
-    def __init__(self, folder: Path, title: str, **options: Any) -> None:
-        """Serve what is in the folder, and keep there what is stored."""
-        super().__init__(AE(title), port=0, **options)
-        self._folder = folder
-        self._index = Index(title)
-        self._index.add_folder(folder)
-        self.c_store(self._store)
-        for model in (PatientRoot, StudyRoot):
-            self.c_find(model)(partial(self._find, model))
-            self.c_get(model)(partial(self._retrieve, model))
-            self.c_move(model)(partial(self._retrieve, model))
-
-    def _store(self, request: StoreRequest) -> None:
-        self._index.add(request.save(self._folder, mode="fast"))
-
-    def _find(self, model: Model, request: FindRequest) -> Iterator[Dataset]:
-        return self._index.find(request.identifier, model)
-
-    def _retrieve(self, model: Model, request: RetrieveRequest) -> list[Path]:
-        return self._index.retrieve(request.identifier, model)
-
-
 @contextlib.contextmanager
-def folder_server(folder: Path, port: int) -> Iterator[Target]:
-    """Run our own archive in this process."""
-    destinations = {MOVER: f"{LOOPBACK}:{port}"}
-    with FolderServer(folder, "ARCHIVE", destinations=destinations) as server:
-        yield Target(server.port, "ARCHIVE")
+def _dimse_scp(folder: Path, *options: str) -> Iterator[Target]:
+    argv = [*DIMSE, "scp", "0", "--json", "-od", str(folder), "--mode", "fast", *options]
+    with announced(argv, "ANY-SCP", folder) as running:
+        yield running.target
+
+
+def dimse_archive(folder: Path, port: int) -> contextlib.AbstractContextManager[Target]:
+    """Run our own archive."""
+    return _dimse_scp(folder, "--destination", f"{MOVER}={LOOPBACK}:{port}")
 
 
 _DCMQRSCP = """\
@@ -151,14 +116,9 @@ def orthanc(folder: Path, port: int) -> Iterator[Target]:
 WORKLIST_TITLE = "WORKLIST"
 
 
-@contextlib.contextmanager
-def worklist_server(folder: Path) -> Iterator[Target]:
-    """Run our own worklist in this process."""
-    items = Worklist(folder)
-    server = Server(AE(WORKLIST_TITLE), port=0)
-    server.c_find(ModalityWorklist)(lambda request: items.find(request.identifier))
-    with server:
-        yield Target(server.port, WORKLIST_TITLE)
+def dimse_worklist(folder: Path) -> contextlib.AbstractContextManager[Target]:
+    """Run our own worklist."""
+    return _dimse_scp(folder.with_name("stored"), "--worklist", str(folder))
 
 
 @contextlib.contextmanager
@@ -182,7 +142,7 @@ class WorklistScp:
 WORKLISTS = {
     scp.name: scp
     for scp in [
-        WorklistScp("dimse", ["module:dimse_rs._core"], worklist_server),
+        WorklistScp("dimse", ["module:dimse_rs._core"], dimse_worklist),
         WorklistScp("wlmscpfs", ["wlmscpfs"], wlmscpfs),
     ]
 }
@@ -190,7 +150,7 @@ WORKLISTS = {
 ARCHIVES = {
     archive.name: archive
     for archive in [
-        Archive("dimse", ["module:dimse_rs._core"], folder_server),
+        Archive("dimse", ["module:dimse_rs._core"], dimse_archive),
         Archive("dcmqrscp", ["dcmqrscp"], dcmqrscp),
         Archive("pynetdicom qrscp", ["module:pynetdicom", "module:sqlalchemy"], qrscp, True),
         Archive("Orthanc", [ORTHANC], orthanc),

@@ -37,7 +37,7 @@ class Scp:
 
 
 @contextlib.contextmanager
-def _announced(argv: Sequence[str], title: str, folder: Path) -> Iterator[Running]:
+def announced(argv: Sequence[str], title: str, folder: Path) -> Iterator[Running]:
     """Run a server that binds port 0 and says which one it got."""
     with Process(argv) as process:
         line = process.wait_for_line(lambda line: '"listening"' in line)
@@ -47,12 +47,12 @@ def _announced(argv: Sequence[str], title: str, folder: Path) -> Iterator[Runnin
 def dimse_scp(folder: Path, *options: str) -> contextlib.AbstractContextManager[Running]:
     """Run our own storescp."""
     argv = [*DIMSE, "storescp", "0", "-od", str(folder), "--json", *options]
-    return _announced(argv, "ANY-SCP", folder)
+    return announced(argv, "ANY-SCP", folder)
 
 
 def pynetdicom_scp(folder: Path) -> contextlib.AbstractContextManager[Running]:
     """Run a storage server on pynetdicom."""
-    return _announced(
+    return announced(
         [sys.executable, str(HERE / "pynetdicom_scp.py"), str(folder)], "PYNETDICOM", folder
     )
 
