@@ -244,9 +244,9 @@ def fragments(called: bytes) -> Iterator[Case]:
         "never ends its identifier",
         *begin,
         as_commands(1, find_rq()),
-        Flood(more, 3 << 20),
+        Flood(more, 32 << 20),
         Answered(0x0122, field=C_FIND_RQ),
-        Flood(more, 3 << 20),
+        Flood(more, 32 << 20),
         Aborted(0, 0),
         code="endless-data-set",
     )
@@ -255,7 +255,7 @@ def fragments(called: bytes) -> Iterator[Case]:
         "never ends the data set of a C-ECHO",
         *begin,
         as_commands(1, echo_rq(data=1)),
-        Flood(more, 3 << 20),
+        Flood(more, 32 << 20),
         Aborted(0, 0),
         code="endless-data-set",
     )
