@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -312,6 +312,12 @@ class AssociationFacts:
         call.cancelled = True
         with suppress(DimseError):  # over: then so is the operation
             self._core.send(_scu.cancel_of(call.request), wait=False)
+
+    def _cancel_kept(self, outstanding: Iterable[object]) -> None:
+        """Cancel what an iterator was kept of when the association is left."""
+        for call in tuple(outstanding):
+            if isinstance(call, _scu.Call):
+                self._cancel(call)
 
     def __str__(self) -> str:
         """Show it as logs do: `CALLED<-CALLING(7)`."""

@@ -18,6 +18,7 @@ from ._perform import Into, Performer, receiving
 from ._uids import Model
 from .errors import AssociationReleased, DimseError
 from .responses import Response
+from .status import Status
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from .settings import Peer, Timeouts
-    from .status import Status
 
 __all__ = ["AsyncAssociation", "AsyncResponses", "Connecting"]
 
@@ -115,6 +115,11 @@ class AsyncResponses(Generic[V_co]):
     def status(self) -> Status | None:
         """The final status, once it is there: success, a warning, or cancel."""
         return None if self._call.final is None else self._call.final.status
+
+    @property
+    def pending(self) -> Status | None:
+        """The status that the latest match of C-FIND came with, as `Responses.pending`."""
+        return None if self._call.pending is None else Status(self._call.pending, "C-FIND")
 
     def cancel(self) -> None:
         """Tell the peer to stop, and go on: iterating ends with its final response.
@@ -352,6 +357,7 @@ class AsyncAssociation(AssociationFacts):
             await self.abort()
             return
         try:
+            self._cancel_kept(self._outstanding)
             await self.release()
         except DimseError:
             if error is None:  # else the first error is the one to be seen

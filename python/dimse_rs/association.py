@@ -559,9 +559,7 @@ class Association(AssociationFacts):
             self.abort()
             return
         try:
-            for call in tuple(self._outstanding):
-                if isinstance(call, _scu.Call):  # an iterator that was left and kept
-                    self._cancel(call)
+            self._cancel_kept(self._outstanding)
             self.release()
         except DimseError:
             if error is None:  # else the first error is the one to be seen

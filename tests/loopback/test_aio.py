@@ -141,6 +141,45 @@ def test_leaving_a_find_early_leaves_nothing_behind():
         asyncio.run(main(server))
 
 
+def test_ff01_is_told_from_ff00():
+    server = scp()
+    matches = [(0xFF01, Dataset()), Dataset()]
+    for _, match in [matches[0], (0, matches[1])]:
+        match.PatientID = "1"
+    server.c_find(StudyRoot)(lambda request: matches)
+
+    async def main():
+        async with SCU.associate_async(at(server), contexts=StudyRoot) as association:
+            results = association.c_find(QUERY, model=StudyRoot)
+            assert results.pending is None
+            assert [results.pending async for _ in results] == [0xFF01, 0xFF00]
+
+    with server:
+        asyncio.run(main())
+
+
+def test_an_iterator_that_is_kept_is_closed_on_leaving_the_association():
+    server = scp()
+
+    @server.c_find(StudyRoot)
+    def endless(request):
+        while True:
+            match = Dataset()
+            match.PatientID = "1"
+            yield match
+
+    async def main():
+        async with SCU.associate_async(at(server), contexts=StudyRoot) as association:
+            kept = association.c_find(QUERY, model=StudyRoot)
+            await anext(kept)
+        async for _ in kept:
+            pass
+        assert kept.status == 0xFE00
+
+    with server:
+        asyncio.run(main())
+
+
 def test_cancel_ends_with_the_final_response():
     async def main(server):
         async with SCU.associate_async(at(server), contexts=StudyRoot) as scu:
