@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,12 +43,15 @@ class AE:
         timeouts: how long each wait may take.
         limits: what peers may make us use.
         max_pdu: largest P-DATA-TF that we announce, in bytes: 0 (no limit) or 4096 to 16777216.
+        no_window_for: called AE titles, or patterns such as "OLD*", of peers that break on the item
+            of the asynchronous operations window: to them it is not sent, whatever is asked for.
     """
 
     title: str = "DIMSE_RS"
     timeouts: Timeouts = field(default_factory=Timeouts, kw_only=True)
     limits: Limits = field(default_factory=Limits, kw_only=True)
     max_pdu: int = field(default=131072, kw_only=True)
+    no_window_for: Sequence[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the title and the PDU size.
@@ -56,6 +60,9 @@ class AE:
             ValueError: one of them is not allowed.
         """
         object.__setattr__(self, "title", check_ae_title(self.title))
+        patterns = self.no_window_for
+        patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        object.__setattr__(self, "no_window_for", patterns)
         if self.max_pdu != 0 and not MIN_MAX_PDU <= self.max_pdu <= MAX_MAX_PDU:
             raise ValueError(
                 f"max_pdu is 0 or {MIN_MAX_PDU} to {MAX_MAX_PDU}, not {self.max_pdu} (PS3.8 D.1)"
@@ -182,7 +189,13 @@ class AE:
             "limits": asdict(self.limits),
             "service": None if performer is None else performer.service,
             **items,
+            **self._no_window(whom),
         }
+
+    def _no_window(self, whom: Peer) -> dict[str, int]:
+        """Give what a peer that is known to break on the item gets: 1 and 1 is not said."""
+        broken = any(fnmatchcase(whom.ae_title, pattern) for pattern in self.no_window_for)
+        return {"max_ops_invoked": 1, "max_ops_performed": 1} if broken else {}
 
     def _explained(self, rejected: AssociationRejected, whom: Peer) -> AssociationRejected:
         """Say in a rejection who asked whom."""
