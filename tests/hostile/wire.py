@@ -84,13 +84,14 @@ def associate_ac(
     calling: bytes = b"DIMSE_RS",
     max_length: int = 16384,
     application: bytes = APPLICATION_CONTEXT,
+    user: Iterable[bytes] = (),
 ) -> bytes:
-    """An A-ASSOCIATE-AC: (context id, result, transfer syntaxes) each."""
+    """An A-ASSOCIATE-AC: (context id, result, transfer syntaxes) each; `user` are sub-items."""
     contexts = b"".join(
         item(0x21, bytes([id_, 0, result, 0]) + b"".join(item(0x40, uid) for uid in syntaxes))
         for id_, result, syntaxes in answers
     )
-    items = item(0x10, application) + contexts + user_information(max_length=max_length)
+    items = item(0x10, application) + contexts + user_information(*user, max_length=max_length)
     body = struct.pack(">HH", 1, 0) + title(called) + title(calling) + bytes(32)
     return pdu(AC, body + items)
 

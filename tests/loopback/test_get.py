@@ -457,8 +457,7 @@ def hostile(*stores, after=0x0000):
 
     def script(peer):
         peer.expect(wire.RQ)
-        role = wire.item(0x54, len(SECONDARY).to_bytes(2, "big") + SECONDARY + bytes([0, 1]))
-        peer.send(accepting([(1, wire.IMPLICIT), (3, wire.EXPLICIT)], role))
+        peer.send(accepting())
         elements, _ = peer.message()
         assert wire.number_of(elements, 0x0100) == 0x0010
         for number, (context, sop_class, uid) in enumerate(stores):
@@ -477,20 +476,10 @@ def hostile(*stores, after=0x0000):
 SECONDARY = wire.SECONDARY_CAPTURE
 
 
-def accepting(answers, *user):
-    contexts = b"".join(
-        wire.item(0x21, bytes([id_, 0, 0, 0]) + wire.item(0x40, syntax)) for id_, syntax in answers
-    )
-    body = (
-        b"\0\1\0\0"
-        + wire.title(b"ANY-SCP")
-        + wire.title(b"SCU")
-        + bytes(32)
-        + wire.item(0x10, wire.APPLICATION_CONTEXT)
-        + contexts
-        + wire.user_information(*user)
-    )
-    return wire.pdu(wire.AC, body)
+def accepting():
+    """Accept the query in context 1, and Secondary Capture in 3 with the roles reversed."""
+    role = wire.item(0x54, len(SECONDARY).to_bytes(2, "big") + SECONDARY + bytes([0, 1]))
+    return wire.associate_ac([(1, 0, [wire.IMPLICIT]), (3, 0, [wire.EXPLICIT])], user=[role])
 
 
 @pytest.mark.parametrize("into", ["folder", "list"])
@@ -526,8 +515,7 @@ def test_instances_after_the_end_of_the_call(tmp_path):
 
     def script(peer):
         peer.expect(wire.RQ)
-        role = wire.item(0x54, len(SECONDARY).to_bytes(2, "big") + SECONDARY + bytes([0, 1]))
-        peer.send(accepting([(1, wire.IMPLICIT), (3, wire.EXPLICIT)], role))
+        peer.send(accepting())
         elements, _ = peer.message()
         peer.answer(elements, 0)
         assert over.wait(10)
