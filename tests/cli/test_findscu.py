@@ -213,6 +213,39 @@ def test_20_and_40_for_files(tmp_path):
         assert server.asked == []
 
 
+def test_the_peer_is_told_who_asks():
+    seen = []
+
+    def verify(proposal):
+        seen.append(proposal.identity.name)
+        return proposal.identity.name == "bob"
+
+    with finder(verify_identity=verify) as server:
+        assert dimse("findscu", "-usr", "bob", *STUDIES, at(server)).returncode == 0
+        assert dimse("findscu", "-usr", "eve", *STUDIES, at(server)).returncode == 61
+    assert seen == ["bob", "eve"]
+
+
+def test_options_are_agreed_on():
+    from dimse_rs import QueryRetrieveOptions
+
+    got = []
+
+    def find(request):
+        got.append(request.association.extended[StudyRoot.find])
+        return []
+
+    options = QueryRetrieveOptions(relational=True, timezone=True)
+    with finder(find, extended={StudyRoot: options}) as server:
+        done = dimse("findscu", "--relational", "--datetime", *STUDIES, at(server))
+        assert (done.returncode, done.stderr) == (
+            0,
+            "W: the peer did not agree to --datetime\n",
+        )
+    assert got == [QueryRetrieveOptions(relational=True)]
+    assert dimse("findscu", "-W", "--fuzzy", "-k", "PatientID", "host:104").returncode == 1
+
+
 def test_61_says_why_in_one_line():
     with finder() as server:
         done = dimse("findscu", *STUDIES, f"WRONG@127.0.0.1:{server.port}")

@@ -80,6 +80,14 @@ def test_it_finds_at_every_level(archive, study):
     assert found("-S", "-L", "STUDY", "-k", "PatientID=NOBODY", archive) == []
 
 
+def test_relational_queries_are_served_where_they_were_agreed_on(archive):
+    images = ["-S", "-L", "IMAGE", "-k", "SOPInstanceUID", archive]
+    assert len(found("--relational", *images)) == 5
+    assert dimse("findscu", *images).returncode == 69
+    done = dimse("findscu", "--fuzzy", "-S", "-L", "STUDY", "-k", "PatientName=X", archive)
+    assert (done.returncode, done.stderr) == (0, "W: the peer did not agree to --fuzzy\n")
+
+
 def test_it_gives_what_is_there_over_the_same_association(archive, study, tmp_path):
     keys = ["-S", "-L", "STUDY", "-k", f"StudyInstanceUID={study_of(study)}"]
     assert dimse("getscu", *keys, "-od", tmp_path, archive).returncode == 0

@@ -22,6 +22,7 @@ from .options import (
     peer_and_rest,
 )
 from .query import (
+    add_extended_options,
     add_key_options,
     add_request_options,
     associated,
@@ -63,6 +64,7 @@ def parser() -> Parser:
     add_peer_options(result)
     add_association_options(result, title="FINDSCU")
     add_key_options(result, "worklist", "patient", "study", "psonly")
+    add_extended_options(result)
     add_output_options(result)
     return result
 
@@ -104,17 +106,24 @@ def add_output_options(result: Parser) -> None:
 def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     """Query."""
     peer, files = peer_and_rest(parser, args)
-    return query(args, output, peer, identifiers(parser, args, files, output))
+    return query(parser, args, output, peer, identifiers(parser, args, files, output))
 
 
 def query(
-    args: argparse.Namespace, output: Output, peer: Peer, requests: Sequence[Dataset]
+    parser: Parser,
+    args: argparse.Namespace,
+    output: Output,
+    peer: Peer,
+    requests: Sequence[Dataset],
 ) -> ExitCode:
     """Make the requests over one association, and tell what came of them."""
     context = proposed(args, model_of(args).find)
     found = _Matches(args, output, context.sop_class)
     start = time.perf_counter()
-    with associated(args, output, peer, context, max_ops_invoked=args.max_ops) as association:
+    model = context.sop_class
+    with associated(
+        parser, args, output, peer, context, model=model, max_ops_invoked=args.max_ops
+    ) as association:
         found.syntax = next((c.transfer_syntax for c in association.accepted), "")
         codes = side_by_side(
             lambda request: _find(association, request, args, output, found),

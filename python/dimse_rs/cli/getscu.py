@@ -19,6 +19,7 @@ from .options import (
     peer_and_rest,
 )
 from .query import (
+    add_extended_options,
     add_key_options,
     add_request_options,
     associated,
@@ -81,6 +82,7 @@ def parser() -> Parser:
     add_peer_options(result)
     add_association_options(result, title="GETSCU")
     add_key_options(result, "patient", "study", "psonly")
+    add_extended_options(result, "relational", "enhanced_conversion")
     add_request_options(result, "instances that the peer may send at once")
     _add_syntax_options(result)
     add_storage_options(result, mode="fast")
@@ -128,9 +130,12 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     contexts = _contexts(args)
     into = _into(storage_of(args, output, unknown=True), output)
     retrieval = Retrieval(args, output)
-    with associated(args, output, peer, contexts, max_ops_performed=args.max_ops) as association:
+    model = model_of(args)
+    with associated(
+        parser, args, output, peer, contexts, model=model.get, max_ops_performed=args.max_ops
+    ) as association:
         for request in requests:
-            retrieval.follow(association.c_get(request, model=model_of(args), into=into))
+            retrieval.follow(association.c_get(request, model=model, into=into))
     return retrieval.finish()
 
 

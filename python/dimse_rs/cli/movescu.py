@@ -16,6 +16,7 @@ from .options import (
     peer_and_rest,
 )
 from .query import (
+    add_extended_options,
     add_key_options,
     add_request_options,
     associated,
@@ -66,6 +67,7 @@ def parser() -> Parser:
     add_peer_options(result)
     add_association_options(result, title="MOVESCU")
     add_key_options(result, "patient", "study", "psonly")
+    add_extended_options(result, "relational", "enhanced_conversion")
     add_request_options(result, "instances that may come in at once on an association")
     group = result.add_argument_group("destination")
     group.add_argument(
@@ -91,7 +93,10 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     retrieval = Retrieval(args, output)
     # Some archives want to be able to find what they are asked to move.
     contexts = [proposed(args, model.find), proposed(args, model.move)]
-    with here, associated(args, output, peer, contexts) as association:
+    with (
+        here,
+        associated(parser, args, output, peer, contexts, model=model.move) as association,
+    ):
         for request in requests:
             retrieval.follow(association.c_move(request, model=model, destination=destination))
     return retrieval.finish()

@@ -89,7 +89,7 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     _check(parser, args, action, files)
     attributes = _attributes(args, files)
     context = Context(ModalityPerformedProcedureStep, PROPOSALS.get(args.propose))
-    with associated(args, output, peer, context) as association:
+    with associated(parser, args, output, peer, context) as association:
         ask = _create if action == "create" else _set
         uid, response = ask(association, args, attributes)
     status = response.status

@@ -68,4 +68,4 @@ def parser() -> Parser:
 def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     """Query."""
     peer, files = peer_and_rest(parser, args)
-    return query(args, output, peer, identifiers(parser, args, files, output, _DEFAULTS))
+    return query(parser, args, output, peer, identifiers(parser, args, files, output, _DEFAULTS))

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dimse_rs.contexts import Context
+from dimse_rs.extended import QueryRetrieveOptions
 from dimse_rs.sop_class import ModalityWorklist, PatientRoot, PatientStudyOnly, StudyRoot
 
 from .keys import apply, read_file
-from .options import PROPOSALS, add_propose_options, calling_ae, count
+from .options import PROPOSALS, add_propose_options, calling_ae, count, user_identity
 from .output import accepted
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .output import Output
 
 __all__ = [
+    "add_extended_options",
     "add_key_option",
     "add_key_options",
     "add_request_options",
@@ -48,6 +50,24 @@ _MODELS: Final = {
     "study": (("-S", "--study"), StudyRoot, "study root"),
     "psonly": (("-O", "--psonly"), PatientStudyOnly, "patient/study only (retired)"),
 }
+
+_EXTENDED: Final = (
+    (
+        "relational",
+        ("--relational", "--relational-query", "--relational-retrieval"),
+        "keys of any level, without those above",
+    ),
+    (
+        "combined_datetime",
+        ("--datetime", "--dt-matching"),
+        "a range of dates and one of times as one range",
+    ),
+    ("fuzzy_names", ("--fuzzy", "--fuzzy-names"), "fuzzy matching of names"),
+    ("timezone", ("--timezone", "--timezone-adj"), "adjust times for the time zone"),
+    ("enhanced_conversion", ("--enhanced-conversion",), "convert to enhanced multi-frame"),
+    ("empty_values", ("--empty-values",), "match empty values"),
+    ("multiple_values", ("--multiple-values",), "match lists of values"),
+)
 
 
 def add_key_option(group: argparse._ArgumentGroup, text: str) -> None:
@@ -114,6 +134,19 @@ def add_request_options(parser: Parser, max_ops: str) -> None:
     add_propose_options(group)
 
 
+def add_extended_options(parser: Parser, *names: str) -> None:
+    """Add options to be agreed on (PS3.4 C.5.1.1); these, default all."""
+    group = parser.add_argument_group("to be agreed on with the peer")
+    for name, options, text in _EXTENDED:
+        if not names or name in names:
+            group.add_argument(*options, dest=name, action="store_true", help=text)
+
+
+def _extended(args: argparse.Namespace) -> QueryRetrieveOptions | None:
+    wanted = {name: True for name, _, _ in _EXTENDED if getattr(args, name, False)}
+    return QueryRetrieveOptions(**wanted) if wanted else None
+
+
 def model_of(args: argparse.Namespace) -> Model:
     """Give the information model that was chosen."""
     return _MODELS[args.model][1]
@@ -165,25 +198,52 @@ def identifiers(
 
 @contextmanager
 def associated(
+    parser: Parser,
     args: argparse.Namespace,
     output: Output,
     peer: Peer,
     contexts: Contexts,
     *,
+    model: SOPClass | None = None,
     may_idle: bool = False,
     **options: Any,
 ) -> Iterator[Association]:
-    """Associate, tell so, and at the end release, or abort when that was asked for."""
+    """Associate, tell so, and at the end release, or abort when that was asked for.
+
+    Args:
+        parser: to complain.
+        args: with everything that was asked for.
+        output: for the event.
+        peer: whom with.
+        contexts: what to propose.
+        model: the class whose options are to be agreed on.
+        may_idle: wait without a deadline while nothing is asked.
+        options: more for `AE.associate`.
+    """
     ae = calling_ae(args)
+    identity = user_identity(parser, args)
+    wanted = None if model is None else _extended(args)
+    if model is not None and wanted is not None:
+        if model.service != "query-retrieve":
+            parser.error("options to be agreed on are those of -P, -S and -O")
+        options["extended"] = {model: wanted}
     if may_idle:
         ae = replace(ae, timeouts=replace(ae.timeouts, idle=0))
     output.log.info("requesting association with %s", peer)
     association: Association
-    with ae.associate(str(peer), contexts=contexts, **options) as association:
+    with ae.associate(str(peer), contexts=contexts, identity=identity, **options) as association:
         output.event("associated", peer=str(peer), contexts=accepted(association))
+        if model is not None and wanted is not None:
+            _check_agreed(association.extended.get(model), wanted, output)
         yield association
         if getattr(args, "abort", False):
             association.abort()
+
+
+def _check_agreed(agreed: Any, wanted: QueryRetrieveOptions, output: Output) -> None:
+    for name, (option, *_), _ in _EXTENDED:
+        if getattr(wanted, name) and not getattr(agreed, name, False):
+            output.log.warning("the peer did not agree to %s", option)
 
 
 def side_by_side(call: Callable[[T], R], items: Sequence[T], most: int) -> list[R]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs.errors import DecodeError
+from dimse_rs.extended import QueryRetrieveOptions
 from dimse_rs.settings import DEFAULT_CALLED_AE
+from dimse_rs.sop_class import PatientRoot, PatientStudyOnly, StudyRoot
 
 from .exits import CliError, ExitCode
 from .options import Parser, add_association_options, add_general_options, count
@@ -28,6 +30,15 @@ EXAMPLES = """\
   dimse scp 11112 -od archive --worklist steps --config dcmqrscp.cfg"""
 
 _HOST: Final = re.compile(r"\s*\w+\s*=\s*\(\s*([^,()]+?)\s*,\s*([^,()\s]+)\s*,\s*([0-9]+)\s*\)")
+
+# What the index and the matching know besides the baseline (PS3.4 C.5.1.1).
+_OPTIONS: Final = QueryRetrieveOptions(
+    relational=True,
+    combined_datetime=True,
+    timezone=True,
+    empty_values=True,
+    multiple_values=True,
+)
 
 
 def parser() -> Parser:
@@ -94,7 +105,12 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
             raise CliError(ExitCode.INPUT, f"{args.worklist}: no such directory")
         services.append(Worklist(args.worklist))
     server = make_server(
-        args, port, services, destinations=destinations, max_ops_performed=args.max_ops
+        args,
+        port,
+        services,
+        destinations=destinations,
+        extended=dict.fromkeys((PatientRoot, StudyRoot, PatientStudyOnly), _OPTIONS),
+        max_ops_performed=args.max_ops,
     )
 
     @server.c_store

@@ -94,7 +94,9 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
         else running(own_server(args, peer, args.aetitle, [reports]), output)
     )
     with here:
-        with associated(args, output, peer, context, handlers=Handlers([reports])) as association:
+        with associated(
+            parser, args, output, peer, context, handlers=Handlers([reports])
+        ) as association:
             uid = reports.ask(association, [(f.sop_class, f.sop_instance) for f in instances])
             output.log.info("transaction %s, %d instances", uid, len(instances))
             if not args.release:
