@@ -417,6 +417,10 @@ class CommitmentReports:
         report = _report_of(uid, dataset, asked or ())
         if self._on_report is not None:
             self._on_report(report)
+        # Whoever waits may release the association: the peer has to have its answer by then.
+        request.afterwards(lambda: self._take(uid, report))
+
+    def _take(self, uid: str, report: CommitmentReport) -> None:
         with self._changed:
             if self._asked.pop(uid, None) is not None:
                 self._reports[uid] = report
