@@ -91,6 +91,27 @@ def test_a_report_comes_on_the_same_association():
     until(lambda: not commitment.outstanding)
 
 
+def test_the_peer_has_its_answer_before_the_report_is_there():
+    reports = CommitmentReports()
+    handlers = Handlers([reports])
+    [taken] = [handlers.find(field, StorageCommitmentPushModel) for field in handlers.fields()]
+    waiting = []
+
+    def take(request):
+        answer = taken(request)
+        with pytest.raises(DimseTimeout):
+            reports.wait(request.dataset.TransactionUID, 0.0)
+        waiting.append(request)
+        return answer
+
+    outer = Handlers()
+    outer.n_event_report(StorageCommitmentPushModel)(take)
+    server = scp(services=[Commitment(everything)])
+    with link(server, StorageCommitmentPushModel, handlers=outer) as association:
+        assert reports.wait(reports.ask(association, PAIRS), 10.0).ok
+    assert len(waiting) == 1
+
+
 def test_what_is_not_stored_is_reported_with_its_reason(caplog):
     def is_stored(sop_class, instance):
         if instance == "1.2.4":
