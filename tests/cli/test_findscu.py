@@ -8,7 +8,14 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from dimse_rs import ModalityWorklist, PatientRoot, PatientStudyOnly, StudyRoot, datasets
+from dimse_rs import (
+    ModalityWorklist,
+    PatientRoot,
+    PatientStudyOnly,
+    QueryRetrieveOptions,
+    StudyRoot,
+    datasets,
+)
 from tests.cli.tools import DIMSE, dimse, events
 from tests.loopback.nodes import Puppet, at, picky, scp
 from tests.loopback.test_interrupts import until
@@ -227,8 +234,6 @@ def test_the_peer_is_told_who_asks():
 
 
 def test_options_are_agreed_on():
-    from dimse_rs import QueryRetrieveOptions
-
     got = []
 
     def find(request):
@@ -335,6 +340,13 @@ def test_a_missing_level_is_warned_of():
         0,
         "W: no Query/Retrieve Level, which peers want: give it with -L\n",
     )
+
+
+def test_keys_that_the_peer_does_not_support_are_warned_of():
+    with finder(lambda request: [(0xFF01, match(0, request)), match(1, request)]) as server:
+        done = dimse("findscu", *STUDIES, at(server))
+    assert (done.returncode, done.stdout.count("# match")) == (0, 2)
+    assert done.stderr.startswith("W: the peer does not support all of these keys")
 
 
 def test_mwlscu_asks_for_what_a_modality_wants_and_keys_narrow_it():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dimse_rs.errors import DecodeError, StatusError
+from dimse_rs.status import PENDING_WARNING
 
 from .exits import CliError, ExitCode
 from .options import (
@@ -150,18 +151,22 @@ def _find(
     found: _Matches,
 ) -> ExitCode:
     responses = association.c_find(request, model=model_of(args), raw=True)
-    asked = False
+    asked = unsupported = False
     try:
         for number, data in enumerate(responses, 1):
             if asked:
                 continue  # on their way when we cancelled
             found.take(data)
+            if responses.pending == PENDING_WARNING:
+                unsupported = True
             if number == args.cancel:
                 asked = True
                 responses.cancel()
     except StatusError as error:
         output.failure(error, ExitCode.FAILED)
         return ExitCode.FAILED
+    if unsupported:
+        output.log.warning("the peer does not support all of these keys: it may find too much")
     status = responses.status
     output.log.info("final status %s", status)
     if status is not None and status.category == "cancel" and not asked:
