@@ -24,7 +24,7 @@ VERBS: Final = {
     "movescu": "have instances sent to an AE, or to this one (C-MOVE)",
     "mppsscu": "report a performed procedure step (N-CREATE, N-SET)",
     "stgcmtscu": "ask whether instances are safely stored (N-ACTION)",
-    "scp": "serve a folder: store, find, get, move, worklist, commitment",
+    "scp": "serve a folder: store, find, get, move, worklist",
 }
 
 USAGE: Final = "usage: dimse <verb> [options] ...\n\nverbs:\n" + "".join(
