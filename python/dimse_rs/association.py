@@ -295,22 +295,8 @@ class Association(AssociationFacts):
     ) -> Response:
         """Notify the peer of an event; we are the SCP in the context.
 
-        Args:
-            sop_class: the class of the instance.
-            instance_uid: the instance.
-            event_type: Event Type ID.
-            dataset: the event information.
-            context: the abstract syntax of the context to use; default the class itself, or a class
-                that includes it, as the meta SOP classes of print do.
-
-        Returns:
-            The response: success or a warning, `.dataset` what came with it.
-
-        Raises:
-            NoPresentationContext: no context accepted for it in that role.
-            StatusError: the peer answered with a failure; `.response` is its whole response.
-            DecodeError: the data set cannot be sent.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+        `event_type` is the Event Type ID, `dataset` the event information.
+        The rest, what it gives and what it raises are as for `n_get`.
 
         Source: PS3.7 10.1.1.
         """
@@ -373,21 +359,7 @@ class Association(AssociationFacts):
     ) -> Response:
         """Change attributes of an instance.
 
-        Args:
-            sop_class: the class of the instance.
-            instance_uid: the instance.
-            dataset: the modification list.
-            context: the abstract syntax of the context to use; default the class itself, or a class
-                that includes it, as the meta SOP classes of print do.
-
-        Returns:
-            The response: success or a warning, `.dataset` what came with it.
-
-        Raises:
-            NoPresentationContext: no context accepted for it in that role.
-            StatusError: the peer answered with a failure; `.response` is its whole response.
-            DecodeError: the data set cannot be sent.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+        `dataset` is the modification list. The rest, what it gives and what it raises are as for `n_get`.
 
         Source: PS3.7 10.1.3.
         """
@@ -406,22 +378,8 @@ class Association(AssociationFacts):
     ) -> Response:
         """Ask for an action on an instance.
 
-        Args:
-            sop_class: the class of the instance.
-            instance_uid: the instance.
-            action_type: Action Type ID.
-            dataset: the action information.
-            context: the abstract syntax of the context to use; default the class itself, or a class
-                that includes it, as the meta SOP classes of print do.
-
-        Returns:
-            The response: success or a warning, `.dataset` what came with it.
-
-        Raises:
-            NoPresentationContext: no context accepted for it in that role.
-            StatusError: the peer answered with a failure; `.response` is its whole response.
-            DecodeError: the data set cannot be sent.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+        `action_type` is the Action Type ID, `dataset` the action information.
+        The rest, what it gives and what it raises are as for `n_get`.
 
         Source: PS3.7 10.1.4.
         """
@@ -446,21 +404,8 @@ class Association(AssociationFacts):
     ) -> Response:
         """Have an instance made; `.instance_uid` of the response is its UID when none was given.
 
-        Args:
-            sop_class: the class of the instance.
-            instance_uid: the instance; None lets the peer choose.
-            dataset: the attributes.
-            context: the abstract syntax of the context to use; default the class itself, or a class
-                that includes it, as the meta SOP classes of print do.
-
-        Returns:
-            The response: success or a warning, `.dataset` what came with it.
-
-        Raises:
-            NoPresentationContext: no context accepted for it in that role.
-            StatusError: the peer answered with a failure; `.response` is its whole response.
-            DecodeError: the data set cannot be sent.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+        `dataset` has the attributes; without `instance_uid` the peer chooses one. The rest, what it
+        gives and what it raises are as for `n_get`.
 
         Source: PS3.7 10.1.5.
         """
@@ -477,20 +422,7 @@ class Association(AssociationFacts):
     ) -> Response:
         """Have an instance deleted.
 
-        Args:
-            sop_class: the class of the instance.
-            instance_uid: the instance.
-            context: the abstract syntax of the context to use; default the class itself, or a class
-                that includes it, as the meta SOP classes of print do.
-
-        Returns:
-            The response: success or a warning, `.dataset` what came with it.
-
-        Raises:
-            NoPresentationContext: no context accepted for it in that role.
-            StatusError: the peer answered with a failure; `.response` is its whole response.
-            DecodeError: the data set cannot be sent.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+        Takes, returns and raises what `n_get` does.
 
         Source: PS3.7 10.1.6.
         """
