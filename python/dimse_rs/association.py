@@ -359,7 +359,8 @@ class Association(AssociationFacts):
     ) -> Response:
         """Change attributes of an instance.
 
-        `dataset` is the modification list. The rest, what it gives and what it raises are as for `n_get`.
+        `dataset` is the modification list. The rest, what it gives and what it raises are as for
+        `n_get`.
 
         Source: PS3.7 10.1.3.
         """

@@ -40,6 +40,7 @@ from tests.loopback.nodes import SCU, at, link, scp
 
 MPPS = ModalityPerformedProcedureStep
 COMMITMENT = StorageCommitmentPushModel
+PRIVATE = "1.2.3.4.5.6"
 UID = "1.2.3.4"
 SOON = 10.0
 
@@ -265,8 +266,18 @@ def test_data_sets_are_in_the_syntax_of_the_context(syntax):
 @pytest.mark.parametrize("service", ["n_action", "n_create", "n_delete", "n_set"])
 @pytest.mark.parametrize("status", [0x0000, 0x0001, 0x0107, 0xB305])
 def test_success_and_warnings_are_given_back(service, status):
-    with link(performer(service, status), contexts(service)) as association:
-        assert call(association, service).status == status
+    # A private class has no list of what it may answer.
+    with link(performer(service, status, PRIVATE), contexts(service, PRIVATE)) as association:
+        assert call(association, service, sop_class=PRIVATE).status == status
+
+
+def test_a_warning_that_a_service_does_not_define_is_named(caplog):
+    with (
+        link(performer("n_delete", 0xB305), contexts("n_delete")) as association,
+        pytest.raises(StatusError, match="no valid status"),
+    ):
+        call(association, "n_delete")
+    assert "0xB305" in caplog.text
 
 
 @pytest.mark.parametrize("service", OPERATIONS)
