@@ -164,8 +164,9 @@ impl Service {
                 "not SCP in this context",
             );
         }
-        if field == CommandField::C_STORE_RQ && !command.has_data_set() {
-            return Route::Answer(0xC000, "C-STORE without data set");
+        // An instance, or an identifier: mandatory but for C-ECHO (PS3.7 9.3).
+        if composite && field != CommandField::C_ECHO_RQ && !command.has_data_set() {
+            return Route::Answer(0xC000, "no data set");
         }
         let folder = self.folder_for(field, &class);
         if let Some((folder, true)) = &folder {
