@@ -219,6 +219,9 @@ def _failed(operation: _core.Operation, request: Request, error: BaseException) 
         if not _is_defined(operation, request, code):
             _logger.warning("%s", _undefined(request, code), extra={"code": "handler-status"})
         return Failed(code, error.comment, error.dataset, error.elements)
+    if error is request.unreadable:  # the peer's fault, not the handler's
+        _logger.warning("%s: %s", request, error, extra={"code": "undecodable"})
+        return Failed(failure_of(operation.message.field), "data set cannot be read")
     _logger.error(
         "%s: the handler failed", request, exc_info=error, extra={"code": "handler-failed"}
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast, overload
 
 from ._uids import Model, SOPClass, TransferSyntax
-from .errors import LocalProtocolError
+from .errors import DecodeError, LocalProtocolError
 from .settings import Peer
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Request:
         self.association = cast("Association", association)
         self.context: AcceptedContext = association.context(self._message.context_id)
         self.assigned_uid = ""
+        self.unreadable: DecodeError | None = None
         self._dataset: Dataset | None = None
         self._afterwards: list[Callable[[], object]] = []
 
@@ -120,11 +121,18 @@ class Request:
             function()
 
     def _decoded(self) -> Dataset:
-        """Decode the data set on first use; an empty one when there is none."""
+        """Decode the data set on first use, all of it; an empty one when there is none."""
         if self._dataset is None:
             from .datasets import from_bytes
 
-            self._dataset = from_bytes(self._message.data or b"", self.context.transfer_syntax)
+            try:
+                dataset = from_bytes(self._message.data or b"", self.context.transfer_syntax)
+                for _ in dataset.iterall():  # values that are none are found here, not by the user
+                    pass
+            except Exception as error:
+                self.unreadable = error if isinstance(error, DecodeError) else _undecoded(error)
+                raise self.unreadable from error
+            self._dataset = dataset
         return self._dataset
 
     def __repr__(self) -> str:
@@ -277,6 +285,10 @@ class AttributesRequest(Request):
     def attributes(self) -> tuple[int, ...]:
         """Attribute Identifier List (0000,1005) as tags; empty asks for all."""
         return tuple(self._message.get("AttributeIdentifierList") or ())
+
+
+def _undecoded(error: Exception) -> DecodeError:
+    return DecodeError(f"a value cannot be read: {error}", section="PS3.5 6.2")
 
 
 _REQUESTS: Final[dict[int, type[Request]]] = {
