@@ -10,8 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 
-from dimse_rs import AE, Limits, Server, Storage, Timeouts
+from dimse_rs import (
+    AE,
+    ActionRequest,
+    AttributesRequest,
+    FindRequest,
+    Limits,
+    Printer,
+    RetrieveRequest,
+    Server,
+    StatusError,
+    Storage,
+    StudyRoot,
+    Timeouts,
+)
 from tests.hostile.cases import cases
 from tests.hostile.runner import Case, Target, play
 
@@ -68,6 +82,34 @@ class Node:
         return {Path(at, name) for at, _, names in os.walk(self.folder.parent) for name in names}
 
 
+def serve_operations(server: Server) -> None:
+    """Add handlers as `cases.operations` wants them."""
+
+    @server.c_find(StudyRoot)
+    def find(request: FindRequest) -> Iterator[Dataset]:
+        list(request.identifier.iterall())
+        patient = request.identifier.get("PatientID")
+        until = time.monotonic() + SETTLE
+        while patient == "wait" and not request.cancelled and time.monotonic() < until:
+            time.sleep(0.005)
+        if patient not in ("wait", "nobody"):
+            yield request.identifier
+
+    @server.c_get(StudyRoot)
+    @server.c_move(StudyRoot)
+    def retrieve(request: RetrieveRequest) -> list[Path]:
+        list(request.identifier.iterall())
+        return []
+
+    @server.n_get(Printer)
+    def attributes(request: AttributesRequest) -> None:
+        raise StatusError(0x0112)
+
+    @server.n_action(Printer)
+    def act(request: ActionRequest) -> None:
+        raise StatusError(0x0112 if request.action_type == 1 else 0x0123)
+
+
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Node]]:
     nodes: dict[str, Node] = {}
@@ -81,13 +123,18 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., No
     def start(kind: str) -> Node:
         if kind not in nodes:
             folder = tmp_path_factory.mktemp("hostile") / "store"
+            folder.mkdir()
             layout = "study" if kind == "study" else "flat"
+            storage = Storage(folder, mode="fast", layout=layout)
             server = Server(
                 AE(CALLED, timeouts=TIMEOUTS, limits=LIMITS),
                 port=0,
-                services=[Storage(folder, mode="fast", layout=layout)],
+                services=[] if kind == "operations" else [storage],
                 calling=["PROBE"] if kind == "calling" else None,
+                max_handlers=80,
             )
+            if kind == "operations":
+                serve_operations(server)
             server.start()
             servers.append(server)
             target = Target("127.0.0.1", server.port, CALLED.encode(), ARTIM, PROGRESS, IDLE)
@@ -104,7 +151,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., No
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("case", ALL, ids=[case.id.replace(" ", "-") for case in ALL])
 def test_case(case: Case, serve: Callable[..., Node]) -> None:
-    kind = next((need for need in ("study", "calling") if need in case.needs), "flat")
+    kinds = ("study", "calling", "operations")
+    kind = next((need for need in kinds if need in case.needs), "flat")
     node = serve(kind)
     node.log.records = []
     before = node.files()

@@ -1,7 +1,7 @@
 """What bad peers do to an acceptor, and what it must do then: one table.
 
 A is what comes before an A-ASSOCIATE-RQ, B its contents, C fragments and their order, D command
-sets, E instances, G endings. An id stands for the same input wherever it is used.
+sets, E instances, F queries, G endings. An id stands for the same input wherever it is used.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from tests.hostile.cases.association import before_request, request
 from tests.hostile.cases.instances import instances
 from tests.hostile.cases.messages import commands, endings, fragments
+from tests.hostile.cases.operations import operations
 from tests.hostile.runner import Case
 
 __all__ = ["cases"]
@@ -23,4 +24,5 @@ def cases(called: bytes) -> Iterator[Case]:
     yield from fragments(called)
     yield from commands(called)
     yield from instances(called)
+    yield from operations(called)
     yield from endings(called)
