@@ -271,7 +271,7 @@ impl Driver {
     fn flush(&mut self, stream: &mut Stream) {
         if !self.write.is_empty() || stream.is_unflushed() {
             match self.write.flush(stream) {
-                Ok(true) => self.progress_made(),
+                Ok(true) => self.bytes_left(),
                 Ok(false) => {}
                 // What the peer said before it went is still to be read; reading will find the end.
                 Err(_) => self.write.clear(),
@@ -444,7 +444,7 @@ impl Driver {
                 if self.read.capacity() == self.read.len() {
                     self.read_size = self.read_size.saturating_mul(2).min(READ_LARGEST);
                 }
-                self.progress_made();
+                self.bytes_came();
                 self.connection.receive(&mut self.read);
                 self.carry_out();
             }

@@ -14,15 +14,21 @@ use crate::error::{Deadline, Error};
 use crate::transport::LEAST_BUFFER;
 
 impl Driver {
-    /// Bytes moved: waits that count from the last progress begin anew.
-    pub(super) fn progress_made(&mut self) {
+    /// Bytes came: waits that count from the last progress begin anew. The peer has to read as well, though.
+    pub(super) fn bytes_came(&mut self) {
         for which in [
             Deadline::Dimse,
             Deadline::Idle,
-            Deadline::Write,
             Deadline::Progress,
             Deadline::Cooling,
         ] {
+            self.deadlines.clear(which);
+        }
+    }
+
+    /// Bytes left.
+    pub(super) fn bytes_left(&mut self) {
+        for which in [Deadline::Dimse, Deadline::Idle, Deadline::Write] {
             self.deadlines.clear(which);
         }
     }

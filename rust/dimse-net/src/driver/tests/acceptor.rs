@@ -425,3 +425,20 @@ async fn a_server_that_stops_waits_for_open_operations_only() {
     assert_eq!(begun.elapsed(), seconds(5), "it does not wait for ARTIM");
     assert!(matches!(rig.over().await, Error::Shutdown));
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_do_not_keep_a_blocked_write_alive() {
+    let mut setup = Setup::timeouts(|t| t.write = Some(seconds(60)));
+    setup.pipe = 64;
+    let mut rig = setup.accepted().await;
+    let begun = Instant::now();
+    let request = message(1, &echo_rq(1), None);
+    while rig.association.ended().is_none() {
+        // Its answers are never read (D16).
+        let _full = timeout(seconds(1), rig.peer.io.write_all(&request)).await;
+        sleep(seconds(20)).await;
+    }
+    let error = rig.association.ended().unwrap();
+    assert!(is_timeout(&error, Deadline::Write), "{error}");
+    assert!(begun.elapsed() < seconds(90), "{:?}", begun.elapsed());
+}
