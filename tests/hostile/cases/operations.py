@@ -16,7 +16,6 @@ from tests.hostile.runner import (
     Alive,
     Answered,
     Case,
-    Flood,
     Step,
     case,
 )
@@ -373,13 +372,12 @@ def identifiers(called: bytes) -> Iterator[Case]:
         Alive(),
         needs=NEEDS,
     )
-    more = pdu(DATA, pdv(3, 0, bytes(16_000)))
     yield case(
         "F03-size",
         "sends an identifier of more than 1 MiB",
         *begin,
         as_commands(3, find_rq(sop_class=FIND)),
-        Flood(more, 3 << 20),
+        as_data(3, bytes(1_100_000), last=False),
         Answered(0xA700, field=C_FIND_RQ, context=3),
         pdu(DATA, pdv(3, 2, bytes(2))),
         Alive(),
