@@ -16,9 +16,13 @@ from typing import TypeVar
 
 from tests.peers.process import LOOPBACK, PeerError, Process, run
 from tests.peers.scp import Running
-from tests.peers.scu import DCMTK_ENV, HERE, must_succeed
+from tests.peers.scu import DCMTK_ENV, must_succeed
 
 BENCH = Path(__file__).parent
+MEMORY = Path("/dev/shm")
+MIB = 1 << 20
+OUR_SCU = "tests.bench.dimse_scu"
+PYNETDICOM_SCU = "tests.peers.pynetdicom_scu"
 LIMIT_SECONDS = 300.0
 FRAME = 131072
 """Bytes of a PDU where a side can choose: DCMTK's largest."""
@@ -53,9 +57,12 @@ class Sender:
     exits_well: bool = True
 
 
-def _script(path: Path) -> Sender:
+def script(module: str, what: str, *words: object) -> Sender:
+    """Return what a script of ours does with a port, a title, some words, and files."""
+
     def command(port: int, title: str, files: Sequence[Path]) -> list[str]:
-        return [sys.executable, str(path), "store", str(port), title, *map(str, files)]
+        whom = [str(port), title, *map(str, words)]
+        return [sys.executable, "-m", module, what, *whom, *map(str, files)]
 
     return Sender(command, {}, prints_seconds=True)
 
@@ -71,9 +78,9 @@ def _gdcm(port: int, title: str, files: Sequence[Path]) -> list[str]:
     return ["gdcmscu", "--store", "--call", title, LOOPBACK, str(port), *map(str, files)]
 
 
-OURS = _script(BENCH / "dimse_scu.py")
+OURS = script(OUR_SCU, "store")
 OURS_INSTALLED = _program(DIMSE, "storescu")
-PYNETDICOM = _script(HERE / "pynetdicom_scu.py")
+PYNETDICOM = script(PYNETDICOM_SCU, "store")
 DCMTK = _program("storescu", *DCMTK_BEST, "--max-send-pdu", str(FRAME), env=DCMTK_ENV)
 DCMTK_INSTALLED = _program("storescu")
 GDCM = Sender(_gdcm, {}, prints_seconds=False, exits_well=False)
@@ -110,6 +117,20 @@ def watched(sender: Sender, port: int, title: str, files: Sequence[Path]) -> tup
         return seconds, peak, "\n".join(process.lines)
 
 
+def timed(sender: Sender, running: Running, files: Sequence[Path] = ()) -> tuple[float, int, int]:
+    """Run a script that times itself; return its seconds, what it counted and its peak memory."""
+    to = running.target
+    _, rss, output = watched(sender, to.port, to.title, files)
+    said = json.loads(output.splitlines()[-1])
+    return float(said["seconds"]), int(said["count"]), rss
+
+
+def rate(sender: Sender, running: Running, files: Sequence[Path] = ()) -> float:
+    """Return what such a script counts in a second."""
+    seconds, count, _ = timed(sender, running, files)
+    return count / seconds
+
+
 @contextlib.contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
     """Make a folder below `parent`; remove it with everything in it."""
@@ -120,22 +141,24 @@ def scratch(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_stored(folder: Path, files: Sequence[Path], running: Running) -> None:
+    """Raise unless there are as many files in the folder."""
+    stored = sum(1 for path in folder.rglob("*") if path.is_file())
+    if stored < len(files):
+        raise PeerError(running.process.story(f"stored {stored} of {len(files)} files"))
+
+
 def transfer(sender: Sender, server: Server, files: Sequence[Path], parent: Path) -> Run:
     """Send `files` to a fresh server that stores below `parent`; check that all of them arrived."""
     with scratch(parent) as folder, server(folder) as running:
-        port, title = running.target.port, running.target.title
-        start_up = 0.0
-        if not sender.prints_seconds:
-            start_up, _, _ = watched(sender, port, title, files[:1])
-        seconds, rss, output = watched(sender, port, title, files)
         if sender.prints_seconds:
-            seconds = float(json.loads(output.splitlines()[-1])["seconds"])
-            count = len(files)
+            seconds, count, rss = timed(sender, running, files)
         else:
+            port, title = running.target.port, running.target.title
+            start_up, _, _ = watched(sender, port, title, files[:1])
+            seconds, rss, _ = watched(sender, port, title, files)
             seconds, count = max(seconds - start_up, 1e-6), len(files) - 1
-        stored = sum(1 for path in folder.rglob("*") if path.is_file())
-        if stored < len(files):
-            raise PeerError(running.process.story(f"stored {stored} of {len(files)} files"))
+        check_stored(folder, files, running)
         size = sum(path.stat().st_size for path in files[-count:])
         return Run(seconds, count, size, rss, running.process.peak_rss())
 

@@ -11,133 +11,39 @@ import argparse
 import contextlib
 import dataclasses
 import functools
-import json
 import operator
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import measure
-from tests.bench.measure import Run, Sender, Server, transfer, wall
+from tests.bench import measure, services
+from tests.bench.measure import (
+    MEMORY,
+    MIB,
+    OUR_SCU,
+    PYNETDICOM_SCU,
+    Run,
+    Sender,
+    Server,
+    rate,
+    script,
+    transfer,
+    wall,
+)
+from tests.bench.report import Report
+from tests.bench.rounds import Case, Options, Rounds, Workload, measured
 from tests.data.generate import series
 from tests.peers.process import LOOPBACK
 from tests.peers.scp import Running, dcmtk_scp, dimse_scp, pynetdicom_scp
-from tests.peers.scu import DCMTK_ENV, HERE, must_succeed
+from tests.peers.scu import DCMTK_ENV, must_succeed
 
-MEMORY = Path("/dev/shm")
 DISK = Path("/var/tmp")
-MIB = 1 << 20
 ECHOES = 10_000
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 """Has a start-up that was not the first one find its modules compiled, as installed ones are."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How much is measured."""
-
-    quick: bool
-    peers_only: bool
-
-
-@dataclass(frozen=True)
-class Case:
-    """Who sends to whom, and how many of the files (slow pairs get fewer)."""
-
-    name: str
-    run: Callable[[Sequence[Path], Path], Run]
-    share: float = 1.0
-    key: bool = False
-    """An aim is about it: it runs in every round, the others in every third."""
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it needs our own programs."""
-        return "ours" in self.name
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Files of one kind."""
-
-    name: str
-    files: Sequence[Path]
-    rounds: int
-    small: bool = False
-    """Rated in files a second rather than bytes."""
-
-    def rate(self, run: Run) -> float:
-        """Return files or bytes a second."""
-        return (run.files if self.small else run.bytes) / run.seconds
-
-
-@dataclass(frozen=True)
-class Rounds:
-    """What interleaved rounds of some cases gave."""
-
-    workload: Workload
-    runs: dict[str, dict[int, Run]]
-
-    def rate(self, name: str) -> str:
-        """Return the median rate of a case, for people."""
-        rate = statistics.median(self.workload.rate(run) for run in self.runs[name].values())
-        return f"{rate:,.0f} files/s" if self.workload.small else f"{rate / 1e6:,.0f} MB/s"
-
-    def ratio(self, name: str, other: str) -> float:
-        """Return the median of the ratios in each round: what slows a round slows both."""
-        ours, theirs = self.runs[name], self.runs[other]
-        return statistics.median(
-            self.workload.rate(ours[number]) / self.workload.rate(theirs[number])
-            for number in ours.keys() & theirs.keys()
-        )
-
-    def memory(self, name: str) -> str:
-        """Return the peak resident memory of sender and receiver, the largest of all rounds."""
-        runs = self.runs[name].values()
-        sender, receiver = (
-            max(size) / MIB
-            for size in zip(*((run.sender_rss, run.receiver_rss) for run in runs), strict=True)
-        )
-        return f"{sender:.0f} / {receiver:.0f} MiB" if receiver else ""
-
-
-class Report:
-    """What was measured, and the aims."""
-
-    HEAD = ("what", "who", "measured", "of floor", "x DCMTK +B", "RSS sender / receiver")
-    AIMS = ("aim, ours -> ours", "at least", "measured", "met")
-
-    def __init__(self) -> None:
-        """Start with the heads."""
-        self.rows: list[tuple[str, ...]] = []
-        self.aims: list[tuple[str, ...]] = []
-
-    def add(self, what: str, who: str, measured: str, *cells: str) -> None:
-        """Add a row; missing cells stay empty."""
-        row = (what, who, measured, *cells)
-        self.rows.append(row + ("",) * (len(self.HEAD) - len(row)))
-        print(".", end="", file=sys.stderr, flush=True)
-
-    def aim(self, what: str, limit: str, measured: str, met: bool) -> None:
-        """Say whether an aim is met."""
-        self.aims.append((what, limit, measured, "yes" if met else "NO"))
-
-    def least(self, what: str, unit: str, limit: float, measured: float) -> None:
-        """Say whether a ratio is large enough."""
-        self.aim(what, f"{limit:g} x {unit}", f"{measured:.2f} x", measured >= limit)
-
-    def __str__(self) -> str:
-        """Write Markdown."""
-        parts = []
-        for head, rows in ((self.HEAD, self.rows), (self.AIMS, self.aims)):
-            lines = [head, tuple("---" for _ in head), *rows]
-            if rows:
-                parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
-        return "\n\n".join(parts)
 
 
 def between(sender: Sender, server: Server) -> Callable[[Sequence[Path], Path], Run]:
@@ -184,20 +90,6 @@ INSTALLED = [
         key=True,
     ),
 ]
-
-
-def measured(
-    workload: Workload, cases: Sequence[Case], options: Options, parent: Path = MEMORY
-) -> Rounds:
-    """Run the cases in interleaved rounds."""
-    cases = [case for case in cases if not (options.peers_only and case.is_ours)]
-    runs: dict[str, dict[int, Run]] = {case.name: {} for case in cases}
-    for number in range(workload.rounds):
-        for case in cases:
-            if case.key or number % 3 == 0:
-                count = max(2, round(len(workload.files) * case.share))
-                runs[case.name][number] = case.run(workload.files[:count], parent)
-    return Rounds(workload, runs)
 
 
 def transfers(
@@ -272,14 +164,6 @@ def huge(report: Report, folder: Path, small: Path) -> None:
     )
 
 
-def loop(script: Path, what: str, running: Running, count: int) -> float:
-    """Return operations a second of a timed Python loop."""
-    to = running.target
-    argv = [sys.executable, str(script), what, str(to.port), to.title, str(count)]
-    report = json.loads(must_succeed(argv, seconds=measure.LIMIT_SECONDS))
-    return float(report["count"] / report["seconds"])
-
-
 def repeated(program: Sequence[str], running: Running) -> float:
     """Return C-ECHOs a second of a program with --repeat, its start-up deducted."""
     to = running.target
@@ -298,17 +182,16 @@ def echoes(report: Report, folder: Path, options: Options) -> None:
         if options.peers_only
         else dimse_scp(folder, "--mode", "fast") as own,
     ):
-        script, other = measure.BENCH / "dimse_scu.py", HERE / "pynetdicom_scu.py"
         command = f"C-ECHO, --repeat {ECHOES:,}"
         python = "C-ECHO, Python loop"
         whole = "associate + echo + release, Python"
         cases: dict[tuple[str, str], Callable[[], float]] = {
             (command, "DCMTK -> DCMTK"): lambda: repeated(["echoscu"], theirs),
-            (python, "pynetdicom -> pynetdicom"): lambda: loop(
-                other, "echo", pynetdicom, 400 // few
+            (python, "pynetdicom -> pynetdicom"): lambda: rate(
+                script(PYNETDICOM_SCU, "echo", 400 // few), pynetdicom
             ),
-            (whole, "pynetdicom -> pynetdicom"): lambda: loop(
-                other, "assoc", pynetdicom, 40 // few
+            (whole, "pynetdicom -> pynetdicom"): lambda: rate(
+                script(PYNETDICOM_SCU, "assoc", 40 // few), pynetdicom
             ),
         }
         if own is not None:
@@ -316,8 +199,8 @@ def echoes(report: Report, folder: Path, options: Options) -> None:
                 (command, "ours -> ours"): lambda: repeated([measure.DIMSE, "echoscu"], own),
                 (command, "ours -> DCMTK"): lambda: repeated([measure.DIMSE, "echoscu"], theirs),
                 (command, "DCMTK -> ours"): lambda: repeated(["echoscu"], own),
-                (python, "ours -> ours"): lambda: loop(script, "echo", own, ECHOES),
-                (whole, "ours -> ours"): lambda: loop(script, "assoc", own, 1000 // few),
+                (python, "ours -> ours"): lambda: rate(script(OUR_SCU, "echo", ECHOES), own),
+                (whole, "ours -> ours"): lambda: rate(script(OUR_SCU, "assoc", 1000 // few), own),
             }
         rates = measure.interleaved(3 if options.quick else 7, cases)
     for (what, who), seen in sorted(rates.items()):
@@ -397,6 +280,11 @@ def measure_all(report: Report, folder: Path, options: Options) -> None:
                 options,
             )
     echoes(report, folder / "echo", options)
+    services.queries(report, options)
+    if not options.peers_only:
+        services.retrievals(report, dataclasses.replace(ct, rounds=3 if quick else 5), options)
+        services.window(report, small.files[: 64 if quick else 200], options)
+        services.crowd(report, folder, small.files[:10], options)
     if not options.peers_only:
         start_up(report, folder / "echo", options)
 
