@@ -294,17 +294,22 @@ def _recoded(
     """
     from pydicom import Dataset, Sequence
     from pydicom.dataelem import DataElement
-    from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
+    from pydicom.valuerep import AMBIGUOUS_VR, CUSTOMIZABLE_CHARSET_VR
 
     little = dataset.original_encoding[1] is not False  # what was made, not read, is little endian
     swap = little == target.big_endian
     kept_text = dataset.original_character_set == dataset._character_set
     lineage = (dataset, *ancestors)
     elements: dict[BaseTag, DataElement | RawDataElement] = {}
-    for tag in sorted(dataset.keys()):
+    # What needs no more than to be passed on: identifiers made by hand are little else.
+    special = {"SQ", *AMBIGUOUS_VR, *(_BULK if swap else ())}
+    for tag in sorted(dataset.keys(), key=int):  # not by pydicom's comparison of tags: it is slow
         if tag.group in _NOT_SENT:
             continue
         raw = dataset.get_item(tag)
+        if isinstance(raw, DataElement) and raw.VR not in special:
+            elements[tag] = raw
+            continue
         vr = _vr(raw, lineage, little=little)
         if vr == "SQ":
             old = dataset[tag]
