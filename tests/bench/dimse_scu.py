@@ -24,8 +24,6 @@ from collections.abc import Sequence
 
 from dimse_rs import AE, StudyRoot, Verification, for_retrieve
 
-KEYS = {"StudyInstanceUID": "2.25.1"}
-
 
 def send(ae: AE, peer: str, paths: Sequence[str], window: int = 1) -> tuple[float, int]:
     """Send files."""
@@ -67,13 +65,16 @@ def find(ae: AE, peer: str, *, raw: bool) -> tuple[float, int]:
 
 def retrieve(ae: AE, peer: str, folder: str | None) -> tuple[float, int]:
     """Retrieve into a folder, or have it moved: association and release included, as in `send`."""
+    from tests.bench.matches import query
+
+    asked = query()
     start = time.perf_counter()
     contexts = StudyRoot if folder is None else for_retrieve(StudyRoot)
     with ae.associate(peer, contexts=contexts) as association:
         responses = (
-            association.c_move(KEYS, model=StudyRoot, level="STUDY", destination="ANY-SCP")
+            association.c_move(asked, model=StudyRoot, destination="ANY-SCP")
             if folder is None
-            else association.c_get(KEYS, model=StudyRoot, level="STUDY", into=folder)
+            else association.c_get(asked, model=StudyRoot, into=folder)
         )
         (last,) = deque(responses, maxlen=1)
     return time.perf_counter() - start, last.completed
