@@ -26,7 +26,7 @@ def blocks() -> dict[str, str]:
 
 def test_the_readme_has_the_blocks_that_are_run() -> None:
     """A renamed heading must not turn the test below into nothing."""
-    assert set(blocks()) == {"Send", "Receive"}
+    assert set(blocks()) == {"Send", "Receive", "Query and retrieve", "Serve"}
     assert README.read_text().count("```python") == len(blocks())
 
 
@@ -50,6 +50,26 @@ def test_send_and_receive_run_as_written(tmp_path: Path, monkeypatch: pytest.Mon
         server.wait_for_line(lambda line: line.startswith("echo from"))
     stored = sorted(data_set(path) for path in (tmp_path / "incoming").glob("*.dcm"))
     assert stored == sorted(data_set(path) for path in [*slices, tmp_path / "slice.dcm"])
+
+
+def test_query_and_serve_run_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first block fetches from the server of the second is what the archive holds."""
+    (tmp_path / "archive").mkdir()
+    shutil.copy(BUNDLED / "test_files" / "CT_small.dcm", tmp_path / "archive" / "ct.dcm")
+    code = blocks()
+    monkeypatch.chdir(tmp_path)
+    python = [sys.executable, "-u", "-W", "error", "-c"]
+
+    def serve(port: int) -> list[str]:
+        return [*python, code["Serve"].replace(PORT, str(port))]
+
+    with listening(serve) as (_, port):
+        query = code["Query and retrieve"].replace(PORT, str(port))
+        with Process([*python, query]) as asking:
+            assert asking.wait() == 0, asking.story("failed")
+            assert asking.lines[-1] == "1 fetched"
+    [fetched] = (tmp_path / "fetched").glob("*.dcm")
+    assert data_set(fetched) == data_set(tmp_path / "archive" / "ct.dcm")
 
 
 def test_the_wheel_is_what_runs() -> None:
