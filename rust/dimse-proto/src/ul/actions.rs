@@ -10,8 +10,9 @@ use super::connection::{Connection, Input, Role};
 use super::fsm::Action;
 use super::negotiate::Negotiated;
 use super::output::{Indication, Output, PAbortOrigin};
-use super::pdu::Pdu;
+use super::pdu::{Header, Pdu};
 use super::reason::{Abort, AbortReason, AbortSource, AssociateRj};
+use super::trace::{Seen, Trace};
 use crate::DecodeError;
 
 impl Connection {
@@ -120,6 +121,7 @@ impl Connection {
 
     /// DT-1, AR-7: send P-DATA-TF PDU. DT-2, AR-6 are `receive_pdvs`.
     fn dt_1(&mut self, pdus: Bytes) {
+        self.note_sent(&pdus);
         self.output(Output::Transmit(pdus));
     }
 
@@ -234,7 +236,16 @@ impl Connection {
     }
 
     fn transmit(&mut self, pdu: &Pdu) {
-        self.output(Output::Transmit(pdu.encode()));
+        let bytes = pdu.encode();
+        if let Some(header) = bytes.first_chunk().map(Header::read) {
+            self.note(self.mark(), || {
+                Trace::Sent(Seen {
+                    header,
+                    pdu: Some(pdu.clone()),
+                })
+            });
+        }
+        self.output(Output::Transmit(bytes));
     }
 
     pub(super) fn indicate(&mut self, indication: Indication) {

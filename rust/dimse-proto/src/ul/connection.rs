@@ -41,6 +41,7 @@
 //! assert!(!driver.open);
 //! ```
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
@@ -55,6 +56,7 @@ use super::negotiate::{self, Negotiated};
 use super::output::{Indication, Output};
 use super::pdu::{Header, Pdu, PduLimits};
 use super::reason::{Abort, AbortReason, AbortSource, AssociateRj};
+use super::trace::{Step, Tape, Trace};
 use crate::dimse::{Assembler, AssemblyEvent, AssemblyLimits};
 use crate::{DecodeError, LocalError};
 
@@ -112,6 +114,7 @@ pub struct Connection {
     /// Framing is lost after a header that cannot be believed: everything else is thrown away.
     deaf: bool,
     discarded: usize,
+    pub(super) tape: Option<Box<Tape>>,
 }
 
 /// An event with what it carries.
@@ -190,14 +193,17 @@ impl Connection {
             skip: 0,
             deaf: false,
             discarded: 0,
+            tape: None,
         }
     }
 
-    /// An association begins (AE-1, AE-5): nothing of an earlier one is left but outputs not yet polled.
+    /// An association begins (AE-1, AE-5): nothing of an earlier one is left but what was not yet polled.
     pub(super) fn begin(&mut self) {
         let outputs = core::mem::take(&mut self.outputs);
+        let tape = self.tape.take();
         *self = Self {
             outputs,
+            tape,
             ..Self::new(self.role, self.config)
         };
     }
@@ -240,6 +246,8 @@ impl Connection {
         let output = self.outputs.pop_front();
         if output.is_none() {
             self.outputs.shrink_to(KEPT_OUTPUTS);
+        } else if let Some(tape) = &mut self.tape {
+            tape.output_polled();
         }
         output
     }
@@ -374,13 +382,14 @@ impl Connection {
             };
             if header.pdu_type == 0x07 && header.length != 4 {
                 // Whatever its length, it is an abort, it ends the association, and it is never answered (C25).
-                self.observe(Input::Pdu(Pdu::Abort(Abort::provider(
-                    AbortReason::NOT_SPECIFIED,
-                ))));
+                let abort = Pdu::Abort(Abort::provider(AbortReason::NOT_SPECIFIED));
+                self.note_received(header, Some(&abort));
+                self.observe(Input::Pdu(abort));
                 continue;
             }
             if let Err(error) = header.check(&limits) {
                 self.deaf = true;
+                self.note_received(header, None);
                 let reason = AbortReason::of(&error);
                 self.observe(Input::Invalid(error, reason));
                 continue;
@@ -388,6 +397,7 @@ impl Connection {
             let length = header.length as usize;
             if let Some(event) = self.refused_on_header(header) {
                 self.skip = length.saturating_add(Header::LENGTH);
+                self.note_received(header, None);
                 self.observe(Input::Refused(event));
                 continue;
             }
@@ -396,7 +406,9 @@ impl Connection {
             }
             buffer.advance(Header::LENGTH);
             let body = buffer.split_to(length).freeze();
-            match Pdu::decode(header, body) {
+            let decoded = Pdu::decode(header, body);
+            self.note_received(header, decoded.as_ref().ok());
+            match decoded {
                 Ok(pdu) => self.receive_pdu(pdu),
                 Err(error) => {
                     let reason = AbortReason::of(&error);
@@ -525,17 +537,28 @@ impl Connection {
     }
 
     fn step(&mut self, input: Input) -> Result<(), LocalError> {
-        let action = self.check(input.event())?;
+        let event = input.event();
+        let action = self.check(event)?;
         // A state is left when the standard says so: at the end of the action. But what P-DATA brings can
         // itself be a fault (AA-8 inside DT-2), and then that action has the last word.
         let before = self.state;
+        let at = self.mark();
         let first = self.perform(action, input);
+        let next = match action.next() {
+            Next::Either(state, _) if first => state,
+            Next::To(state) | Next::Either(_, state) => state,
+        };
         if self.state == before {
-            self.state = match action.next() {
-                Next::Either(state, _) if first => state,
-                Next::To(state) | Next::Either(_, state) => state,
-            };
+            self.state = next;
         }
+        self.note(at, || {
+            Trace::Step(Step {
+                from: before,
+                event,
+                action,
+                to: next,
+            })
+        });
         Ok(())
     }
 }

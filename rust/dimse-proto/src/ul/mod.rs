@@ -9,6 +9,7 @@ pub mod negotiate;
 pub mod output;
 pub mod pdu;
 pub mod reason;
+pub mod trace;
 pub mod user_info;
 
 pub use fsm::State;
