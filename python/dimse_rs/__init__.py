@@ -33,6 +33,7 @@ from .errors import (
     TlsError,
     TransportError,
 )
+from .events import Event, Events
 from .extended import QueryRetrieveOptions, StorageOptions
 from .handlers import (
     ActionRequest,
@@ -100,7 +101,9 @@ __all__ = [
     "DecodeError",
     "DimseError",
     "DimseTimeout",
+    "Event",
     "EventRequest",
+    "Events",
     "FindRequest",
     "Handlers",
     "Index",

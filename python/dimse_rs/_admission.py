@@ -292,7 +292,8 @@ class Admission:
 def _failed(core: _core.Proposal, code: str, what: str) -> None:
     calling, called = core.titles
     who = f"{called}<-{calling}({core.association})"
-    _logger.exception("%s %s", who, what, extra={"code": code})
+    told = {"code": code, "association": core.association, "peer": log.address(core.peer)}
+    _logger.exception("%s %s", who, what, extra=told)
 
 
 def _facts(uid: str, entry: Supported) -> _SupportedFacts:

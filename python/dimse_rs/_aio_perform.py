@@ -72,8 +72,8 @@ class AsyncPerformer(Performer):
             raise
         except DimseError as error:
             # Too late, or the association is over: there is nobody to tell but the log.
-            told = {"code": "unanswered"}
+            told = log.of(operation.association, "unanswered")
             _logger.warning("%s: not answered, %s", operation_text(operation), error, extra=told)
         except Exception:
-            told = {"code": "unanswered"}
+            told = log.of(operation.association, "unanswered")
             _logger.exception("%s: not answered", operation_text(operation), extra=told)

@@ -23,7 +23,9 @@ __all__ = [
     "Bulk",
     "Completions",
     "Connection",
+    "Events",
     "Folder",
+    "Follower",
     "Invocation",
     "Listener",
     "Message",
@@ -54,6 +56,8 @@ _Common: TypeAlias = tuple[str, str, Sequence[str]]
 _FileFacts: TypeAlias = tuple[str, str, str, int]
 # (index, file or None when it did not begin to leave, response, error)
 _BulkResult: TypeAlias = tuple[int, _FileFacts | None, Message | None, DimseError | None]
+# (association, kind, facts)
+_Told: TypeAlias = tuple[int, str, dict[str, Any]]
 _Then: TypeAlias = tuple[Completions, int]
 _Output: TypeAlias = (
     tuple[Literal["connect", "close", "start-artim", "stop-artim"], None]
@@ -212,6 +216,8 @@ class Association:
     @property
     def ended(self) -> DimseError | None:
         """Why it is over; None while it lives."""
+    def follow(self, names: list[str], most: int) -> Follower:
+        """Follow what happens on it from now on, at most so many events behind."""
     def next_message_id(self) -> int: ...
     def invoke(self, message: Message, within: float = 0.0, again: int = 0) -> Invocation:
         """Send a request. `within`: seconds that a response may take, 0 for ever.
@@ -291,7 +297,7 @@ class Service:
         store_not: or for all that were negotiated but these.
         handled: Command Field to SOP classes that are pulled as operations.
         spool: where large instances for handlers wait.
-        events: whether anybody pulls events.
+        events: where what happens is told.
     """
 
     def __new__(
@@ -303,7 +309,7 @@ class Service:
         store_not: Sequence[str] | None = None,
         handled: Mapping[int, Sequence[str] | None] | None = None,
         spool: Folder | None = None,
-        events: bool = False,
+        events: Events | None = None,
     ) -> Service: ...
     def next_operation(
         self, within: float | None = None, *, then: _Then | None = None
@@ -315,12 +321,40 @@ class Service:
         What is being received goes on as it began. `stored` events are there before the peer has
         its answers: when the final response of a C-GET is, so are those of its sub-operations.
         """
-    def follow(self, details: bool) -> None:
-        """Say whether events tell of the ordinary course too, or of problems alone."""
-    def next_events(
-        self, within: float | None = None, *, then: _Then | None = None
-    ) -> list[tuple[int, str, dict[str, Any]]]:
-        """Events there are, waiting at most `within` seconds: (association, kind, facts)."""
+
+@final
+class Events:
+    """Where what happens is told: of a server, or of one association of ours."""
+
+    def __new__(cls) -> Events: ...
+    def follow(self, names: list[str], most: int) -> Follower:
+        """Follow these kinds from now on, at most so many events behind.
+
+        Those who follow when an association of ours is begun follow that, and end with it.
+
+        Raises:
+            ValueError: no such kind.
+        """
+    def close(self) -> None:
+        """Tell that no more events will come."""
+
+@final
+class Follower:
+    """Whoever pulls events; they are no longer made for it when it goes."""
+
+    def want(self, names: list[str]) -> None:
+        """Say what is wanted from now on."""
+    def close(self) -> None:
+        """End following; what was told before can still be taken."""
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing to take, and will be nothing."""
+    def next(self, within: float | None = None, *, then: _Then | None = None) -> list[_Told] | None:
+        """The events there are, waiting at most `within` seconds; None when no more will come."""
+    def take(self) -> list[_Told]:
+        """The events there are, without waiting."""
+    def ready(self, within: float | None = None, *, then: _Then | None = None) -> bool:
+        """Wait until there is something to take, or will be nothing; say whether that came."""
 
 @final
 class Operation:
@@ -352,6 +386,10 @@ class Operation:
         Raises:
             LocalProtocolError: the final response was sent before.
         """
+    def tell_sub_operation(
+        self, sop_class: str, sop_instance: str, status: int | None, detail: str
+    ) -> None:
+        """Tell who follows of a C-STORE of this retrieval: its status, or why there is none."""
     @property
     def answered(self) -> bool:
         """A final response was sent."""

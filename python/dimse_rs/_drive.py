@@ -26,6 +26,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from . import log
+from ._narrate import catch_up
 from .status import Status
 
 if TYPE_CHECKING:
@@ -270,15 +271,16 @@ def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:
 
 
 def log_message(core: _core.Association, arrow: str, message: _core.Message) -> None:
-    """Log a message in one line, `>>` received and `<<` sent; its command set at DEBUG."""
+    """Log a message in one line, `>>` received and `<<` sent."""
     if not _logger.isEnabledFor(logging.INFO):
         return
     calling, called = core.titles
     number = message.message_id or message.responding_to
     status = "" if message.status is None else f" {Status(message.status)}"
     what = f"{message.name} {number}{status}"
-    _logger.info("%s<-%s(%d) %s %s", called, calling, core.id, arrow, what)
-    _logger.debug("%s", message.command)
+    told = log.of(core, "message")
+    catch_up(core.id)
+    _logger.info("%s<-%s(%d) %s %s", called, calling, core.id, arrow, what, extra=told)
 
 
 def log_answer(operation: _core.Operation, status: int) -> None:
@@ -289,4 +291,7 @@ def log_answer(operation: _core.Operation, status: int) -> None:
     calling, called = operation.association.titles
     name = (request.name or "").replace("-RQ", "-RSP")
     what = f"{name} {request.message_id} {Status(status)}"
-    _logger.info("%s<-%s(%d) << %s", called, calling, operation.association.id, what)
+    core = operation.association
+    told = log.of(core, "message")
+    catch_up(core.id)
+    _logger.info("%s<-%s(%d) << %s", called, calling, core.id, what, extra=told)

@@ -1,22 +1,22 @@
-"""What the core tells of a server: as events for users, and as one line each for the log.
+"""What the core tells: as events for users, and as records for the log.
 
-Events are flat dicts with the key `event`, as `dimse storescp --json` prints them. Lines carry a
-stable `record.code`. Neither holds values of data sets beyond UIDs.
+Events are flat dicts with the key `event`: `events` says what they hold. Records carry `code`,
+`association` and `peer`. Neither holds values of data sets beyond UIDs.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from . import log
-from .errors import AssociationAborted
+from ._dump import message_text, pdu_text
+from .errors import AssociationAborted, AssociationRejected
 
-__all__ = ["Event", "event_of", "log_event"]
+__all__ = ["SOURCES", "events_of", "log_event", "wanted_by_logs"]
 
-Event: TypeAlias = dict[str, Any]
-
-_logger = log.get(log.SERVER)
+Facts: TypeAlias = dict[str, Any]
 
 _HINTS: Final = {
     "called-ae-title": "answer to it with -aet or Server(called=...),"
@@ -28,57 +28,104 @@ _HINTS: Final = {
 }
 """What to change here, by the cause of a rejection."""
 
+SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
+    "connected": ("connected",),
+    "associated": ("associated",),
+    "negotiated": ("associated",),
+    "rejected": ("rejected", "ended"),
+    "pdu": ("pdu", "data-pdu"),
+    "state": ("state", "data-state"),
+    "message": ("message",),
+    "suboperation": ("suboperation",),
+    "stored": ("stored",),
+    "refused": ("stored",),
+    "released": ("ended",),
+    "aborted": ("ended",),
+    "error": ("violation", "ended", "accept-failed"),
+    "ended": ("ended",),
+    "lost": (),
+}
+"""What the core calls that of which an event is made."""
 
-def event_of(kind: str, facts: Event) -> Event | None:
-    """Turn what the core tells into an event for users; None for what is only logged."""
+_RESULTS: Final = (
+    "acceptance",
+    "user-rejection",
+    "no-reason",
+    "abstract-syntax-not-supported",
+    "transfer-syntaxes-not-supported",
+)
+"""PS3.8 Table 9-18."""
+
+
+def events_of(association: int, kind: str, facts: Facts) -> Iterator[Facts]:
+    """Turn what the core tells into events."""
+    about = {"association": association, "peer": _where(facts)}
+    titles = {"calling": facts["calling"], "called": facts["called"]}
     match kind:
+        case "connected":
+            yield {"event": "connected", **about}
         case "associated":
-            return {
+            yield {
                 "event": "associated",
                 "peer": _where(facts),
-                "calling": facts["calling"],
-                "called": facts["called"],
+                **titles,
                 "contexts": [
                     {"class": uid, "syntax": syntax}
                     for _, uid, result, syntax, _, _ in facts["contexts"]
                     if result == 0
                 ],
             }
+            agreed = ("max_length", "window", "implementation", "warnings")
+            contexts = [_context(*context) for context in facts["contexts"]]
+            event = {"event": "negotiated", **about, **titles, "contexts": contexts}
+            yield event | {name: facts[name] for name in agreed}
+        case "pdu":
+            pdu = _some(facts, "direction", "type", "length")
+            yield {"event": kind, **about, **pdu, "items": _readable(facts.get("items"))}
+        case "state":
+            yield {"event": kind, **about, **_some(facts, "from", "on", "action", "to")}
+        case "message":
+            message = _some(facts, "direction", "type", "context", "command", "bytes")
+            yield {"event": kind, **about, **message}
+        case "suboperation":
+            part = _some(facts, "direction", "of", "class", "uid", "status")
+            yield {"event": kind, **about, **part, "why": facts["detail"]}
         case "stored":
-            return _stored(facts)
+            yield _stored(facts)
         case "rejected":
-            return {
-                "event": "rejected",
-                "result": facts["result"],
-                "source": facts["source"],
-                "reason": facts["reason"],
-                "hint": _HINTS.get(facts["code"], ""),
-                "code": facts["code"],
-                "why": facts["detail"],
-                "calling": facts["calling"],
-                "called": facts["called"],
-                "peer": _where(facts),
-            }
+            hint = _HINTS.get(facts["code"], "")
+            yield _rejected(facts, facts["result"], facts["source"], facts["reason"], hint)
         case "violation":
-            return _error(facts["code"], facts["detail"], facts)
-        case "ended" if facts["error"] is None or _by_us(facts):
-            return {
-                "event": "released" if facts["error"] is None else "aborted",
-                "stored": facts["stored"],
-                "calling": facts["calling"],
-                "peer": _where(facts),
-            }
-        case "ended" if facts["told"]:
-            return None
+            yield _error(facts["code"], facts["detail"], facts)
         case "ended":
-            return _error(facts["code"], str(facts["error"]), facts)
+            if (end := _end(facts)) is not None:
+                yield end
+            error = facts["error"]
+            how = {"code": facts["code"] or "released", "why": "" if error is None else str(error)}
+            yield {"event": kind, **about, **titles, **how, **_some(facts, "stored", "messages")}
         case "accept-failed":
-            return {"event": "error", "code": kind, "message": facts["detail"]}
-        case _:
-            return None
+            yield {"event": "error", "code": kind, "message": facts["detail"]}
+        case "lost":
+            yield {"event": kind, "count": facts["count"]}
 
 
-def _stored(facts: Event) -> Event:
+def _some(facts: Facts, *names: str) -> Facts:
+    return {name: facts[name] for name in names}
+
+
+def _context(id_: int, uid: str, result: int, syntax: str | None, scu: bool, scp: bool) -> Facts:
+    text = _RESULTS[result] if result < len(_RESULTS) else f"result {result}"
+    return {"id": id_, "class": uid, "result": text, "syntax": syntax, "scu": scu, "scp": scp}
+
+
+def _readable(items: Facts | None) -> Facts | None:
+    """Write the bytes of extended negotiation as digits, as events can be printed."""
+    if items is None or "extended" not in items:
+        return items
+    return items | {"extended": [(uid, info.hex(" ")) for uid, info in items["extended"]]}
+
+
+def _stored(facts: Facts) -> Facts:
     event = {
         "event": "refused" if facts["status"] else "stored",
         "uid": facts["uid"],
@@ -98,7 +145,39 @@ def _stored(facts: Event) -> Event:
     return event
 
 
-def _error(code: str, message: str, facts: Event) -> Event:
+def _rejected(facts: Facts, result: int, source: int, reason: int, hint: str) -> Facts:
+    return {
+        "event": "rejected",
+        "result": result,
+        "source": source,
+        "reason": reason,
+        "hint": hint,
+        "code": facts["code"],
+        "why": facts["detail"] if "detail" in facts else str(facts["error"]),
+        "calling": facts["calling"],
+        "called": facts["called"],
+        "peer": _where(facts),
+    }
+
+
+def _end(facts: Facts) -> Facts | None:
+    """Give what is told of an end, unless something before it said all."""
+    error = facts["error"]
+    if error is None or _by_us(facts):
+        return {
+            "event": "released" if error is None else "aborted",
+            "stored": facts["stored"],
+            "calling": facts["calling"],
+            "peer": _where(facts),
+        }
+    if facts["told"]:
+        return None
+    if isinstance(error, AssociationRejected):
+        return _rejected(facts, error.result, error.source, error.reason, error.hint)
+    return _error(facts["code"], str(error), facts)
+
+
+def _error(code: str, message: str, facts: Facts) -> Facts:
     return {
         "event": "error",
         "code": code,
@@ -108,22 +187,76 @@ def _error(code: str, message: str, facts: Event) -> Event:
     }
 
 
-def log_event(association: int, kind: str, facts: Event) -> None:
-    """Log what the core tells, in one line, and the peer's mistakes that were let through.
+# ---- the log
 
-    Records carry `code`, `event` (the core's name of it) and `association` (its number).
+# Below the level, and what is wanted for it.
+_DEBUGGING: Final = (
+    (log.PDU, logging.DEBUG, ("pdu",)),
+    (log.PDU, log.TRACE, ("data-pdu",)),
+    (log.UL, logging.DEBUG, ("state",)),
+    (log.UL, log.TRACE, ("data-state",)),
+    (log.DIMSE, logging.DEBUG, ("message",)),
+)
+_SERVING: Final = (
+    (log.SERVER, logging.WARNING, ("problem",)),
+    (log.SERVER, logging.INFO, ("associated", "stored", "ended")),
+    (log.SERVER, logging.DEBUG, ("connected", "suboperation")),
+)
+
+
+def wanted_by_logs(*, server: bool = False) -> list[str]:
+    """Give what the core has to tell for the levels at which its loggers stand now."""
+    table = (*_SERVING, *_DEBUGGING) if server else _DEBUGGING
+    return [
+        name
+        for logger, level, names in table
+        if logging.getLogger(logger).isEnabledFor(level)
+        for name in names
+    ]
+
+
+_server = log.get(log.SERVER)
+_pdu = log.get(log.PDU)
+_ul = log.get(log.UL)
+_dimse = log.get(log.DIMSE)
+
+
+def log_event(association: int, kind: str, facts: Facts) -> None:
+    """Log what the core tells, in one record, and the peer's mistakes that were let through.
+
+    Records carry `code`, `event` (the core's name of it), `association` (its number) and `peer`.
     """
     who = _who(association, facts)
+    where = _where(facts)
 
-    def line(level: int, code: str, text: str, *args: object) -> None:
-        extra = {"code": code, "event": kind, "association": association}
-        _logger.log(level, text, *args, extra=extra)
+    def line(level: int, code: str, text: str, *args: object, to: log.Log = _server) -> None:
+        extra = {"code": code, "event": kind, "association": association, "peer": where or None}
+        to.log(level, text, *args, extra=extra)
 
     match kind:
+        case "pdu":
+            level = log.TRACE if facts["type"] == "P-DATA-TF" else logging.DEBUG
+            facts = facts | {"items": _readable(facts.get("items"))}
+            line(level, kind, "%s %s %s", who, _arrow(facts), pdu_text(facts), to=_pdu)
+        case "state":
+            level = log.TRACE if facts["data"] else logging.DEBUG
+            step = f"{facts['from']} + {facts['on']} -> {facts['action']} -> {facts['to']}"
+            line(level, kind, "%s %s", who, step, to=_ul)
+        case "message":
+            text = message_text(facts)
+            line(logging.DEBUG, kind, "%s %s %s", who, _arrow(facts), text, to=_dimse)
+        case "suboperation":
+            status, of, uid = facts["status"], facts["of"], facts["uid"]
+            how = facts["detail"] if status is None else f"{status:04X}"
+            line(logging.DEBUG, kind, "%s %s %s of %d: %s", who, _arrow(facts), uid, of, how)
+        case "lost":
+            line(
+                logging.WARNING, kind, "%d events are not logged: too many at once", facts["count"]
+            )
         case "associated":
             accepted = sum(1 for context in facts["contexts"] if context[2] == 0)
             of = f"{accepted} of {len(facts['contexts'])} presentation contexts"
-            line(logging.INFO, kind, "%s established from %s: %s", who, _where(facts), of)
+            line(logging.INFO, kind, "%s established from %s: %s", who, where, of)
             for warning in facts["warnings"]:
                 line(logging.WARNING, "negotiation", "%s %s", who, warning)
         case "stored" if facts["status"]:
@@ -136,48 +269,48 @@ def log_event(association: int, kind: str, facts: Event) -> None:
             hint = _HINTS.get(facts["code"])
             why = facts["detail"] + (f" (hint: {hint})" if hint else "")
             code = facts["code"]
-            line(logging.WARNING, code, "%s rejected %s, %s: %s", who, _where(facts), codes, why)
+            line(logging.WARNING, code, "%s rejected %s, %s: %s", who, where, codes, why)
         case "violation":
             code, why = facts["code"], facts["detail"]
-            line(logging.WARNING, code, "%s %s broke the protocol: %s", who, _where(facts), why)
+            line(logging.WARNING, code, "%s %s broke the protocol: %s", who, where, why)
         case "ended" if facts["error"] is None:
             line(logging.INFO, "released", "%s released, %d stored", who, facts["stored"])
         case "ended":
             level, code = _level(facts), facts["code"]
-            line(level, code, "%s %s ended: %s", who, _where(facts), facts["error"])
+            line(level, code, "%s %s ended: %s", who, where, facts["error"])
         case "accept-failed":
             line(logging.ERROR, kind, "cannot accept connections: %s", facts["detail"])
         case _:
-            line(logging.DEBUG, kind, "%s %s %s", who, kind, _where(facts))
+            line(logging.DEBUG, kind, "%s %s %s", who, kind, where)
 
 
-def _who(association: int, facts: Event) -> str:
+def _arrow(facts: Facts) -> str:
+    return "<<" if facts["direction"] == "sent" else ">>"
+
+
+def _who(association: int, facts: Facts) -> str:
     if not facts.get("calling"):
         return f"({association})"
     return f"{facts['called']}<-{facts['calling']}({association})"
 
 
-def _where(facts: Event) -> str:
-    peer = facts.get("peer")
-    if not peer:
-        return ""
-    host, port = peer
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _where(facts: Facts) -> str:
+    return log.address(facts.get("peer")) or ""
 
 
-def _by_us(facts: Event) -> bool:
+def _by_us(facts: Facts) -> bool:
     """Whether this node aborted because it was told to: by a handler, or by `stop`."""
     error = facts["error"]
     return isinstance(error, AssociationAborted) and error.local and error.source == 0
 
 
-def _level(facts: Event) -> int:
+def _level(facts: Facts) -> int:
     if _by_us(facts):
         return logging.INFO
     return logging.DEBUG if facts["told"] else logging.WARNING
 
 
-def _how(facts: Event) -> str:
+def _how(facts: Facts) -> str:
     if facts["identical"]:
         return "the same bytes as before"
     kept = f", earlier version kept as {facts['kept']}" if facts["kept"] else ""

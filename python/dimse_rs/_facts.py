@@ -12,8 +12,10 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from . import _scu, log
 from ._drive import Step
+from ._narrate import catch_up
 from ._uids import Model, SOPClass, TransferSyntax
 from .errors import DecodeError, DimseError, LocalProtocolError
+from .events import Events
 from .extended import Extended, answered
 from .identity import UserIdentity, identity_of
 from .settings import Peer, check_ae_title
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from . import _core
     from ._perform import Performer
+    from .events import Kind
     from .responses import Response
     from .settings import Timeouts
     from .status import Status
@@ -166,13 +169,25 @@ class AssociationFacts:
             len(self.accepted),
             len(self.accepted) + len(self.rejected),
             self._core.peer_max_length or "any number of",
+            extra=log.of(self._core, "established"),
         )
+        told = log.of(self._core, "negotiation")
         for context in self.accepted:
-            _logger.debug("%s accepted %r in %r", self, context.sop_class, context.transfer_syntax)
+            what = (self, context.sop_class, context.transfer_syntax)
+            _logger.debug("%s accepted %r in %r", *what, extra=told)
         for refused in self.rejected:
-            _logger.debug("%s not accepted: %r, %s", self, refused.sop_class, refused.reason)
+            why = (self, refused.sop_class, refused.reason)
+            _logger.debug("%s not accepted: %r, %s", *why, extra=told)
         for warning in self._core.warnings:
-            _logger.warning("%s %s", self, warning)
+            _logger.warning("%s %s", self, warning, extra=told)
+
+    def _log_end(self, how: str) -> None:
+        """Log that it is over by our doing."""
+        catch_up(self._core.id)
+        _logger.info("%s %s", self, how, extra=log.of(self._core, how))
+
+    def _follow(self, kinds: tuple[Kind, ...], timeout: float | None) -> Events:
+        return Events._of(self._core.follow, kinds, timeout)
         identity = self.identity
         if identity is not None and identity.response_requested and self.identity_response is None:
             unsaid = "the peer does not say that it verified the user identity"

@@ -73,6 +73,7 @@ class Performer:
         node: the server; None on an association of ours.
         storage: what is done without handlers.
         queued: Command Fields that go to Python without a handler too.
+        events: where what happens is told.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Performer:
         node: Node | None = None,
         storage: Storage | None = None,
         queued: tuple[int, ...] = (),
+        events: _core.Events | None = None,
     ) -> None:
         """Make the service of the core; `start` or `serve` begins."""
         self._handlers = handlers
@@ -113,7 +115,7 @@ class Performer:
                 for field in fields
             },
             spool=None if self._spool is None else _core.Folder(self._spool, "fast"),
-            events=node is not None,
+            events=events,
         )
         self._workers: Workers[_core.Operation] | None = None
 
@@ -187,12 +189,11 @@ class Performer:
             run(operation.association, steps)
         except DimseError as error:
             # Too late, or the association is over: there is nobody to tell but the log.
-            told = {"code": "unanswered"}
+            told = log.of(operation.association, "unanswered")
             _logger.warning("%s: not answered, %s", operation_text(operation), error, extra=told)
         except Exception:
-            _logger.exception(
-                "%s: not answered", operation_text(operation), extra={"code": "unanswered"}
-            )
+            told = log.of(operation.association, "unanswered")
+            _logger.exception("%s: not answered", operation_text(operation), extra=told)
 
     def steps(self, operation: _core.Operation) -> Generator[Step, Any, None]:
         """Give what serving an operation takes."""
@@ -248,7 +249,7 @@ class Performer:
     def _answer_for(self, operation: _core.Operation, status: int, comment: str, why: str) -> None:
         with suppress(DimseError):  # the handler was faster, or the association is over
             _scp.answer_at_once(operation, status, comment)
-            told = {"code": "handler"}
+            told = log.of(operation.association, "handler")
             _logger.error(
                 "%s answered %04X: %s", operation_text(operation), status, why, extra=told
             )

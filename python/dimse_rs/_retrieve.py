@@ -302,7 +302,7 @@ def _over_others(
             association = yield Dial(partial(dial, part.contexts))
         except DimseError as error:
             job.comment = f"destination: {error.message}"
-            told = {"code": "destination"}
+            told = log.of(job.operation.association, "destination")
             _logger.warning("%s: %s", job.request, error, extra=told)
             for file in part.files:
                 job.tally.fail(file.sop_instance)
@@ -327,6 +327,7 @@ def _send(
         for index, file, message, error in results:
             if message is not None:
                 status = Status(message.status or 0, "C-STORE")
+                _tell(job, file, status)
                 if status.category == "failure":
                     _report(job, paths[index], StatusError(status, message.get("ErrorComment")))
                     job.tally.fail(file[1] if file else "")
@@ -335,6 +336,7 @@ def _send(
             elif isinstance(error, NoPresentationContext) and not stopped:
                 yield from _convert(job, association, paths[index])
             elif not stopped:
+                _tell(job, file, None, error)
                 _report(job, paths[index], error)
                 job.tally.fail(file[1] if file else _uid_of(paths[index]))
             yield from job.pending(done=True)
@@ -348,15 +350,30 @@ def _send(
 def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[Step, Any, None]:
     """Send a file whose own transfer syntax the peer did not accept."""
     message_id = association.next_message_id()
+    file = _core.probe(path)  # it was read before
     try:
         status = yield from _scu.c_store_file(
             path, association.accepted, message_id, job.timeouts, job.priority
         )
     except (DimseError, OSError) as error:
+        _tell(job, file, error.status if isinstance(error, StatusError) else None, error)
         _report(job, path, error)
-        job.tally.fail(_uid_of(path))
+        job.tally.fail(file[1])
     else:
+        _tell(job, file, status)
         job.tally.count(status)
+
+
+def _tell(
+    job: _Job,
+    file: tuple[str, str, str, int] | None,
+    status: Status | None,
+    error: BaseException | None = None,
+) -> None:
+    """Tell who follows what became of an instance."""
+    sop_class, uid, *_ = file or ("", "")
+    why = "" if error is None else str(error)
+    job.operation.tell_sub_operation(sop_class, uid, None if status is None else int(status), why)
 
 
 def _uid_of(path: Path) -> str:
@@ -367,5 +384,5 @@ def _uid_of(path: Path) -> str:
 
 
 def _report(job: _Job, what: Path | str, error: BaseException | None) -> None:
-    told = {"code": "sub-operation"}
+    told = log.of(job.operation.association, "sub-operation")
     _logger.warning("%s: %s not sent: %s", job.request, what, error, extra=told)

@@ -208,7 +208,8 @@ def close(items: Any) -> None:
         try:
             end()
         except Exception:
-            _logger.exception("a handler failed when it was closed")
+            told = {"code": "handler-failed"}
+            _logger.exception("a handler failed when it was closed", extra=told)
 
 
 def _failed(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
@@ -217,14 +218,15 @@ def _failed(operation: _core.Operation, request: Request, error: BaseException) 
         if not error.status.is_final:
             return _wrong(operation, request, code)
         if not _is_defined(operation, request, code):
-            _logger.warning("%s", _undefined(request, code), extra={"code": "handler-status"})
+            told = log.of(operation.association, "handler-status")
+            _logger.warning("%s", _undefined(request, code), extra=told)
         return Failed(code, error.comment, error.dataset, error.elements)
     if error is request.unreadable:  # the peer's fault, not the handler's
-        _logger.warning("%s: %s", request, error, extra={"code": "undecodable"})
+        told = log.of(operation.association, "undecodable")
+        _logger.warning("%s: %s", request, error, extra=told)
         return Failed(failure_of(operation.message.field), "data set cannot be read")
-    _logger.error(
-        "%s: the handler failed", request, exc_info=error, extra={"code": "handler-failed"}
-    )
+    told = log.of(operation.association, "handler-failed")
+    _logger.error("%s: the handler failed", request, exc_info=error, extra=told)
     return Failed(failure_of(operation.message.field), "handler failed")
 
 
@@ -237,7 +239,9 @@ def status_of(operation: _core.Operation, request: Request, status: int) -> int:
     if not (0 <= status <= 0xFFFF and Status(status).is_final):
         raise _wrong(operation, request, status)
     if not _is_defined(operation, request, status):
-        _logger.error("%s", _undefined(request, status), extra={"code": "handler-status"})
+        _logger.error(
+            "%s", _undefined(request, status), extra=log.of(operation.association, "handler-status")
+        )
         raise Failed(failure_of(operation.message.field), "handler gave no valid status")
     return int(status)
 
@@ -260,7 +264,7 @@ def _wrong(operation: _core.Operation, request: Request, answer: object) -> Fail
         "%s: the handler gave %r, which is no answer to it",
         request,
         what,
-        extra={"code": "handler-status"},
+        extra=log.of(operation.association, "handler-status"),
     )
     return Failed(failure_of(operation.message.field), "handler gave no valid status")
 
@@ -285,7 +289,8 @@ def _taken_apart(
     if dataset is not None and (field < FIRST_N_SERVICE or not hasattr(dataset, "to_json_dict")):
         raise _wrong(operation, request, answer)
     if field == N_GET_RQ and not dataset and Status(code).category != "failure":
-        _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request)
+        told = log.of(operation.association, "handler-status")
+        _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request, extra=told)
         raise Failed(PROCESSING_FAILURE, "no attributes")
     return code, dataset
 
@@ -310,7 +315,7 @@ def _unsendable(operation: _core.Operation, request: Request, error: BaseExcepti
         "%s: what the handler gave cannot be sent",
         request,
         exc_info=error,
-        extra={"code": "handler-failed"},
+        extra=log.of(operation.association, "handler-failed"),
     )
     return Failed(failure_of(operation.message.field), "response cannot be sent")
 

@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
+from ._narrate import Narrated
 from ._perform import Performer
 from .association import Association
 from .contexts import Context, Contexts, expand
@@ -21,6 +22,7 @@ from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_pe
 
 if TYPE_CHECKING:
     from .aio import AsyncAssociation, Connecting
+    from .events import Events
     from .send import SendReport, SendResult
 
 __all__ = ["AE"]
@@ -79,6 +81,7 @@ class AE:
         max_ops_performed: int = 1,
         identity: UserIdentity | None = None,
         extended: Options | None = None,
+        events: Events | None = None,
     ) -> Association:
         """Connect to a peer and establish an association.
 
@@ -95,6 +98,8 @@ class AE:
             extended: extended negotiation by SOP class or model: `StorageOptions`,
                 `QueryRetrieveOptions`, bytes for other classes. `Association.extended` tells what
                 was answered.
+            events: what follows this association from its beginning, also when there will be none:
+                `Events("negotiated", "pdu")`, to be iterated over on another thread, or afterwards.
 
         Raises:
             ConnectFailed: no connection.
@@ -106,11 +111,12 @@ class AE:
         """
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        performer = self._performer(Performer, proposed, handlers)
         items = _items(proposed, max_ops_invoked, max_ops_performed, identity, extended)
-        asked = self._asked(whom, proposed, performer, items)
         try:
-            core = _core.Association.request(whom.host, whom.port, **asked)
+            with Narrated(events) as told:
+                performer = self._performer(Performer, proposed, handlers, told)
+                asked = self._asked(whom, proposed, performer, items, told)
+                core = _core.Association.request(whom.host, whom.port, **asked)
         except AssociationRejected as rejected:
             raise self._explained(rejected, whom) from None
         association = Association(core, self.timeouts, whom, performer)
@@ -128,6 +134,7 @@ class AE:
         max_ops_performed: int = 1,
         identity: UserIdentity | None = None,
         extended: Options | None = None,
+        events: Events | None = None,
     ) -> Connecting:
         """Connect to a peer for asyncio: as `associate`, to be awaited or used in `async with`.
 
@@ -138,7 +145,7 @@ class AE:
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
         items = _items(proposed, max_ops_invoked, max_ops_performed, identity, extended)
-        return Connecting(self._connect(whom, proposed, handlers, items))
+        return Connecting(self._connect(whom, proposed, handlers, items, events))
 
     async def _connect(
         self,
@@ -146,17 +153,19 @@ class AE:
         proposed: Sequence[Context],
         handlers: Handlers | None,
         items: dict[str, Any],
+        events: Events | None,
     ) -> AsyncAssociation:
         from ._aio import Completer
         from ._aio_perform import AsyncPerformer
         from .aio import AsyncAssociation
 
-        performer = self._performer(AsyncPerformer, proposed, handlers)
-        asked = self._asked(whom, proposed, performer, items)
         try:
-            core = await Completer.here().wait(
-                lambda then: _core.Association.request(whom.host, whom.port, then=then, **asked)
-            )
+            with Narrated(events) as told:
+                performer = self._performer(AsyncPerformer, proposed, handlers, told)
+                asked = self._asked(whom, proposed, performer, items, told)
+                core = await Completer.here().wait(
+                    lambda then: _core.Association.request(whom.host, whom.port, then=then, **asked)
+                )
         except AssociationRejected as rejected:
             raise self._explained(rejected, whom) from None
         association = AsyncAssociation(core, self.timeouts, whom, performer)
@@ -164,13 +173,23 @@ class AE:
         return association
 
     def _performer(
-        self, kind: type[P], proposed: Sequence[Context], handlers: Handlers | None
+        self,
+        kind: type[P],
+        proposed: Sequence[Context],
+        handlers: Handlers | None,
+        told: Narrated,
     ) -> P | None:
         """Make what serves the peer's requests, if anything is to be served."""
         received = (C_STORE_RQ,) if any(context.scp for context in proposed) else ()
         if handlers is None and not received:
             return None
-        return kind(handlers or Handlers(), self.timeouts, MAX_HANDLERS, queued=received)
+        return kind(
+            handlers or Handlers(),
+            self.timeouts,
+            MAX_HANDLERS,
+            queued=received,
+            events=told.events,
+        )
 
     def _asked(
         self,
@@ -178,6 +197,7 @@ class AE:
         proposed: Sequence[Context],
         performer: Performer | None,
         items: dict[str, Any],
+        told: Narrated,
     ) -> dict[str, Any]:
         """Give what the core has to know to ask for an association."""
         return {
@@ -187,7 +207,7 @@ class AE:
             "max_length": self.max_pdu,
             "timeouts": asdict(self.timeouts),
             "limits": asdict(self.limits),
-            "service": None if performer is None else performer.service,
+            "service": performer.service if performer else _core.Service(events=told.events),
             **items,
             **self._no_window(whom),
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from . import _core, _scu, log
+from . import _core, _scu
 from ._aio import Completer
 from ._aio_drive import carry_out, run
 from ._drive import Emit, Step
@@ -17,6 +17,7 @@ from ._facts import AssociationFacts, in_a_file, tags_of
 from ._perform import Into, Performer, receiving
 from ._uids import Model
 from .errors import AssociationReleased, DimseError
+from .events import Events
 from .responses import Response
 from .status import Status
 
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+    from .events import Kind
     from .settings import Peer, Timeouts
 
 __all__ = ["AsyncAssociation", "AsyncResponses", "Connecting"]
-
-_logger = log.get(log.ASSOCIATION)
 
 T = TypeVar("T")
 V_co = TypeVar("V_co", covariant=True)
@@ -327,18 +327,22 @@ class AsyncAssociation(AssociationFacts):
         self._outstanding.discard(call)
         return outcome
 
+    def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
+        """Follow what happens on it, `async for event in ...`: see `Association.events`."""
+        return self._follow(kinds, timeout)
+
     async def release(self) -> None:
         """Release the association in good order: see `Association.release`."""
         if isinstance(self._core.ended, AssociationReleased):
             return
         await self._completer.wait(lambda then: self._core.release(then=then))
-        _logger.info("%s released", self)
+        self._log_end("released")
 
     async def abort(self) -> None:
         """Abort the association at once: outstanding operations fail on both sides."""
         if self.is_established:
             await self._completer.wait(lambda then: self._core.abort(then=then))
-            _logger.info("%s aborted", self)
+            self._log_end("aborted")
 
     async def __aenter__(self) -> Self:
         """Use the association; it is established already."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import queue
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ._aio_perform import AsyncPerformer
-from ._events import Event
 from .aio import AsyncAssociation
+from .errors import LocalProtocolError
+from .events import Events, Kind
 from .handlers import Handler, Handlers
 from .server import Server
 
@@ -84,16 +82,14 @@ class AsyncServer(Handlers):
         Raises:
             LocalProtocolError: it was not started.
         """
-        async for _ in self.events("stopped"):
+        if not self._server.is_started:
+            raise LocalProtocolError("the server was not started")
+        async for _ in self.events("lost"):
             pass
 
-    async def events(self, *kinds: str) -> AsyncIterator[Event]:
-        """Follow what happens, until the server has stopped: see `Server.events`."""
-        follower = _LoopFollower()
-        self._server.add_follower(follower)
-        while (event := await follower.next()) is not None:
-            if not kinds or event["event"] in kinds:
-                yield event
+    def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
+        """Follow what happens, `async for event in ...`: see `Server.events`."""
+        return self._server.events(*kinds, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         """Start, unless it was."""
@@ -121,29 +117,3 @@ class _LoopServer(Server):
 
     _performer_kind = AsyncPerformer
     _association_kind = AsyncAssociation
-
-
-class _LoopFollower(queue.SimpleQueue):  # type: ignore[type-arg]
-    """A queue of events that an event loop waits at."""
-
-    def __init__(self) -> None:
-        """Wait on the running loop."""
-        self._loop = asyncio.get_running_loop()
-        self._arrived = asyncio.Event()
-
-    def put(self, item: Event | None, block: bool = True, timeout: float | None = None) -> None:
-        """Add an event, from any thread."""
-        super().put(item)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._arrived.set)
-
-    async def next(self) -> Event | None:
-        """Wait for the next event; None when the server has stopped."""
-        while True:
-            try:
-                event: Event | None = self.get_nowait()
-            except queue.Empty:
-                self._arrived.clear()
-                await self._arrived.wait()
-            else:
-                return event

@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from . import _scu, log
+from . import _scu
 from ._drive import Step, emitted, run
 from ._facts import AssociationFacts, in_a_file, tags_of
 from ._perform import Into, Performer, receiving
 from ._uids import Model
 from .errors import AssociationReleased, DimseError
+from .events import Events
 from .responses import Response
 from .status import Status
 
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from . import _core
+    from .events import Kind
     from .settings import Peer, Timeouts
 
 __all__ = ["Association", "Responses"]
-
-_logger = log.get(log.ASSOCIATION)
 
 T = TypeVar("T")
 
@@ -454,6 +454,22 @@ class Association(AssociationFacts):
         self._outstanding.add(bulk)
         return bulk
 
+    def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
+        """Follow what happens on it, from now until it has ended.
+
+        Args:
+            kinds: names of events, see `Kind`; default stored, refused, released, aborted, error.
+                What is not named here is not made.
+            timeout: end when nothing came for so many seconds; default never.
+
+        Returns:
+            An iterator over `Event`s. `AE.associate(events=...)` follows the negotiation too.
+
+        Raises:
+            ValueError: no such kind.
+        """
+        return self._follow(kinds, timeout)
+
     def release(self) -> None:
         """Release the association in good order, after what is outstanding is confirmed.
 
@@ -467,13 +483,13 @@ class Association(AssociationFacts):
         if isinstance(self._core.ended, AssociationReleased):
             return
         self._core.release()
-        _logger.info("%s released", self)
+        self._log_end("released")
 
     def abort(self) -> None:
         """Abort the association at once: outstanding operations fail on both sides (PS3.8 7.3)."""
         if self.is_established:
             self._core.abort()
-            _logger.info("%s aborted", self)
+            self._log_end("aborted")
 
     def __enter__(self) -> Self:
         """Use the association; it is established already."""

@@ -1,15 +1,22 @@
 """Logging: the names of the loggers, and how the command line prints them.
 
 The library configures no handler of its own: it logs below "dimse_rs", INFO for the life of an
-association and one line per message, DEBUG for decoded PDUs. Contents of data sets are never above
-DEBUG. `to_stderr` is for programs; the `dimse` tools use it to print lines like DCMTK's.
+association and one line per message, DEBUG for decoded PDUs, command sets and changes of state,
+TRACE for every PDU and transition. Contents of data sets are not logged. Records carry `code`, a
+stable name of what happened, and where there is one `association`, its number, and its `peer`.
+
+`to_stderr` is for programs; the `dimse` tools use it to print lines like DCMTK's.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Final, TextIO
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from . import _core
 
 __all__ = [
     "ARCHIVE",
@@ -23,7 +30,10 @@ __all__ = [
     "TRACE",
     "UL",
     "LineFormatter",
+    "Log",
+    "address",
     "get",
+    "of",
     "to_stderr",
 ]
 
@@ -37,7 +47,7 @@ ARCHIVE: Final = "dimse_rs.archive"
 CLI: Final = "dimse_rs.cli"
 
 TRACE: Final = 5
-"""Below DEBUG: every state transition."""
+"""Below DEBUG: every P-DATA-TF and state transition."""
 
 LEVELS: Final[dict[str, int]] = {
     "fatal": logging.CRITICAL,
@@ -52,9 +62,33 @@ LEVELS: Final[dict[str, int]] = {
 logging.getLogger(ROOT).addHandler(logging.NullHandler())
 
 
-def get(name: str = ROOT) -> logging.Logger:
+class Log(logging.LoggerAdapter[logging.Logger]):
+    """A logger of this package: each of its records has the same attributes."""
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        """Fill in what a call leaves out."""
+        extra = {"association": None, "peer": None, "code": None, **(kwargs.get("extra") or {})}
+        return msg, {**kwargs, "extra": extra}
+
+
+def get(name: str = ROOT) -> Log:
     """Get a logger by one of the names above."""
-    return logging.getLogger(name)
+    return Log(logging.getLogger(name), {})
+
+
+def of(core: _core.Association, code: str) -> dict[str, Any]:
+    """Give what a record about an association carries."""
+    return {"association": core.id, "peer": address(core.peer), "code": code}
+
+
+def address(peer: tuple[str, int] | None) -> str | None:
+    """Write host and port as people do."""
+    if not peer:
+        return None
+    host, port = peer
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class LineFormatter(logging.Formatter):

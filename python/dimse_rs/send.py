@@ -203,7 +203,7 @@ def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
     except (DecodeError, OSError) as problem:
         error = problem if isinstance(problem, DimseError) else _unreadable(path, problem)
         if searched and not _may_be_instance(path):
-            _logger.info("skipped %s: %s", path, error.message)
+            _logger.info("skipped %s: %s", path, error.message, extra={"code": "skipped"})
             found.skipped.append(path)
         else:
             found.order.append(SendResult(path, error=error))
@@ -313,7 +313,8 @@ class _Account:
                 association.release()
             except DimseError as error:
                 # Every file has its answer: a bad farewell changes none of them.
-                _logger.warning("%s was not released: %s", association, error)
+                told = log.of(association._core, "unreleased")
+                _logger.warning("%s was not released: %s", association, error, extra=told)
 
     def _send(self, association: Association, files: Sequence[FileInfo]) -> None:
         try:

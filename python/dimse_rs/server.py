@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import queue
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from . import _core, log
 from ._admission import Admission, ExtendedAnswers, Proposal
-from ._events import Event, event_of, log_event
+from ._events import log_event, wanted_by_logs
 from ._facts import AssociationFacts
 from ._perform import Performer
 from .ae import AE
 from .association import Association
 from .contexts import Supported, any_storage
 from .errors import LocalProtocolError
+from .events import MOST, Events, Kind
 from .handlers import (
     C_GET_RQ,
     C_STORE_RQ,
@@ -57,8 +55,8 @@ _UNCOMPRESSED: Final = (
     ExplicitVRBigEndian,
 )
 
-_EVENT_TURN: Final = 0.1
-_MOST_EVENTS: Final = 100_000
+_TURN: Final = 0.1
+"""Seconds between two looks at the levels of the loggers."""
 
 
 class Server(Handlers):
@@ -164,11 +162,9 @@ class Server(Handlers):
         self._performer: Performer | None = None
         self._associations: WeakValueDictionary[int, AssociationFacts] = WeakValueDictionary()
         self._stopping = threading.Event()  # somebody said stop
-        self._over = threading.Event()  # the last association has ended
-        self._told = threading.Event()  # and whoever follows has been told
+        self._told = threading.Event()  # the last association has ended, and it is logged
         self._stopped = threading.Event()
-        # Weak: a follower that nobody reads any more is gone, also when it was never begun.
-        self._followers: WeakSet[queue.SimpleQueue[Event | None]] = WeakSet()
+        self._events = _core.Events()
         self._lock = threading.Lock()
         for service in services:
             if not isinstance(service, Storage):
@@ -220,8 +216,9 @@ class Server(Handlers):
             self._max_handlers,
             node=self,
             storage=self._storage,
+            events=self._events,
         )
-        self._follow()
+        self._log_follower = self._events.follow(wanted_by_logs(server=True), MOST)
         host, port = self._bind
         self._listener = _core.Listener(
             host,
@@ -259,7 +256,7 @@ class Server(Handlers):
         try:
             self._listener.stop(grace)
         finally:
-            self._over.set()
+            self._events.close()
             self._admission.stop()
             if self._performer is not None:
                 self._performer.stop()
@@ -283,46 +280,23 @@ class Server(Handlers):
         while not self._stopping.wait(0.2):
             pass
 
-    def events(self, timeout: float | None = None) -> Iterator[Event]:
+    def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
         """Follow what happens: dicts as `dimse storescp --json` prints them, each with key `event`.
 
         Args:
-            timeout: end when nothing happened for so many seconds; default never.
+            kinds: names of events, see `Kind`; default associated, stored, refused, rejected,
+                released, aborted (by this node) and error. What is not named here is not made.
+            timeout: end when nothing came for so many seconds; default never.
 
         Returns:
             An iterator that ends when the server has stopped. Each call follows from now on; before
-            `start` it misses nothing. One that falls 100000 events behind loses the newest. Events
-            are associated, stored, refused, rejected, released, aborted (by this node) and error.
+            `start` it misses nothing. One that falls 100,000 events behind loses the newest, and
+            is told how many.
+
+        Raises:
+            ValueError: no such kind.
         """
-        follower: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self.add_follower(follower)
-        return self._events(follower, timeout)
-
-    def add_follower(self, follower: queue.SimpleQueue[Event | None]) -> None:
-        """Put events into a queue from now on, and None when the server has stopped."""
-        with self._lock:
-            self._followers.add(follower)
-        if self._told.is_set():
-            follower.put(None)
-        self._follow()
-
-    def _events(
-        self, follower: queue.SimpleQueue[Event | None], timeout: float | None
-    ) -> Iterator[Event]:
-        last = time.monotonic()
-        while True:
-            try:
-                event = follower.get(timeout=_EVENT_TURN)  # in turns, for Ctrl-C
-            except queue.Empty:
-                if timeout is not None and time.monotonic() - last >= timeout:
-                    return
-                if self._told.is_set():
-                    return
-                continue
-            if event is None:
-                return
-            last = time.monotonic()
-            yield event
+        return Events._of(self._events.follow, kinds, timeout)
 
     def __enter__(self) -> Self:
         """Start, unless it was."""
@@ -389,42 +363,22 @@ class Server(Handlers):
 
     # ---- what comes from the core
 
-    def _follow(self) -> None:
-        """Ask the core for the ordinary course only while somebody follows it."""
-        if self._performer is not None:
-            self._performer.service.follow(
-                bool(self._following()) or _logger.isEnabledFor(logging.INFO)
-            )
-
     def _pump(self) -> None:
-        service = None if self._performer is None else self._performer.service
-        while service is not None:
-            self._follow()
-            over = self._over.is_set()
-            batch = service.next_events(0 if over else _EVENT_TURN)
+        """Log what happens, as far as the loggers want it."""
+        wanted: list[str] = []
+        while True:
+            if wanted != (now := wanted_by_logs(server=True)):
+                self._log_follower.want(now)
+                wanted = now
+            batch = self._log_follower.next(_TURN)
+            if batch is None:
+                break
             for association, kind, facts in batch:
                 try:
                     log_event(association, kind, facts)
-                    self._tell(event_of(kind, facts))
-                except (
-                    Exception
-                ):  # of a log handler of the user's: later events are told all the same
-                    _logger.exception("an event could not be told")
-            if over and not batch:
-                break
+                except Exception:  # of a log handler of the user's: the rest is logged all the same
+                    _logger.exception("an event could not be logged", extra={"code": "log"})
         self._told.set()
-        for follower in self._following():
-            follower.put(None)
-
-    def _tell(self, event: Event | None) -> None:
-        if event is not None:
-            for follower in self._following():
-                if follower.qsize() < _MOST_EVENTS:
-                    follower.put(event)
-
-    def _following(self) -> list[queue.SimpleQueue[Event | None]]:
-        with self._lock:
-            return list(self._followers)
 
     # ---- what the performer wants
 

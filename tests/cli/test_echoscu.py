@@ -59,7 +59,7 @@ def test_debug_shows_contexts_and_command_sets(server):
     assert done.returncode == 0
     assert "D: " in done.stderr
     assert "Verification" in done.stderr
-    assert "'MessageID': 1" in done.stderr
+    assert "MessageID:" in done.stderr
     assert dimse("echoscu", "-ll", "debug", at(server)).stderr.count("D: ") == done.stderr.count(
         "D: "
     )

@@ -132,8 +132,9 @@ def test_calls_raise_what_they_raise_when_they_block():
 
 
 def test_requests_are_pulled_and_answered():
-    service = _core.Service(handled={C_ECHO_RQ: None}, events=True)
-    service.follow(True)
+    hub = _core.Events()
+    service = _core.Service(handled={C_ECHO_RQ: None}, events=hub)
+    follower = hub.follow(["connected", "associated"], 100)
     listener = _core.Listener(
         "127.0.0.1",
         0,
@@ -154,7 +155,7 @@ def test_requests_are_pulled_and_answered():
         await wait(lambda then: operation.respond({"Status": 0x0001}, then=then))
         assert await asked == 0x0001
         assert await wait(lambda then: service.next_operation(0, then=then)) is None
-        events = await wait(lambda then: service.next_events(WITHIN, then=then))
+        events = await wait(lambda then: follower.next(WITHIN, then=then))
         assert [kind for _, kind, _ in events] == ["connected", "associated"]
         await wait(lambda then: listener.stop(0.0, then=then))
         assert association.ended is not None
@@ -176,7 +177,9 @@ def test_outcomes_come_in_the_order_in_which_they_were_there():
 def test_what_is_there_is_given_at_once():
     loop = Loop()
     assert loop.service.next_operation(0, then=(loop.completions, 1)) == (None,)
-    assert loop.service.next_events(0, then=(loop.completions, 2)) == ([],)
+    hub = _core.Events()
+    follower = hub.follow(["pdu"], 10)
+    assert follower.next(0, then=(loop.completions, 2)) == ([],)
     loop.later(3)
     assert loop.take(1)[0] == [(3, None, None)]
 

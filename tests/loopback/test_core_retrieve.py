@@ -93,13 +93,13 @@ def c_get(archive, association, **options):
 
 
 def test_all_that_a_get_brought_is_told_when_its_final_response_is_there(archive, paths, tmp_path):
-    service = _core.Service(events=True)
-    service.follow(True)
+    events = _core.Events()
+    service = _core.Service(events=events)
+    follower = events.follow(["stored"], 100_000)
     association = associate(archive, service)
-    service.next_events(0)
     service.receive(_core.Folder(tmp_path / "received", "fast"), [CTImageStorage])
     assert c_get(archive, association) == 0x0000
-    stored = [facts for _, kind, facts in service.next_events(0) if kind == "stored"]
+    stored = [facts for _, kind, facts in follower.take() if kind == "stored"]
     assert len(stored) == len(paths)
     assert sorted(facts["path"] for facts in stored) == sorted((tmp_path / "received").iterdir())
     association.release()

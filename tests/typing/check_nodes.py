@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
@@ -15,6 +15,7 @@ from dimse_rs import (
     CTImageStorage,
     DimseError,
     DimseTimeout,
+    Events,
     Limits,
     MRImageStorage,
     Peer,
@@ -135,7 +136,7 @@ def wrong(request: StoreRequest) -> str:
 def serve() -> None:
     with server:
         assert_type(server.port, int)
-        assert_type(server.events(timeout=1), Iterator[dict[str, Any]])
+        assert_type(server.events(timeout=1), Events)
         server.wait()
 
 

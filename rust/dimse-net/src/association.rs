@@ -1,7 +1,7 @@
 //! The user's end of an association: a handle that any thread or task may hold.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::bulk;
 use crate::deadline::Timeouts;
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::event::{AssociationId, Titles};
+use crate::event::{AssociationId, Event, Events, Follower, Kinds, SubOperation, Titles, Told};
 pub use crate::invocation::Invocation;
 use crate::invocation::Responses;
 use crate::limits::{Budget, Limits};
@@ -80,6 +80,9 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) established: OnceLock<Established>,
     pub(crate) ended: watch::Sender<Option<Error>>,
+    pub(crate) events: Events,
+    /// Everything was told.
+    pub(crate) told: AtomicBool,
     /// Invocations whose end nobody has taken yet: to their users they are not over.
     pub(crate) untold: AtomicUsize,
     /// Responses that many others waited behind were taken.
@@ -156,11 +159,12 @@ impl Association {
         request: Associate,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let (shared, commands) = Shared::new();
+        let (shared, commands) = Shared::new(settings.service.events.clone());
         let association = Self {
             _owner: Some(Arc::new(AbortOnDrop(shared.commands.clone()))),
             shared: Arc::clone(&shared),
         };
+        shared.events.adopt(shared.id);
         let (opened, outcome) = oneshot::channel();
         let connection = Connection::requestor(settings.connection());
         let driver = Driver::new(connection, shared, settings, commands);
@@ -175,7 +179,7 @@ impl Association {
         settings: Settings,
         policy: Arc<dyn crate::listener::Admission>,
     ) -> Self {
-        let (shared, commands) = Shared::new();
+        let (shared, commands) = Shared::new(settings.service.events.clone());
         let connection = Connection::acceptor(settings.connection());
         let driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
         runtime::handle().spawn(driver.run_acceptor(stream, policy));
@@ -201,6 +205,31 @@ impl Association {
     #[must_use]
     pub fn ended(&self) -> Option<Error> {
         self.shared.ended.borrow().clone()
+    }
+
+    /// Somebody who follows what happens on it, from now until it has ended: see [`Events::follow`].
+    #[must_use]
+    pub fn follow(&self, kinds: Kinds, most: usize) -> Follower {
+        let events = &self.shared.events;
+        let follower = events.follow(kinds, Some(self.id()), most);
+        if self.shared.told.load(Ordering::SeqCst) {
+            events.over(self.id()); // it had been before
+        }
+        follower
+    }
+
+    /// Tells of a sub-operation of a retrieval that was asked for on this association.
+    pub fn tell_sub_operation(&self, of: impl FnOnce() -> SubOperation) {
+        self.shared
+            .events
+            .emit(self.id(), Kinds::SUB_OPERATION, || Told {
+                association: self.id(),
+                titles: self
+                    .established()
+                    .map_or_else(no_titles, |known| known.titles),
+                peer: self.established().and_then(|known| known.peer),
+                event: Event::SubOperation(Box::new(of())),
+            });
     }
 
     /// Resolves when it is over.
@@ -356,13 +385,15 @@ impl Association {
 }
 
 impl Shared {
-    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
+    pub(crate) fn new(events: Events) -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Self {
             id: NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed),
             commands,
             established: OnceLock::new(),
             ended: watch::channel(None).0,
+            events,
+            told: AtomicBool::new(false),
             untold: AtomicUsize::new(0),
             taken: Notify::new(),
             next_message_id: AtomicU16::new(1),

@@ -6,6 +6,7 @@
 
 mod admission;
 mod endings;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -25,11 +26,13 @@ use tokio::time::{Instant, sleep_until};
 use crate::association::{Command, Established, Settings, Shared, no_titles, titles_of};
 use crate::deadline::Deadlines;
 use crate::error::{Deadline, Error};
-use crate::event::{AssociationId, Event, Titles, Weight};
+use crate::event::{AssociationId, Event, Kinds, Titles};
 use crate::exchange::Exchange;
 use crate::listener::Admission;
 use crate::transport::Stream;
 use crate::write::WriteQueue;
+
+use telling::Arriving;
 
 const READ_SMALLEST: usize = 16 << 10;
 const READ_LARGEST: usize = 512 << 10;
@@ -74,6 +77,8 @@ pub(crate) struct Driver {
     paced: u64,
     peer: Option<std::net::SocketAddr>,
     local: Option<std::net::SocketAddr>,
+    /// The message that is arriving, for whoever wants to be told of it.
+    arriving: Option<Box<Arriving>>,
 }
 
 /// An acceptor's place with its server, given up however the driver ends.
@@ -131,6 +136,7 @@ impl Driver {
             paced: 0,
             peer: None,
             local: None,
+            arriving: None,
         }
     }
 
@@ -171,6 +177,7 @@ impl Driver {
         request: Associate,
         opened: oneshot::Sender<Result<(), Error>>,
     ) -> Result<(), LocalError> {
+        self.look_on();
         self.titles = titles_of(&request);
         self.request = Some(request.clone());
         self.opened = Some(opened);
@@ -189,6 +196,7 @@ impl Driver {
             admission,
             association: self.shared.id,
         });
+        self.look_on();
         self.connection.transport_connected();
         self.run(Some(stream)).await;
     }
@@ -197,6 +205,7 @@ impl Driver {
         if let Some(mut stream) = stream {
             self.peer = stream.peer_addr();
             self.local = stream.local_addr();
+            self.event(Kinds::CONNECTED, || Event::Connected);
             self.pump(&mut stream);
             while !self.closed {
                 let turn = self.wait(&mut stream).await;
@@ -233,6 +242,7 @@ impl Driver {
     }
 
     fn take(&mut self, turn: Turn) {
+        self.look_on();
         match turn {
             Turn::Read(Ok(count)) => self.received(count),
             Turn::Read(Err(error)) => self.lost(error),
@@ -283,7 +293,11 @@ impl Driver {
     }
 
     fn carry_out(&mut self) {
-        while let Some(output) = self.connection.poll_output() {
+        loop {
+            self.tell_traces();
+            let Some(output) = self.connection.poll_output() else {
+                break;
+            };
             match output {
                 Output::Connect => {} // done before the loop: there is one connection to one place
                 Output::Transmit(bytes) => self.write.push(bytes),
@@ -308,12 +322,18 @@ impl Driver {
             Indication::Command {
                 context_id,
                 command,
-            } => self.receive_command(context_id, command),
+            } => {
+                self.tell_command(context_id, &command);
+                self.receive_command(context_id, command);
+            }
             Indication::Data {
                 context_id: _,
                 fragment,
                 last,
-            } => self.receive_data(fragment, last),
+            } => {
+                self.tell_data(fragment.len(), last);
+                self.receive_data(fragment, last);
+            }
             Indication::AssociateRequested(request) => self.judge(request, None),
             Indication::AssociateAccepted(_, negotiated) => {
                 self.deadlines.clear(Deadline::Acse);
@@ -331,12 +351,8 @@ impl Driver {
                 self.end_with(Error::PAborted(origin, reason));
             }
             Indication::Violation(error) => {
-                let (titles, peer) = (self.titles, self.peer);
-                self.event(Weight::Problem, || Event::Violation {
-                    titles,
-                    peer,
-                    error: error.clone(),
-                });
+                let kinds = Kinds::VIOLATION | Kinds::PROBLEM;
+                self.event(kinds, || Event::Violation(error.clone()));
                 self.end_with(Error::Remote(error));
             }
         }
@@ -349,21 +365,15 @@ impl Driver {
     ) {
         let Some(request) = request else { return };
         self.exchange.establish(&negotiated);
-        let peer = self.peer;
         let established = Established {
             negotiated: Arc::clone(&negotiated),
             request,
             titles: self.titles,
-            peer,
+            peer: self.peer,
             local: self.local,
         };
         let _once = self.shared.established.set(established);
-        let titles = self.titles;
-        self.event(Weight::Detail, || Event::Associated {
-            titles,
-            peer,
-            negotiated,
-        });
+        self.event(Kinds::ASSOCIATED, || Event::Associated(negotiated));
         if let Some(opened) = self.opened.take() {
             // The asker may have gone: then its handle has asked for an abort.
             let _gone = opened.send(Ok(()));
@@ -454,10 +464,5 @@ impl Driver {
         if spare < self.read_size / 2 {
             self.read.reserve(self.read_size);
         }
-    }
-
-    pub(crate) fn event(&self, weight: Weight, event: impl FnOnce() -> Event) {
-        let events = &self.settings.service.events;
-        events.emit(self.shared.id, weight, event);
     }
 }

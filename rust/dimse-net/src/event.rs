@@ -1,44 +1,47 @@
-//! What happened, for whoever pulls it: logs, progress, `--json`. Nothing is recorded when nobody listens.
+//! What happened, for whoever pulls it: logs, progress, `--json`. Each follower says which kinds it wants; what
+//! nobody wants is not even built, and costs a look at one number.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::BitOr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use dimse_proto::dimse::CommandSet;
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::ul::reason::AssociateRj;
+use dimse_proto::ul::trace::{Seen, Step};
 use dimse_proto::{AeTitle, DecodeError, Uid};
 
 use crate::error::Error;
-use crate::queue::{Queue, Sender};
+pub use crate::follow::{Events, Follower};
 
 /// Number of an association, unique in the process.
 pub type AssociationId = u64;
 
-/// One thing that happened on an association.
+/// Something that happened, and to whom.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The association; 0 for what concerns none.
+    pub association: AssociationId,
+    /// Its titles, as far as they are known.
+    pub titles: Titles,
+    /// Where the peer is.
+    pub peer: Option<SocketAddr>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// One thing that happened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A transport connection was accepted.
-    Connected {
-        /// Where from.
-        peer: SocketAddr,
-    },
-    /// An association was established.
-    Associated {
-        /// Its titles.
-        titles: Titles,
-        /// Where the peer is.
-        peer: Option<SocketAddr>,
-        /// What was agreed.
-        negotiated: Arc<Negotiated>,
-    },
+    /// A transport connection is open.
+    Connected,
+    /// An association was established: what was agreed.
+    Associated(Arc<Negotiated>),
     /// We rejected an association.
     Rejected {
-        /// The titles asked with.
-        titles: Titles,
-        /// Where the peer is.
-        peer: Option<SocketAddr>,
         /// What we answered.
         rj: AssociateRj,
         /// Stable name of the cause.
@@ -46,23 +49,36 @@ pub enum Event {
         /// What was asked, what this node is, and what would accept it.
         detail: String,
     },
+    /// A PDU went by.
+    Pdu {
+        /// Ours, or the peer's.
+        sent: bool,
+        /// What it is, and what it says unless it carries data.
+        seen: Seen,
+        /// Of an A-ASSOCIATE-AC: the classes that its context ids were proposed for.
+        classes: Vec<(u8, Uid)>,
+    },
+    /// The protocol machine took a step.
+    State(Step),
+    /// A message went by: sent, or received whole.
+    Message {
+        /// Ours, or the peer's.
+        sent: bool,
+        /// Presentation context.
+        context_id: u8,
+        /// Command set.
+        command: CommandSet,
+        /// Bytes of the data set.
+        bytes: u64,
+    },
+    /// A C-STORE of a C-GET or C-MOVE is over.
+    SubOperation(Box<SubOperation>),
     /// A C-STORE was received into the folder, or refused.
     Stored(Box<StoredEvent>),
     /// The peer broke the protocol; it was answered with A-ABORT.
-    Violation {
-        /// Titles of the association, as far as they are known.
-        titles: Titles,
-        /// Where the peer is.
-        peer: Option<SocketAddr>,
-        /// What it did.
-        error: DecodeError,
-    },
+    Violation(DecodeError),
     /// The association is over: released when there is no error.
     Ended {
-        /// Titles of the association, as far as they are known.
-        titles: Titles,
-        /// Where the peer is.
-        peer: Option<SocketAddr>,
         /// Why, unless it was released.
         error: Option<Error>,
         /// An event before this one said so already (a rejection of ours, a fault of the peer's), the user did it,
@@ -75,6 +91,8 @@ pub enum Event {
     },
     /// Connections could not be accepted.
     AcceptFailed(String),
+    /// So many events were not kept: the follower was slow.
+    Lost(u64),
 }
 
 /// Both AE titles of an association.
@@ -86,11 +104,26 @@ pub struct Titles {
     pub calling: AeTitle,
 }
 
+/// A sub-operation (PS3.4 C.4.2, C.4.3): performed for a retrieval that was asked of us, or received in one.
+#[derive(Clone, Debug)]
+pub struct SubOperation {
+    /// We sent the instance.
+    pub sent: bool,
+    /// Message ID of the C-GET or C-MOVE; of a C-MOVE of another association when the instance was received.
+    pub of: u16,
+    /// SOP class, as far as it is known.
+    pub sop_class: String,
+    /// SOP instance, as far as it is known.
+    pub sop_instance: String,
+    /// The response; none when there was none.
+    pub status: Option<u16>,
+    /// Why there was none.
+    pub detail: String,
+}
+
 /// What became of one received instance.
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
-    /// Titles of the association.
-    pub titles: Titles,
     /// SOP class of the command.
     pub sop_class: Uid,
     /// SOP instance of the command.
@@ -113,54 +146,89 @@ pub struct StoredEvent {
     pub verified: bool,
 }
 
-/// Whether an event is worth a line by itself, or only for those who follow everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weight {
-    /// Somebody should look: a rejection, a refusal, a fault.
-    Problem,
-    /// The ordinary course.
-    Detail,
+/// A set of kinds of events.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kinds(pub(crate) u32);
+
+/// Names the bits.
+macro_rules! kinds {
+    ($($(#[$meta:meta])* $kind:ident = $bit:literal $name:literal,)+) => {
+        impl Kinds {
+            $($(#[$meta])* pub const $kind: Self = Self(1 << $bit);)+
+
+            /// The kind of this name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$kind),)+
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-/// Where events go.
-#[derive(Clone, Debug, Default)]
-pub struct Events {
-    sender: Option<Sender<(AssociationId, Event)>>,
-    /// Somebody follows the ordinary course too.
-    details: Arc<AtomicBool>,
+kinds! {
+    /// [`Event::Connected`].
+    CONNECTED = 0 "connected",
+    /// [`Event::Associated`].
+    ASSOCIATED = 1 "associated",
+    /// [`Event::Rejected`].
+    REJECTED = 2 "rejected",
+    /// [`Event::Stored`].
+    STORED = 3 "stored",
+    /// [`Event::Violation`].
+    VIOLATION = 4 "violation",
+    /// [`Event::Ended`].
+    ENDED = 5 "ended",
+    /// [`Event::AcceptFailed`].
+    ACCEPT_FAILED = 6 "accept-failed",
+    /// [`Event::Message`].
+    MESSAGE = 7 "message",
+    /// [`Event::SubOperation`].
+    SUB_OPERATION = 8 "suboperation",
+    /// [`Event::Pdu`], but for P-DATA-TF.
+    PDU = 9 "pdu",
+    /// [`Event::Pdu`] of P-DATA-TF.
+    DATA_PDU = 10 "data-pdu",
+    /// [`Event::State`], but for steps that only carry data.
+    STATE = 11 "state",
+    /// [`Event::State`] of steps that only carry data.
+    DATA_STATE = 12 "data-state",
+    /// Whatever somebody should look at, of any kind: a rejection, a refusal, a fault.
+    PROBLEM = 13 "problem",
 }
 
-/// Most events kept for a slow listener; more are dropped and counted by the gap in what it sees.
-const KEPT: usize = 100_000;
+impl Kinds {
+    /// None.
+    pub const NONE: Self = Self(0);
 
-impl Events {
-    /// A listener and its source.
+    pub(crate) const DATA: Self = Self(Self::DATA_PDU.0 | Self::DATA_STATE.0);
+    pub(crate) const TRACE: Self = Self(Self::PDU.0 | Self::STATE.0 | Self::DATA.0);
+
+    /// The two have a kind in common.
     #[must_use]
-    pub fn channel() -> (Self, Queue<(AssociationId, Event)>) {
-        let (sender, queue) = Queue::new(KEPT);
-        let events = Self {
-            sender: Some(sender),
-            details: Arc::default(),
-        };
-        (events, queue)
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
-    /// Whether to tell of the ordinary course, or of problems alone.
-    pub fn set_details(&self, wanted: bool) {
-        self.details.store(wanted, Ordering::Relaxed);
+    /// With [`Self::PROBLEM`], if it is one.
+    #[must_use]
+    pub(crate) fn problem_if(self, problem: bool) -> Self {
+        if problem { self | Self::PROBLEM } else { self }
     }
+}
 
-    pub(crate) fn emit(
-        &self,
-        association: AssociationId,
-        weight: Weight,
-        event: impl FnOnce() -> Event,
-    ) {
-        if weight == Weight::Detail && !self.details.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Some(sender) = &self.sender {
-            let _unheard = sender.send((association, event()));
-        }
+impl BitOr for Kinds {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kinds({:#b})", self.0)
     }
 }

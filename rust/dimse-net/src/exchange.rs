@@ -103,6 +103,8 @@ enum Answer {
 
 struct Performing {
     cancelled: Arc<AtomicBool>,
+    /// Message ID of the retrieval that this is a sub-operation of, if that is to be told.
+    part_of: Option<u16>,
 }
 
 /// The message whose data set is arriving. There is at most one.

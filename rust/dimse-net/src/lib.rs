@@ -10,7 +10,7 @@
 //! | [`bulk`], [`source`] | Part 10 files become C-STORE requests, read ahead and framed on a thread |
 //! | `store`, [`sink`] | received instances become files on writer threads: scanned, synced, published by rename |
 //! | [`files`], [`part10`] | the file operations behind one trait; the file meta information (PS3.10 7.1) |
-//! | [`event`] | what happened, for whoever pulls it |
+//! | [`event`], `follow` | what happened, for whoever pulls it |
 //!
 //! Nothing here ever calls user code, and no task ever blocks on a disk.
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ pub mod event;
 mod exchange;
 pub mod files;
 mod folder;
+mod follow;
 mod invocation;
 pub mod limits;
 pub mod listener;

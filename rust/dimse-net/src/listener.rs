@@ -16,9 +16,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::admission::{Ask, Inquiry, Refusal, Terms};
-use crate::association::{Association, Settings};
+use crate::association::{Association, Settings, no_titles};
 use crate::error::Error;
-use crate::event::{AssociationId, Event, Weight};
+use crate::event::{AssociationId, Event, Kinds, Told};
 use crate::queue::{Queue, Sender};
 use crate::runtime;
 use crate::transport::Stream;
@@ -242,8 +242,12 @@ impl Hall {
                     // Said once, not ten times a second.
                     if !std::mem::replace(&mut failing, true) {
                         let events = &self.settings.service.events;
-                        events.emit(0, Weight::Problem, || {
-                            Event::AcceptFailed(error.to_string())
+                        let kinds = Kinds::ACCEPT_FAILED | Kinds::PROBLEM;
+                        events.emit(0, kinds, || Told {
+                            association: 0,
+                            titles: no_titles(),
+                            peer: None,
+                            event: Event::AcceptFailed(error.to_string()),
                         });
                     }
                     tokio::time::sleep(BACK_OFF).await;
@@ -258,10 +262,6 @@ impl Hall {
         let evicted = guests.evict(&self.capacity, address.ip());
         let association = Association::of_acceptor(stream, self.settings.clone(), admission);
         let id = association.id();
-        self.settings
-            .service
-            .events
-            .emit(id, Weight::Detail, || Event::Connected { peer: address });
         let pending = Pending {
             association,
             address: address.ip(),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 /// The pulling end. Those who wait have their turns in order.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Sender<T>(Arc<Closing<T>>);
 #[derive(Debug)]
 struct Shared<T> {
     items: Mutex<VecDeque<T>>,
-    /// One permit an item; closed when no more will come.
+    /// A permit an item, or more after [`Queue::take`]; closed when no more will come.
     ready: Semaphore,
     most: usize,
 }
@@ -41,10 +41,38 @@ impl<T> Queue<T> {
 
     /// The next item; `None` when there will be none. Nothing is lost when it is dropped while it waits.
     pub async fn next(&self) -> Option<T> {
-        if let Ok(permit) = self.0.ready.acquire().await {
+        loop {
+            let open = self.0.ready.acquire().await.map(SemaphorePermit::forget);
+            let item = self.0.items.lock().pop_front();
+            if item.is_some() || open.is_err() {
+                return item;
+            }
+        }
+    }
+
+    /// Waits until there is an item, without taking it, or there will be none.
+    pub async fn ready(&self) {
+        while let Ok(permit) = self.0.ready.acquire().await {
+            if !self.0.items.lock().is_empty() {
+                return; // and the permit goes back
+            }
             permit.forget();
         }
-        self.0.items.lock().pop_front()
+    }
+
+    /// The items there are, so many at most, also those that somebody is being woken for.
+    #[must_use]
+    pub fn take(&self, most: usize) -> Vec<T> {
+        let mut items = self.0.items.lock();
+        let count = most.min(items.len());
+        self.0.ready.forget_permits(count);
+        items.drain(..count).collect()
+    }
+
+    /// There is no item, and there will be none.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.ready.is_closed() && self.0.items.lock().is_empty()
     }
 
     /// The next item if there is one now that nobody waits for.
@@ -121,6 +149,41 @@ mod tests {
         let (sender, queue) = Queue::<u8>::new(usize::MAX);
         let (last, ()) = tokio::join!(queue.next(), async { drop(sender) });
         assert_eq!(last, None);
+    }
+
+    #[tokio::test]
+    async fn looking_takes_nothing() {
+        let (sender, queue) = Queue::new(usize::MAX);
+        tokio::join!(queue.ready(), async { sender.send(1).unwrap() });
+        drop(sender);
+        assert!(!queue.is_over());
+        assert_eq!(queue.try_next(), Some(1));
+        queue.ready().await;
+        assert!(queue.is_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_from_those_who_wait_does_not_end_their_wait() {
+        let (sender, queue) = Queue::new(usize::MAX);
+        let short = Duration::from_millis(1);
+        let mut waiting = Box::pin(queue.next());
+        let mut looking = Box::pin(queue.ready());
+        assert!(timeout(short, &mut waiting).await.is_err());
+        assert!(timeout(short, &mut looking).await.is_err());
+        for item in 1..=5 {
+            sender.send(item).unwrap();
+        }
+        assert_eq!(queue.take(4), [1, 2, 3, 4]);
+        assert_eq!(queue.take(4), [5]);
+        assert!(timeout(short, &mut waiting).await.is_err());
+        assert!(timeout(short, &mut looking).await.is_err());
+        sender.send(6).unwrap();
+        assert_eq!(waiting.await, Some(6));
+        sender.send(7).unwrap();
+        looking.await;
+        drop(sender);
+        assert_eq!(queue.next().await, Some(7));
+        assert_eq!(queue.next().await, None);
     }
 
     #[tokio::test]

@@ -23,10 +23,9 @@ use dimse_net::association::{Association, Settings};
 use dimse_net::bulk::{BulkResult, Options, Sending, ToSend};
 use dimse_net::deadline::Timeouts;
 use dimse_net::error::Error;
-use dimse_net::event::{AssociationId, Event, Events};
+use dimse_net::event::{Event, Events, Follower, Kinds, Told};
 use dimse_net::limits::{Budget, Limits};
 use dimse_net::listener::{Capacity, Listener};
-use dimse_net::queue::Queue;
 use dimse_net::runtime;
 use dimse_net::service::{Classes, Service, StoreService};
 use dimse_net::sink::{Duplicates, Durability, Folder, Layout};
@@ -44,7 +43,7 @@ struct Node {
     listener: Listener,
     files: Arc<Faulty>,
     folder: Arc<Folder>,
-    events: Queue<(AssociationId, Event)>,
+    events: Follower,
 }
 
 impl Node {
@@ -58,8 +57,8 @@ impl Node {
             Arc::clone(&files) as _,
         );
         let folder = Arc::new(folder.unwrap());
-        let (events, pulled) = Events::channel();
-        events.set_details(true);
+        let events = Events::default();
+        let pulled = events.follow(Kinds::STORED | Kinds::ENDED, None, usize::MAX);
         let service = Service {
             echo: true,
             folder: Mutex::new(Some(StoreService {
@@ -108,7 +107,7 @@ impl Node {
             .unwrap()
     }
 
-    fn event(&self) -> (AssociationId, Event) {
+    fn event(&self) -> Arc<Told> {
         runtime::handle()
             .block_on(async { timeout(WITHIN, self.events.next()).await })
             .unwrap()
@@ -118,7 +117,7 @@ impl Node {
     /// The outcome of the next instance: its status.
     fn stored(&self) -> u16 {
         loop {
-            if let (_, Event::Stored(stored)) = self.event() {
+            if let Event::Stored(stored) = &self.event().event {
                 return stored.status;
             }
         }
@@ -209,7 +208,7 @@ fn an_instance_that_came_whole_is_stored_and_told_of_though_the_peer_went() {
     node.files.let_go();
     assert_eq!(node.stored(), 0);
     let ended = node.event();
-    assert!(matches!(ended.1, Event::Ended { stored: 1, .. }));
+    assert!(matches!(ended.event, Event::Ended { stored: 1, .. }));
     assert!(root.path().join("1.2.3.dcm").exists());
     assert_eq!(tree(root.path()).len(), 1);
 }

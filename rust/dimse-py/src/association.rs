@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use crate::completions::{Then, settle};
 use crate::config::{self, CommonArgs, ContextArgs, ExtendedArgs, IdentityArgs, IdentityFacts};
 use crate::errors;
+use crate::events::{Follower, kinds};
 use crate::message::{Message, title_of};
 use crate::service::Service;
 use crate::{blocking, message};
@@ -257,6 +258,12 @@ impl Association {
                 .into_bound(py)
                 .into_any(),
         )
+    }
+
+    /// Somebody who follows what happens on it from now on, at most so many events behind.
+    fn follow(&self, names: Vec<String>, most: usize) -> PyResult<Follower> {
+        let following = self.inner.follow(kinds(names)?, most);
+        Ok(Follower::new(following))
     }
 
     /// The next Message ID.

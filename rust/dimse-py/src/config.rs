@@ -47,6 +47,11 @@ pub(crate) fn duration(seconds: f64) -> Option<Duration> {
     }
 }
 
+/// How long to wait: None is for ever, 0 not at all.
+pub(crate) fn patience(within: Option<f64>) -> Option<Duration> {
+    within.map(|seconds| duration(seconds).unwrap_or(Duration::ZERO))
+}
+
 /// Limits by name.
 pub(crate) fn limits(values: &Bound<'_, PyDict>, max_length: u32) -> PyResult<Limits> {
     let mut limits = Limits {

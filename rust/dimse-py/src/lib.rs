@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod connection;
 mod errors;
+mod events;
 mod listener;
 mod message;
 mod proposal;
@@ -29,6 +30,8 @@ mod _core {
     use super::completions::Completions;
     #[pymodule_export]
     use super::connection::Connection;
+    #[pymodule_export]
+    use super::events::{Events, Follower};
     #[pymodule_export]
     use super::listener::Listener;
     #[pymodule_export]

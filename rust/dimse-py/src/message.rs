@@ -155,14 +155,7 @@ impl Message {
     /// All elements by keyword; unknown ones by tag, as bytes.
     #[getter]
     fn command<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let all = PyDict::new(py);
-        for (number, value) in self.command.iter() {
-            match element::entry(number) {
-                Some(entry) => all.set_item(entry.keyword, get(py, &self.command, entry)?)?,
-                None => all.set_item(format!("(0000,{number:04X})"), &value[..])?,
-            }
-        }
-        Ok(all)
+        command_to_py(py, &self.command)
     }
 
     /// The value of one element by keyword; None when it is absent.
@@ -263,6 +256,21 @@ fn put(
         }
     };
     stored.map_err(|error| errors::local(py, &error))
+}
+
+/// All elements by keyword; unknown ones by tag, as bytes.
+pub(crate) fn command_to_py<'py>(
+    py: Python<'py>,
+    command: &CommandSet,
+) -> PyResult<Bound<'py, PyDict>> {
+    let all = PyDict::new(py);
+    for (number, value) in command.iter() {
+        match element::entry(number) {
+            Some(entry) => all.set_item(entry.keyword, get(py, command, entry)?)?,
+            None => all.set_item(format!("(0000,{number:04X})"), &value[..])?,
+        }
+    }
+    Ok(all)
 }
 
 fn get<'py>(

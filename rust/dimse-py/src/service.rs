@@ -5,10 +5,9 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
-use dimse_net::event::{AssociationId, Event, Events, Titles};
+use dimse_net::event::SubOperation;
 use dimse_net::files::Disk;
 use dimse_net::queue::Queue;
 use dimse_net::service::{self as net, Classes, StoreService};
@@ -19,10 +18,11 @@ use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 
-use crate::association::{Association, context_facts};
+use crate::association::Association;
 use crate::completions::{Then, settle};
+use crate::events::Events;
 use crate::message::{Message, uid_of};
 use crate::{blocking, config, errors};
 
@@ -119,7 +119,6 @@ impl Folder {
 pub(crate) struct Service {
     pub(crate) inner: Arc<net::Service>,
     operations: Arc<Queue<net::Operation>>,
-    events: Option<Arc<Queue<(AssociationId, Event)>>>,
 }
 
 /// SOP classes, or None for all that were negotiated.
@@ -157,10 +156,10 @@ fn store_service(
 impl Service {
     /// `echo`: answer C-ECHO. `folder`, `store`: the sink and its classes; `store_not`: when it takes whatever was
     /// negotiated, what it does not take. `handled`: Command Field -> classes that
-    /// are for Python. `spool`: where large instances for Python wait. `events`: whether anybody pulls them.
+    /// are for Python. `spool`: where large instances for Python wait. `events`: where they go.
     #[new]
     #[pyo3(signature = (*, echo=true, folder=None, store=None, store_not=None, handled=None, spool=None,
-                        events=false))]
+                        events=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -173,7 +172,7 @@ impl Service {
         store_not: ClassArgs,
         handled: Option<HashMap<u16, ClassArgs>>,
         spool: Option<&Bound<'_, Folder>>,
-        events: bool,
+        events: Option<&Bound<'_, Events>>,
     ) -> PyResult<Self> {
         let mut folder = store_service(py, folder, store, false)?;
         if let (Some(store), Classes::These(others)) = (&mut folder, classes(py, store_not)?) {
@@ -185,7 +184,6 @@ impl Service {
             .map(|(field, args)| classes(py, args).map(|classes| (CommandField(field), classes)))
             .collect::<PyResult<_>>()?;
         let (sender, operations) = Queue::new(usize::MAX);
-        let (emit, pulled) = Events::channel();
         Ok(Self {
             inner: Arc::new(net::Service {
                 echo,
@@ -193,10 +191,11 @@ impl Service {
                 handled,
                 operations: Some(sender),
                 spool: spool.map(|spool| Arc::clone(&spool.get().inner)),
-                events: if events { emit } else { Events::default() },
+                events: events
+                    .map(|events| events.get().inner.clone())
+                    .unwrap_or_default(),
             }),
             operations: Arc::new(operations),
-            events: events.then(|| Arc::new(pulled)),
         })
     }
 
@@ -208,7 +207,7 @@ impl Service {
         within: Option<f64>,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
-        let within = patience(within);
+        let within = config::patience(within);
         let operations = Arc::clone(&self.operations);
         let next = async move { blocking::at_most(within, operations.next()).await };
         settle(py, then, next, |py, operation| match operation {
@@ -229,49 +228,6 @@ impl Service {
         *self.inner.folder.lock() = store_service(py, folder, classes, true)?;
         Ok(())
     }
-
-    /// Whether events tell of the ordinary course too, or of problems alone.
-    fn follow(&self, details: bool) {
-        self.inner.events.set_details(details);
-    }
-
-    /// Events there are, waiting at most `within` seconds for the first: tuples (association, kind, facts).
-    #[pyo3(signature = (within=None, *, then=None))]
-    fn next_events(
-        &self,
-        py: Python<'_>,
-        within: Option<f64>,
-        then: Option<Then<'_>>,
-    ) -> PyResult<Py<PyAny>> {
-        let within = patience(within);
-        let events = self.events.clone();
-        let next = async move {
-            let mut taken = Vec::new();
-            if let Some(events) = events {
-                taken.extend(blocking::at_most(within, events.next()).await);
-                while !taken.is_empty() && taken.len() < TOGETHER {
-                    let Some(next) = events.try_next() else { break };
-                    taken.push(next);
-                }
-            }
-            taken
-        };
-        settle(py, then, next, |py, events| {
-            let list = PyList::empty(py);
-            for event in events {
-                list.append(event_to_py(py, event)?)?;
-            }
-            Ok(list.into_any().unbind())
-        })
-    }
-}
-
-/// Events taken at a time.
-const TOGETHER: usize = 1000;
-
-/// How long to wait: None is for ever, 0 not at all.
-fn patience(within: Option<f64>) -> Option<Duration> {
-    within.map(|seconds| config::duration(seconds).unwrap_or(Duration::ZERO))
 }
 
 /// A request of the peer that Python answers.
@@ -359,115 +315,29 @@ impl Operation {
         errors::none(py, association.inner.send(context_id, command, data))
     }
 
+    /// Tells of a sub-operation of this retrieval: the instance, and the status of its C-STORE or why there is none.
+    fn tell_sub_operation(
+        &self,
+        sop_class: String,
+        sop_instance: String,
+        status: Option<u16>,
+        detail: String,
+    ) {
+        let of = self.message.get().command.message_id().unwrap_or_default();
+        let association = &self.association.get().inner;
+        association.tell_sub_operation(|| SubOperation {
+            sent: true,
+            of,
+            sop_class,
+            sop_instance,
+            status,
+            detail,
+        });
+    }
+
     /// A final response was sent.
     #[getter]
     fn answered(&self) -> bool {
         *self.answered.lock()
     }
-}
-
-fn event_to_py(
-    py: Python<'_>,
-    (association, event): (AssociationId, Event),
-) -> PyResult<(AssociationId, &'static str, Bound<'_, PyDict>)> {
-    let facts = PyDict::new(py);
-    let titles = |titles: &Titles| -> PyResult<()> {
-        facts.set_item("calling", titles.calling.to_text())?;
-        facts.set_item("called", titles.called.to_text())
-    };
-    let peer = |peer: Option<std::net::SocketAddr>| -> PyResult<()> {
-        let shown = peer.map(|peer| (peer.ip().to_string(), peer.port()));
-        facts.set_item("peer", shown)
-    };
-    let kind = match event {
-        Event::Connected { peer: from } => {
-            peer(Some(from))?;
-            "connected"
-        }
-        Event::Associated {
-            titles: both,
-            peer: from,
-            negotiated,
-        } => {
-            titles(&both)?;
-            peer(from)?;
-            facts.set_item("contexts", context_facts(&negotiated))?;
-            facts.set_item("max_length", negotiated.peer_max_length)?;
-            facts.set_item("window", (negotiated.invoked, negotiated.performed))?;
-            facts.set_item(
-                "implementation",
-                negotiated.peer_implementation_version.clone(),
-            )?;
-            facts.set_item("warnings", negotiated.warnings.clone())?;
-            "associated"
-        }
-        Event::Rejected {
-            titles: both,
-            peer: from,
-            rj,
-            code,
-            detail,
-        } => {
-            titles(&both)?;
-            peer(from)?;
-            facts.set_item("result", rj.result.0)?;
-            facts.set_item("source", rj.source.0)?;
-            facts.set_item("reason", rj.reason)?;
-            facts.set_item("code", code)?;
-            facts.set_item("detail", detail)?;
-            "rejected"
-        }
-        Event::Stored(stored) => {
-            titles(&stored.titles)?;
-            facts.set_item("uid", stored.sop_instance.to_text())?;
-            facts.set_item("class", stored.sop_class.to_text())?;
-            facts.set_item("syntax", stored.transfer_syntax.to_text())?;
-            facts.set_item("status", stored.status)?;
-            facts.set_item("detail", stored.detail)?;
-            facts.set_item("bytes", stored.bytes)?;
-            facts.set_item("path", stored.path)?;
-            facts.set_item("kept", stored.kept)?;
-            facts.set_item("identical", stored.identical)?;
-            facts.set_item("verified", stored.verified)?;
-            "stored"
-        }
-        Event::Violation {
-            titles: both,
-            peer: from,
-            error,
-        } => {
-            titles(&both)?;
-            peer(from)?;
-            facts.set_item("code", error.code)?;
-            facts.set_item("detail", error.to_string())?;
-            "violation"
-        }
-        Event::Ended {
-            titles: both,
-            peer: from,
-            error,
-            told,
-            stored,
-            messages,
-        } => {
-            facts.set_item(
-                "code",
-                error.as_ref().map(|error| error.code().into_owned()),
-            )?;
-            titles(&both)?;
-            peer(from)?;
-            let exception = error.map(|error| errors::to_py(py, &error).into_value(py));
-            facts.set_item("error", exception)?;
-            facts.set_item("told", told)?;
-            facts.set_item("stored", stored)?;
-            facts.set_item("messages", messages)?;
-            "ended"
-        }
-        Event::AcceptFailed(detail) => {
-            facts.set_item("detail", detail)?;
-            "accept-failed"
-        }
-        _ => "other",
-    };
-    Ok((association, kind, facts))
 }

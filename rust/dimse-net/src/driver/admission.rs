@@ -10,7 +10,7 @@ use super::Driver;
 use crate::admission::{Decision, Inquiry, Refusal, Terms};
 use crate::association::titles_of;
 use crate::error::{Deadline, Error};
-use crate::event::{Event, Weight};
+use crate::event::{Event, Kinds};
 use crate::listener::Answer;
 
 impl Driver {
@@ -67,14 +67,8 @@ impl Driver {
     fn refuse(&mut self, refusal: Refusal) {
         let Refusal { rj, code, detail } = refusal;
         self.end_with(Error::Rejected(rj));
-        let (titles, peer) = (self.titles, self.peer);
-        self.event(Weight::Problem, || Event::Rejected {
-            titles,
-            peer,
-            rj,
-            code,
-            detail,
-        });
+        let kinds = Kinds::REJECTED | Kinds::PROBLEM;
+        self.event(kinds, || Event::Rejected { rj, code, detail });
         // Only Sta3 gets here, where a rejection is always allowed.
         let _sta3 = self.connection.reject(rj);
     }

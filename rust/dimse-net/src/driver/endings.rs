@@ -1,6 +1,7 @@
 //! How an association ends: release, abort, faults, and whoever has to be told.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dimse_proto::DecodeError;
 use dimse_proto::ul::State;
@@ -11,7 +12,7 @@ use dimse_proto::ul::reason::AbortReason;
 use super::Driver;
 use crate::association::Command;
 use crate::error::{Deadline, Error};
-use crate::event::{Event, Weight};
+use crate::event::{Event, Kinds};
 
 impl Driver {
     /// A command that came when all was over.
@@ -106,6 +107,7 @@ impl Driver {
 
     /// The connection is closed. Instances that came whole are stored all the same, and told of.
     pub(super) async fn finish(mut self) {
+        self.carry_out();
         self.conclude();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
@@ -128,20 +130,15 @@ impl Driver {
             _ => false,
         };
         let error = (!matches!(why, Error::Released)).then_some(why);
-        let weight = if error.is_some() && !told {
-            Weight::Problem
-        } else {
-            Weight::Detail
-        };
-        let (titles, peer) = (self.titles, self.peer);
-        self.event(weight, || Event::Ended {
-            titles,
-            peer,
+        let kinds = Kinds::ENDED.problem_if(error.is_some() && !told);
+        self.event(kinds, || Event::Ended {
             error,
             told,
             stored,
             messages,
         });
+        self.shared.told.store(true, Ordering::SeqCst);
+        self.shared.events.over(self.shared.id);
     }
 }
 

@@ -12,6 +12,7 @@ mod acceptor;
 mod admission;
 mod requestor;
 mod responses;
+mod telling;
 mod window;
 
 use std::collections::HashMap;
@@ -180,7 +181,7 @@ impl Setup {
     fn acceptor(self) -> Rig {
         let (settings, operations) = self.settings();
         let (ours, theirs) = tokio::io::duplex(self.pipe);
-        let (shared, commands) = Shared::new();
+        let (shared, commands) = Shared::new(settings.service.events.clone());
         let budget = settings.budget.clone();
         let connection = Connection::acceptor(settings.connection());
         let driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
@@ -220,7 +221,7 @@ impl Setup {
     /// The same on a stream that plays the peer itself.
     fn requestor_on(self, stream: impl Io + 'static) -> Rig {
         let (settings, operations) = self.settings();
-        let (shared, commands) = Shared::new();
+        let (shared, commands) = Shared::new(settings.service.events.clone());
         let budget = settings.budget.clone();
         let connection = Connection::requestor(settings.connection());
         let mut driver = Driver::new(connection, Arc::clone(&shared), settings, commands);

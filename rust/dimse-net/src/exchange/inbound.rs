@@ -11,7 +11,7 @@ use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status, element
 use super::{Answer, Collected, Inbound, Invoked, Performing};
 use crate::association::{Invoke, Response, handle_of};
 use crate::driver::Driver;
-use crate::event::{Event, StoredEvent, Weight};
+use crate::event::{Event, Kinds, StoredEvent};
 use crate::service::{Data, Operation, Route, field_of, is_composite};
 use crate::sink::{Refusal, StoreRequest};
 use crate::store::{Finished, Outcome, Purpose};
@@ -155,10 +155,12 @@ impl Driver {
             .map(|status| Route::Answer(status.0, "element missing or unknown operation"))
             .or_else(|| self.route(context_id, &command))
             .unwrap_or(Route::Answer(0x0122, ""));
+        let part_of = self.part_of(&command);
         self.exchange.performing.insert(
             id,
             Performing {
                 cancelled: Arc::default(),
+                part_of,
             },
         );
         match route {
@@ -193,6 +195,20 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// The retrieval that a C-STORE is a sub-operation of, if anybody wants to know.
+    fn part_of(&self, command: &CommandSet) -> Option<u16> {
+        if field_of(command) != CommandField::C_STORE_RQ || !self.wants(Kinds::SUB_OPERATION) {
+            return None;
+        }
+        let moved = command.us(element::MOVE_ORIGINATOR_MESSAGE_ID);
+        let gets = self.exchange.invoked.iter();
+        moved.or_else(|| {
+            gets.filter(|(_, invoked)| invoked.field == CommandField::C_GET_RQ)
+                .map(|(id, _)| *id)
+                .next()
+        })
     }
 
     fn route(&self, context_id: u8, command: &CommandSet) -> Option<Route> {
@@ -466,12 +482,8 @@ impl Driver {
         bytes: u64,
         outcome: Result<crate::sink::Stored, &Refusal>,
     ) {
-        let weight = if outcome.is_ok() {
-            Weight::Detail
-        } else {
-            Weight::Problem
-        };
-        self.event(weight, || {
+        let kinds = Kinds::STORED.problem_if(outcome.is_err());
+        self.event(kinds, || {
             let transfer_syntax = self
                 .connection
                 .negotiated()
@@ -479,7 +491,6 @@ impl Driver {
                 .and_then(|context| context.transfer_syntax.clone())
                 .unwrap_or_default();
             let mut event = StoredEvent {
-                titles: self.titles,
                 sop_class: command.sop_class().unwrap_or_default(),
                 sop_instance: command.sop_instance().unwrap_or_default(),
                 transfer_syntax,

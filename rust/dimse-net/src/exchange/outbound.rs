@@ -47,6 +47,7 @@ impl Driver {
                 bytes,
                 end,
             } => {
+                self.tell_file(&bytes, info.data_length);
                 let Some(feed) = self.exchange.feeds.front() else {
                     return;
                 };
@@ -178,7 +179,10 @@ impl Driver {
     fn finish_performing(&mut self, response: &CommandSet) {
         let pending = response.status().is_some_and(Status::is_pending);
         if let Some(id) = response.responding_to().filter(|_| !pending) {
-            self.exchange.performing.remove(&id);
+            let performed = self.exchange.performing.remove(&id);
+            if let Some(of) = performed.and_then(|performed| performed.part_of) {
+                self.tell_sub_operation(of, response);
+            }
         }
     }
 
@@ -214,6 +218,7 @@ impl Driver {
         data: Option<&Bytes>,
     ) -> Result<(), Error> {
         self.connection.check_send()?;
+        self.tell_message(context_id, command, data.map_or(0, Bytes::len));
         let frames = self.frame(context_id, command, data);
         if field_of(command).is_response() {
             let bytes = frames.iter().map(Bytes::len).sum();

@@ -290,7 +290,7 @@ async fn an_exhausted_byte_budget_keeps_nobody_from_echo_and_release() {
 async fn the_read_buffer_goes_back_after_a_moment() {
     let (settings, _operations) = Setup::default().settings();
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (shared, commands) = Shared::new();
+    let (shared, commands) = Shared::new(settings.service.events.clone());
     let connection = Connection::acceptor(settings.connection());
     let mut driver = Driver::new(connection, shared, settings, commands);
     driver.connection.transport_connected();
