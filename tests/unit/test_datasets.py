@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.charset import python_encoding
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
 from dimse_rs import sop_class as uids
@@ -136,6 +139,43 @@ def test_text_keeps_its_escape_sequences():
     dataset = from_bytes(raw, uids.ExplicitVRLittleEndian)
     assert name in to_bytes(dataset, uids.ExplicitVRBigEndian)
     assert name in to_bytes(dataset, uids.ImplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize("syntax", NATIVE[:3], ids=lambda s: s.keyword)
+@pytest.mark.parametrize("charset", ["", *python_encoding], ids=lambda name: name or "none")
+def test_text_is_written_as_pydicom_writes_it(charset, syntax):
+    printable = bytes(range(0x20, 0x7F)).decode().replace("\\", "")
+    made = Dataset()
+    made.SpecificCharacterSet = charset
+    made.ImageType = ["ORIGINAL", "PRIMARY"]
+    made.SOPClassUID = "1.2.840.10008.1.1"
+    made.StudyDate, made.StudyTime = "20240131", "1015"
+    made.AcquisitionDateTime = None
+    made.AccessionNumber = ""
+    made.InstitutionName = printable[:63]
+    made.InstitutionAddress = printable
+    made.StudyDescription = "Größe" if charset in ("", "ISO_IR 100", "ISO_IR 192") else "x"
+    made.PatientName = "Nobody^Special"
+    made.PatientAge, made.PatientSex = "030Y", "O"
+    made.AdditionalPatientHistory = "x" * 0xFFFD
+    made.ReferencedStudySequence = [Dataset()]
+    made.ReferencedStudySequence[0].ReferencedSOPInstanceUID = "1.2.3.45"
+    made.add_new(0x00080000, "UL", 8)
+    made.add_new(0x00100000, "UL", 8)
+    made.add_new(0x00104000, "LT", "y" * 0xFFFE if syntax.implicit else "y")
+    made.SeriesNumber = 7
+    expected = DicomBytesIO()
+    expected.is_implicit_VR, expected.is_little_endian = syntax.implicit, not syntax.big_endian
+    write_dataset(expected, made)
+    assert to_bytes(made, syntax) == expected.getvalue()
+
+
+def test_value_that_cannot_be_encoded_is_named():
+    made = Dataset()
+    made.Rows = 7
+    made["Rows"]._value = "seven"
+    with pytest.raises(DecodeError, match=r"0028,\s?0010"):
+        to_bytes(made, uids.ExplicitVRLittleEndian)
 
 
 def test_text_is_encoded_anew_when_the_character_set_was_changed():
