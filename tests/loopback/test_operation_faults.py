@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from pydicom.dataset import Dataset
@@ -50,7 +51,7 @@ def _ask_without_end(peer, what):
 
 
 @pytest.mark.parametrize("what", ["echo", "find"])
-def test_a_peer_that_does_not_read_its_answers_is_cut_off(what):
+def test_a_peer_that_does_not_read_its_answers_is_cut_off(what, caplog):
     """The write deadline ends it; what waits for it is bounded, and nobody else notices."""
     server = scp(ae=AE("SCP", timeouts=HURRIED))
     gave = []
@@ -75,11 +76,14 @@ def test_a_peer_that_does_not_read_its_answers_is_cut_off(what):
             )
         )
         peer.recv(1)
-        peer.settimeout(2 * SOON)
-        with pytest.raises(ConnectionError):
+        peer.settimeout(3)
+        # With its window shut the kernel may miss the reset: what counts is what the server did.
+        with suppress(ConnectionError, TimeoutError):
             _ask_without_end(peer, what)
         with SCU.associate(at(server)) as other:
             assert other.c_echo() == 0
+    told = {getattr(record, "code", "") for record in caplog.records}
+    assert "timeout-write" in told
     assert len(gave) * 10_000 < 64 << 20
 
 
