@@ -177,7 +177,7 @@ def _check_end(dataset: Dataset) -> None:
     """Refuse one whose last value is cut short: pydicom gives what there is of it."""
     from pydicom.dataelem import RawDataElement
 
-    last = dataset._dict[max(dataset._dict)] if dataset._dict else None
+    last = dataset._dict[max(dataset._dict, key=int)] if dataset._dict else None
     if not isinstance(last, RawDataElement) or last.value is None:
         return
     if last.length != _UNDEFINED and len(last.value) < last.length:
