@@ -65,7 +65,7 @@ def queries(report: Report, options: Options) -> None:
             cases[DATA_SETS, mine] = lambda: rate(script(OUR_SCU, "find"), own)
             cases[STREAM, mine] = lambda: rate(script(OUR_SCU, "find"), short)
             cases[STREAM, raw] = lambda: rate(script(OUR_SCU, "raw"), long)
-        rates = interleaved(3 if options.quick else 7, cases)
+        rates = interleaved(2 if options.quick else 7, cases)
     for (what, who), seen in sorted(rates.items()):
         report.add(what, who, f"{statistics.median(seen):,.0f}/s")
     if not options.peers_only:
