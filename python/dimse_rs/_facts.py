@@ -180,6 +180,10 @@ class AssociationFacts:
             _logger.debug("%s not accepted: %r, %s", *why, extra=told)
         for warning in self._core.warnings:
             _logger.warning("%s %s", self, warning, extra=told)
+        identity = self.identity
+        if identity is not None and identity.response_requested and self.identity_response is None:
+            unsaid = "the peer does not say that it verified the user identity"
+            _logger.warning("%s %s", self, unsaid, extra=log.of(self._core, "identity-unanswered"))
 
     def _log_end(self, how: str) -> None:
         """Log that it is over by our doing."""
@@ -188,10 +192,6 @@ class AssociationFacts:
 
     def _follow(self, kinds: tuple[Kind, ...], timeout: float | None) -> Events:
         return Events._of(self._core.follow, kinds, timeout)
-        identity = self.identity
-        if identity is not None and identity.response_requested and self.identity_response is None:
-            unsaid = "the peer does not say that it verified the user identity"
-            _logger.warning("%s %s", self, unsaid, extra={"code": "identity-unanswered"})
 
     @property
     def peer(self) -> Peer:
