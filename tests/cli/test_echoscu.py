@@ -8,11 +8,13 @@ import time
 
 import pytest
 
-from dimse_rs import StatusError, Verification
+from dimse_rs import StatusError, Verification, _core
 from tests.cli.tools import DIMSE, dimse, events
 from tests.loopback.nodes import Puppet, at, link, picky, scp
 from tests.loopback.test_interrupts import until
 from tests.peers.process import Process
+
+CLASS, VERSION = _core.implementation()
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +56,61 @@ def test_all_options_at_once(server):
     ]
 
 
-def test_debug_shows_contexts_and_command_sets(server):
-    done = dimse("echoscu", "-d", at(server))
+def test_debug_shows_the_negotiation_the_states_and_the_command_sets(server):
+    done = dimse("echoscu", "-aet", "ME", "-d", at(server))
     assert done.returncode == 0
-    assert "D: " in done.stderr
-    assert "Verification" in done.stderr
-    assert "MessageID:" in done.stderr
-    assert dimse("echoscu", "-ll", "debug", at(server)).stderr.count("D: ") == done.stderr.count(
-        "D: "
+    lines = done.stderr.splitlines()
+    assert all(line.startswith(("I: ", "D: ")) for line in lines)
+    rq = next(
+        i for i, line in enumerate(lines) if line.startswith("D: SCP<-ME(1) << A-ASSOCIATE-RQ")
     )
+    ac = next(
+        i for i, line in enumerate(lines) if line.startswith("D: SCP<-ME(1) >> A-ASSOCIATE-AC")
+    )
+    assert rq < ac
+    assert [line.removeprefix("D: ").split() for line in lines[rq + 1 : rq + 11]] == [
+        ["Called", "AE", "Title:", "SCP"],
+        ["Calling", "AE", "Title:", "ME"],
+        ["Application", "Context:", "1.2.840.10008.3.1.1.1"],
+        ["Maximum", "Length:", "131072"],
+        ["Implementation", "Class:", CLASS],
+        ["Implementation", "Version:", VERSION],
+        ["Presentation", "Contexts:"],
+        ["1", "Verification", f"({Verification})"],
+        ["Explicit", "VR", "Little", "Endian", "(1.2.840.10008.1.2.1)"],
+        ["Implicit", "VR", "Little", "Endian", "(1.2.840.10008.1.2)"],
+    ]
+    accepted = ["1", "Verification", f"({Verification}):", "acceptance"]
+    assert accepted in [line.removeprefix("D: ").split() for line in lines[ac:]]
+    steps = [line.split(") ")[1] for line in lines if "Evt" in line]
+    assert steps[2] == "Sta5 + Evt3 -> AE-3 -> Sta6"
+    assert not any("P-DATA-TF" in line for line in lines), "that is for -ll trace"
+    message = next(i for i, line in enumerate(lines) if "<< C-ECHO-RQ in context 1" in line)
+    assert [line.split()[1] for line in lines[message + 1 : message + 3]] == [
+        "AffectedSOPClassUID:",
+        "MessageID:",
+    ]
+    same = dimse("echoscu", "-aet", "ME", "-ll", "debug", at(server)).stderr
+    assert same.count("D: ") == done.stderr.count("D: ")
+
+
+def test_trace_shows_every_pdu_and_step(server):
+    done = dimse("echoscu", "-ll", "trace", at(server))
+    assert "T: SCP<-ECHOSCU(1) << P-DATA-TF, " in done.stderr
+    assert "T: SCP<-ECHOSCU(1) Sta6 + Evt10 -> DT-2 -> Sta6" in done.stderr
+
+
+def test_debug_shows_a_rejection_and_what_was_asked(server):
+    done = dimse("echoscu", "-d", f"WRONG@127.0.0.1:{server.port}")
+    assert done.returncode == 61
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    rj = lines.index("D: WRONG<-ECHOSCU(1) >> A-ASSOCIATE-RJ, 4 bytes")
+    assert [line.split()[1:] for line in lines[rj + 1 : rj + 4]] == [
+        ["Result:", "1"],
+        ["Source:", "1"],
+        ["Reason:", "7"],
+    ]
+    assert any("<< A-ASSOCIATE-RQ" in line for line in lines[:rj])
 
 
 def test_json(server):
