@@ -41,6 +41,8 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn create(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd>;
     /// Opens a file for reading.
     fn open(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd>;
+    /// The device and inode of an open folder: which one it is, while it is open.
+    fn identity(&self, folder: &OwnedFd) -> io::Result<(u64, u64)>;
     /// The size of an open file in bytes.
     fn size(&self, file: &OwnedFd) -> io::Result<u64>;
     /// Reads at an offset; fewer bytes than asked for are possible, none means the end.
@@ -118,6 +120,11 @@ impl Files for Disk {
         // NONBLOCK: a pipe planted under the name must not hold the thread.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         done(|| rustix::fs::openat(folder, name, flags, Mode::empty()))
+    }
+
+    fn identity(&self, folder: &OwnedFd) -> io::Result<(u64, u64)> {
+        let facts = rustix::fs::fstat(folder)?;
+        Ok((facts.st_dev, facts.st_ino))
     }
 
     fn size(&self, file: &OwnedFd) -> io::Result<u64> {

@@ -16,6 +16,7 @@ use dimse_proto::Uid;
 use rustix::io::Errno;
 
 use crate::files::Files;
+use crate::group::Group;
 use crate::part10::Meta;
 use crate::refusal::{DUPLICATE, Refusal};
 
@@ -78,6 +79,8 @@ pub struct Folder {
     handle: Mutex<Arc<OwnedFd>>,
     /// Series folders whose own names are known to be durable.
     settled: Mutex<HashSet<PathBuf>>,
+    /// Folder syncs that stores share.
+    group: Group,
 }
 
 impl Folder {
@@ -114,6 +117,7 @@ impl Folder {
             files,
             handle: Mutex::new(Arc::new(handle)),
             settled: Mutex::default(),
+            group: Group::default(),
         })
     }
 
@@ -191,8 +195,10 @@ impl Folder {
         if self.durability != Durability::Durable {
             return Ok(());
         }
-        let synced = self.files.sync_folder(folder);
-        synced.map_err(|error| Refusal::io("sync the folder", &error))
+        let refused = |error: io::Error| Refusal::io("sync the folder", &error);
+        let identity = self.files.identity(folder).map_err(refused)?;
+        let sync = || self.files.sync_folder(folder).map_err(refused);
+        self.group.sync(identity, sync)
     }
 
     /// Gives a written and synced temporary file the name of its instance.
@@ -300,7 +306,13 @@ impl Folder {
                 Earlier::Gone => continue,
                 Earlier::Same(earlier) => {
                     // It may come from a mode that promises less, or from somebody who has not synced yet.
-                    self.sync_contents(&earlier)?;
+                    if self.sync_contents(&earlier).is_err() {
+                        // What we read may never have reached the disk, and a second sync would not say so. The
+                        // same bytes that came just now did: they take its place.
+                        let replaced = self.files.replace(temporary.name.full(), target);
+                        replaced.map_err(|error| Refusal::io("replace a bad copy", &error))?;
+                        temporary.name.disarm();
+                    }
                     self.sync_names(&place.handle)?;
                     return Ok(Published {
                         path,
@@ -559,7 +571,7 @@ fn turn_of(name: &OsStr) -> MutexGuard<'static, ()> {
 }
 
 /// What the mutexes here guard is whole between any two statements, so a panic elsewhere does not spoil it.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

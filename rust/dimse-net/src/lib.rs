@@ -9,6 +9,7 @@
 //! | [`service`] | what the node does with a peer's requests: sink, queue, or a preset answer |
 //! | [`bulk`], [`source`] | Part 10 files become C-STORE requests, read ahead and framed on a thread |
 //! | `store`, [`sink`] | received instances become files on writer threads: scanned, synced, published by rename |
+//! | `folder`, `group` | names in a folder of instances; one folder sync for all who wait for one |
 //! | [`files`], [`part10`] | the file operations behind one trait; the file meta information (PS3.10 7.1) |
 //! | [`event`], `follow` | what happened, for whoever pulls it |
 //!
@@ -27,6 +28,7 @@ mod exchange;
 pub mod files;
 mod folder;
 mod follow;
+mod group;
 mod invocation;
 pub mod limits;
 pub mod listener;

@@ -10,6 +10,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,17 @@ const EROFS: i32 = 30;
 const EACCES: i32 = 13;
 const EDQUOT: i32 = 122;
 
+/// What the system says, and what the sender is told.
+const ERRORS: [(i32, u16); 7] = [
+    (ENOSPC, 0xa700),
+    (EDQUOT, 0xa700),
+    (EROFS, 0xa700),
+    (EACCES, 0xa700),
+    (EMFILE, 0xa700),
+    (EFBIG, 0xa700),
+    (EIO, 0xa701),
+];
+
 #[derive(Clone, Copy, Debug)]
 enum Scenario {
     New,
@@ -40,6 +52,12 @@ struct Case {
     layout: Layout,
     persistent: bool,
     errno: i32,
+    status: u16,
+}
+
+/// In memory where there is such a folder: thousands of stores are synced here, and none has to last.
+fn tempdir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 fn cases() -> Vec<Case> {
@@ -48,13 +66,14 @@ fn cases() -> Vec<Case> {
         for durability in [Durability::Durable, Durability::FileOnly, Durability::Fast] {
             for layout in [Layout::Flat, Layout::Study] {
                 for persistent in [false, true] {
-                    for errno in [ENOSPC, EIO] {
+                    for (errno, status) in ERRORS {
                         cases.push(Case {
                             scenario,
                             durability,
                             layout,
                             persistent,
                             errno,
+                            status,
                         });
                     }
                 }
@@ -119,7 +138,7 @@ fn whatever_fails_success_means_stored_and_failure_means_untouched() {
     for case in cases() {
         let mut faults = 0;
         for nth in 0.. {
-            let root = tempfile::tempdir().unwrap();
+            let root = tempdir();
             let Some(result) = store_with_fault(root.path(), case, nth) else {
                 break;
             };
@@ -148,8 +167,7 @@ fn whatever_fails_success_means_stored_and_failure_means_untouched() {
                     );
                 }
                 Err(refusal) => {
-                    let expected = if case.errno == EIO { 0xa701 } else { 0xa700 };
-                    assert_eq!(refusal.status, expected, "{what}: {refusal}");
+                    assert_eq!(refusal.status, case.status, "{what}: {refusal}");
                     assert!(refusal.comment.len() <= 64);
                     if !case.persistent {
                         let before = match case.scenario {
@@ -182,7 +200,7 @@ fn whatever_fails_success_means_stored_and_failure_means_untouched() {
 fn a_fault_that_passes_leaves_no_trace_at_all() {
     for case in cases().into_iter().filter(|case| !case.persistent) {
         for nth in 0.. {
-            let root = tempfile::tempdir().unwrap();
+            let root = tempdir();
             let before = if matches!(case.scenario, Scenario::New) {
                 BTreeMap::new()
             } else {
@@ -200,17 +218,9 @@ fn a_fault_that_passes_leaves_no_trace_at_all() {
 }
 
 #[test]
-fn each_error_of_the_system_has_its_status_and_the_next_store_works() {
-    for (errno, status) in [
-        (ENOSPC, 0xa700),
-        (EDQUOT, 0xa700),
-        (EROFS, 0xa700),
-        (EACCES, 0xa700),
-        (EMFILE, 0xa700),
-        (EFBIG, 0xa700),
-        (EIO, 0xa701),
-    ] {
-        let root = tempfile::tempdir().unwrap();
+fn one_folder_recovers_from_every_error_at_every_operation() {
+    for (errno, status) in ERRORS {
+        let root = tempdir();
         let faulty = Arc::new(Faulty::default());
         let folder = folder(
             root.path(),
@@ -218,24 +228,27 @@ fn each_error_of_the_system_has_its_status_and_the_next_store_works() {
             Layout::Flat,
             faulty.clone(),
         );
-        for nth in 0..5 {
-            faulty.arm(nth, false, errno);
-            let data = [Bytes::from(old())];
-            let refusal =
-                store_whole(folder.clone(), request("1.2.3", EXPLICIT), &data).unwrap_err();
+        let data = [Bytes::from(old())];
+        let mut faults = 0;
+        loop {
+            faulty.arm(faults, false, errno);
+            let stored = store_whole(folder.clone(), request("1.2.3", EXPLICIT), &data);
+            if !faulty.fired() {
+                stored.unwrap();
+                break;
+            }
+            faults += 1;
+            let refusal = stored.unwrap_err();
             assert_eq!(refusal.status, status, "{refusal}");
-            assert!(
-                tree(root.path()).is_empty(),
-                "errno {errno}, operation {nth}"
-            );
+            assert!(tree(root.path()).is_empty(), "errno {errno}, {faults}");
         }
-        store_whole(folder, request("1.2.3", EXPLICIT), &[Bytes::from(old())]).unwrap();
+        assert_eq!(faults, 5, "create, write, sync, publish, sync_folder");
     }
 }
 
 #[test]
 fn a_sync_that_failed_is_final() {
-    let root = tempfile::tempdir().unwrap();
+    let root = tempdir();
     let faulty = Arc::new(Faulty::default());
     let folder = folder(
         root.path(),
@@ -248,5 +261,32 @@ fn a_sync_that_failed_is_final() {
     let refusal = store_whole(folder, request("1.2.3", EXPLICIT), &data).unwrap_err();
     assert_eq!(refusal.status, 0xa701);
     assert_eq!(faulty.log(), ["create", "write", "sync", "remove"]);
-    drop(flat(root.path()));
+}
+
+#[test]
+fn a_stored_copy_whose_sync_failed_gives_way_to_the_same_bytes() {
+    let data = [Bytes::from(old())];
+    let root = tempdir();
+    let stored = store_whole(flat(root.path()), request("1.2.3", EXPLICIT), &data).unwrap();
+    let inode = |path: &Path| std::fs::metadata(path).unwrap().ino();
+    let doubtful = inode(&stored.path);
+
+    let faulty = Arc::new(Faulty::default());
+    let (mode, layout) = (Durability::Durable, Layout::Flat);
+    let folder = folder(root.path(), mode, layout, faulty.clone());
+    faulty.forget();
+    let untouched = store_whole(folder.clone(), request("1.2.3", EXPLICIT), &data).unwrap();
+    assert_eq!(inode(&untouched.path), doubtful);
+    let nth = faulty.log().iter().rposition(|name| *name == "sync");
+
+    faulty.arm(nth.unwrap(), false, EIO);
+    let stored = store_whole(folder, request("1.2.3", EXPLICIT), &data).unwrap();
+    assert!(faulty.fired() && stored.identical && stored.kept.is_none());
+    assert_ne!(inode(&stored.path), doubtful);
+    assert_eq!(
+        visible(root.path()),
+        BTreeMap::from([(name(layout), old())])
+    );
+    let log = faulty.log();
+    assert_eq!(log[log.len() - 3..], ["sync", "replace", "sync_folder"]);
 }

@@ -1,0 +1,178 @@
+//! One folder sync for everybody who waits for one (group commit).
+//!
+//! A sync takes a disk's round trip and makes every name durable that was there when it began. So whoever comes
+//! while one runs waits for the next, which one of them does for all. There is no timer: alone, nobody waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+
+use crate::folder::locked;
+use crate::refusal::{OUT_OF_RESOURCES, Refusal};
+
+/// Which folder: device and inode.
+pub(crate) type Identity = (u64, u64);
+
+/// The syncs in progress, folder by folder.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    lines: Mutex<HashMap<Identity, Line>>,
+    ended: Condvar,
+}
+
+/// Those who wait at one folder.
+#[derive(Debug, Default)]
+struct Line {
+    running: bool,
+    /// The sync that has not begun.
+    next: Arc<Round>,
+}
+
+/// One sync, by how it ended.
+type Round = OnceLock<Result<(), Refusal>>;
+
+impl Group {
+    /// Returns when a sync that began after this call has ended, as it ended. `sync` is called if it is this
+    /// caller's turn to sync for all. The caller holds the folder open, so that nothing else gets its identity.
+    pub(crate) fn sync(
+        &self,
+        folder: Identity,
+        sync: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut lines = locked(&self.lines);
+        let round = Arc::clone(&lines.entry(folder).or_default().next);
+        loop {
+            if let Some(outcome) = round.get() {
+                return outcome.clone();
+            }
+            let line = lines.entry(folder).or_default();
+            if !line.running {
+                line.running = true;
+                line.next = Arc::default();
+                break;
+            }
+            lines = self
+                .ended
+                .wait(lines)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(lines);
+        let mut leader = Leader {
+            group: self,
+            folder,
+            round,
+            outcome: Err(Refusal::new(
+                OUT_OF_RESOURCES,
+                "cannot store",
+                "a fault of this node: the thread that syncs the folder panicked",
+            )),
+        };
+        leader.outcome = sync();
+        leader.outcome.clone()
+    }
+}
+
+/// Runs one sync; tells the others when dropped, even by a panic.
+struct Leader<'a> {
+    group: &'a Group,
+    folder: Identity,
+    round: Arc<Round>,
+    outcome: Result<(), Refusal>,
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        let mut lines = locked(&self.group.lines);
+        if let Some(line) = lines.get_mut(&self.folder) {
+            line.running = false;
+            if self.outcome.is_err() {
+                // The system may have given up names that came while it ran, and says so only once: a second
+                // sync would succeed and prove nothing. They fail with this one.
+                let _ = line.next.set(self.outcome.clone());
+                line.next = Arc::default();
+            }
+            if Arc::strong_count(&line.next) == 1 {
+                lines.remove(&self.folder);
+            }
+        }
+        let _ = self.round.set(self.outcome.clone());
+        drop(lines);
+        self.group.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    const FOLDER: Identity = (1, 2);
+
+    fn failure() -> Refusal {
+        Refusal::new(0xa701, "storage failed", "the disk said no")
+    }
+
+    /// One leads and is held in its sync until eight more wait; gives how all ended, and how many syncs ran.
+    fn crowd(first: impl FnOnce() -> Result<(), Refusal> + Send) -> (Vec<bool>, usize) {
+        let group = Group::default();
+        let syncs = AtomicUsize::new(0);
+        let gate = Barrier::new(2);
+        let ended = thread::scope(|scope| {
+            let (group, syncs, gate) = (&group, &syncs, &gate);
+            let leader = scope.spawn(move || {
+                group.sync(FOLDER, || {
+                    syncs.fetch_add(1, Ordering::Relaxed);
+                    gate.wait();
+                    gate.wait();
+                    first()
+                })
+            });
+            gate.wait();
+            let others: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(move || {
+                        group.sync(FOLDER, || {
+                            syncs.fetch_add(1, Ordering::Relaxed);
+                            Ok(())
+                        })
+                    })
+                })
+                .collect();
+            while Arc::strong_count(&locked(&group.lines)[&FOLDER].next) < 9 {
+                thread::yield_now();
+            }
+            group.sync((1, 3), || Ok(())).unwrap(); // another folder does not wait
+            gate.wait();
+            std::iter::once(leader)
+                .chain(others)
+                .map(|thread| thread.join().is_ok_and(|outcome| outcome.is_ok()))
+                .collect()
+        });
+        assert!(locked(&group.lines).is_empty());
+        (ended, syncs.into_inner())
+    }
+
+    #[test]
+    fn all_who_wait_share_the_next_sync() {
+        assert_eq!(crowd(|| Ok(())), (vec![true; 9], 2));
+    }
+
+    #[test]
+    fn all_who_wait_fail_with_the_sync_that_fails() {
+        assert_eq!(crowd(|| Err(failure())), (vec![false; 9], 1));
+    }
+
+    #[test]
+    fn a_panic_fails_those_who_wait_and_holds_nobody() {
+        assert_eq!(crowd(|| panic!("on demand")), (vec![false; 9], 1));
+    }
+
+    #[test]
+    fn whoever_comes_after_a_failure_has_a_sync_of_its_own() {
+        let group = Group::default();
+        assert_eq!(group.sync(FOLDER, || Err(failure())), Err(failure()));
+        assert_eq!(group.sync(FOLDER, || Ok(())), Ok(()));
+    }
+}
