@@ -11,6 +11,7 @@ PY := $(BIN)/python
 WHEEL_VENV := build/wheel-venv
 CARGO_FLAGS ?= --locked
 FUZZ_SECONDS ?= 60
+ROUNDS ?= 300
 SOURCES := python tests $(wildcard tools)
 
 # Registries can be slow or drop a connection: three tries, then fail.
@@ -18,7 +19,7 @@ retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo 
 pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 60
 
 .NOTPARALLEL:
-.PHONY: help setup peers build wheel demo fmt lint test test-rust test-proto test-python stubs bench fuzz doc clean
+.PHONY: help setup peers build wheel demo fmt lint test test-rust test-proto test-python stubs bench durability fuzz doc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +79,9 @@ stubs: build ## check the stubs against the built module
 
 bench: build peers ## print the benchmark table (QUICK=1: under 3 minutes)
 	$(PY) -m tests.bench.run $(if $(filter 1,$(QUICK)),--quick)
+
+durability: build ## kill the server in a storm of stores, ROUNDS times (default 300), and look at what stayed
+	$(PY) -m tests.durability.storm --rounds $(ROUNDS)
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (default 60)
 	command -v cargo-fuzz >/dev/null || { $(call retry,cargo install --locked cargo-fuzz); }

@@ -1,0 +1,1 @@
+"""What a Success means: the order of system calls, and a server that is killed."""
