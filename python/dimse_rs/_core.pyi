@@ -282,6 +282,7 @@ class Folder:
         mode: str = "durable",
         layout: str = "flat",
         duplicates: str = "keep-both",
+        reserve: int | None = None,
     ) -> Folder: ...
     def store(self, operation: Operation) -> Path:
         """Store the instance of a C-STORE request, as a sink would; give the path."""

@@ -133,3 +133,15 @@ def test_one_folder_may_serve_two_servers(tmp_path):
             with SCU.associate(at(server), contexts=CTImageStorage) as association:
                 association.c_store(changed(str(server.port)))
     assert names(tmp_path) == [f"{UID}.dcm", f"{UID}.dcm~1~"]
+
+
+def test_a_disk_at_its_reserve_refuses_what_arrives(tmp_path):
+    server = scp(services=[Storage(tmp_path, reserve=1 << 60)])
+    with link(server, CTImageStorage) as association:
+        with pytest.raises(StatusError, match="no space left") as caught:
+            association.c_store(CT)
+        assert caught.value.status == 0xA700
+        association.release()
+    assert names(tmp_path) == []
+    with pytest.raises(ValueError, match="-1 bytes"):
+        Storage(tmp_path, reserve=-1)

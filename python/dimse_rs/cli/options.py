@@ -329,6 +329,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> int:
+    """Read a number of bytes."""
+    if not re.fullmatch(r"[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"a number of bytes, not {text!r}")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """Read a number of seconds; 0 means none."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .exits import CliError, ExitCode
-from .options import add_already_so
+from .options import add_already_so, size
 
 if TYPE_CHECKING:
     import argparse
@@ -64,6 +64,12 @@ def add_storage_options(parser: Parser, *, mode: str = "durable") -> None:
         default="keep-both",
         help="when an instance comes again with other bytes (default: keep-both)",
     )
+    group.add_argument(
+        "--reserve",
+        metavar="BYTES",
+        type=size,
+        help="refuse instances while less of the disk is free (default: 2 %%, at most 1 GiB)",
+    )
     group.add_argument("--ignore", action="store_true", help="receive, but store nothing")
     group.add_argument(
         "--report", metavar="FILE", help="write the events of --json to FILE as well"
@@ -96,6 +102,7 @@ def storage_of(args: argparse.Namespace, output: Output, *, unknown: bool) -> St
             layout=args.layout if args.sort_on_study_uid is None else "study",
             duplicates=args.duplicates,
             unknown=unknown,
+            reserve=args.reserve,
         )
     except OSError as error:
         raise CliError(

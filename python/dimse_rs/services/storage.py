@@ -36,6 +36,7 @@ class Storage:
         duplicates: Duplicates = "keep-both",
         sop_classes: Iterable[str] | None = None,
         unknown: bool | Callable[[SOPClass], bool] = False,
+        reserve: int | None = None,
     ) -> None:
         """Make the folder if it is not there, and remove what a crash left unfinished in it.
 
@@ -50,17 +51,21 @@ class Storage:
             unknown: take any other class too, or those of which a function says so. Without it
                 only classes that the sender announces as specialisations of storage (PS3.7
                 D.3.3.6), which are always taken.
+            reserve: bytes of the disk to leave free: with less, instances are refused (A700) as
+                soon as they begin to arrive. Default 2 % of the file system, at most 1 GiB.
 
         Raises:
             OSError: the folder cannot be made or written to.
-            ValueError: an unknown mode, layout or policy.
+            ValueError: an unknown mode, layout or policy, or a negative reserve.
         """
+        if reserve is not None and reserve < 0:
+            raise ValueError(f"a reserve of {reserve} bytes")
         self.folder = Path(folder)
         self.sop_classes = tuple(
             SOPClass.of(uid) for uid in (ALL_STORAGE if sop_classes is None else sop_classes)
         )
         self.unknown = unknown
-        self._core = _core.Folder(self.folder, mode, layout, duplicates)
+        self._core = _core.Folder(self.folder, mode, layout, duplicates, reserve)
 
     @property
     def unknown_policy(self) -> str:

@@ -43,6 +43,8 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn open(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd>;
     /// The device and inode of an open folder: which one it is, while it is open.
     fn identity(&self, folder: &OwnedFd) -> io::Result<(u64, u64)>;
+    /// The bytes that are free for us on the file system of a folder, and all that it has.
+    fn space(&self, folder: &OwnedFd) -> io::Result<(u64, u64)>;
     /// The size of an open file in bytes.
     fn size(&self, file: &OwnedFd) -> io::Result<u64>;
     /// Reads at an offset; fewer bytes than asked for are possible, none means the end.
@@ -125,6 +127,12 @@ impl Files for Disk {
     fn identity(&self, folder: &OwnedFd) -> io::Result<(u64, u64)> {
         let facts = rustix::fs::fstat(folder)?;
         Ok((facts.st_dev, facts.st_ino))
+    }
+
+    fn space(&self, folder: &OwnedFd) -> io::Result<(u64, u64)> {
+        let facts = retry_on_intr(|| rustix::fs::fstatvfs(folder))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(facts.f_frsize);
+        Ok((bytes(facts.f_bavail), bytes(facts.f_blocks)))
     }
 
     fn size(&self, file: &OwnedFd) -> io::Result<u64> {

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use crate::files::Files;
 use crate::group::Group;
 use crate::part10::Meta;
-use crate::refusal::{DUPLICATE, Refusal};
+use crate::refusal::{DUPLICATE, NO_SPACE, OUT_OF_RESOURCES, Refusal};
 
 /// What a Success promises about power cuts. Every mode survives the end of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -65,6 +65,9 @@ const TRIES: u32 = 100;
 /// Series folders remembered as durable, at most; then all are forgotten and synced once more when met.
 const SETTLED_LIMIT: usize = 4096;
 
+/// What is left free unless told otherwise: 2 % of the file system, but no more than this.
+const RESERVE: u64 = 1 << 30;
+
 const COMPARE_BUFFER: usize = 128 * 1024;
 const META_READ: usize = 16 * 1024;
 
@@ -75,6 +78,7 @@ pub struct Folder {
     durability: Durability,
     layout: Layout,
     duplicates: Duplicates,
+    reserve: Option<u64>,
     files: Arc<dyn Files>,
     handle: Mutex<Arc<OwnedFd>>,
     /// Series folders whose own names are known to be durable.
@@ -114,11 +118,19 @@ impl Folder {
             durability,
             layout,
             duplicates,
+            reserve: None,
             files,
             handle: Mutex::new(Arc::new(handle)),
             settled: Mutex::default(),
             group: Group::default(),
         })
+    }
+
+    /// Refuses instances while fewer bytes than these are free. Default: 2 % of the file system, at most 1 GiB.
+    #[must_use]
+    pub fn with_reserve(mut self, bytes: u64) -> Self {
+        self.reserve = Some(bytes);
+        self
     }
 
     /// The folder's absolute path.
@@ -143,6 +155,7 @@ impl Folder {
     /// Creates a temporary file in the root.
     pub(crate) fn temporary(self: &Arc<Self>) -> Result<Temporary, Refusal> {
         let mut handle = Arc::clone(&locked(&self.handle));
+        self.check_space(&handle)?;
         let mut reopened = false;
         for _ in 0..TRIES {
             let name = temporary_name();
@@ -169,6 +182,19 @@ impl Folder {
             "find a free name",
             &io::ErrorKind::AlreadyExists.into(),
         ))
+    }
+
+    /// Refuses early what would take the last of the disk, where the file system can tell.
+    fn check_space(&self, folder: &OwnedFd) -> Result<(), Refusal> {
+        let Ok((free, total)) = self.files.space(folder) else {
+            return Ok(());
+        };
+        let reserve = self.reserve.unwrap_or_else(|| RESERVE.min(total / 50));
+        if free < reserve {
+            let detail = format!("{free} bytes free, of which {reserve} are in reserve");
+            return Err(Refusal::new(OUT_OF_RESOURCES, NO_SPACE, detail));
+        }
+        Ok(())
     }
 
     /// Follows the path again after the folder was removed. It is not made anew: a missing folder may be a disk

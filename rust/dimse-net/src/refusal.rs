@@ -8,6 +8,8 @@ use rustix::io::Errno;
 
 /// Out of resources: what failed was ours, and may work later.
 pub(crate) const OUT_OF_RESOURCES: u16 = 0xa700;
+/// The comment where there is no room.
+pub(crate) const NO_SPACE: &str = "no space left";
 /// Out of resources, and the storage itself failed: somebody should look at it.
 pub(crate) const STORAGE_FAILED: u16 = 0xa701;
 /// The data set does not match the SOP class or instance of the command.
@@ -51,7 +53,7 @@ impl Refusal {
     pub fn io(doing: &str, error: &io::Error) -> Self {
         let (status, comment) = match Errno::from_io_error(error) {
             Some(Errno::IO) => (STORAGE_FAILED, "storage failed"),
-            Some(Errno::NOSPC) => (OUT_OF_RESOURCES, "no space left"),
+            Some(Errno::NOSPC) => (OUT_OF_RESOURCES, NO_SPACE),
             Some(Errno::DQUOT) => (OUT_OF_RESOURCES, "quota exceeded"),
             Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
                 (OUT_OF_RESOURCES, "storage is not writable")

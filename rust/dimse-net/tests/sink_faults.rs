@@ -17,7 +17,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{EXPLICIT, Faulty, SERIES, STUDY, data_of, flat, folder, instance, request, tree};
 use dimse_net::files::Disk;
-use dimse_net::sink::{Durability, Layout, Refusal, Stored, Writer, store_whole};
+use dimse_net::sink::{
+    Duplicates, Durability, Folder, Layout, Refusal, Stored, Writer, store_whole,
+};
 
 const EIO: i32 = 5;
 const EMFILE: i32 = 24;
@@ -289,4 +291,39 @@ fn a_stored_copy_whose_sync_failed_gives_way_to_the_same_bytes() {
     );
     let log = faulty.log();
     assert_eq!(log[log.len() - 3..], ["sync", "replace", "sync_folder"]);
+}
+
+#[test]
+fn a_disk_at_its_reserve_takes_nothing_until_there_is_room() {
+    let data = [Bytes::from(old())];
+    for (reserve, least) in [(None, 1 << 30), (Some(0), 0), (Some(5000), 5000)] {
+        let root = tempdir();
+        let faulty = Arc::new(Faulty::default());
+        let (mode, layout) = (Durability::Durable, Layout::Flat);
+        let made = Folder::open(
+            root.path(),
+            mode,
+            layout,
+            Duplicates::KeepBoth,
+            faulty.clone(),
+        );
+        let made = made.unwrap();
+        let folder = Arc::new(match reserve {
+            Some(bytes) => made.with_reserve(bytes),
+            None => made,
+        });
+        faulty.forget();
+        if let Some(less) = u64::checked_sub(least, 1) {
+            faulty.leave_free(less);
+            let mut writer = Writer::new(folder.clone(), request("1.2.3", EXPLICIT)).unwrap();
+            let refusal = writer.write(&[data[0].slice(..1000)]).unwrap_err();
+            assert_eq!(
+                (refusal.status, &*refusal.comment),
+                (0xa700, "no space left")
+            );
+            assert!(faulty.log().is_empty(), "refused before a file was touched");
+        }
+        faulty.leave_free(least);
+        store_whole(folder, request("1.2.3", EXPLICIT), &data).unwrap();
+    }
 }

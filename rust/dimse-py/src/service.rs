@@ -36,13 +36,14 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder if needed and removes what a crash left unfinished in it.
     #[new]
-    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both"))]
+    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", reserve=None))]
     fn new(
         py: Python<'_>,
         path: PathBuf,
         mode: &str,
         layout: &str,
         duplicates: &str,
+        reserve: Option<u64>,
     ) -> PyResult<Self> {
         let unknown =
             |what: &str, value: &str| PyValueError::new_err(format!("unknown {what} {value:?}"));
@@ -65,7 +66,10 @@ impl Folder {
         let shown = path.display().to_string();
         py.detach(|| sink::Folder::open(path, durability, layout, duplicates, Arc::new(Disk)))
             .map(|folder| Self {
-                inner: Arc::new(folder),
+                inner: Arc::new(match reserve {
+                    Some(bytes) => folder.with_reserve(bytes),
+                    None => folder,
+                }),
             })
             .map_err(|error| errors::os(py, &error, &shown))
     }

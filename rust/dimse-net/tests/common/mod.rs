@@ -182,6 +182,7 @@ struct Plan {
     log: Vec<&'static str>,
     shortest_writes: bool,
     held: Option<&'static str>,
+    free: Option<u64>,
 }
 
 /// The disk, with an order book: the Nth operation fails, once or from then on.
@@ -214,6 +215,11 @@ impl Faulty {
     pub fn let_go(&self) {
         self.0.lock().unwrap().held = None;
         self.1.notify_all();
+    }
+
+    /// The file system has a tebibyte, and this much of it is free.
+    pub fn leave_free(&self, bytes: u64) {
+        self.0.lock().unwrap().free = Some(bytes);
     }
 
     /// Each write takes three bytes at most.
@@ -293,6 +299,10 @@ impl Files for Faulty {
     }
     fn identity(&self, folder: &OwnedFd) -> io::Result<(u64, u64)> {
         Disk.identity(folder) // asks the kernel, not the disk
+    }
+    fn space(&self, folder: &OwnedFd) -> io::Result<(u64, u64)> {
+        let free = self.0.lock().unwrap().free;
+        free.map_or_else(|| Disk.space(folder), |free| Ok((free, 1 << 40)))
     }
     fn size(&self, file: &OwnedFd) -> io::Result<u64> {
         self.step("size").and_then(|()| Disk.size(file))
