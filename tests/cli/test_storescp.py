@@ -63,6 +63,15 @@ def test_json_has_one_event_for_each_file(tmp_path):
     assert (tmp_path / "report").read_text().splitlines() == tool.lines
 
 
+def last_words(tool):
+    """Stop a tool; give what it logged until then."""
+    tool.interrupt()
+    assert tool.wait() == 130
+    *lines, interrupted = tool.errors().splitlines()
+    assert interrupted == "interrupted"
+    return lines
+
+
 def test_refusals_and_broken_peers_are_events_and_one_line_each(tmp_path):
     import socket
 
@@ -75,15 +84,17 @@ def test_refusals_and_broken_peers_are_events_and_one_line_each(tmp_path):
             instance.PatientName = "Another"
             with pytest.raises(StatusError):
                 association.c_store(instance)
+        tool.wait_for_line(lambda line: '"released"' in line)
         with socket.create_connection(("127.0.0.1", port), 10) as raw:
             raw.settimeout(10)
             raw.sendall(b"GET / HTTP/1.0\r\n\r\n")
             raw.recv(1000)
         tool.wait_for_line(lambda line: '"error"' in line)
-        lines = tool.errors().splitlines()
-    names = [event["event"] for event in events(tool.lines)]
+        told = events(tool.lines)
+        lines = last_words(tool)
+    names = [event["event"] for event in told]
     assert names == ["listening", "associated", "stored", "refused", "released", "error"]
-    refused = events(tool.lines)[3]
+    refused = told[3]
     assert refused["status"] == 0xC111
     assert refused["why"]
     assert [line[:3] for line in lines] == ["W: ", "W: "]
@@ -96,12 +107,12 @@ def test_a_rejection_is_one_line_with_a_hint_on_this_side_too(tmp_path):
         with pytest.raises(AssociationRejected):
             SCU.associate(at(port, "PACS"))
         tool.wait_for_line(lambda line: '"rejected"' in line)
-        [line] = tool.errors().splitlines()
+        _, rejected = events(tool.lines)
+        [line] = last_words(tool)
     assert line.startswith("W: PACS<-SCU(")
     assert "(1,1,7)" in line
     assert "this node is ANY-SCP" in line
     assert "--any-called" in line
-    _, rejected = events(tool.lines)
     assert (rejected["calling"], rejected["called"], rejected["reason"]) == ("SCU", "PACS", 7)
     assert "--any-called" in rejected["hint"]
 
