@@ -339,8 +339,15 @@ def test_a_handler_that_comes_too_late_is_a_mistake():
 # ---- threads and deadlines
 
 
+@pytest.fixture
 def workers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("dimse-worker")]
+    """Give a function that lists the threads begun since: earlier tests may still end theirs."""
+    before = set(threading.enumerate())
+    return lambda: [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("dimse-worker") and thread not in before
+    ]
 
 
 def wait_until(condition, seconds=8.0):
@@ -350,7 +357,7 @@ def wait_until(condition, seconds=8.0):
         threading.Event().wait(0.01)
 
 
-def test_handlers_run_side_by_side_and_idle_threads_go():
+def test_handlers_run_side_by_side_and_idle_threads_go(workers):
     server = scp()
     together = threading.Barrier(8, timeout=10)
     server.c_store(lambda request: together.wait() and None)
@@ -439,7 +446,7 @@ def test_a_punctual_handler_is_left_alone():
         assert [outcome(association) for _ in range(20)] == [(0xB000, "")] * 20
 
 
-def test_a_stuck_thread_is_replaced_up_to_the_cap_then_requests_are_refused():
+def test_a_stuck_thread_is_replaced_up_to_the_cap_then_requests_are_refused(workers):
     server = scp(timeouts=Timeouts(handler=0.2), max_handlers=2)
     leave = threading.Event()
     server.c_store(lambda request: leave.wait(20) and None)
@@ -448,7 +455,7 @@ def test_a_stuck_thread_is_replaced_up_to_the_cap_then_requests_are_refused():
         assert outcome(association) == (0xC000, "handler timed out")
         assert outcome(association) == (0xA700, "no handler is free")
         assert outcome(association) == (0xA700, "no handler is free")
-        wait_until(lambda: len(workers()) == 2)  # those of earlier tests are on their way out
+        wait_until(lambda: len(workers()) == 2)
         leave.set()
         wait_until(lambda: outcome(association) == (0, ""))
 
