@@ -4,7 +4,8 @@ Import costs little: pydicom and NumPy are loaded by the calls that need them.
 """
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from . import _core, sop_class
 from ._admission import Proposal
@@ -52,23 +53,7 @@ from .registry import classes_of, register
 from .responses import Response
 from .send import SendReport, SendResult
 from .server import Server
-from .services import (
-    Commitment,
-    CommitmentReport,
-    CommitmentReports,
-    Index,
-    InstanceAvailability,
-    Mpps,
-    MppsEvent,
-    PerformedStep,
-    QueryRetrieve,
-    Schedule,
-    Storage,
-    Worklist,
-    commit,
-    notify_availability,
-)
-from .services.query import worklist
+from .services.storage import Storage
 from .settings import Limits, Peer, Timeouts, parse_peer
 from .sop_class import *  # noqa: F403 - every generated constant is public
 from .status import Status
@@ -76,6 +61,22 @@ from .status import Status
 if TYPE_CHECKING:
     from .aio import AsyncAssociation, AsyncResponses
     from .aio_server import AsyncServer
+    from .services import (
+        Commitment,
+        CommitmentReport,
+        CommitmentReports,
+        Index,
+        InstanceAvailability,
+        Mpps,
+        MppsEvent,
+        PerformedStep,
+        QueryRetrieve,
+        Schedule,
+        Worklist,
+        commit,
+        notify_availability,
+    )
+    from .services.query import worklist
 
 __all__ = [
     "AE",
@@ -164,17 +165,34 @@ __all__ = [
 __all__ += sop_class.__all__
 
 
+_LAZY: Final = {
+    "aio": ("AsyncAssociation", "AsyncResponses"),
+    "aio_server": ("AsyncServer",),
+    "services": (
+        "Commitment",
+        "CommitmentReport",
+        "CommitmentReports",
+        "Index",
+        "InstanceAvailability",
+        "Mpps",
+        "MppsEvent",
+        "PerformedStep",
+        "QueryRetrieve",
+        "Schedule",
+        "Worklist",
+        "commit",
+        "notify_availability",
+    ),
+    "services.query": ("worklist",),
+}
+_MODULE: Final = {name: module for module, names in _LAZY.items() for name in names}
+
+
 def __getattr__(name: str) -> Any:
-    """Load the asyncio face when it is asked for: asyncio takes longer than all the rest."""
-    if name in ("AsyncAssociation", "AsyncResponses"):
-        from . import aio
-
-        return getattr(aio, name)
-    if name == "AsyncServer":
-        from .aio_server import AsyncServer
-
-        return AsyncServer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Load what not every program wants when it is asked for: asyncio, and ready-made services."""
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
 
 
 def _check_build(debug: bool) -> None:

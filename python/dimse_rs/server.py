@@ -29,7 +29,7 @@ from .handlers import (
     Service,
 )
 from .registry import classes_of
-from .services import Storage
+from .services.storage import Storage
 from .settings import Peer, PeerLike, check_ae_title, parse_peer
 from .sop_class import (
     ALL_STORAGE,

@@ -3,14 +3,19 @@
 `Server(services=[...])` takes them, and `Handlers([...])` for an association of ours.
 """
 
-from .availability import InstanceAvailability, notify_availability
-from .commitment import Commitment, CommitmentReport, CommitmentReports, commit
-from .index import Index
-from .matching import IdentifierError, Matcher, Rules, matches, respond
-from .mpps import Mpps, MppsEvent, PerformedStep
-from .query import QueryRetrieve, Schedule
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from .storage import Storage
-from .worklist import Worklist
+
+if TYPE_CHECKING:
+    from .availability import InstanceAvailability, notify_availability
+    from .commitment import Commitment, CommitmentReport, CommitmentReports, commit
+    from .index import Index
+    from .matching import IdentifierError, Matcher, Rules, matches, respond
+    from .mpps import Mpps, MppsEvent, PerformedStep
+    from .query import QueryRetrieve, Schedule
+    from .worklist import Worklist
 
 __all__ = [
     "Commitment",
@@ -33,3 +38,21 @@ __all__ = [
     "notify_availability",
     "respond",
 ]
+
+_WHERE: Final = {
+    "availability": ("InstanceAvailability", "notify_availability"),
+    "commitment": ("Commitment", "CommitmentReport", "CommitmentReports", "commit"),
+    "index": ("Index",),
+    "matching": ("IdentifierError", "Matcher", "Rules", "matches", "respond"),
+    "mpps": ("Mpps", "MppsEvent", "PerformedStep"),
+    "query": ("QueryRetrieve", "Schedule"),
+    "worklist": ("Worklist",),
+}
+_MODULE: Final = {name: module for module, names in _WHERE.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a service when it is asked for: most programs want one or none."""
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
