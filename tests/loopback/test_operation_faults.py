@@ -64,8 +64,11 @@ def test_a_peer_that_does_not_read_its_answers_is_cut_off(what, caplog):
             gave.append(len(gave))
             yield match
 
-    with server, socket.create_connection(("127.0.0.1", server.port)) as peer:
+    with server, socket.socket() as peer:
+        # Before it connects: shrunk later, the kernel drops what it had promised to take, the
+        # server's window updates with it, and then it is the peer's kernel that does not send.
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(("127.0.0.1", server.port))
         peer.sendall(
             wire.associate_rq(
                 b"SCP",
