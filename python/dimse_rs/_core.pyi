@@ -457,8 +457,8 @@ class Listener:
         self, within: float | None = None, *, then: _Then | None = None
     ) -> Proposal | None:
         """The next proposal to be decided on; None when none came within so many seconds."""
-    def stop(self, grace: float = 5.0, *, then: _Then | None = None) -> None:
-        """Stop accepting; what is being received may finish within `grace` seconds."""
+    def stop(self, grace: float = 5.0, patience: float = 0.0, *, then: _Then | None = None) -> None:
+        """Stop accepting; peers may release within `patience` seconds, then `grace` is left."""
 
 @final
 class Completions:

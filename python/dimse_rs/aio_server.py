@@ -68,13 +68,14 @@ class AsyncServer(Handlers):
         self._server.start()
         return self
 
-    async def stop(self, grace: float = 5.0) -> None:
+    async def stop(self, grace: float = 5.0, patience: float = 0.0) -> None:
         """Stop accepting, let requests in progress be answered, then abort what is left.
 
         Args:
             grace: how many seconds requests in progress have.
+            patience: before that, how many seconds peers may go on and release by themselves.
         """
-        await asyncio.to_thread(self._server.stop, grace)
+        await asyncio.to_thread(self._server.stop, grace, patience)
 
     async def wait(self) -> None:
         """Wait until `stop` is called.

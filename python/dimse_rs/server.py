@@ -235,7 +235,7 @@ class Server(Handlers):
         self._admission.start(self._listener, self._max_handlers)
         self._performer.start()
 
-    def stop(self, grace: float = 5.0) -> None:
+    def stop(self, grace: float = 5.0, patience: float = 0.0) -> None:
         """Stop accepting, let requests in progress be answered, then abort what is left.
 
         Returns when everything is over and told, whoever called it first. Harmless when the server
@@ -244,6 +244,7 @@ class Server(Handlers):
         Args:
             grace: how many seconds requests in progress have. Handlers that do not return by then
                 keep their thread.
+            patience: before that, how many seconds peers may go on and release by themselves.
         """
         if self._listener is None:
             return
@@ -254,7 +255,7 @@ class Server(Handlers):
             self._stopped.wait()
             return
         try:
-            self._listener.stop(grace)
+            self._listener.stop(grace, patience)
         finally:
             self._events.close()
             self._admission.stop()

@@ -218,6 +218,20 @@ def test_stop_ends_idle_associations_and_tells_followers():
         server.start()
 
 
+def test_stop_leaves_peers_their_time_to_release():
+    server = scp().start()
+    events = server.events()
+    association = SCU.associate(at(server))
+    stop = threading.Thread(target=server.stop, kwargs={"patience": 30})
+    stop.start()
+    assert server._stopping.wait(10)
+    assert association.c_echo() == 0
+    association.release()
+    stop.join(15)
+    assert not stop.is_alive()
+    assert [event["event"] for event in events] == ["associated", "released"]
+
+
 def test_stop_lets_a_request_in_progress_be_answered():
     server = scp()
     entered, leave = threading.Event(), threading.Event()

@@ -35,6 +35,9 @@ __all__ = [
     "serve",
 ]
 
+_TO_RELEASE: Final = 5.0
+"""Seconds that peers have to release what they associated with a tool for."""
+
 # DCMTK's options for what happens here anyway: every syntax is accepted, and associations are
 # served side by side.
 _ALREADY_SO: Final = (("+xa", "--accept-all"), ("--fork",), ("-dhl", "--disable-host-lookup"))
@@ -185,6 +188,8 @@ def running(server: Server, output: Output) -> Iterator[None]:
     try:
         output.event("listening", host=server.host, port=server.port)
         yield
+        # What it came for is here; the peer that brought it still has its association to release.
+        server.stop(patience=_TO_RELEASE)
     finally:
         server.stop()
         telling.join()

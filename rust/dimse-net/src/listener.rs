@@ -186,11 +186,12 @@ impl Listener {
         self.hall.guests.lock().pending.len()
     }
 
-    /// Stops accepting; new proposals are rejected as congested, what is being received may finish within
-    /// `grace`, the rest is aborted.
-    pub async fn stop(&self, grace: Duration) {
+    /// Stops accepting; new proposals are rejected as congested. For `patience` the peers may release what is
+    /// established; then what is being received may finish within `grace`, and the rest is aborted.
+    pub async fn stop(&self, patience: Duration, grace: Duration) {
         self.hall.stopping.store(true, Ordering::Release);
         self.hall.stop.notify_one();
+        let _ = tokio::time::timeout(patience, self.hall.wait_empty()).await;
         for association in self.inside() {
             association.shutdown();
         }

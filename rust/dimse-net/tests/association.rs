@@ -227,7 +227,8 @@ fn a_server_that_stops_finishes_what_it_received() {
         std::thread::yield_now();
     }
     std::thread::scope(|scope| {
-        let stopping = scope.spawn(|| runtime::handle().block_on(node.listener.stop(WITHIN)));
+        let stopping =
+            scope.spawn(|| runtime::handle().block_on(node.listener.stop(Duration::ZERO, WITHIN)));
         runtime::handle().block_on(idle.wait_ended());
         assert!(!stopping.is_finished());
         node.files.let_go();

@@ -181,12 +181,20 @@ impl Listener {
         })
     }
 
-    /// Stops accepting; what is being received may finish within `grace` seconds, the rest is aborted.
-    #[pyo3(signature = (grace=5.0, *, then=None))]
-    fn stop(&self, py: Python<'_>, grace: f64, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
-        let grace = config::duration(grace).unwrap_or(Duration::ZERO);
+    /// Stops accepting; for `patience` seconds the peers may release, what is being received may finish
+    /// within `grace` more, the rest is aborted.
+    #[pyo3(signature = (grace=5.0, patience=0.0, *, then=None))]
+    fn stop(
+        &self,
+        py: Python<'_>,
+        grace: f64,
+        patience: f64,
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        let [grace, patience] =
+            [grace, patience].map(|time| config::duration(time).unwrap_or(Duration::ZERO));
         let inner = Arc::clone(&self.inner);
-        let stopped = async move { inner.stop(grace).await };
+        let stopped = async move { inner.stop(patience, grace).await };
         settle(py, then, stopped, |py, ()| Ok(py.None()))
     }
 }
