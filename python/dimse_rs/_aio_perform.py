@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from . import _scp, log
+from . import _scp
 from ._aio import Completer
 from ._aio_drive import run
 from ._drive import log_message
-from ._perform import Performer, operation_text
+from ._perform import Performer
 from .errors import DimseError
 
 if TYPE_CHECKING:
     from . import _core
 
 __all__ = ["AsyncPerformer"]
-
-_logger = log.get(log.SERVER)
 
 _TURN = 1.0
 """Seconds after which the task of an association looks whether that lives."""
@@ -65,15 +63,12 @@ class AsyncPerformer(Performer):
             log_message(operation.association, ">>", operation.message)
             async with asyncio.timeout(self._timeouts.handler or None):
                 await run(operation.association, self.steps(operation), completer)
-        except TimeoutError:
-            self._answer_overdue(operation)
         except asyncio.CancelledError:
             self._answer_for(operation, _scp.failure_of(operation.message.field), "stopped", "")
             raise
-        except DimseError as error:
-            # Too late, or the association is over: there is nobody to tell but the log.
-            told = log.of(operation.association, "unanswered")
-            _logger.warning("%s: not answered, %s", operation_text(operation), error, extra=told)
-        except Exception:
-            told = log.of(operation.association, "unanswered")
-            _logger.exception("%s: not answered", operation_text(operation), extra=told)
+        except Exception as error:
+            # A DimseTimeout is a TimeoutError too, but no deadline of the handler's.
+            if isinstance(error, TimeoutError) and not isinstance(error, DimseError):
+                self._answer_overdue(operation)
+            else:
+                self._log_unanswered(operation, error)

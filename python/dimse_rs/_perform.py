@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .contexts import Contexts
     from .settings import Peer, Timeouts
 
-__all__ = ["Into", "Node", "Performer", "operation_text", "receiving"]
+__all__ = ["Into", "Node", "Performer", "receiving"]
 
 _logger = log.get(log.SERVER)
 
@@ -187,13 +187,17 @@ class Performer:
             log_message(operation.association, ">>", operation.message)
             steps = self.steps(operation)
             run(operation.association, steps)
-        except DimseError as error:
+        except Exception as error:
+            self._log_unanswered(operation, error)
+
+    @staticmethod
+    def _log_unanswered(operation: _core.Operation, error: Exception) -> None:
+        told = log.of(operation.association, "unanswered")
+        if isinstance(error, DimseError):
             # Too late, or the association is over: there is nobody to tell but the log.
-            told = log.of(operation.association, "unanswered")
-            _logger.warning("%s: not answered, %s", operation_text(operation), error, extra=told)
-        except Exception:
-            told = log.of(operation.association, "unanswered")
-            _logger.exception("%s: not answered", operation_text(operation), extra=told)
+            _logger.warning("%s: not answered, %s", _text_of(operation), error, extra=told)
+        else:
+            _logger.exception("%s: not answered", _text_of(operation), extra=told)
 
     def steps(self, operation: _core.Operation) -> Generator[Step, Any, None]:
         """Give what serving an operation takes."""
@@ -250,9 +254,7 @@ class Performer:
         with suppress(DimseError):  # the handler was faster, or the association is over
             _scp.answer_at_once(operation, status, comment)
             told = log.of(operation.association, "handler")
-            _logger.error(
-                "%s answered %04X: %s", operation_text(operation), status, why, extra=told
-            )
+            _logger.error("%s answered %04X: %s", _text_of(operation), status, why, extra=told)
 
 
 def _refused(operation: _core.Operation, status: int) -> Generator[Step, Any, None]:
@@ -288,7 +290,7 @@ def _plain(handlers: Handlers, field: int) -> list[str] | None:
     return None if classes is None else [str(uid) for uid in classes]
 
 
-def operation_text(operation: _core.Operation) -> str:
+def _text_of(operation: _core.Operation) -> str:
     """Name an operation as logs do."""
     calling, called = operation.association.titles
     message = operation.message

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import queue
+from logging.handlers import QueueHandler
 
 import pytest
 from pydicom.dataset import Dataset
@@ -11,6 +14,7 @@ from dimse_rs import (
     AE,
     AsyncServer,
     CTImageStorage,
+    DimseTimeout,
     LocalProtocolError,
     StatusError,
     Storage,
@@ -123,6 +127,39 @@ def test_a_handler_past_its_deadline_is_answered_for():
             await asyncio.wait_for(cancelled.wait(), 15)
 
     asyncio.run(main())
+
+
+def test_a_deadline_of_the_peers_is_not_taken_for_one_of_the_handlers(monkeypatch):
+    def too_slow(*_):
+        raise DimseTimeout("write", 2.0)
+        yield
+
+    monkeypatch.setattr("dimse_rs._scp.one_answer", too_slow)
+
+    lines = queue.SimpleQueue()
+    logger = logging.getLogger("dimse_rs.server")
+    logger.addHandler(handler := QueueHandler(lines))
+
+    async def main():
+        server = node()
+
+        @server.c_echo
+        async def echo(request):
+            pass
+
+        async with server, await SCU.associate_async(at(server)) as scu:
+            asking = asyncio.create_task(scu.c_echo())
+            line = await asyncio.to_thread(lines.get, timeout=15)
+            asking.cancel()
+            await scu.abort()
+        return line
+
+    try:
+        line = asyncio.run(main())
+    finally:
+        logger.removeHandler(handler)
+    assert line.code == "unanswered"
+    assert "write" in line.getMessage()
 
 
 def test_events_are_followed_until_the_end(tmp_path):
