@@ -133,7 +133,7 @@ def many_matches(
         answer = yield from ask(operation, request, handler)
         items = items_of(operation, request, answer)
         while not request.cancelled:
-            item = yield from _next(operation, request, items)
+            item = yield from next_of(operation, request, items)
             if item is END:
                 break
             status, data = _match(operation, request, item)
@@ -192,10 +192,6 @@ def items_of(operation: _core.Operation, request: Request, answer: Any) -> Any:
 
 def next_of(operation: _core.Operation, request: Request, items: Any) -> Generator[Step, Any, Any]:
     """Give the next item of the user's, END after the last; what it raises becomes `Failed`."""
-    return (yield from _next(operation, request, items))
-
-
-def _next(operation: _core.Operation, request: Request, items: Any) -> Generator[Step, Any, Any]:
     try:
         return (yield Next(items))
     except _OF_USERS as error:
