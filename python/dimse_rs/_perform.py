@@ -7,28 +7,18 @@ import weakref
 from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager, suppress
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from . import _core, _retrieve, _scp, log
 from ._drive import Answer, Step, log_message, run
+from ._fields import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, FIRST_N_SERVICE
 from ._workers import Workers
 from .errors import DimseError, DimseTimeout, LocalProtocolError
-from .handlers import (
-    C_ECHO_RQ,
-    C_FIND_RQ,
-    C_GET_RQ,
-    C_MOVE_RQ,
-    C_STORE_RQ,
-    Handler,
-    Handlers,
-    Request,
-    RetrieveRequest,
-    StoreRequest,
-    request_of,
-)
+from .handlers import Handler, Handlers, Request, RetrieveRequest, StoreRequest, request_of
 from .registry import allows
 from .services.storage import Storage
 from .sop_class import SOP_CLASSES
+from .status import NO_SUCH_SOP_CLASS, SOP_CLASS_NOT_SUPPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,9 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Into", "Node", "Performer", "receiving"]
 
 _logger = log.get(log.SERVER)
-
-FIRST_N_SERVICE: Final = 0x0100
-NO_SUCH_SOP_CLASS: Final = 0x0118
 
 Into: TypeAlias = (
     str | PathLike[str] | Storage | Callable[[StoreRequest], Any] | MutableSequence[Any]
@@ -263,7 +250,7 @@ def _refused(operation: _core.Operation, status: int) -> Generator[Step, Any, No
 
 def _refuse_all(_request: StoreRequest) -> int:
     """Answer what reaches Python while a folder receives: nothing should."""
-    return _scp.NOT_SUPPORTED
+    return SOP_CLASS_NOT_SUPPORTED
 
 
 @contextmanager

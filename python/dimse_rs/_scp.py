@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import log
 from ._drive import END, Answer, Ask, Next, Step, log_answer
+from ._fields import FIRST_N_SERVICE, N_GET_RQ, SERVICE_OF
 from .errors import LocalProtocolError, StatusError
-from .status import CANCEL, PENDING, SUCCESS, Status, is_defined
+from .status import (
+    CANCEL,
+    CANNOT_UNDERSTAND,
+    OUT_OF_RESOURCES,
+    PENDING,
+    PROCESSING_FAILURE,
+    RESOURCE_LIMITATION,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+    UNRECOGNIZED_OPERATION,
+    Status,
+    is_defined,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -35,15 +48,6 @@ _logger = log.get(log.SERVER)
 
 _COMMENT_LENGTH: Final = 64
 """Characters of an Error Comment, VR LO (PS3.7 C.4)."""
-
-PROCESSING_FAILURE: Final = 0x0110
-CANNOT_UNDERSTAND: Final = 0xC000
-OUT_OF_RESOURCES: Final = 0xA700
-RESOURCE_LIMITATION: Final = 0x0213
-NOT_SUPPORTED: Final = 0x0122
-UNRECOGNIZED_OPERATION: Final = 0x0211
-FIRST_N_SERVICE: Final = 0x0100
-N_GET_RQ: Final = 0x0110
 
 # What the core says to a response that cannot be sent.
 _UNSENDABLE: Final = (LocalProtocolError, KeyError, TypeError, ValueError, OverflowError)
@@ -243,8 +247,6 @@ def status_of(operation: _core.Operation, request: Request, status: int) -> int:
 
 
 def _is_defined(operation: _core.Operation, request: Request, status: int) -> bool:
-    from .handlers import SERVICE_OF
-
     return is_defined(status, SERVICE_OF[operation.message.field], request.sop_class.service)
 
 
@@ -347,7 +349,7 @@ def failure_of(field: int) -> int:
 
 def unserved_of(field: int) -> int:
     """Give the failure for what nobody serves here: 0122 for C-services, 0211 for N-services."""
-    return NOT_SUPPORTED if field < FIRST_N_SERVICE else UNRECOGNIZED_OPERATION
+    return SOP_CLASS_NOT_SUPPORTED if field < FIRST_N_SERVICE else UNRECOGNIZED_OPERATION
 
 
 def _default_repertoire(text: str) -> str:

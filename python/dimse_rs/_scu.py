@@ -6,10 +6,20 @@ from collections.abc import Generator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._drive import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
+from ._fields import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_CREATE_RQ,
+    N_EVENT_REPORT_RQ,
+)
 from ._uids import SOPClass, TransferSyntax, is_uid
 from .errors import (
     DecodeError,
@@ -41,19 +51,6 @@ __all__ = [
     "data_set_of",
     "n_service",
 ]
-
-C_STORE_RQ: Final = 0x0001
-C_GET_RQ: Final = 0x0010
-C_FIND_RQ: Final = 0x0020
-C_MOVE_RQ: Final = 0x0021
-C_ECHO_RQ: Final = 0x0030
-N_EVENT_REPORT_RQ: Final = 0x0100
-N_GET_RQ: Final = 0x0110
-N_SET_RQ: Final = 0x0120
-N_ACTION_RQ: Final = 0x0130
-N_CREATE_RQ: Final = 0x0140
-N_DELETE_RQ: Final = 0x0150
-C_CANCEL_RQ: Final = 0x0FFF
 
 
 @dataclass(slots=True, eq=False)

@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
+from ._fields import C_STORE_RQ
 from ._narrate import Narrated
 from ._perform import Performer
 from .association import Association
@@ -16,7 +17,7 @@ from .contexts import Context, Contexts, expand
 from .errors import AssociationRejected
 from .extended import Options
 from .extended import proposed as proposed_options
-from .handlers import C_STORE_RQ, Handlers
+from .handlers import Handlers
 from .identity import UserIdentity
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from . import _core, _scu
+from . import _core, _fields, _scu
 from ._aio import Completer
 from ._aio_drive import carry_out, run
 from ._drive import Emit, Step
@@ -241,7 +241,7 @@ class AsyncAssociation(AssociationFacts):
         context: str | None = None,
     ) -> Response:
         """Notify the peer of an event: see `Association.n_event_report`."""
-        field = _scu.N_EVENT_REPORT_RQ
+        field = _fields.N_EVENT_REPORT_RQ
         values = {"EventTypeID": event_type}
         return await self._run(
             self._service(field, sop_class, instance_uid, dataset, context=context, **values)
@@ -256,7 +256,7 @@ class AsyncAssociation(AssociationFacts):
         context: str | None = None,
     ) -> Response:
         """Ask for attributes of an instance: see `Association.n_get`."""
-        field = _scu.N_GET_RQ
+        field = _fields.N_GET_RQ
         tags = tags_of(attributes) or None
         return await self._run(
             self._service(
@@ -273,7 +273,7 @@ class AsyncAssociation(AssociationFacts):
         context: str | None = None,
     ) -> Response:
         """Change attributes of an instance: see `Association.n_set`."""
-        field = _scu.N_SET_RQ
+        field = _fields.N_SET_RQ
         return await self._run(
             self._service(field, sop_class, instance_uid, dataset, context=context)
         )
@@ -288,7 +288,7 @@ class AsyncAssociation(AssociationFacts):
         context: str | None = None,
     ) -> Response:
         """Ask for an action on an instance: see `Association.n_action`."""
-        field = _scu.N_ACTION_RQ
+        field = _fields.N_ACTION_RQ
         values = {"ActionTypeID": action_type}
         return await self._run(
             self._service(field, sop_class, instance_uid, dataset, context=context, **values)
@@ -303,7 +303,7 @@ class AsyncAssociation(AssociationFacts):
         context: str | None = None,
     ) -> Response:
         """Have an instance made: see `Association.n_create`."""
-        field = _scu.N_CREATE_RQ
+        field = _fields.N_CREATE_RQ
         return await self._run(
             self._service(field, sop_class, instance_uid, dataset, context=context)
         )
@@ -312,7 +312,7 @@ class AsyncAssociation(AssociationFacts):
         self, *, sop_class: str, instance_uid: str, context: str | None = None
     ) -> Response:
         """Have an instance deleted: see `Association.n_delete`."""
-        field = _scu.N_DELETE_RQ
+        field = _fields.N_DELETE_RQ
         return await self._run(self._service(field, sop_class, instance_uid, context=context))
 
     async def _run(self, steps: Generator[Step, Any, T]) -> T:

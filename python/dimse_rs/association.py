@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from . import _scu
+from . import _fields, _scu
 from ._drive import Step, emitted, run
 from ._facts import AssociationFacts, in_a_file, tags_of
 from ._perform import Into, Performer, receiving
@@ -302,7 +302,7 @@ class Association(AssociationFacts):
         """
         return self._run(
             self._service(
-                _scu.N_EVENT_REPORT_RQ,
+                _fields.N_EVENT_REPORT_RQ,
                 sop_class,
                 instance_uid,
                 dataset,
@@ -341,7 +341,7 @@ class Association(AssociationFacts):
         """
         return self._run(
             self._service(
-                _scu.N_GET_RQ,
+                _fields.N_GET_RQ,
                 sop_class,
                 instance_uid,
                 context=context,
@@ -365,7 +365,7 @@ class Association(AssociationFacts):
         Source: PS3.7 10.1.3.
         """
         return self._run(
-            self._service(_scu.N_SET_RQ, sop_class, instance_uid, dataset, context=context)
+            self._service(_fields.N_SET_RQ, sop_class, instance_uid, dataset, context=context)
         )
 
     def n_action(
@@ -386,7 +386,7 @@ class Association(AssociationFacts):
         """
         return self._run(
             self._service(
-                _scu.N_ACTION_RQ,
+                _fields.N_ACTION_RQ,
                 sop_class,
                 instance_uid,
                 dataset,
@@ -411,7 +411,7 @@ class Association(AssociationFacts):
         Source: PS3.7 10.1.5.
         """
         return self._run(
-            self._service(_scu.N_CREATE_RQ, sop_class, instance_uid, dataset, context=context)
+            self._service(_fields.N_CREATE_RQ, sop_class, instance_uid, dataset, context=context)
         )
 
     def n_delete(
@@ -427,7 +427,9 @@ class Association(AssociationFacts):
 
         Source: PS3.7 10.1.6.
         """
-        return self._run(self._service(_scu.N_DELETE_RQ, sop_class, instance_uid, context=context))
+        return self._run(
+            self._service(_fields.N_DELETE_RQ, sop_class, instance_uid, context=context)
+        )
 
     def _run(self, steps: Generator[Step, Any, T]) -> T:
         call = object()

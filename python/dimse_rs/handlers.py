@@ -7,6 +7,20 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast, overload
 
+from ._fields import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_ACTION_RQ,
+    N_CREATE_RQ,
+    N_DELETE_RQ,
+    N_EVENT_REPORT_RQ,
+    N_GET_RQ,
+    N_SET_RQ,
+    SERVICE_OF,
+)
 from ._uids import Model, SOPClass, TransferSyntax
 from .errors import DecodeError, LocalProtocolError
 from .settings import Peer
@@ -34,17 +48,6 @@ __all__ = [
     "request_of",
 ]
 
-C_STORE_RQ: Final = 0x0001
-C_GET_RQ: Final = 0x0010
-C_FIND_RQ: Final = 0x0020
-C_MOVE_RQ: Final = 0x0021
-C_ECHO_RQ: Final = 0x0030
-N_EVENT_REPORT_RQ: Final = 0x0100
-N_GET_RQ: Final = 0x0110
-N_SET_RQ: Final = 0x0120
-N_ACTION_RQ: Final = 0x0130
-N_CREATE_RQ: Final = 0x0140
-N_DELETE_RQ: Final = 0x0150
 
 Handler: TypeAlias = Callable[[Any], Any]
 """The user's function: gets a request and gives back what its service wants."""
@@ -306,19 +309,6 @@ _REQUESTS: Final[dict[int, type[Request]]] = {
 # Which class of a model an operation is about.
 _OF_MODEL: Final = {C_FIND_RQ: "find", C_GET_RQ: "get", C_MOVE_RQ: "move"}
 
-SERVICE_OF: Final = {
-    C_STORE_RQ: "C-STORE",
-    C_GET_RQ: "C-GET",
-    C_FIND_RQ: "C-FIND",
-    C_MOVE_RQ: "C-MOVE",
-    C_ECHO_RQ: "C-ECHO",
-    N_EVENT_REPORT_RQ: "N-EVENT-REPORT",
-    N_GET_RQ: "N-GET",
-    N_SET_RQ: "N-SET",
-    N_ACTION_RQ: "N-ACTION",
-    N_CREATE_RQ: "N-CREATE",
-    N_DELETE_RQ: "N-DELETE",
-}
 """The DIMSE services by the Command Field of their requests (PS3.7 E.1)."""
 
 

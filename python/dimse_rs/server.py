@@ -13,21 +13,14 @@ from . import _core, log
 from ._admission import Admission, ExtendedAnswers, Proposal
 from ._events import log_event, wanted_by_logs
 from ._facts import AssociationFacts
+from ._fields import C_GET_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, SERVICE_OF
 from ._perform import Performer
 from .ae import AE
 from .association import Association
 from .contexts import Supported, any_storage
 from .errors import LocalProtocolError
 from .events import MOST, Events, Kind
-from .handlers import (
-    C_GET_RQ,
-    C_STORE_RQ,
-    N_EVENT_REPORT_RQ,
-    SERVICE_OF,
-    Handler,
-    Handlers,
-    Service,
-)
+from .handlers import Handler, Handlers, Service
 from .registry import classes_of
 from .services.storage import Storage
 from .settings import Peer, PeerLike, check_ae_title, parse_peer

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from dimse_rs._uids import is_uid
 from dimse_rs.errors import StatusError
 from dimse_rs.sop_class import InstanceAvailabilityNotification
+from dimse_rs.status import (
+    INVALID_ATTRIBUTE_VALUE,
+    INVALID_SOP_INSTANCE,
+    MISSING_ATTRIBUTE,
+    MISSING_ATTRIBUTE_VALUE,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -18,10 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["InstanceAvailability", "notify_availability"]
 
-INVALID_VALUE: Final = 0x0106
-INVALID_INSTANCE: Final = 0x0117
-MISSING: Final = 0x0120
-MISSING_VALUE: Final = 0x0121
 
 AVAILABILITIES: Final = ("ONLINE", "NEARLINE", "OFFLINE", "UNAVAILABLE")
 """Values of (0008,0056) (PS3.3 C.4.23)."""
@@ -59,7 +61,7 @@ class InstanceAvailability:
 
     def _notified(self, request: DatasetRequest) -> None:
         if not is_uid(request.instance_uid):
-            raise StatusError(INVALID_INSTANCE)
+            raise StatusError(INVALID_SOP_INSTANCE)
         notice = request.dataset
         _check(notice, ("StudyInstanceUID", _SERIES))
         for series in notice[_SERIES].value:
@@ -67,16 +69,18 @@ class InstanceAvailability:
             for instance in series[_INSTANCES].value:
                 _check(instance, _OF_INSTANCE)
                 if instance.InstanceAvailability not in AVAILABILITIES:
-                    raise StatusError(INVALID_VALUE, "InstanceAvailability has no such value")
+                    raise StatusError(
+                        INVALID_ATTRIBUTE_VALUE, "InstanceAvailability has no such value"
+                    )
         self._on_notice(request.instance_uid, notice)
 
 
 def _check(dataset: Dataset, keywords: Iterable[str]) -> None:
     for keyword in keywords:
         if keyword not in dataset:
-            raise StatusError(MISSING, f"{keyword} is missing")
+            raise StatusError(MISSING_ATTRIBUTE, f"{keyword} is missing")
         if dataset[keyword].is_empty:
-            raise StatusError(MISSING_VALUE, f"{keyword} has no value")
+            raise StatusError(MISSING_ATTRIBUTE_VALUE, f"{keyword} has no value")
 
 
 def notify_availability(

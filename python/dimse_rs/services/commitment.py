@@ -15,14 +15,25 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import _core, log
 from dimse_rs._drive import run
+from dimse_rs._fields import N_EVENT_REPORT_RQ
 from dimse_rs._later import Later
 from dimse_rs._uids import SOPClass, is_uid
 from dimse_rs.contexts import Context
 from dimse_rs.errors import DecodeError, DimseError, DimseTimeout, StatusError
-from dimse_rs.handlers import N_EVENT_REPORT_RQ, Handlers
+from dimse_rs.handlers import Handlers
 from dimse_rs.settings import Peer, PeerLike, check_ae_title, parse_peer
 from dimse_rs.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
-from dimse_rs.status import Status
+from dimse_rs.status import (
+    DUPLICATE_TRANSACTION_UID,
+    INVALID_ARGUMENT_VALUE,
+    NO_SUCH_ACTION_TYPE,
+    NO_SUCH_ARGUMENT,
+    NO_SUCH_EVENT_TYPE,
+    NO_SUCH_SOP_INSTANCE,
+    PROCESSING_FAILURE,
+    RESOURCE_LIMITATION,
+    Status,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -42,14 +53,6 @@ ALL_COMMITTED: Final = 1
 SOME_FAILED: Final = 2
 """Event Type IDs of a report (PS3.4 J.3.3)."""
 
-PROCESSING_FAILURE: Final = 0x0110
-NO_SUCH_INSTANCE: Final = 0x0112
-NO_SUCH_EVENT_TYPE: Final = 0x0113
-NO_SUCH_ARGUMENT: Final = 0x0114
-INVALID_ARGUMENT: Final = 0x0115
-NO_SUCH_ACTION: Final = 0x0123
-DUPLICATE_TRANSACTION: Final = 0x0131
-RESOURCE_LIMITATION: Final = 0x0213
 
 _TURN: Final = 0.2
 """Seconds after which a wait sees Ctrl-C, and whether the association still lives."""
@@ -134,14 +137,14 @@ class Commitment:
 
     def _requested(self, request: ActionRequest) -> None:
         if request.instance_uid != StorageCommitmentPushModelInstance:
-            raise StatusError(NO_SUCH_INSTANCE)
+            raise StatusError(NO_SUCH_SOP_INSTANCE)
         if request.action_type != REQUEST:
-            raise StatusError(NO_SUCH_ACTION)
+            raise StatusError(NO_SUCH_ACTION_TYPE)
         uid, references = _read_request(request.dataset)
         calling, called = request.association.titles
         with self._lock:
             if uid in self._outstanding:
-                raise StatusError(DUPLICATE_TRANSACTION)
+                raise StatusError(DUPLICATE_TRANSACTION_UID)
             if len(self._outstanding) >= self._most:
                 raise StatusError(RESOURCE_LIMITATION, "too many reports outstanding")
             self._outstanding.add(uid)
@@ -187,7 +190,7 @@ class Commitment:
         try:
             answer = self._is_stored(SOPClass.of(sop_class), instance)
             if isinstance(answer, bool):
-                return None if answer else NO_SUCH_INSTANCE
+                return None if answer else NO_SUCH_SOP_INSTANCE
             return Status(answer)
         except Exception:
             _logger.exception("is_stored failed", extra={"code": "handler-failed"})
@@ -254,14 +257,14 @@ def _read_request(dataset: Dataset) -> tuple[str, list[tuple[str, str]]]:
     if not uid:
         raise StatusError(NO_SUCH_ARGUMENT, "(0008,1195) is missing")
     if not is_uid(uid):
-        raise StatusError(INVALID_ARGUMENT, "(0008,1195) is no UID")
+        raise StatusError(INVALID_ARGUMENT_VALUE, "(0008,1195) is no UID")
     references = _references(dataset, "ReferencedSOPSequence")
     if not references:
         raise StatusError(NO_SUCH_ARGUMENT, "(0008,1199) is missing or empty")
     if not all(is_uid(part) for reference in references for part in reference):
-        raise StatusError(INVALID_ARGUMENT, "(0008,1199) has an item without its UIDs")
+        raise StatusError(INVALID_ARGUMENT_VALUE, "(0008,1199) has an item without its UIDs")
     if len({instance for _, instance in references}) != len(references):
-        raise StatusError(INVALID_ARGUMENT, "(0008,1199) has an instance twice")
+        raise StatusError(INVALID_ARGUMENT_VALUE, "(0008,1199) has an instance twice")
     return uid, references
 
 
@@ -413,7 +416,7 @@ class CommitmentReports:
         with self._changed:
             asked = self._asked.get(uid)
         if asked is None and self._on_report is None:
-            raise StatusError(INVALID_ARGUMENT, "unknown transaction")
+            raise StatusError(INVALID_ARGUMENT_VALUE, "unknown transaction")
         report = _report_of(uid, dataset, asked or ())
         if self._on_report is not None:
             self._on_report(report)

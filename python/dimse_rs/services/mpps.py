@@ -21,6 +21,17 @@ from dimse_rs.sop_class import (
     ModalityPerformedProcedureStepNotification,
     ModalityPerformedProcedureStepRetrieve,
 )
+from dimse_rs.status import (
+    ATTRIBUTES_NOT_SUPPORTED,
+    DUPLICATE_SOP_INSTANCE,
+    INVALID_ATTRIBUTE_VALUE,
+    INVALID_SOP_INSTANCE,
+    MISSING_ATTRIBUTE,
+    MISSING_ATTRIBUTE_VALUE,
+    NO_SUCH_ATTRIBUTE,
+    NO_SUCH_SOP_INSTANCE,
+    PROCESSING_FAILURE,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -38,15 +49,6 @@ IN_PROGRESS: Final = "IN PROGRESS"
 COMPLETED: Final = "COMPLETED"
 DISCONTINUED: Final = "DISCONTINUED"
 
-NOT_ALL_SUPPORTED: Final = 0x0001
-NO_SUCH_ATTRIBUTE: Final = 0x0105
-INVALID_VALUE: Final = 0x0106
-PROCESSING_FAILURE: Final = 0x0110
-DUPLICATE: Final = 0x0111
-NO_SUCH_INSTANCE: Final = 0x0112
-INVALID_INSTANCE: Final = 0x0117
-MISSING: Final = 0x0120
-MISSING_VALUE: Final = 0x0121
 NO_LONGER: Final = 0xA710
 _NO_LONGER_TEXT: Final = "Performed Procedure Step Object may no longer be updated"
 
@@ -194,24 +196,28 @@ def selected(step: Dataset, attributes: Sequence[int]) -> tuple[int, Dataset]:
     for tag in attributes:
         if tag in step:
             found.add(step[tag])
-    return (0 if all(tag in step for tag in attributes) else NOT_ALL_SUPPORTED), found
+    return (0 if all(tag in step for tag in attributes) else ATTRIBUTES_NOT_SUPPORTED), found
 
 
 def _check_present(dataset: Dataset, keywords: Sequence[str]) -> None:
     missing = [keyword for keyword in keywords if keyword not in dataset]
     if missing:
         raise StatusError(
-            MISSING,
+            MISSING_ATTRIBUTE,
             f"{missing[0]} is missing",
             elements={"AttributeIdentifierList": [_tag(keyword) for keyword in missing]},
         )
     empty = [keyword for keyword in keywords if dataset[keyword].is_empty]
     if empty:
-        raise StatusError(MISSING_VALUE, f"{empty[0]} has no value", dataset=_only(dataset, empty))
+        raise StatusError(
+            MISSING_ATTRIBUTE_VALUE, f"{empty[0]} has no value", dataset=_only(dataset, empty)
+        )
 
 
 def _invalid(dataset: Dataset, keyword: str, why: str) -> StatusError:
-    return StatusError(INVALID_VALUE, f"{keyword} {why}", dataset=_only(dataset, [keyword]))
+    return StatusError(
+        INVALID_ATTRIBUTE_VALUE, f"{keyword} {why}", dataset=_only(dataset, [keyword])
+    )
 
 
 def _only(dataset: Dataset, keywords: Sequence[str]) -> Dataset:
@@ -294,10 +300,10 @@ class Mpps:
     def _create(self, request: DatasetRequest) -> None:
         uid = request.instance_uid
         if not is_uid(uid):
-            raise StatusError(INVALID_INSTANCE)
+            raise StatusError(INVALID_SOP_INSTANCE)
         with self._lock:
             if uid in self.steps:
-                raise StatusError(DUPLICATE)
+                raise StatusError(DUPLICATE_SOP_INSTANCE)
             step = created(request.dataset)
             self.steps[uid] = step
             self._tell(uid, step, MppsEvent.IN_PROGRESS)
@@ -319,7 +325,7 @@ class Mpps:
     def _step(self, uid: str) -> Dataset:
         step = self.steps.get(uid)
         if step is None:
-            raise StatusError(NO_SUCH_INSTANCE)
+            raise StatusError(NO_SUCH_SOP_INSTANCE)
         return step
 
     def _tell(self, uid: str, step: Dataset, event: MppsEvent) -> None:
