@@ -90,10 +90,13 @@ class Performer:
 
             self._spool = mkdtemp(prefix="dimse-rs-")
             self._remove_spool = weakref.finalize(self, rmtree, self._spool, ignore_errors=True)
+        sink: dict[str, Any] = {}
+        if storage is not None:
+            # It takes what was negotiated, and that may be unknown here.
+            others = [str(uid) for uid in tuple(SOP_CLASSES.values()) if not uid.is_storage]
+            sink = {"folder": storage.core, "store_not": others}
         self.service = _core.Service(
-            folder=None if storage is None else storage.core,
-            # A sink takes what was negotiated, and that may be unknown here.
-            store_not=[str(uid) for uid in tuple(SOP_CLASSES.values()) if not uid.is_storage],
+            **sink,
             # The class of an N-service may differ from its context's: Python looks.
             handled={
                 field: None
