@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING
 from dimse_rs import sop_class
 
 from .exits import ExitCode
-from .options import (
-    Parser,
-    add_association_options,
-    add_general_options,
-    add_peer_options,
-    calling_ae,
-    count,
-    peer_and_rest,
-    user_identity,
-)
+from .options import Parser, calling_ae, count, peer_and_rest, requestor, user_identity
 from .output import accepted
 
 if TYPE_CHECKING:
@@ -34,16 +25,12 @@ EXAMPLES = """\
 
 def parser() -> Parser:
     """Build the command line."""
-    result = Parser(
+    result = requestor(
         "echoscu",
         "Verify that a peer answers: associate, C-ECHO, release.",
         EXAMPLES,
         "[options] AET@host:port | host port",
     )
-    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
-    add_general_options(result)
-    add_peer_options(result)
-    add_association_options(result, title="ECHOSCU")
     group = result.add_argument_group("operation")
     group.add_argument(
         "--repeat", metavar="N", type=count, default=1, help="send N requests (default: 1)"

@@ -14,14 +14,7 @@ from dimse_rs.errors import DecodeError, StatusError
 from dimse_rs.status import PENDING_WARNING
 
 from .exits import CliError, ExitCode
-from .options import (
-    Parser,
-    add_association_options,
-    add_general_options,
-    add_peer_options,
-    count,
-    peer_and_rest,
-)
+from .options import Parser, add_report_option, count, peer_and_rest, requestor
 from .query import (
     add_extended_options,
     add_key_options,
@@ -54,16 +47,12 @@ EXAMPLES = """\
 
 def parser() -> Parser:
     """Build the command line."""
-    result = Parser(
+    result = requestor(
         "findscu",
         "Query: print each match, or write it to a DICOM file, undecoded.",
         EXAMPLES,
         "[options] (AET@host:port | host port) [file...]",
     )
-    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
-    add_general_options(result)
-    add_peer_options(result)
-    add_association_options(result, title="FINDSCU")
     add_key_options(result, "worklist", "patient", "study", "psonly")
     add_extended_options(result)
     add_output_options(result)
@@ -99,9 +88,7 @@ def add_output_options(result: Parser) -> None:
     show.add_argument(
         "-sr", "--hide-responses", dest="show", action="store_false", help="do not print them"
     )
-    group.add_argument(
-        "--report", metavar="FILE", help="write the events of --json to FILE as well"
-    )
+    add_report_option(group)
 
 
 def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:

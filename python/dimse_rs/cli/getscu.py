@@ -10,14 +10,7 @@ from dimse_rs import SOPClass
 from dimse_rs import sop_class as uids
 from dimse_rs.contexts import DEFAULT_TRANSFER_SYNTAXES, MAX_CONTEXTS, expand, for_retrieve
 
-from .options import (
-    Parser,
-    add_already_so,
-    add_association_options,
-    add_general_options,
-    add_peer_options,
-    peer_and_rest,
-)
+from .options import Parser, add_already_so, peer_and_rest, requestor
 from .query import (
     add_extended_options,
     add_key_options,
@@ -69,7 +62,7 @@ _PREFERRED: Final = (
 
 def parser() -> Parser:
     """Build the command line."""
-    result = Parser(
+    result = requestor(
         "getscu",
         "Retrieve instances over the association that asks for them, into a folder, as they come.\n"
         "Uncompressed ones are asked for, and what is preferred (+x..). Name the classes, to have\n"
@@ -77,10 +70,6 @@ def parser() -> Parser:
         EXAMPLES,
         "[options] (AET@host:port | host port) [file...]",
     )
-    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
-    add_general_options(result)
-    add_peer_options(result)
-    add_association_options(result, title="GETSCU")
     add_key_options(result, "patient", "study", "psonly")
     add_extended_options(result, "relational", "enhanced_conversion")
     add_request_options(result, "instances that the peer may send at once")

@@ -6,15 +6,7 @@ import argparse
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
-from .options import (
-    Parser,
-    add_already_so,
-    add_association_options,
-    add_general_options,
-    add_peer_options,
-    ae_title,
-    peer_and_rest,
-)
+from .options import Parser, add_already_so, ae_title, peer_and_rest, requestor
 from .query import (
     add_extended_options,
     add_key_options,
@@ -55,17 +47,13 @@ _ALREADY_SO: Final = (
 
 def parser() -> Parser:
     """Build the command line."""
-    result = Parser(
+    result = requestor(
         "movescu",
         "Have instances sent to an AE that the peer knows by its title. With a port, they are\n"
         "received here: the peer has to know this node by the destination's title.",
         EXAMPLES,
         "[options] (AET@host:port | host port) [file...]",
     )
-    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
-    add_general_options(result)
-    add_peer_options(result)
-    add_association_options(result, title="MOVESCU")
     add_key_options(result, "patient", "study", "psonly")
     add_extended_options(result, "relational", "enhanced_conversion")
     add_request_options(result, "instances that may come in at once on an association")

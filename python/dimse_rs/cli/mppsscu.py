@@ -13,11 +13,10 @@ from .keys import apply, read_file
 from .options import (
     PROPOSALS,
     Parser,
-    add_association_options,
-    add_general_options,
-    add_peer_options,
     add_propose_options,
+    add_report_option,
     peer_and_rest,
+    requestor,
 )
 from .query import add_key_option, associated
 
@@ -41,17 +40,13 @@ ACTIONS = ("create", "set")
 
 def parser() -> Parser:
     """Build the command line."""
-    result = Parser(
+    result = requestor(
         "mppsscu",
         "Report a performed procedure step: create it, and print its UID; then set attributes of\n"
         "it, at last its end. What a step has to have and is not given is added.",
         EXAMPLES,
         "create|set [options] (AET@host:port | host port) [file]",
     )
-    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
-    add_general_options(result)
-    add_peer_options(result)
-    add_association_options(result, title="MPPSSCU")
     group = result.add_argument_group("step")
     add_key_option(group, "wins over the file")
     group.add_argument("--uid", metavar="UID", help="its SOP Instance UID (create: a new one)")
@@ -74,9 +69,7 @@ def parser() -> Parser:
     group = result.add_argument_group("request")
     add_propose_options(group)
     group.add_argument("--abort", action="store_true", help="abort in place of releasing")
-    group.add_argument(
-        "--report", metavar="FILE", help="write the events of --json to FILE as well"
-    )
+    add_report_option(group)
     return result
 
 

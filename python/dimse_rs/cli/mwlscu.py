@@ -6,13 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from .findscu import add_output_options, query
-from .options import (
-    Parser,
-    add_association_options,
-    add_general_options,
-    add_peer_options,
-    peer_and_rest,
-)
+from .options import Parser, peer_and_rest, requestor
 from .query import add_key_options, identifiers
 
 if TYPE_CHECKING:
@@ -49,17 +43,13 @@ _DEFAULTS: Final = (
 
 def parser() -> Parser:
     """Build the command line."""
-    result = Parser(
+    result = requestor(
         "mwlscu",
         "Query a modality worklist for scheduled procedure steps. The usual return keys are asked\n"
         "for; -k narrows, or adds.",
         EXAMPLES,
         "[options] (AET@host:port | host port) [file...]",
     )
-    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
-    add_general_options(result)
-    add_peer_options(result)
-    add_association_options(result, title="MWLSCU")
     add_key_options(result, "worklist")
     add_output_options(result)
     return result

@@ -29,14 +29,15 @@ __all__ = [
     "add_already_so",
     "add_association_options",
     "add_general_options",
-    "add_peer_options",
     "add_propose_options",
+    "add_report_option",
     "ae_title",
     "calling_ae",
     "count",
     "make_output",
     "peer_and_rest",
     "port_number",
+    "requestor",
     "seconds",
     "user_identity",
 ]
@@ -77,6 +78,16 @@ class Parser(argparse.ArgumentParser):
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse with options and parameters in any order, as DCMTK does."""
         return self.parse_intermixed_args(list(argv))
+
+
+def requestor(verb: str, summary: str, examples: str, usage: str) -> Parser:
+    """Build the command line of a tool that asks a peer, with what all of these have."""
+    result = Parser(verb, summary, examples, usage)
+    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
+    add_general_options(result)
+    _add_peer_options(result)
+    add_association_options(result, title=verb.upper())
+    return result
 
 
 def add_general_options(parser: Parser) -> None:
@@ -151,7 +162,7 @@ def add_association_options(parser: Parser, *, title: str, server: bool = False)
     )
 
 
-def add_peer_options(parser: Parser) -> None:
+def _add_peer_options(parser: Parser) -> None:
     """Add the peer in all the forms that people type, and who asks it."""
     group = parser.add_argument_group("peer")
     group.add_argument(
@@ -250,6 +261,13 @@ def add_propose_options(group: argparse._ArgumentGroup, what: str = "") -> None:
             const=value,
             help=f"propose uncompressed syntaxes only, {text}" + (what and f",{what}"),
         )
+
+
+def add_report_option(group: argparse._ArgumentGroup) -> None:
+    """Add the file of the events: `args.report`."""
+    group.add_argument(
+        "--report", metavar="FILE", help="write the events of --json to FILE as well"
+    )
 
 
 def add_already_so(group: argparse._ArgumentGroup, options: Iterable[tuple[str, ...]]) -> None:

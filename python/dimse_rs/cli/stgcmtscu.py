@@ -14,11 +14,10 @@ from .exits import CliError, ExitCode
 from .options import (
     PROPOSALS,
     Parser,
-    add_association_options,
-    add_general_options,
-    add_peer_options,
     add_propose_options,
+    add_report_option,
     peer_and_rest,
+    requestor,
     seconds,
 )
 from .query import associated
@@ -39,17 +38,13 @@ EXAMPLES = """\
 
 def parser() -> Parser:
     """Build the command line."""
-    result = Parser(
+    result = requestor(
         "stgcmtscu",
         "Ask a peer whether it commits itself to keep the instances of these files, and wait for\n"
         "its report: on the association that asks, and on a port when one is given.",
         EXAMPLES,
         "[options] (AET@host:port | host port) file-or-directory...",
     )
-    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
-    add_general_options(result)
-    add_peer_options(result)
-    add_association_options(result, title="STGCMTSCU")
     group = result.add_argument_group("input")
     group.add_argument(
         "--no-recurse", action="store_true", help="only the top of the directories given"
@@ -67,9 +62,7 @@ def parser() -> Parser:
         "--release", action="store_true", help="release the association, and wait on the port only"
     )
     add_propose_options(group)
-    group.add_argument(
-        "--report", metavar="FILE", help="write the events of --json to FILE as well"
-    )
+    add_report_option(group)
     return result
 
 

@@ -15,13 +15,12 @@ from .options import (
     PROPOSALS,
     Parser,
     add_already_so,
-    add_association_options,
-    add_general_options,
-    add_peer_options,
     add_propose_options,
+    add_report_option,
     calling_ae,
     count,
     peer_and_rest,
+    requestor,
     user_identity,
 )
 from .output import Output, Progress, size_text
@@ -62,17 +61,13 @@ _ALREADY_SO: Final = (
 
 def parser() -> Parser:
     """Build the command line."""
-    result = Parser(
+    result = requestor(
         "storescu",
         "Send files and directories. Each file goes out in the syntax it is stored in when the\n"
         "peer takes it; uncompressed ones are re-encoded when the peer wants another.",
         EXAMPLES,
         "[options] (AET@host:port | host port) file-or-directory...",
     )
-    result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
-    add_general_options(result)
-    add_peer_options(result)
-    add_association_options(result, title="STORESCU")
     _add_input_options(result)
     _add_sending_options(result)
     return result
@@ -105,9 +100,7 @@ def _add_sending_options(result: Parser) -> None:
         default=1,
         help="requests outstanding in an association, if the peer agrees (default: 1)",
     )
-    group.add_argument(
-        "--report", metavar="FILE", help="write the events of --json to FILE as well"
-    )
+    add_report_option(group)
     add_propose_options(group, " for the 120 most used classes")
 
 
