@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,11 +149,6 @@ CASES = {
 }
 
 
-def blocking_handler(case: Case) -> Callable[[Any], Any]:
-    """Give what a `Server` calls."""
-    return case.gives
-
-
 def loop_handler(case: Case) -> Callable[[Any], Any]:
     """Give what an `AsyncServer` calls."""
     if case.gives is endless or case.handler == "c_find":
@@ -173,18 +167,16 @@ def loop_handler(case: Case) -> Callable[[Any], Any]:
     return handle
 
 
-@contextmanager
-def performing(loop: bool, case: Case, there: Server):
-    """Set up the server that performs, not started."""
+def performing(loop: bool, case: Case, there: Server) -> Any:
+    """Make the server that performs, not started."""
     kind = AsyncServer if loop else Server
     server = kind(
         AE("SCP", timeouts=PATIENT), port=0, destinations={"THERE": f"127.0.0.1:{there.port}"}
     )
     decorate = getattr(server, case.handler)
-    handler = loop_handler(case) if loop else blocking_handler(case)
-    # A requestor that is the SCP as well is asked for both roles.
+    handler = loop_handler(case) if loop else case.gives
     (decorate(*case.classes) if case.classes else decorate)(handler)
-    yield server
+    return server
 
 
 def invoke(server: Any, name: str, case: Case) -> Any:
@@ -229,10 +221,8 @@ def test_service(name, invoker, performer, tmp_path):
                 return await asyncio.to_thread(invoke, server, name, case)
             return await invoke_on_loop(server, name, case)
 
-    with (
-        scp(tmp_path, any_called=True) as there,
-        performing(performer == "asyncio", case, there) as server,
-    ):
+    with scp(tmp_path, any_called=True) as there:
+        server = performing(performer == "asyncio", case, there)
         if performer == "asyncio":
             outcome = asyncio.run(main(server))
         else:
