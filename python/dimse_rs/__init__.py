@@ -1,173 +1,190 @@
 """The DICOM network stack for Python.
 
-Import costs little: pydicom and NumPy are loaded by the calls that need them.
+Import costs little: each name is loaded with its module when it is asked for, and pydicom and NumPy
+by the calls that need them.
 """
 
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from . import _core, sop_class
-from ._admission import Proposal
-from ._core import Payload, __version__
-from ._facts import AcceptedContext, RejectedContext
-from ._retrieve import Retrieve
-from ._uids import Model, SOPClass, TransferSyntax
-from .ae import AE
-from .association import Association, Responses
-from .contexts import PRESETS, Context, Supported, any_storage, for_retrieve
-from .errors import (
-    AssociationAborted,
-    AssociationError,
-    AssociationRejected,
-    AssociationReleased,
-    ConnectFailed,
-    ConnectionLost,
-    DecodeError,
-    DimseError,
-    DimseTimeout,
-    LocalProtocolError,
-    NoPresentationContext,
-    ProtocolError,
-    RemoteProtocolError,
-    StatusError,
-    TlsError,
-    TransportError,
-)
-from .events import Event, Events
-from .extended import QueryRetrieveOptions, StorageOptions
-from .handlers import (
-    ActionRequest,
-    AttributesRequest,
-    DatasetRequest,
-    EventRequest,
-    FindRequest,
-    Handlers,
-    Request,
-    RetrieveRequest,
-    Service,
-    StoreRequest,
-)
-from .identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
-from .registry import classes_of, register
-from .responses import Response
-from .send import SendReport, SendResult
-from .server import Server
-from .services.storage import Storage
-from .settings import Limits, Peer, Timeouts, parse_peer
-from .sop_class import *  # noqa: F403 - every generated constant is public
-from .status import Status
+from . import _core
+from ._core import Payload as Payload, __version__ as __version__
 
 if TYPE_CHECKING:
-    from .aio import AsyncAssociation, AsyncResponses
-    from .aio_server import AsyncServer
-    from .services import (
-        Commitment,
-        CommitmentReport,
-        CommitmentReports,
-        Index,
-        InstanceAvailability,
-        Mpps,
-        MppsEvent,
-        PerformedStep,
-        QueryRetrieve,
-        Schedule,
-        Worklist,
-        commit,
-        notify_availability,
+    from ._admission import Proposal as Proposal
+    from ._facts import AcceptedContext as AcceptedContext, RejectedContext as RejectedContext
+    from ._retrieve import Retrieve as Retrieve
+    from ._uids import Model as Model, SOPClass as SOPClass, TransferSyntax as TransferSyntax
+    from .ae import AE as AE
+    from .aio import AsyncAssociation as AsyncAssociation, AsyncResponses as AsyncResponses
+    from .aio_server import AsyncServer as AsyncServer
+    from .association import Association as Association, Responses as Responses
+    from .contexts import (
+        PRESETS as PRESETS,
+        Context as Context,
+        Supported as Supported,
+        any_storage as any_storage,
+        for_retrieve as for_retrieve,
     )
-    from .services.query import worklist
+    from .errors import (
+        AssociationAborted as AssociationAborted,
+        AssociationError as AssociationError,
+        AssociationRejected as AssociationRejected,
+        AssociationReleased as AssociationReleased,
+        ConnectFailed as ConnectFailed,
+        ConnectionLost as ConnectionLost,
+        DecodeError as DecodeError,
+        DimseError as DimseError,
+        DimseTimeout as DimseTimeout,
+        LocalProtocolError as LocalProtocolError,
+        NoPresentationContext as NoPresentationContext,
+        ProtocolError as ProtocolError,
+        RemoteProtocolError as RemoteProtocolError,
+        StatusError as StatusError,
+        TlsError as TlsError,
+        TransportError as TransportError,
+    )
+    from .events import Event as Event, Events as Events
+    from .extended import (
+        QueryRetrieveOptions as QueryRetrieveOptions,
+        StorageOptions as StorageOptions,
+    )
+    from .handlers import (
+        ActionRequest as ActionRequest,
+        AttributesRequest as AttributesRequest,
+        DatasetRequest as DatasetRequest,
+        EventRequest as EventRequest,
+        FindRequest as FindRequest,
+        Handlers as Handlers,
+        Request as Request,
+        RetrieveRequest as RetrieveRequest,
+        Service as Service,
+        StoreRequest as StoreRequest,
+    )
+    from .identity import (
+        Jwt as Jwt,
+        Kerberos as Kerberos,
+        Saml as Saml,
+        UserIdentity as UserIdentity,
+        Username as Username,
+        UsernamePasscode as UsernamePasscode,
+    )
+    from .registry import classes_of as classes_of, register as register
+    from .responses import Response as Response
+    from .send import SendReport as SendReport, SendResult as SendResult
+    from .server import Server as Server
+    from .services import (
+        Commitment as Commitment,
+        CommitmentReport as CommitmentReport,
+        CommitmentReports as CommitmentReports,
+        Index as Index,
+        InstanceAvailability as InstanceAvailability,
+        Mpps as Mpps,
+        MppsEvent as MppsEvent,
+        PerformedStep as PerformedStep,
+        QueryRetrieve as QueryRetrieve,
+        Schedule as Schedule,
+        Worklist as Worklist,
+        commit as commit,
+        notify_availability as notify_availability,
+    )
+    from .services.query import worklist as worklist
+    from .services.storage import Storage as Storage
+    from .settings import (
+        Limits as Limits,
+        Peer as Peer,
+        Timeouts as Timeouts,
+        parse_peer as parse_peer,
+    )
+    from .sop_class import *  # noqa: F403 - every generated constant is public
+    from .status import Status as Status
 
-__all__ = [
-    "AE",
-    "PRESETS",
-    "AcceptedContext",
-    "ActionRequest",
-    "Association",
-    "AssociationAborted",
-    "AssociationError",
-    "AssociationRejected",
-    "AssociationReleased",
-    "AsyncAssociation",
-    "AsyncResponses",
-    "AsyncServer",
-    "AttributesRequest",
-    "Commitment",
-    "CommitmentReport",
-    "CommitmentReports",
-    "ConnectFailed",
-    "ConnectionLost",
-    "Context",
-    "DatasetRequest",
-    "DecodeError",
-    "DimseError",
-    "DimseTimeout",
-    "Event",
-    "EventRequest",
-    "Events",
-    "FindRequest",
-    "Handlers",
-    "Index",
-    "InstanceAvailability",
-    "Jwt",
-    "Kerberos",
-    "Limits",
-    "LocalProtocolError",
-    "Model",
-    "Mpps",
-    "MppsEvent",
-    "NoPresentationContext",
-    "Payload",
-    "Peer",
-    "PerformedStep",
-    "Proposal",
-    "ProtocolError",
-    "QueryRetrieve",
-    "QueryRetrieveOptions",
-    "RejectedContext",
-    "RemoteProtocolError",
-    "Request",
-    "Response",
-    "Responses",
-    "Retrieve",
-    "RetrieveRequest",
-    "SOPClass",
-    "Saml",
-    "Schedule",
-    "SendReport",
-    "SendResult",
-    "Server",
-    "Service",
-    "Status",
-    "StatusError",
-    "Storage",
-    "StorageOptions",
-    "StoreRequest",
-    "Supported",
-    "Timeouts",
-    "TlsError",
-    "TransferSyntax",
-    "TransportError",
-    "UserIdentity",
-    "Username",
-    "UsernamePasscode",
-    "Worklist",
-    "__version__",
-    "any_storage",
-    "classes_of",
-    "commit",
-    "for_retrieve",
-    "notify_availability",
-    "parse_peer",
-    "register",
-    "worklist",
-]
-__all__ += sop_class.__all__
-
-
-_LAZY: Final = {
-    "aio": ("AsyncAssociation", "AsyncResponses"),
+_NAMES: Final = {
+    "_admission": ("Proposal",),
+    "_facts": (
+        "AcceptedContext",
+        "RejectedContext",
+    ),
+    "_retrieve": ("Retrieve",),
+    "_uids": (
+        "Model",
+        "SOPClass",
+        "TransferSyntax",
+    ),
+    "ae": ("AE",),
+    "aio": (
+        "AsyncAssociation",
+        "AsyncResponses",
+    ),
     "aio_server": ("AsyncServer",),
+    "association": (
+        "Association",
+        "Responses",
+    ),
+    "contexts": (
+        "PRESETS",
+        "Context",
+        "Supported",
+        "any_storage",
+        "for_retrieve",
+    ),
+    "errors": (
+        "AssociationAborted",
+        "AssociationError",
+        "AssociationRejected",
+        "AssociationReleased",
+        "ConnectFailed",
+        "ConnectionLost",
+        "DecodeError",
+        "DimseError",
+        "DimseTimeout",
+        "LocalProtocolError",
+        "NoPresentationContext",
+        "ProtocolError",
+        "RemoteProtocolError",
+        "StatusError",
+        "TlsError",
+        "TransportError",
+    ),
+    "events": (
+        "Event",
+        "Events",
+    ),
+    "extended": (
+        "QueryRetrieveOptions",
+        "StorageOptions",
+    ),
+    "handlers": (
+        "ActionRequest",
+        "AttributesRequest",
+        "DatasetRequest",
+        "EventRequest",
+        "FindRequest",
+        "Handlers",
+        "Request",
+        "RetrieveRequest",
+        "Service",
+        "StoreRequest",
+    ),
+    "identity": (
+        "Jwt",
+        "Kerberos",
+        "Saml",
+        "UserIdentity",
+        "Username",
+        "UsernamePasscode",
+    ),
+    "registry": (
+        "classes_of",
+        "register",
+    ),
+    "responses": ("Response",),
+    "send": (
+        "SendReport",
+        "SendResult",
+    ),
+    "server": ("Server",),
     "services": (
         "Commitment",
         "CommitmentReport",
@@ -184,15 +201,40 @@ _LAZY: Final = {
         "notify_availability",
     ),
     "services.query": ("worklist",),
+    "services.storage": ("Storage",),
+    "settings": (
+        "Limits",
+        "Peer",
+        "Timeouts",
+        "parse_peer",
+    ),
+    "status": ("Status",),
 }
-_MODULE: Final = {name: module for module, names in _LAZY.items() for name in names}
+_MODULE: Final = {name: module for module, names in _NAMES.items() for name in names}
+
+# Usable as attributes of the package without an import of their own.
+_MODULES: Final = ("errors", "events", "log", "services", "sop_class", "status")
 
 
 def __getattr__(name: str) -> Any:
-    """Load what not every program wants when it is asked for: asyncio, and ready-made services."""
-    if name not in _MODULE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
+    """Load what is asked for; what is not named here is a constant of `sop_class`, if anything."""
+    if name == "__all__":
+        return ["Payload", "__version__", *_MODULE, *import_module(f"{__name__}.sop_class").__all__]
+    value: Any
+    if name in _MODULES:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        module = import_module(f"{__name__}.{_MODULE.get(name, 'sop_class')}")
+        if name.startswith("_") or not hasattr(module, name):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List what can be asked for."""
+    return sorted({*globals(), *__getattr__("__all__"), *_MODULES})
 
 
 def _check_build(debug: bool) -> None:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from . import extended as ext
-from . import log
+from . import extended as ext, log
 from ._uids import Model, SOPClass
 from ._workers import Workers
 from .contexts import Context, Supported, any_storage

@@ -15,8 +15,7 @@ from ._perform import Performer
 from .association import Association
 from .contexts import Context, Contexts, expand
 from .errors import AssociationRejected
-from .extended import Options
-from .extended import proposed as proposed_options
+from .extended import Options, proposed as proposed_options
 from .handlers import Handlers
 from .identity import UserIdentity
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer

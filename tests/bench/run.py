@@ -228,11 +228,16 @@ def start_up(report: Report, folder: Path, options: Options) -> None:
             {
                 "bare": lambda: wall([sys.executable, "-c", "pass"], COMPILED),
                 "import": lambda: wall([sys.executable, "-c", "import dimse_rs"], COMPILED),
+                "AE": lambda: wall([sys.executable, "-c", "from dimse_rs import AE"], COMPILED),
                 "echo": lambda: wall(echo, COMPILED),
             },
         )
     bare = statistics.median(seconds["bare"]) * 1e3
-    for what, name, limit in [("import dimse_rs", "import", 60), ("dimse echoscu", "echo", 150)]:
+    for what, name, limit in [
+        ("import dimse_rs", "import", 60),
+        ("from dimse_rs import AE", "AE", 60),
+        ("dimse echoscu", "echo", 150),
+    ]:
         over = statistics.median(map(operator.sub, seconds[name], seconds["bare"])) * 1e3
         text = f"{over:.0f} ms over {bare:.0f} ms"
         report.aim(

@@ -14,8 +14,7 @@ from typing import Any, Self
 import pytest
 
 import dimse_rs
-from dimse_rs import errors
-from dimse_rs import sop_class as uids
+from dimse_rs import errors, sop_class as uids
 from dimse_rs.cli import main
 from dimse_rs.cli.exits import CliError, ExitCode, exit_code, report_code, table
 from dimse_rs.cli.main import VERBS

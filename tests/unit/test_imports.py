@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import warnings
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,33 @@ def test_a_debug_build_is_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dimse_rs._check_build(debug=False)
+
+
+def test_what_checkers_see_is_what_is_loaded():
+    tree = ast.parse(Path(dimse_rs.__file__).read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        node.module: tuple(name.name for name in node.names)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert seen.pop("sop_class") == ("*",)
+    assert seen == dimse_rs._NAMES
+
+
+def test_names_are_loaded_when_they_are_asked_for():
+    code = (
+        "import sys, dimse_rs\n"
+        "assert 'dimse_rs.ae' not in sys.modules\n"
+        "dimse_rs.AE, dimse_rs.errors.DimseError, dimse_rs.CTImageStorage\n"
+        "assert 'AE' in vars(dimse_rs) and 'AsyncServer' in dir(dimse_rs)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    name = "Nonsense"
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'"):
+        getattr(dimse_rs, name)
+    with pytest.raises(ImportError, match="_UID"):
+        from dimse_rs import _UID  # noqa: F401
 
 
 def test_every_public_name_is_there_and_listed_once():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from dimse_rs.settings import Limits, Peer, Timeouts, check_ae_title, parse_peer
 

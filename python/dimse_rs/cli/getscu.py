@@ -6,8 +6,7 @@ import argparse
 import itertools
 from typing import TYPE_CHECKING, Any, Final
 
-from dimse_rs import SOPClass
-from dimse_rs import sop_class as uids
+from dimse_rs import SOPClass, sop_class as uids
 from dimse_rs.contexts import DEFAULT_TRANSFER_SYNTAXES, MAX_CONTEXTS, expand, for_retrieve
 
 from .options import Parser, add_already_so, peer_and_rest, requestor
