@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     )
     from .sop_class import *  # noqa: F403 - every generated constant is public
     from .status import Status as Status
+    from .tls import TLS as TLS, TLSFacts as TLSFacts
 
 _NAMES: Final = {
     "_admission": ("Proposal",),
@@ -209,6 +210,7 @@ _NAMES: Final = {
         "parse_peer",
     ),
     "status": ("Status",),
+    "tls": ("TLS", "TLSFacts"),
 }
 _MODULE: Final = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -19,6 +19,7 @@ from typing_extensions import Buffer
 from .errors import DimseError
 
 __all__ = [
+    "TLS",
     "Association",
     "Bulk",
     "Completions",
@@ -152,6 +153,36 @@ class Message:
         """The command set, encoded (PS3.7 6.3.1)."""
 
 @final
+class TLS:
+    """What secures the connections of a node. Files are read when needed, and when they change.
+
+    Args:
+        cert: our certificate.
+        key: its key, None for one that is in the file of the certificate.
+        password: the key's pass phrase.
+        ca: certificates of CAs.
+        crl: their revocation lists.
+        pinned: SHA-256 of certificates.
+        verify: "required", "optional" or "off".
+        server_name: what an acceptor's certificate is to be for, "*" for any.
+        tls13_only: no TLS 1.2.
+    """
+
+    def __new__(
+        cls,
+        *,
+        cert: str | PathLike[str] | None,
+        key: str | PathLike[str] | None,
+        password: bytes | None,
+        ca: Sequence[str | PathLike[str]],
+        crl: Sequence[str | PathLike[str]],
+        pinned: Sequence[bytes],
+        verify: str,
+        server_name: str | None,
+        tls13_only: bool,
+    ) -> TLS: ...
+
+@final
 class Association:
     """One end of an association. Any thread may use it.
 
@@ -175,12 +206,16 @@ class Association:
         identity: _Identity | None = None,
         extended: Sequence[_Extended] = ...,
         common: Sequence[_Common] = ...,
+        tls: TLS | None = None,
         then: _Then | None = None,
     ) -> Association:
         """Connect and ask for an association; return when it is established."""
     @property
     def id(self) -> int:
         """Unique in the process."""
+    @property
+    def tls(self) -> tuple[str, str, bytes | None] | None:
+        """Version, cipher suite, and the peer's certificate (DER); None without TLS."""
     @property
     def contexts(self) -> list[_ContextFacts]:
         """Every presentation context, in the order proposed."""
@@ -418,9 +453,11 @@ class Listener:
             declared, or agreed to byte by byte.
         require_identity: reject requestors without user identity.
         ask: "never", "identities" or "always": which proposals come out of `next_proposal`.
+        tls: what secures its connections; its files are read now.
 
     Raises:
         OSError: it cannot be bound.
+        TlsError: the files of `tls` are not in order.
     """
 
     def __new__(
@@ -443,6 +480,7 @@ class Listener:
         extended: Sequence[tuple[str, bytes, bool]] = ...,
         require_identity: bool = False,
         ask: str = "never",
+        tls: TLS | None = None,
     ) -> Listener: ...
     @property
     def address(self) -> tuple[str, int]:

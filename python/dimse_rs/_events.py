@@ -41,7 +41,7 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "refused": ("stored",),
     "released": ("ended",),
     "aborted": ("ended",),
-    "error": ("violation", "ended", "accept-failed"),
+    "error": ("violation", "ended", "accept-failed", "tls-files"),
     "ended": ("ended",),
     "lost": (),
 }
@@ -103,7 +103,7 @@ def events_of(association: int, kind: str, facts: Facts) -> Iterator[Facts]:
             error = facts["error"]
             how = {"code": facts["code"] or "released", "why": "" if error is None else str(error)}
             yield {"event": kind, **about, **titles, **how, **_some(facts, "stored", "messages")}
-        case "accept-failed":
+        case "accept-failed" | "tls-files":
             yield {"event": "error", "code": kind, "message": facts["detail"]}
         case "lost":
             yield {"event": kind, "count": facts["count"]}
@@ -278,6 +278,8 @@ def log_event(association: int, kind: str, facts: Facts) -> None:
         case "ended":
             level, code = _level(facts), facts["code"]
             line(level, code, "%s %s ended: %s", who, where, facts["error"])
+        case "tls-files":
+            line(logging.ERROR, kind, "%s; going on with what was read before", facts["detail"])
         case "accept-failed":
             line(logging.ERROR, kind, "cannot accept connections: %s", facts["detail"])
         case _:

@@ -19,6 +19,7 @@ from .events import Events
 from .extended import Extended, answered
 from .identity import UserIdentity, identity_of
 from .settings import Peer, check_ae_title
+from .tls import TLSFacts
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -237,6 +238,12 @@ class AssociationFacts:
         Empty for names; the server's ticket for Kerberos, a SAML response for SAML.
         """
         return self._core.identity_response
+
+    @property
+    def tls(self) -> TLSFacts | None:
+        """What the TLS handshake agreed on; None without TLS."""
+        facts = self._core.tls
+        return None if facts is None else TLSFacts(facts[0].replace("_", "."), *facts[1:])
 
     @property
     def is_established(self) -> bool:

@@ -19,6 +19,7 @@ from .extended import Options, proposed as proposed_options
 from .handlers import Handlers
 from .identity import UserIdentity
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
+from .tls import TLS
 
 if TYPE_CHECKING:
     from .aio import AsyncAssociation, Connecting
@@ -47,6 +48,8 @@ class AE:
         max_pdu: largest P-DATA-TF that we announce, in bytes: 0 (no limit) or 4096 to 16777216.
         no_window_for: called AE titles, or patterns such as "OLD*", of peers that break on the item
             of the asynchronous operations window: to them it is not sent, whatever is asked for.
+        tls: how connections are secured, ours to peers and those of peers to a `Server`; default
+            not at all.
     """
 
     title: str = "DIMSE_RS"
@@ -54,6 +57,7 @@ class AE:
     limits: Limits = field(default_factory=Limits, kw_only=True)
     max_pdu: int = field(default=131072, kw_only=True)
     no_window_for: Sequence[str] = field(default=(), kw_only=True)
+    tls: TLS | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the title and the PDU size.
@@ -103,6 +107,7 @@ class AE:
 
         Raises:
             ConnectFailed: no connection.
+            TlsError: no TLS; the message says why.
             AssociationRejected: the peer said no; the message says why and what may help.
             AssociationAborted, ConnectionLost, DimseTimeout, RemoteProtocolError: it ended there.
             ValueError: the address, the title or the contexts are not allowed.
@@ -208,6 +213,7 @@ class AE:
             "timeouts": asdict(self.timeouts),
             "limits": asdict(self.limits),
             "service": performer.service if performer else _core.Service(events=told.events),
+            "tls": None if self.tls is None else self.tls._native,
             **items,
             **self._no_window(whom),
         }

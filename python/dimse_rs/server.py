@@ -89,7 +89,7 @@ class Server(Handlers):
         """Keep the settings; nothing is bound until `start`.
 
         Args:
-            ae: title, timeouts, limits and PDU size.
+            ae: title, timeouts, limits, PDU size and TLS.
             host: address or name to bind to; "0.0.0.0" or "::" for every interface.
             port: 0 takes a free one, see `port` after `start`.
             services: ready-made performers: at most one `Storage`, and any that add handlers.
@@ -183,6 +183,7 @@ class Server(Handlers):
 
         Raises:
             OSError: the address cannot be bound.
+            TlsError: the certificate, its key or another file of `AE.tls` is not in order.
             LocalProtocolError: it was started before.
         """
         if self._listener is not None:
@@ -223,6 +224,7 @@ class Server(Handlers):
             timeouts=asdict(self.ae.timeouts),
             limits=asdict(self.ae.limits) | {"max_associations": self._max_associations},
             max_ops_performed=self._max_ops_performed,
+            tls=None if self.ae.tls is None else self.ae.tls._native,
             **self._admission.options(self._supported(), self._unknown()),
         )
         self._admission.start(self._listener, self._max_handlers)

@@ -19,6 +19,7 @@ from dimse_rs.sop_class import (
 
 from .exits import CliError, ExitCode, table
 from .output import Output
+from .secure import add_tls_options, tls_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -175,6 +176,7 @@ def _add_peer_options(parser: Parser) -> None:
     group.add_argument(
         "-c", "--connect", metavar="AET@HOST:PORT", help="the peer, in place of parameters"
     )
+    add_tls_options(parser)
     _add_identity_options(parser)
 
 
@@ -300,7 +302,11 @@ def _has_port(text: str) -> bool:
 
 
 def calling_ae(args: argparse.Namespace, *, limits: Limits | None = None) -> Any:
-    """Make the AE that the options describe."""
+    """Make the AE that the options describe.
+
+    Raises:
+        CliError: the TLS options do not go together (1).
+    """
     import dimse_rs
 
     return dimse_rs.AE(
@@ -308,6 +314,7 @@ def calling_ae(args: argparse.Namespace, *, limits: Limits | None = None) -> Any
         timeouts=_timeouts(args),
         limits=limits or Limits(),
         max_pdu=args.max_pdu,
+        tls=tls_settings(args),
     )
 
 

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dimse_rs.errors import TlsError
 from dimse_rs.settings import Limits
 
 from .exits import CliError, ExitCode
 from .options import add_already_so, calling_ae, count, port_number
+from .secure import add_tls_options
 
 if TYPE_CHECKING:
     import argparse
@@ -64,6 +66,7 @@ def add_access_options(result: Parser) -> argparse._ArgumentGroup:
         help="at the same time (default: 1000)",
     )
     add_already_so(group, _ALREADY_SO)
+    add_tls_options(result)
     return group
 
 
@@ -138,6 +141,8 @@ def start(server: Server) -> None:
     """
     try:
         server.start()
+    except TlsError:
+        raise
     except OSError as error:
         where = f"{server.host}:{server.port}"
         text = f"cannot listen on {where}: {error.strerror or error}"

@@ -24,6 +24,7 @@ use crate::invocation::Responses;
 use crate::limits::{Budget, Limits};
 use crate::runtime;
 use crate::service::{Data, Service};
+use crate::tls::{Facts, Tls};
 use crate::transport::Stream;
 
 static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
@@ -39,6 +40,8 @@ pub struct Settings {
     pub budget: Budget,
     /// What it does with the peer's requests.
     pub service: Arc<Service>,
+    /// What secures its connections; `None` for plain TCP.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Settings {
@@ -113,6 +116,8 @@ pub struct Established {
     pub peer: Option<SocketAddr>,
     /// Where we are.
     pub local: Option<SocketAddr>,
+    /// What the TLS handshake agreed on; `None` over plain TCP.
+    pub tls: Option<Facts>,
 }
 
 /// What a handle asks of its driver.

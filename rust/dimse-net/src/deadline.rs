@@ -13,6 +13,8 @@ pub struct Timeouts {
     pub artim: Option<Duration>,
     /// Opening the TCP connection.
     pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
     /// Answer to A-ASSOCIATE-RQ.
     pub acse: Option<Duration>,
     /// Answer to A-RELEASE-RQ.
@@ -37,6 +39,7 @@ impl Default for Timeouts {
         Self {
             artim: seconds(30),
             connect: seconds(10),
+            tls: seconds(10),
             acse: seconds(30),
             release: seconds(10),
             write: seconds(60),

@@ -21,14 +21,15 @@ use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::connection::Connection;
 use dimse_proto::ul::output::{Indication, Output};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::association::{Command, Established, Settings, Shared, no_titles, titles_of};
 use crate::deadline::Deadlines;
-use crate::error::{Deadline, Error};
+use crate::error::{Deadline, Error, Fault};
 use crate::event::{AssociationId, Event, Kinds, Titles};
 use crate::exchange::Exchange;
 use crate::listener::Admission;
+use crate::tls::Facts;
 use crate::transport::Stream;
 use crate::write::WriteQueue;
 
@@ -79,6 +80,7 @@ pub(crate) struct Driver {
     local: Option<std::net::SocketAddr>,
     /// The message that is arriving, for whoever wants to be told of it.
     arriving: Option<Box<Arriving>>,
+    tls: Option<Facts>,
 }
 
 /// An acceptor's place with its server, given up however the driver ends.
@@ -137,6 +139,7 @@ impl Driver {
             peer: None,
             local: None,
             arriving: None,
+            tls: None,
         }
     }
 
@@ -152,7 +155,7 @@ impl Driver {
         if let Err(error) = self.propose(request, opened) {
             self.end_with(error.into());
         } else {
-            let connecting = Stream::connect(&host, port, self.settings.timeouts.connect);
+            let connecting = open(&host, port, &self.settings);
             // The only thing a user can want meanwhile is to stop (PS3.8 7.1.2).
             let connected = tokio::select! {
                 connected = connecting => connected,
@@ -197,14 +200,43 @@ impl Driver {
             association: self.shared.id,
         });
         self.look_on();
-        self.connection.transport_connected();
-        self.run(Some(stream)).await;
+        let stream = match self.secure(stream).await {
+            Ok(stream) => {
+                self.connection.transport_connected();
+                Some(stream)
+            }
+            Err(error) => {
+                self.end_with(error);
+                None
+            }
+        };
+        self.run(stream).await;
+    }
+
+    /// Has the handshake where there is to be one. It is this association's own: nobody else waits for it.
+    async fn secure(&mut self, stream: Stream) -> Result<Stream, Error> {
+        let Some(tls) = self.settings.tls.clone() else {
+            return Ok(stream);
+        };
+        self.peer = stream.peer_addr();
+        let events = self.settings.service.events.clone();
+        // In a box: once it is over it would be the better part of what an idle association takes.
+        let securing = Box::pin(async move { tls.accept(stream, &events).await });
+        tokio::select! {
+            secured = in_time(securing, Deadline::Tls, self.settings.timeouts.tls) => secured,
+            command = self.commands.recv() => Err(match command {
+                Some(Command::Close(why)) => why,
+                Some(Command::Shutdown) | None => Error::Shutdown,
+                Some(_) => Error::LocalAbort,
+            }),
+        }
     }
 
     async fn run(mut self, stream: Option<Stream>) {
         if let Some(mut stream) = stream {
             self.peer = stream.peer_addr();
             self.local = stream.local_addr();
+            self.tls = stream.facts();
             self.event(Kinds::CONNECTED, || Event::Connected);
             self.pump(&mut stream);
             while !self.closed {
@@ -212,6 +244,7 @@ impl Driver {
                 self.take(turn);
                 self.pump(&mut stream);
             }
+            stream.farewell();
         }
         self.finish().await;
     }
@@ -353,7 +386,14 @@ impl Driver {
             Indication::Violation(error) => {
                 let kinds = Kinds::VIOLATION | Kinds::PROBLEM;
                 self.event(kinds, || Event::Violation(error.clone()));
-                self.end_with(Error::Remote(error));
+                self.end_with(match error.code {
+                    "tls-alert" if self.opened.is_some() => Error::Tls(Fault {
+                        code: "tls-spoken",
+                        what: "the peer speaks TLS on this port, and this node does not".to_owned(),
+                        hint: "use TLS: AE(tls=...), or --tls-ca and its kin",
+                    }),
+                    _ => Error::Remote(error),
+                });
             }
         }
     }
@@ -371,6 +411,7 @@ impl Driver {
             titles: self.titles,
             peer: self.peer,
             local: self.local,
+            tls: self.tls.take(),
         };
         let _once = self.shared.established.set(established);
         self.event(Kinds::ASSOCIATED, || Event::Associated(negotiated));
@@ -464,5 +505,30 @@ impl Driver {
         if spare < self.read_size / 2 {
             self.read.reserve(self.read_size);
         }
+    }
+}
+
+/// Opens a connection, and secures it where it is to be.
+async fn open(host: &str, port: u16, settings: &Settings) -> Result<Stream, Error> {
+    let stream = Stream::connect(host, port, settings.timeouts.connect).await?;
+    match &settings.tls {
+        None => Ok(stream),
+        Some(tls) => {
+            let securing = Box::pin(tls.connect(stream, host));
+            in_time(securing, Deadline::Tls, settings.timeouts.tls).await
+        }
+    }
+}
+
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, Error>>,
+    which: Deadline,
+    within: Option<Duration>,
+) -> Result<T, Error> {
+    match within {
+        None => work.await,
+        Some(within) => timeout(within, work)
+            .await
+            .unwrap_or(Err(Error::Timeout(which, within))),
     }
 }

@@ -17,6 +17,8 @@ pub enum Deadline {
     Artim,
     /// TCP connection not open.
     Connect,
+    /// TLS handshake not over.
+    Tls,
     /// No answer to A-ASSOCIATE-RQ.
     Acse,
     /// No response, and no progress, after a request.
@@ -46,6 +48,7 @@ impl Deadline {
         match self {
             Self::Artim => "artim",
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::Acse => "acse",
             Self::Dimse | Self::Drain => "dimse",
             Self::Idle => "idle",
@@ -76,6 +79,8 @@ pub enum Error {
     Connect(Arc<io::Error>, String),
     /// The connection broke.
     Lost(Option<Arc<io::Error>>),
+    /// TLS could not be agreed on, or failed.
+    Tls(Fault),
     /// A deadline passed.
     Timeout(Deadline, Duration),
     /// The caller asked for what cannot be sent.
@@ -94,6 +99,17 @@ pub enum Error {
     Shutdown,
 }
 
+/// Why TLS failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Stable name of the cause.
+    pub code: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// What to change; may be empty.
+    pub hint: &'static str,
+}
+
 impl Error {
     /// Stable name of the cause, for logs.
     #[must_use]
@@ -107,6 +123,7 @@ impl Error {
             Self::LocalAbort => "aborted",
             Self::Released => "released",
             Self::Connect(..) => "connect",
+            Self::Tls(fault) => fault.code,
             Self::Timeout(which, _) => return Cow::Owned(format!("timeout-{}", which.name())),
             Self::Local(_) => "local",
             Self::Remote(error) => error.code,
@@ -143,6 +160,7 @@ impl fmt::Display for Error {
             Self::Released => f.write_str("the association is released"),
             Self::Connect(error, peer) => write!(f, "cannot connect to {peer}: {error}"),
             Self::Lost(Some(error)) => write!(f, "connection lost: {error}"),
+            Self::Tls(fault) => f.write_str(&fault.what),
             Self::Timeout(which, after) => write!(
                 f,
                 "{} timeout: nothing for {} s",

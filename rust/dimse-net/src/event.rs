@@ -91,6 +91,8 @@ pub enum Event {
     },
     /// Connections could not be accepted.
     AcceptFailed(String),
+    /// The files of TLS were changed and are not in order: what they said before still counts.
+    TlsFiles(String),
     /// So many events were not kept: the follower was slow.
     Lost(u64),
 }
@@ -197,6 +199,8 @@ kinds! {
     DATA_STATE = 12 "data-state",
     /// Whatever somebody should look at, of any kind: a rejection, a refusal, a fault.
     PROBLEM = 13 "problem",
+    /// [`Event::TlsFiles`].
+    TLS_FILES = 14 "tls-files",
 }
 
 impl Kinds {

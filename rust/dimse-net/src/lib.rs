@@ -6,6 +6,7 @@
 //! | `driver`, `exchange` | one task an association: bytes, time and messages between a socket and the sans-IO core |
 //! | `invocation` | responses on their way to whoever asked |
 //! | [`listener`] | accepting: who is let in, and how many |
+//! | [`tls`] | certificates, and the handshake before an association |
 //! | [`service`] | what the node does with a peer's requests: sink, queue, or a preset answer |
 //! | [`bulk`], [`source`] | Part 10 files become C-STORE requests, read ahead and framed on a thread |
 //! | `store`, [`sink`] | received instances become files on writer threads: scanned, synced, published by rename |
@@ -40,5 +41,10 @@ pub mod service;
 pub mod sink;
 pub mod source;
 mod store;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+pub mod tls;
 mod transport;
 mod write;

@@ -18,6 +18,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::error::{Deadline, Error};
+use crate::tls::Facts;
 
 /// Room for the first bytes where an empty buffer cannot be waited with.
 pub(crate) const LEAST_BUFFER: usize = 1 << 10;
@@ -27,8 +28,8 @@ pub(crate) const LEAST_BUFFER: usize = 1 << 10;
 pub(crate) enum Stream {
     Tcp(TcpStream),
     #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the seam for TLS; until then for tests")
+        not(any(test, feature = "tls")),
+        expect(dead_code, reason = "the seam for TLS")
     )]
     Layered(Layered),
 }
@@ -44,6 +45,9 @@ pub(crate) struct Layered {
     writable: Arc<Writable>,
     /// Written bytes have not all left the layer.
     unflushed: bool,
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    facts: Option<Facts>,
 }
 
 impl Stream {
@@ -61,6 +65,27 @@ impl Stream {
             io: Box::pin(io),
             writable: Arc::default(),
             unflushed: false,
+            local: None,
+            peer: None,
+            facts: None,
+        })
+    }
+
+    /// A connection under TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(
+        io: impl Io + 'static,
+        local: Option<SocketAddr>,
+        peer: Option<SocketAddr>,
+        facts: Facts,
+    ) -> Self {
+        Self::Layered(Layered {
+            io: Box::pin(io),
+            writable: Arc::default(),
+            unflushed: false,
+            local,
+            peer,
+            facts: Some(facts),
         })
     }
 
@@ -101,14 +126,31 @@ impl Stream {
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(tcp) => tcp.local_addr().ok(),
-            Self::Layered(_) => None,
+            Self::Layered(layered) => layered.local,
         }
     }
 
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(tcp) => tcp.peer_addr().ok(),
-            Self::Layered(_) => None,
+            Self::Layered(layered) => layered.peer,
+        }
+    }
+
+    /// What the TLS handshake agreed on.
+    pub(crate) fn facts(&self) -> Option<Facts> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Layered(layered) => layered.facts.clone(),
+        }
+    }
+
+    /// Says goodbye where the layer has a word for it (`close_notify` of TLS), if it can be said at once.
+    pub(crate) fn farewell(&mut self) {
+        if let Self::Layered(layered) = self {
+            let waker = Waker::from(Arc::clone(&layered.writable));
+            let mut context = Context::from_waker(&waker);
+            let _unsaid = layered.io.as_mut().poll_shutdown(&mut context);
         }
     }
 
@@ -237,7 +279,11 @@ impl Reader<'_> {
                 if full {
                     buffer.reserve(LEAST_BUFFER);
                 }
-                io.read_buf(buffer).await.map(Some)
+                match io.read_buf(buffer).await {
+                    // Without the goodbye of TLS: whether anything was cut off, the release of DICOM tells.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Some(0)),
+                    read => read.map(Some),
+                }
             }
         }
     }

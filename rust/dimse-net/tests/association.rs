@@ -126,6 +126,7 @@ impl Node {
 
 fn settings(service: Service) -> Settings {
     Settings {
+        tls: None,
         timeouts: Timeouts {
             artim: Some(Duration::from_millis(500)),
             ..Timeouts::default()

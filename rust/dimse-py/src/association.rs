@@ -20,6 +20,7 @@ use crate::errors;
 use crate::events::{Follower, kinds};
 use crate::message::{Message, title_of};
 use crate::service::Service;
+use crate::tls::{self, Tls, TlsFacts};
 use crate::{blocking, message};
 
 /// One end of an association. Any thread may use it; it is aborted when a requestor's last handle goes away.
@@ -96,7 +97,7 @@ impl Association {
     #[staticmethod]
     #[pyo3(signature = (host, port, *, calling, called, contexts, max_length, timeouts, limits,
                         max_ops_invoked=1, max_ops_performed=1, service=None, identity=None,
-                        extended=vec![], common=vec![], then=None))]
+                        extended=vec![], common=vec![], tls=None, then=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -117,6 +118,7 @@ impl Association {
         identity: Option<IdentityArgs>,
         extended: Vec<ExtendedArgs>,
         common: Vec<CommonArgs>,
+        tls: Option<&Bound<'_, Tls>>,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
         let contexts = config::contexts(py, contexts)?;
@@ -132,6 +134,7 @@ impl Association {
             timeouts: config::timeouts(timeouts)?,
             limits: config::limits(limits, max_length)?,
             budget: Budget::default(),
+            tls: tls.map(|tls| Arc::clone(&tls.get().inner)),
             service: service.map_or_else(
                 || {
                     Arc::new(Answers {
@@ -225,6 +228,13 @@ impl Association {
     fn identity_response<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         let response = self.negotiated()?.identity_response.as_ref()?;
         Some(PyBytes::new(py, &response.0))
+    }
+
+    /// What the TLS handshake agreed on: version, cipher suite, the peer's certificate (DER). None without TLS.
+    #[getter]
+    fn tls<'py>(&self, py: Python<'py>) -> Option<TlsFacts<'py>> {
+        let agreed = self.inner.established()?.tls.as_ref()?;
+        Some(tls::facts(py, agreed))
     }
 
     /// Calling and called AE title.

@@ -22,6 +22,7 @@ pub(crate) fn timeouts(values: &Bound<'_, PyDict>) -> PyResult<Timeouts> {
     for (name, slot) in [
         ("artim", &mut timeouts.artim),
         ("connect", &mut timeouts.connect),
+        ("tls", &mut timeouts.tls),
         ("acse", &mut timeouts.acse),
         ("release", &mut timeouts.release),
         ("write", &mut timeouts.write),

@@ -45,6 +45,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         | Error::Shutdown => "aborted",
         Error::Released => "released",
         Error::Connect(..) => "connect",
+        Error::Tls(_) => "tls",
         Error::Timeout(..) => "timeout",
         Error::Local(_) => "local",
         Error::Remote(_) => "remote",
@@ -82,6 +83,10 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
                 let errno = cause.as_ref().and_then(|cause| cause.raw_os_error());
                 fields.set_item("errno", errno)?;
                 fields.set_item("message", text)?;
+            }
+            Error::Tls(fault) => {
+                fields.set_item("message", text)?;
+                fields.set_item("hint", fault.hint)?;
             }
             Error::Timeout(which, after) => {
                 fields.set_item("which", which.name())?;

@@ -264,6 +264,10 @@ fn event_to_py(py: Python<'_>, event: &Event, facts: &Bound<'_, PyDict>) -> PyRe
             facts.set_item("detail", detail)?;
             "accept-failed"
         }
+        Event::TlsFiles(detail) => {
+            facts.set_item("detail", detail)?;
+            "tls-files"
+        }
         Event::Lost(count) => {
             facts.set_item("count", count)?;
             "lost"

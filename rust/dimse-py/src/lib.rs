@@ -15,6 +15,7 @@ mod listener;
 mod message;
 mod proposal;
 mod service;
+mod tls;
 
 use dimse_net::source::SourceErrorKind;
 use pyo3::prelude::*;
@@ -40,6 +41,8 @@ mod _core {
     use super::proposal::Proposal;
     #[pymodule_export]
     use super::service::{Folder, Operation, Service};
+    #[pymodule_export]
+    use super::tls::Tls;
     #[pymodule_export]
     use super::{implementation, is_debug_build, probe};
 

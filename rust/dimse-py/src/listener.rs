@@ -25,6 +25,7 @@ use crate::config::SupportedArgs;
 use crate::message::{title_of, uid_of};
 use crate::proposal::Proposal;
 use crate::service::Service;
+use crate::tls::Tls;
 use crate::{blocking, config, errors};
 
 /// A listening server; it accepts from the moment it exists.
@@ -45,7 +46,7 @@ impl Listener {
     #[new]
     #[pyo3(signature = (host, port, *, contexts, service, called, calling, max_length, timeouts, limits,
                         unknown="no", unknown_syntaxes=vec![], unknown_ours=false, max_ops_invoked=1, max_ops_performed=1, extended=vec![],
-                        require_identity=false, ask="never"))]
+                        require_identity=false, ask="never", tls=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -69,6 +70,7 @@ impl Listener {
         extended: Vec<AnswerArgs>,
         require_identity: bool,
         ask: &str,
+        tls: Option<&Bound<'_, Tls>>,
     ) -> PyResult<Self> {
         blocking::check_process()?;
         let titles = |texts: Vec<String>| {
@@ -119,7 +121,13 @@ impl Listener {
             pending: number("max_pending", usual.pending)?,
             pending_per_address: number("max_pending_per_address", usual.pending_per_address)?,
         };
+        let tls = tls.map(|tls| Arc::clone(&tls.get().inner));
+        if let Some(tls) = &tls {
+            py.detach(|| tls.check_acceptor())
+                .map_err(|error| errors::to_py(py, &error))?;
+        }
         let settings = Settings {
+            tls,
             timeouts: config::timeouts(timeouts)?,
             limits: config::limits(limits, max_length)?,
             budget: Budget::new(number("byte_budget", 256 << 20)?),

@@ -13,6 +13,7 @@ use super::Driver;
 use crate::association::Command;
 use crate::error::{Deadline, Error};
 use crate::event::{Event, Kinds};
+use crate::tls;
 
 impl Driver {
     /// A command that came when all was over.
@@ -72,7 +73,8 @@ impl Driver {
 
     /// The socket failed.
     pub(super) fn lost(&mut self, error: std::io::Error) {
-        self.end_with(Error::Lost(Some(Arc::new(error))));
+        let why = tls::of_stream(&error);
+        self.end_with(why.unwrap_or_else(|| Error::Lost(Some(Arc::new(error)))));
         self.connection.transport_closed();
     }
 

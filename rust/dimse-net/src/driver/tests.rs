@@ -67,6 +67,7 @@ fn no_timeouts() -> Timeouts {
     Timeouts {
         artim: None,
         connect: None,
+        tls: None,
         acse: None,
         release: None,
         write: None,
@@ -174,6 +175,7 @@ impl Setup {
             limits: self.limits,
             budget: Budget::new(self.budget),
             service: Arc::new(service),
+            tls: None,
         };
         (settings, operations)
     }

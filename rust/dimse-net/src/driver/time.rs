@@ -102,7 +102,11 @@ impl Driver {
                     self.closed = true;
                 }
                 Deadline::Acse if self.asking.is_some() => self.undecided(after),
-                Deadline::Connect | Deadline::Acse | Deadline::Dimse | Deadline::Release => {
+                Deadline::Connect
+                | Deadline::Tls
+                | Deadline::Acse
+                | Deadline::Dimse
+                | Deadline::Release => {
                     self.abort(timeout);
                 }
                 Deadline::Drain => self.abort(Error::Timeout(Deadline::Dimse, after)),

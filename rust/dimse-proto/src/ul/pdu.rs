@@ -132,7 +132,11 @@ impl Header {
             ),
             0x01..=0x07 => Ok(()),
             other => fault(
-                "unknown-pdu",
+                if other == TLS_ALERT {
+                    "tls-alert"
+                } else {
+                    "unknown-pdu"
+                },
                 format!(
                     "PDU of unknown type {other:02X}H, length {length}{}",
                     resembles(other)
@@ -149,9 +153,13 @@ impl Header {
     }
 }
 
+/// How a TLS peer answers what is not TLS: a record of type alert (RFC 8446 5.1).
+const TLS_ALERT: u8 = 0x15;
+
 /// What else than DICOM begins with this byte, and ends up on its port.
 const fn resembles(first: u8) -> &'static str {
     match first {
+        TLS_ALERT => ": this is how TLS says no, on a port with TLS",
         0x16 => ": this is how TLS begins, on a port without TLS",
         0x0B => ": this is how HL7 messages (MLLP) begin",
         b'S' => ": this is how SSH begins",

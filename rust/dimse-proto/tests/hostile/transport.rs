@@ -54,11 +54,17 @@ fn a05_any_other_pdu_first() {
 #[test]
 fn a06_a_pdu_of_unknown_type_is_not_awaited() {
     for pdu_type in (0x08..=0xff).chain([0x00]) {
+        // A TLS alert: a requestor without TLS has called a port with it, and is to be told so.
+        let code = if pdu_type == 0x15 {
+            "tls-alert"
+        } else {
+            "unknown-pdu"
+        };
         for length in [0, 4, u32::MAX] {
             for trailing in 0..=5 {
                 let wire = [header(pdu_type, length), vec![0xaa; trailing]].concat();
                 Case::new("A06", Sta2, wire)
-                    .aborts(0, 0, "unknown-pdu")
+                    .aborts(0, 0, code)
                     .holds(LITTLE)
                     .check();
             }

@@ -1,0 +1,144 @@
+"""TLS: certificates, and whom to believe, as PS3.15 B.12 has it.
+
+The files are read when they are first needed, and again when they have changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from typing import Any, Final, Literal
+
+from . import _core
+
+__all__ = ["PROFILE", "TLS", "TLSFacts"]
+
+PROFILE: Final = "BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile"
+"""What every association over TLS is held to (PS3.15 B.12)."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+File = str | PathLike[str]
+Password = str | bytes | Callable[[], str | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """How the connections of an AE are secured; for `AE(tls=...)`.
+
+    Trusted is a certificate that a CA in `ca` signed, or one that is `pinned`: this very one,
+    whoever signed it, whatever name is in it, and until when. Pin what hospitals have: self-signed
+    certificates, and those that name their host in the common name alone.
+
+    Attributes:
+        cert: our certificate, then those between it and its CA: PEM, or one certificate as DER. A
+            server needs one; a requestor shows it to servers that ask.
+        key: its private key, PEM or DER, PKCS #8 with or without pass phrase, PKCS #1 or SEC 1;
+            default in the file of the certificate.
+        ca: file or files with the certificates of CAs.
+        verify: "required": both sides show a certificate that the other trusts. "optional": a
+            server lets requestors in that show none. "off": a server asks for none, and a requestor
+            does not look at the server's. It is nobody's default: whoever is in between can read.
+        server_name: the host name or address that a server's certificate is to be for; default the
+            host connected to. "*" is any that the CA has signed for.
+        min_version: "1.2", or "1.3" to have no other.
+        crl: file or files with certificate revocation lists, PEM or DER. With any, a certificate
+            whose CA has no list here is not trusted.
+        pinned: SHA-256 of certificates as DER, in hexadecimal with or without colons.
+        password: the pass phrase of the key, or a function that is called for it once.
+
+    Source: PS3.15 B.12.
+    """
+
+    cert: File | None = None
+    key: File | None = None
+    ca: File | Sequence[File] = ()
+    verify: Literal["required", "optional", "off"] = field(default="required", kw_only=True)
+    server_name: str | None = field(default=None, kw_only=True)
+    min_version: Literal["1.2", "1.3"] = field(default="1.2", kw_only=True)
+    crl: File | Sequence[File] = field(default=(), kw_only=True)
+    pinned: str | Sequence[str] = field(default=(), kw_only=True)
+    password: Password | None = field(default=None, kw_only=True, repr=False, compare=False)
+    _native: _core.TLS = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what does not need the files.
+
+        Raises:
+            ValueError: a value is not allowed, or nobody would be trusted.
+        """
+        for name in ("ca", "crl"):
+            object.__setattr__(self, name, _files(getattr(self, name)))
+        pinned = (self.pinned,) if isinstance(self.pinned, str) else self.pinned
+        object.__setattr__(self, "pinned", tuple(_digest(text) for text in pinned))
+        if self.verify not in ("required", "optional", "off"):
+            raise ValueError(f"verify is required, optional or off, not {self.verify!r}")
+        if self.min_version not in ("1.2", "1.3"):
+            raise ValueError(f"min_version is 1.2 or 1.3, not {self.min_version!r} (PS3.15 B.12)")
+        if self.key is not None and self.cert is None:
+            raise ValueError("key= goes with cert=")
+        if self.verify != "off" and not self.ca and not self.pinned:
+            raise ValueError(
+                'nobody would be trusted: name ca= or pinned=, or say verify="off" for encryption '
+                "without knowing with whom"
+            )
+        password = self.password() if callable(self.password) else self.password
+        native = _core.TLS(
+            cert=self.cert,
+            key=self.key,
+            password=password.encode() if isinstance(password, str) else password,
+            ca=_files(self.ca),
+            crl=_files(self.crl),
+            pinned=[bytes.fromhex(digest) for digest in self.pinned],
+            verify=self.verify,
+            server_name=self.server_name,
+            tls13_only=self.min_version == "1.3",
+        )
+        object.__setattr__(self, "_native", native)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle without what was read; a pass phrase goes along."""
+        return _restored, ({name: getattr(self, name) for name in _FIELDS},)
+
+
+_FIELDS: Final = [name for name in TLS.__dataclass_fields__ if name != "_native"]
+
+
+def _restored(values: dict[str, Any]) -> TLS:
+    return TLS(**values)
+
+
+def _files(said: File | Sequence[File]) -> tuple[str, ...]:
+    files = (said,) if isinstance(said, (str, PathLike)) else said
+    return tuple(fspath(file) for file in files)
+
+
+def _digest(text: str) -> str:
+    digest = text.replace(":", "").lower()
+    if not _SHA256.fullmatch(digest):
+        raise ValueError(f"not a SHA-256 in hexadecimal: {text!r}")
+    return digest
+
+
+@dataclass(frozen=True, slots=True)
+class TLSFacts:
+    """What the TLS handshake of an association agreed on.
+
+    Attributes:
+        version: "TLSv1.2" or "TLSv1.3".
+        cipher_suite: by its IANA name, such as "TLS13_AES_256_GCM_SHA384".
+        certificate: the peer's, as DER; None when it showed none.
+    """
+
+    version: str
+    cipher_suite: str
+    certificate: bytes | None
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the peer's certificate, as `TLS(pinned=...)` takes it."""
+        import hashlib
+
+        return None if self.certificate is None else hashlib.sha256(self.certificate).hexdigest()

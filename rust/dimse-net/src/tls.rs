@@ -1,0 +1,320 @@
+//! TLS under an association, as PS3.15 B.12 has it (BCP 195: RFC 8996, RFC 9325): TLS 1.2 and 1.3, forward
+//! secrecy and authenticated encryption alone. No session is resumed: each association is authenticated anew.
+
+mod fault;
+mod files;
+mod verify;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dimse_proto::ul::user_info::Secret;
+use parking_lot::Mutex;
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, CommonState, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::association::no_titles;
+use crate::error::{Error, Fault};
+use crate::event::{Event, Events, Kinds, Told};
+use crate::transport::Stream;
+pub(crate) use fault::of_stream;
+use files::{Material, Stamp, stamps};
+use verify::{ClientVerifier, Seen, ServerVerifier, Trust};
+
+/// A name that stands for whatever the certificate is for.
+const ANY_NAME: &str = "*";
+
+/// The handshake's first byte: a record of type handshake (RFC 8446 5.1).
+const HANDSHAKE: u8 = 0x16;
+
+static TLS13_ALONE: [&SupportedProtocolVersion; 1] = [&TLS13];
+static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+
+/// How peers are authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Both sides show a certificate that the other trusts.
+    Required,
+    /// A requestor without a certificate is let in; one with an untrusted one is not.
+    Optional,
+    /// No certificate is asked of a requestor, and an acceptor's is not looked at.
+    Off,
+}
+
+/// What was said about TLS: where the files are, and the rules.
+#[derive(Clone)]
+pub struct Rules {
+    /// Our certificate, and those between it and the CA.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+    /// The pass phrase of the key.
+    pub password: Option<Secret>,
+    /// Certificates of the CAs that peers' certificates come from.
+    pub ca: Vec<PathBuf>,
+    /// Lists of what these CAs have revoked.
+    pub crl: Vec<PathBuf>,
+    /// SHA-256 of certificates that are trusted whatever they say.
+    pub pinned: Vec<[u8; 32]>,
+    /// How peers are authenticated.
+    pub verify: Verify,
+    /// What an acceptor's certificate is to be for; `*` for anything, `None` for the host connected to.
+    pub server_name: Option<String>,
+    /// TLS 1.3 alone.
+    pub tls13_only: bool,
+}
+
+/// TLS for the associations of one node. Files are read when they are first needed, and when they have changed.
+pub struct Tls {
+    rules: Rules,
+    kept: Mutex<Kept>,
+}
+
+/// What the files said.
+#[derive(Default)]
+struct Kept {
+    stamps: Vec<Stamp>,
+    latest: Option<Result<Arc<Material>, Fault>>,
+    good: Option<Arc<Material>>,
+}
+
+/// What a handshake agreed on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// `TLSv1_2` or `TLSv1_3`.
+    pub version: String,
+    /// The cipher suite, by its IANA name.
+    pub cipher_suite: String,
+    /// The peer's certificate, DER.
+    pub certificate: Option<Vec<u8>>,
+}
+
+impl Tls {
+    /// TLS by these rules. Reads nothing yet.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Reads the files, and sees whether a server can do with them. Blocks on a disk.
+    ///
+    /// # Errors
+    /// `Tls`, naming the file.
+    pub fn check_acceptor(&self) -> Result<(), Error> {
+        let material = self.latest().0.map_err(Error::Tls)?;
+        self.server_config(&material, &Seen::default())
+            .map(drop)
+            .map_err(Error::Tls)
+    }
+
+    /// What the files say now, and whether they were read just now.
+    fn latest(&self) -> (Result<Arc<Material>, Fault>, bool) {
+        // Before reading: a change in between is seen the next time.
+        let stamps = stamps(&self.rules);
+        let mut kept = self.kept.lock();
+        if let Some(latest) = &kept.latest
+            && kept.stamps == stamps
+        {
+            return (latest.clone(), false);
+        }
+        let latest = Material::read(&self.rules).map(Arc::new);
+        kept.stamps = stamps;
+        kept.latest = Some(latest.clone());
+        if let Ok(material) = &latest {
+            kept.good = Some(Arc::clone(material));
+        }
+        (latest, true)
+    }
+
+    /// What an acceptor goes by: files that are being replaced do not keep anybody out, the ones before still count.
+    fn for_acceptor(&self, events: &Events) -> Result<Arc<Material>, Fault> {
+        let (latest, fresh) = self.latest();
+        let fault = match latest {
+            Ok(material) => return Ok(material),
+            Err(fault) => fault,
+        };
+        let Some(good) = self.kept.lock().good.clone() else {
+            return Err(fault);
+        };
+        if fresh {
+            events.emit(0, Kinds::TLS_FILES | Kinds::PROBLEM, || Told {
+                association: 0,
+                titles: no_titles(),
+                peer: None,
+                event: Event::TlsFiles(fault.what),
+            });
+        }
+        Ok(good)
+    }
+
+    /// Secures a connection of ours to `host`.
+    pub(crate) async fn connect(
+        self: &Arc<Self>,
+        stream: Stream,
+        host: &str,
+    ) -> Result<Stream, Error> {
+        let Stream::Tcp(tcp) = stream else {
+            return Ok(stream);
+        };
+        let this = Arc::clone(self);
+        let material = off_the_task(move || this.latest().0).await?;
+        let name = match self.rules.server_name.as_deref() {
+            None | Some(ANY_NAME) => host,
+            Some(name) => name,
+        };
+        let server = ServerName::try_from(name.to_owned())
+            .map_err(|_| Error::Tls(fault::files(format!("not the name of a server: {name:?}"))))?;
+        let seen = Seen::default();
+        let config = self.client_config(&material, &seen).map_err(Error::Tls)?;
+        let (local, peer) = (tcp.local_addr().ok(), tcp.peer_addr().ok());
+        match TlsConnector::from(Arc::new(config))
+            .connect(server, tcp)
+            .await
+        {
+            Ok(io) => {
+                let facts = Facts::of(io.get_ref().1);
+                Ok(Stream::secured(io, local, peer, facts))
+            }
+            Err(error) => Err(fault::of_connect(error, &seen)),
+        }
+    }
+
+    /// Secures a connection that was accepted.
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        stream: Stream,
+        events: &Events,
+    ) -> Result<Stream, Error> {
+        let Stream::Tcp(tcp) = stream else {
+            return Ok(stream);
+        };
+        // Somebody who only looks whether the port is open, or who speaks something else, is told apart here.
+        let mut first = [HANDSHAKE];
+        match tcp.peek(&mut first).await {
+            Ok(1..) => {}
+            Ok(0) => return Err(Error::Lost(None)),
+            Err(error) => return Err(Error::Lost(Some(Arc::new(error)))),
+        }
+        let (this, told) = (Arc::clone(self), events.clone());
+        let material = off_the_task(move || this.for_acceptor(&told)).await?;
+        let seen = Seen::default();
+        let config = self.server_config(&material, &seen).map_err(Error::Tls)?;
+        let (local, peer) = (tcp.local_addr().ok(), tcp.peer_addr().ok());
+        match TlsAcceptor::from(Arc::new(config)).accept(tcp).await {
+            Ok(io) => {
+                let facts = Facts::of(io.get_ref().1);
+                Ok(Stream::secured(io, local, peer, facts))
+            }
+            Err(_) if first != [HANDSHAKE] => Err(Error::Tls(fault::plain_requestor(first))),
+            Err(error) => Err(fault::of_accept(error, &seen)),
+        }
+    }
+
+    fn client_config(&self, material: &Material, seen: &Seen) -> Result<ClientConfig, Fault> {
+        let verifier = ServerVerifier {
+            trust: self.trust(seen),
+            chain: material.servers.clone(),
+            any_name: self.rules.server_name.as_deref() == Some(ANY_NAME),
+        };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(self.versions())
+            .map_err(|error| fault::files(error.to_string()))?
+            .dangerous() // as rustls calls every verifier but its own; ours asks that one
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &material.identity {
+            Some(identity) => builder
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity)))),
+            None => builder.with_no_client_auth(),
+        };
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    fn server_config(&self, material: &Material, seen: &Seen) -> Result<ServerConfig, Fault> {
+        let Some(identity) = &material.identity else {
+            return Err(fault::files(
+                "a server needs a certificate and its key".to_owned(),
+            ));
+        };
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(self.versions())
+            .map_err(|error| fault::files(error.to_string()))?;
+        let builder = if self.rules.verify == Verify::Off {
+            builder.with_no_client_auth()
+        } else {
+            builder.with_client_cert_verifier(Arc::new(ClientVerifier {
+                trust: self.trust(seen),
+                chain: material.clients.clone(),
+            }))
+        };
+        let resolver = SingleCertAndKey::from(Arc::clone(identity));
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+
+    fn trust(&self, seen: &Seen) -> Trust {
+        Trust {
+            pinned: self.rules.pinned.clone(),
+            verify: self.rules.verify,
+            algorithms: provider().signature_verification_algorithms,
+            seen: Arc::clone(seen),
+        }
+    }
+
+    fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
+        if self.rules.tls13_only {
+            &TLS13_ALONE
+        } else {
+            &BOTH
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+impl Facts {
+    fn of(state: &CommonState) -> Self {
+        let certificate = state
+            .peer_certificates()
+            .and_then(<[CertificateDer<'_>]>::first);
+        Self {
+            version: state
+                .protocol_version()
+                .map_or_else(String::new, |version| format!("{version:?}")),
+            cipher_suite: state
+                .negotiated_cipher_suite()
+                .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+            certificate: certificate.map(|der| der.to_vec()),
+        }
+    }
+}
+
+/// The one place where the cryptography is chosen.
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
+}
+
+/// Does what waits for a disk, or derives a key from a pass phrase, on a thread that is meant to block.
+async fn off_the_task<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome.map_err(Error::Tls),
+        Err(_) => Err(Error::Shutdown),
+    }
+}
