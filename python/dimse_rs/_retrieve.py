@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from . import _core, _scp, _scu, log
-from ._drive import END, Answer, Dial, Hang, Results, Run, SendFiles, Step
+from ._drive import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
 from .contexts import FileInfo, plan
 from .errors import DimseError, NoPresentationContext, StatusError
 from .status import CANCEL, PENDING, SUCCESS, Status
@@ -124,12 +124,12 @@ class _Job:
     spooled: int = 0
     comment: str = ""
 
-    def as_path(self, instance: Any) -> Path | None:
+    def as_path(self, instance: Any) -> Generator[Step, Any, Path | None]:
         """Give the file of an instance; what is none is written to one. None when it cannot be."""
         if isinstance(instance, (str, PathLike)):
             return Path(instance)
         try:
-            return self._spooled(instance)
+            return cast("Path", (yield Ask(self._spooled, instance)))
         except Exception as error:
             _report(self, type(instance).__name__, error)
             self.tally.fail(str(getattr(instance, "SOPInstanceUID", "")))
@@ -269,7 +269,7 @@ def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
                 break
             if item is END:
                 more = False
-            elif (path := job.as_path(item)) is not None:
+            elif (path := (yield from job.as_path(item))) is not None:
                 paths.append(path)
             yield from job.pending()
         if paths:
@@ -285,11 +285,11 @@ def _over_others(
     """Look at all files, plan the contexts, and send over associations with the destination."""
     files: list[FileInfo] = []
     while (item := (yield from _scp.next_of(job.operation, job.request, items))) is not END:
-        path = job.as_path(item)
+        path = yield from job.as_path(item)
         if path is None:
             continue
         try:
-            files.append(FileInfo(path, *_core.probe(path)))
+            files.append(FileInfo(path, *(yield Ask(_core.probe, path))))
         except (DimseError, OSError) as error:
             _report(job, path, error)
             job.tally.fail("")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import threading
 from logging.handlers import QueueHandler
+from unittest.mock import Mock
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dimse_rs import (
@@ -21,6 +24,7 @@ from dimse_rs import (
     StudyRoot,
     Timeouts,
     Verification,
+    _retrieve,
     for_retrieve,
 )
 from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at
@@ -89,6 +93,33 @@ def test_move_from_an_asyncio_server(tmp_path):
         assert len(list(tmp_path.glob("*.dcm"))) == 2
 
     asyncio.run(main())
+
+
+def test_files_to_be_moved_are_looked_at_off_the_loop(tmp_path, monkeypatch):
+    threads = set()
+    probe = _retrieve._core.probe
+
+    def looked_at(path):
+        threads.add(threading.get_ident())
+        return probe(path)
+
+    monkeypatch.setattr(_retrieve, "_core", Mock(wraps=_retrieve._core, probe=looked_at))
+
+    async def main():
+        async with node(services=[Storage(tmp_path, mode="fast")], any_called=True) as there:
+            server = node(destinations={"THERE": f"127.0.0.1:{there.port}"})
+
+            @server.c_move(StudyRoot)
+            async def move(request):
+                return [CT, dcmread(MR_IMPLICIT)]
+
+            async with server, SCU.associate_async(at(server), contexts=StudyRoot) as scu:
+                steps = scu.c_move(QUERY, model=StudyRoot, level="STUDY", destination="THERE")
+                assert [step async for step in steps][-1].completed == 2
+
+    asyncio.run(main())
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_handlers_wait_for_one_another_on_one_loop():
