@@ -98,7 +98,8 @@ impl Inquiry {
     pub fn decide(&self, decision: Decision) {
         if std::mem::take(&mut *self.open.lock()) {
             // A driver that is gone needs no answer.
-            let _gone = self.shared.commands.send(Command::Admit(decision));
+            let command = Box::new(Command::Admit(decision));
+            let _gone = self.shared.commands.send(command);
         }
     }
 }

@@ -80,7 +80,8 @@ pub struct Association {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) id: AssociationId,
-    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    /// Boxed: a channel has room for many from the first, and most associations have none on their way.
+    pub(crate) commands: mpsc::UnboundedSender<Box<Command>>,
     pub(crate) established: OnceLock<Established>,
     pub(crate) ended: watch::Sender<Option<Error>>,
     pub(crate) events: Events,
@@ -94,12 +95,12 @@ pub(crate) struct Shared {
 }
 
 #[derive(Debug)]
-struct AbortOnDrop(mpsc::UnboundedSender<Command>);
+struct AbortOnDrop(mpsc::UnboundedSender<Box<Command>>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         // A driver that is gone has nothing left to abort.
-        let _gone = self.0.send(Command::Abort);
+        let _gone = self.0.send(Box::new(Command::Abort));
     }
 }
 
@@ -381,7 +382,7 @@ impl Association {
     /// Closes the connection, whatever state it is in: of a peer that has not asked for an association, or that
     /// was told that it is over and does not go.
     pub(crate) fn close(&self, why: Error) {
-        let _gone = self.shared.commands.send(Command::Close(why));
+        let _gone = self.shared.commands.send(Box::new(Command::Close(why)));
     }
 
     fn end_reason(&self) -> Error {
@@ -390,7 +391,7 @@ impl Association {
 }
 
 impl Shared {
-    pub(crate) fn new(events: Events) -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
+    pub(crate) fn new(events: Events) -> (Arc<Self>, mpsc::UnboundedReceiver<Box<Command>>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Self {
             id: NEXT_ASSOCIATION.fetch_add(1, Ordering::Relaxed),
@@ -415,7 +416,7 @@ impl Shared {
             return Err(error);
         }
         self.commands
-            .send(command)
+            .send(Box::new(command))
             .map_err(|_| self.ended.borrow().clone().unwrap_or(Error::Shutdown))
     }
 }

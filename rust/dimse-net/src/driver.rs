@@ -55,7 +55,7 @@ pub(crate) struct Driver {
     pub(crate) write: WriteQueue,
     pub(crate) exchange: Exchange,
     pub(crate) titles: Titles,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<Box<Command>>,
     deadlines: Deadlines,
     read: BytesMut,
     read_size: usize,
@@ -101,20 +101,21 @@ enum Turn {
     Read(std::io::Result<Option<usize>>),
     /// The socket takes more, the byte budget has room, or responses were taken: the loop's own work.
     Again,
-    Command(Option<Command>),
+    Command(Option<Box<Command>>),
     Exchange(crate::exchange::Progress),
     Time,
 }
 
 impl Driver {
+    /// Boxed: it goes from future to future, and would take its place in each of them.
     pub(crate) fn new(
         connection: Connection,
         shared: Arc<Shared>,
         settings: Settings,
-        commands: mpsc::UnboundedReceiver<Command>,
-    ) -> Self {
+        commands: mpsc::UnboundedReceiver<Box<Command>>,
+    ) -> Box<Self> {
         let exchange = Exchange::new(&settings);
-        Self {
+        Box::new(Self {
             connection,
             shared,
             settings,
@@ -140,12 +141,12 @@ impl Driver {
             local: None,
             arriving: None,
             tls: None,
-        }
+        })
     }
 
     /// Connects, proposes, and serves the association to its end.
     pub(crate) async fn run_requestor(
-        mut self,
+        mut self: Box<Self>,
         host: String,
         port: u16,
         request: Associate,
@@ -194,7 +195,11 @@ impl Driver {
     }
 
     /// Waits for the peer's proposal and serves the association to its end.
-    pub(crate) async fn run_acceptor(mut self, stream: Stream, admission: Arc<dyn Admission>) {
+    pub(crate) async fn run_acceptor(
+        mut self: Box<Self>,
+        stream: Stream,
+        admission: Arc<dyn Admission>,
+    ) {
         self.admission = Some(Guest {
             admission,
             association: self.shared.id,
@@ -224,7 +229,7 @@ impl Driver {
         let securing = Box::pin(async move { tls.accept(stream, &events).await });
         tokio::select! {
             secured = in_time(securing, Deadline::Tls, self.settings.timeouts.tls) => secured,
-            command = self.commands.recv() => Err(match command {
+            command = self.commands.recv() => Err(match command.map(|command| *command) {
                 Some(Command::Close(why)) => why,
                 Some(Command::Shutdown) | None => Error::Shutdown,
                 Some(_) => Error::LocalAbort,
@@ -232,7 +237,7 @@ impl Driver {
         }
     }
 
-    async fn run(mut self, stream: Option<Stream>) {
+    async fn run(mut self: Box<Self>, stream: Option<Stream>) {
         if let Some(mut stream) = stream {
             self.peer = stream.peer_addr();
             self.local = stream.local_addr();
@@ -279,7 +284,7 @@ impl Driver {
         match turn {
             Turn::Read(Ok(count)) => self.received(count),
             Turn::Read(Err(error)) => self.lost(error),
-            Turn::Command(Some(command)) => self.command(command),
+            Turn::Command(Some(command)) => self.command(*command),
             // The driver's own handle keeps the channel open: this is a lost runtime.
             Turn::Command(None) => self.closed = true,
             Turn::Exchange(progress) => self.exchange_progress(progress),

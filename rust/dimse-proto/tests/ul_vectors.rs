@@ -109,6 +109,17 @@ fn v1_associate_rq() {
 }
 
 #[test]
+fn a_proposal_does_not_hold_the_buffer_it_came_in() {
+    let wire = request(APPLICATION_CONTEXT);
+    let (header, body) = wire.split_first_chunk().unwrap();
+    let header = Header::read(header);
+    let body = Bytes::copy_from_slice(body);
+    let came_in = body.clone();
+    let pdu = Pdu::decode(header, body).unwrap();
+    assert!(came_in.is_unique(), "{pdu:?} shares it");
+}
+
+#[test]
 fn v2_associate_ac() {
     let wire = [
         &hex!("02 00 0000009d")[..],

@@ -108,12 +108,12 @@ impl Driver {
     }
 
     /// The connection is closed. Instances that came whole are stored all the same, and told of.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn finish(mut self: Box<Self>) {
         self.carry_out();
         self.conclude();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            self.too_late(command);
+            self.too_late(*command);
         }
         while let Some(finished) = self.exchange.last_job().await {
             self.job_finished(finished);

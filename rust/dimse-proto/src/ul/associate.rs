@@ -132,7 +132,10 @@ const fn limit(item_type: u8) -> Option<u8> {
 }
 
 impl Associate {
-    pub(super) fn decode(body: Bytes) -> Result<Self, DecodeError> {
+    /// What is decoded shares one copy of the body: it is remembered for as long as the association lasts, and must
+    /// not keep the buffer that it came in from being used again.
+    pub(super) fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let body = Bytes::copy_from_slice(body);
         let mut reader = Reader::new(body, "PS3.8 9.3.2");
         let protocol_version = reader.u16("protocol version")?;
         let _reserved = reader.u16("reserved field")?;

@@ -189,8 +189,8 @@ impl Pdu {
     /// `unknown-pdu`, `truncated` and the faults named by the items and by the P-DATA decoder.
     pub fn decode(header: Header, body: Bytes) -> Result<Self, DecodeError> {
         match header.pdu_type {
-            0x01 => Associate::decode(body).map(Self::AssociateRq),
-            0x02 => Associate::decode(body).map(Self::AssociateAc),
+            0x01 => Associate::decode(&body).map(Self::AssociateRq),
+            0x02 => Associate::decode(&body).map(Self::AssociateAc),
             0x03 => {
                 let mut reader = Reader::new(body, "PS3.8 9.3.4");
                 let [_, result, source, reason] = reader.array("A-ASSOCIATE-RJ")?;

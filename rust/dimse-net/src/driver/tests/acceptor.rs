@@ -317,6 +317,24 @@ async fn the_read_buffer_goes_back_after_a_moment() {
     assert!(driver.read.capacity() <= LEAST_BUFFER);
 }
 
+#[tokio::test]
+async fn what_waits_for_a_peer_is_small() {
+    let (settings, _operations) = Setup::default().settings();
+    let (ours, _theirs) = tokio::io::duplex(1);
+    let (shared, commands) = Shared::new(settings.service.events.clone());
+    let connection = Connection::acceptor(settings.connection());
+    let driver = Driver::new(connection, shared, settings, commands);
+    let itself = size_of_val(&*driver);
+    let admission = Arc::new(Open {
+        policy: AcceptorPolicy::new([]),
+        desk: None,
+        gone: AtomicUsize::new(0),
+    });
+    let future = driver.run_acceptor(Stream::layered(ours), admission);
+    let size = itself + size_of_val(&future);
+    assert!(size < 4 << 10, "an association takes {size} bytes");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_release_behind_a_message_in_one_segment_is_answered() {
     let mut rig = Setup::default().accepted().await;

@@ -50,7 +50,7 @@ impl Rig {
         self.association
             .shared
             .commands
-            .send(Command::Bulk(feed))
+            .send(Box::new(Command::Bulk(feed)))
             .unwrap();
         (items, results)
     }
