@@ -35,11 +35,15 @@ use crate::write::WriteQueue;
 
 use telling::Arriving;
 
-const READ_SMALLEST: usize = 16 << 10;
+/// Requests without data sets are read by this much: more would keep others waiting while they are answered.
+const READ_SMALLEST: usize = 4 << 10;
 const READ_LARGEST: usize = 512 << 10;
 
 /// Bytes we owe a peer that does not read them; past this its requests are not read either.
-const OWED_LIMIT: usize = 1 << 20;
+const OWED_LIMIT: usize = 256 << 10;
+
+/// Bytes of files that wait for a peer to read them.
+const FEED_LIMIT: usize = 1 << 20;
 
 /// How long a read buffer is kept for the next byte.
 const COOLING: Duration = Duration::from_millis(500);
@@ -246,8 +250,12 @@ impl Driver {
             self.pump(&mut stream);
             while !self.closed {
                 let turn = self.wait(&mut stream).await;
+                let more = matches!(turn, Turn::Read(_)) && self.has_filled_buffer();
                 self.take(turn);
                 self.pump(&mut stream);
+                if more {
+                    tokio::task::yield_now().await; // a peer that never pauses has its turn like all others
+                }
             }
             stream.farewell();
         }
@@ -470,7 +478,7 @@ impl Driver {
     }
 
     pub(crate) fn wants_feed(&self) -> bool {
-        self.write.len() < OWED_LIMIT
+        self.write.len() < FEED_LIMIT
             && self.connection.check_send().is_ok()
             && (!self.is_ending() || self.exchange.is_feeding())
     }
@@ -485,6 +493,11 @@ impl Driver {
         self.shared.ended.borrow().is_some()
     }
 
+    /// The last read took all there was room for: there may be more.
+    fn has_filled_buffer(&self) -> bool {
+        !self.read.is_empty() && self.read.len() == self.read.capacity()
+    }
+
     /// In the middle of a PDU or a message.
     fn is_receiving(&self) -> bool {
         self.connection.mid_message() || !self.read.is_empty()
@@ -497,12 +510,15 @@ impl Driver {
             Some(0) => return self.connection.transport_closed(),
             Some(count) => {
                 self.received = self.received.saturating_add(count as u64);
-                if self.read.capacity() == self.read.len() {
-                    self.read_size = self.read_size.saturating_mul(2).min(READ_LARGEST);
-                }
+                let full = self.has_filled_buffer();
                 self.bytes_came();
                 self.connection.receive(&mut self.read);
                 self.carry_out();
+                // What is large is worth more room, much that is small is not.
+                let large = self.connection.mid_message() || self.read.len() > self.read_size / 2;
+                if full && large {
+                    self.read_size = self.read_size.saturating_mul(2).min(READ_LARGEST);
+                }
             }
             None => {}
         }

@@ -41,7 +41,7 @@ pub(crate) struct Exchange {
     files_next: bool,
     /// Framed messages that wait for the end of that one.
     deferred: Vec<Bytes>,
-    /// Bytes of responses that were framed since everything had been written.
+    /// What the responses take that were framed since everything had been written, in bytes.
     owed: usize,
     /// Our operations outstanding, by Message ID.
     invoked: HashMap<u16, Invoked>,
@@ -247,7 +247,7 @@ impl Exchange {
         }
     }
 
-    /// Responses that the peer has not taken yet, in bytes.
+    /// What responses take that the peer has not taken yet, in bytes.
     pub(crate) fn owed(&self) -> usize {
         self.owed
     }

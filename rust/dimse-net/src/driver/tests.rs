@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{BUDGET_WAIT, COOLING, Driver, READ_SMALLEST};
+use super::{BUDGET_WAIT, COOLING, Driver, OWED_LIMIT, READ_SMALLEST};
 use crate::admission::{Inquiry, Refusal, Terms};
 use crate::association::{Association, Invocation, Settings, Shared, handle_of};
 use crate::deadline::Timeouts;

@@ -17,6 +17,9 @@ use crate::service::{Data, field_of};
 /// slices.
 const COPY_BELOW: usize = 64 << 10;
 
+/// What a response takes beside its bytes while it waits to be written.
+const RESPONSE_COST: usize = 128;
+
 impl Exchange {
     /// No two operations outstanding have the same Message ID.
     fn check_unused(&self, message_id: u16) -> Result<(), Error> {
@@ -221,8 +224,9 @@ impl Driver {
         self.tell_message(context_id, command, data.map_or(0, Bytes::len));
         let frames = self.frame(context_id, command, data);
         if field_of(command).is_response() {
-            let bytes = frames.iter().map(Bytes::len).sum();
-            self.exchange.owed = self.exchange.owed.saturating_add(bytes);
+            let bytes: usize = frames.iter().map(Bytes::len).sum();
+            let owed = bytes.saturating_add(RESPONSE_COST);
+            self.exchange.owed = self.exchange.owed.saturating_add(owed);
         }
         if self.exchange.feeding.is_some() {
             self.exchange.deferred.extend(frames);

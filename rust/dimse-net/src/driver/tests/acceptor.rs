@@ -133,6 +133,41 @@ async fn a_peer_that_does_not_read_is_dropped_at_the_write_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_soon_not_read_either() {
+    let setup = Setup {
+        pipe: READ_SMALLEST,
+        ..Setup::default()
+    };
+    let mut rig = setup.accepted().await;
+    let request = message(1, &echo_rq(1), None);
+    let mut taken = 0;
+    while let Ok(sent) = timeout(seconds(1), rig.peer.io.write_all(&request)).await {
+        sent.unwrap();
+        taken += request.len();
+    }
+    assert!(taken < OWED_LIMIT, "{taken} bytes of requests were taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_pauses_has_its_turn_like_others() {
+    let setup = Setup {
+        pipe: 1 << 20,
+        ..Setup::default()
+    };
+    let mut rig = setup.accepted().await;
+    let request = message(1, &echo_rq(1), None);
+    let many = request.repeat(1000);
+    rig.peer.send(&many).await;
+    tokio::task::yield_now().await;
+    let mut answers = vec![0; many.len()];
+    let count = rig.peer.io.read(&mut answers).await.unwrap();
+    assert!(
+        count < many.len() / 2,
+        "{count} bytes of answers in one turn"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_write_deadline_counts_from_the_last_byte_taken() {
     let mut rig = unread().await;
     let begun = Instant::now();
