@@ -235,7 +235,7 @@ impl Hall {
             match accepted {
                 Ok((tcp, address)) => {
                     failing = false;
-                    self.welcome(Stream::new(tcp), address);
+                    self.welcome(Stream::accepted(tcp), address);
                 }
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {

@@ -23,6 +23,11 @@ use crate::tls::Facts;
 /// Room for the first bytes where an empty buffer cannot be waited with.
 pub(crate) const LEAST_BUFFER: usize = 1 << 10;
 
+/// Bytes that a peer has not made room for and the kernel keeps, of what a server says. Left alone it would take
+/// megabytes of answers for each peer that asks and does not read, and the time to make them.
+#[cfg(target_os = "linux")]
+const UNSENT_LIMIT: u32 = 256 << 10;
+
 /// An open connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -57,6 +62,13 @@ impl Stream {
         // for the peer's delayed acknowledgement. A failure here costs speed, nothing else.
         let _slower = tcp.set_nodelay(true);
         Self::Tcp(tcp)
+    }
+
+    /// The same for a peer's connection.
+    pub(crate) fn accepted(tcp: TcpStream) -> Self {
+        #[cfg(target_os = "linux")]
+        let _more = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_LIMIT);
+        Self::new(tcp)
     }
 
     #[cfg(test)]
@@ -305,5 +317,25 @@ impl Writer<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_keeps_little_for_a_peer_that_does_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let Stream::Tcp(tcp) = Stream::accepted(accepted.unwrap().0) else {
+            panic!("it is one");
+        };
+        let limit = socket2::SockRef::from(&tcp).tcp_notsent_lowat().unwrap();
+        assert_eq!(limit, UNSENT_LIMIT);
     }
 }
