@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dimse_fuzz::command_set(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dimse_fuzz::proto::command_set(data));

@@ -11,6 +11,7 @@ use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::connection::{Config, Connection};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::{AeTitle, LocalError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::admission::Decision;
@@ -177,6 +178,38 @@ impl Association {
         runtime::handle().spawn(driver.run_requestor(host, port, request, opened));
         outcome.await.unwrap_or(Err(Error::Shutdown))?;
         Ok(association)
+    }
+
+    /// The same over a stream that is open already, on whatever runtime the two futures are polled: the first
+    /// resolves when it is established, the second carries the association to its end.
+    ///
+    /// # Errors
+    /// A request that cannot be sent.
+    pub fn request_over(
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+        request: Associate,
+        settings: Settings,
+    ) -> Result<
+        (
+            impl Future<Output = Result<Self, Error>> + Send,
+            impl Future<Output = ()> + Send,
+        ),
+        Error,
+    > {
+        let (shared, commands) = Shared::new(settings.service.events.clone());
+        let association = Self {
+            _owner: Some(Arc::new(AbortOnDrop(shared.commands.clone()))),
+            shared: Arc::clone(&shared),
+        };
+        let (opened, outcome) = oneshot::channel();
+        let connection = Connection::requestor(settings.connection());
+        let driver = Driver::new(connection, shared, settings, commands);
+        let driver = driver.run_requestor_over(Stream::layered(stream), request, opened)?;
+        let established = async {
+            outcome.await.unwrap_or(Err(Error::Shutdown))?;
+            Ok(association)
+        };
+        Ok((established, driver))
     }
 
     /// Takes over an accepted socket. `policy` is asked once, when the A-ASSOCIATE-RQ is there.

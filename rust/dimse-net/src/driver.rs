@@ -180,6 +180,18 @@ impl Driver {
         self.run(stream).await;
     }
 
+    /// The same over a connection that is open already.
+    pub(crate) fn run_requestor_over(
+        mut self,
+        stream: Stream,
+        request: Associate,
+        opened: oneshot::Sender<Result<(), Error>>,
+    ) -> Result<impl Future<Output = ()>, LocalError> {
+        self.propose(request, opened)?;
+        self.connected();
+        Ok(self.run(Some(stream)))
+    }
+
     fn propose(
         &mut self,
         request: Associate,

@@ -4,35 +4,47 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::arithmetic_side_effects
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
 )]
 
-#[path = "../../../fuzz/src/lib.rs"]
+#[path = "../../../fuzz/src/lies.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod lies;
+#[path = "../../../fuzz/src/proto/mod.rs"]
 #[allow(unreachable_pub)]
 mod targets;
 
 use std::fs;
 use std::panic::{catch_unwind, resume_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// Replays `fuzz/corpus/<target>`: what was found once stays fixed, and what was covered stays covered.
 fn replay(target: &str, run: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let mut inputs = 0;
-    for entry in fs::read_dir(corpus.join(target)).unwrap() {
-        let path = entry.unwrap().path();
-        let input = fs::read(&path).unwrap();
-        assert!(input.len() < 0x1_0000, "{} is too long", path.display());
+    let inputs = inputs(target);
+    assert!(inputs.len() > 20, "{} inputs for {target}", inputs.len());
+    for (path, input) in inputs {
         if let Err(fault) = catch_unwind(|| run(&input)) {
             eprintln!("broken by {}", path.display());
             resume_unwind(fault);
         }
-        inputs += 1;
     }
-    assert!(inputs > 20, "{inputs} inputs for {target}");
+}
+
+fn inputs(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let mut inputs = vec![];
+    for entry in fs::read_dir(corpus.join(target)).unwrap() {
+        let path = entry.unwrap().path();
+        let input = fs::read(&path).unwrap();
+        assert!(input.len() < 0x1_0000, "{} is too long", path.display());
+        inputs.push((path, input));
+    }
+    inputs.sort();
+    inputs
 }
 
 #[test]
@@ -63,6 +75,53 @@ fn corpus_of_fsm_walk() {
 #[test]
 fn corpus_of_dataset_scan() {
     replay("dataset_scan", targets::dataset_scan);
+}
+
+#[test]
+fn corpus_of_ul_events() {
+    replay("ul_events", targets::ul_events);
+}
+
+#[test]
+fn corpus_of_pdv_reassembly() {
+    replay("pdv_reassembly", targets::pdv_reassembly);
+}
+
+#[test]
+fn corpus_of_user_info() {
+    replay("user_info", targets::user_info);
+}
+
+#[test]
+fn corpus_of_negotiate() {
+    replay("negotiate", targets::negotiate);
+}
+
+#[test]
+fn corpus_of_identifier() {
+    replay("identifier", targets::identifier);
+}
+
+/// What a mutator would make of the corpora: each input with some of its lengths and counts wrong.
+#[test]
+fn lies_break_nothing() {
+    let shapes = [
+        ("pdu_decode", lies::Shape::Pdu, targets::pdu_decode as fn(&[u8])),
+        ("pdu_roundtrip", lies::Shape::TypedBody, targets::pdu_roundtrip),
+        ("user_info", lies::Shape::UserItems, targets::user_info),
+    ];
+    for (target, shape, run) in shapes {
+        let mut changed = 0;
+        for (index, (_, input)) in inputs(target).into_iter().enumerate() {
+            for turn in 0..8_u32 {
+                let mut lied = input.clone();
+                lies::lie(&mut lied, shape, index as u32 * 7919 + turn * 104_729);
+                changed += usize::from(lied != input);
+                run(&lied);
+            }
+        }
+        assert!(changed > 100, "{changed} lies told to {target}");
+    }
 }
 
 /// A step of `fsm_walk`; what leads on is more likely than what ends.
@@ -124,5 +183,10 @@ proptest! {
         targets::assembler(&data);
         targets::dataset_scan(&data);
         targets::fsm_walk(&data);
+        targets::ul_events(&data);
+        targets::pdv_reassembly(&data);
+        targets::user_info(&data);
+        targets::negotiate(&data);
+        targets::identifier(&data);
     }
 }

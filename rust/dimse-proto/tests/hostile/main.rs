@@ -13,6 +13,7 @@
 
 mod command_sets;
 mod data;
+#[path = "../support/memory.rs"]
 mod memory;
 mod proposals;
 #[path = "../support/mod.rs"]

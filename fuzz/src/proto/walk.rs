@@ -64,37 +64,45 @@ pub fn fsm_walk(data: &[u8]) {
 const RECEIVED_AT_MOST: usize = 2000;
 
 /// What the steps of a script are made of.
-struct Samples {
-    request: Associate,
-    answer: Associate,
-    negotiated: Negotiated,
+pub(super) struct Samples {
+    pub(super) request: Associate,
+    pub(super) answer: Associate,
+    pub(super) negotiated: Negotiated,
     data: Bytes,
-    received: Vec<Bytes>,
+    pub(super) received: Vec<Bytes>,
 }
 
-static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
+pub(super) const CLASS: Uid = Uid::from_static("1.2.840.10008.1.1");
+const SYNTAX: Uid = Uid::from_static("1.2.840.10008.1.2");
+
+/// Two contexts of a class that [`policy`] knows, and one of another.
+pub(super) fn proposal() -> Request {
     let title = AeTitle::from_wire(b"WALK");
-    let class = Uid::from_static("1.2.840.10008.1.1");
-    let syntax = Uid::from_static("1.2.840.10008.1.2");
-    let proposed = ProposedContext::new(class.clone(), vec![syntax.clone()]);
-    let other = ProposedContext::new(Uid::from_static("1.2.3"), vec![syntax.clone()]);
-    let Ok(request) = Request::new(title, title, vec![proposed.clone(), proposed, other]).build()
-    else {
-        panic!("a request that cannot be sent")
-    };
-    let policy = AcceptorPolicy::new([SupportedContext {
-        abstract_syntax: class.clone(),
-        transfer_syntaxes: vec![syntax],
+    let proposed = ProposedContext::new(CLASS, vec![SYNTAX]);
+    let other = ProposedContext::new(Uid::from_static("1.2.3"), vec![SYNTAX]);
+    Request::new(title, title, vec![proposed.clone(), proposed, other])
+}
+
+pub(super) fn policy() -> AcceptorPolicy {
+    AcceptorPolicy::new([SupportedContext {
+        abstract_syntax: CLASS,
+        transfer_syntaxes: vec![SYNTAX],
         preference: Preference::Requestor,
         scu: true,
         scp: false,
-    }]);
-    let Verdict::Accept { answer, negotiated } = answer(&request, &policy) else {
+    }])
+}
+
+pub(super) static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
+    let Ok(request) = proposal().build() else {
+        panic!("a request that cannot be sent")
+    };
+    let Verdict::Accept { answer, negotiated } = answer(&request, &policy()) else {
         panic!("a request that is not accepted")
     };
     let message = |field, data: &[u8], max| {
         let mut out = BytesMut::new();
-        if let Ok(mut command) = CommandSet::request(field, 1, &class) {
+        if let Ok(mut command) = CommandSet::request(field, 1, &CLASS) {
             command.set_has_data_set(!data.is_empty());
             frame(&mut out, 1, true, &command.encode(), max);
             frame(&mut out, 1, false, data, max);

@@ -1,0 +1,1 @@
+"""What we make of bytes, beside what pynetdicom and pydicom make of them."""
