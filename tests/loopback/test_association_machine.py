@@ -1,6 +1,6 @@
-"""Associations as a state machine: whatever users do, in whatever order, both faces are as modelled.
+"""Associations as a state machine: whatever users do, in whatever order, both faces obey.
 
-Two associations with one server, on the blocking or the asyncio face. Each step says what it expects.
+Two associations with one server, blocking or asyncio. Each step says what it expects.
 """
 
 from __future__ import annotations

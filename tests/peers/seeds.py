@@ -53,7 +53,7 @@ def user_information(pdu: bytes) -> Iterator[bytes]:
 
 
 def messages(stream: bytes) -> Iterator[tuple[int, bool, bytes]]:
-    """Yield presentation context id, whether it is a command, and bytes of each part of a message."""
+    """Yield context id, whether it is a command, and the bytes of each part of a message."""
     parts: dict[bool, bytes] = {True: b"", False: b""}
     for pdu in pdus(stream):
         if pdu[0] != 4:

@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::error::LocalError;
+use crate::wire::Shown;
 
 /// An AE title without its insignificant leading and trailing spaces. Never empty, never a control
 /// character or backslash when made by [`AeTitle::new`]; received titles are kept whatever they hold.
@@ -81,7 +82,7 @@ impl AeTitle {
 
 impl fmt::Display for AeTitle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.as_bytes().escape_ascii())
+        Shown(self.as_bytes()).fmt(f)
     }
 }
 
@@ -101,6 +102,12 @@ mod tests {
         assert_eq!(title, AeTitle::new("ANY SCP").unwrap());
         assert_eq!(&title.to_field(), b"ANY SCP         ");
         assert!(AeTitle::from_wire(&[b' '; 16]).is_empty());
+    }
+
+    #[test]
+    fn is_shown_as_it_is_where_that_can_be_read() {
+        assert_eq!(AeTitle::from_wire(b"O'NEIL\"S").to_text(), "O'NEIL\"S");
+        assert_eq!(AeTitle::from_wire(b"A\\B\n\xe9").to_text(), "A\\\\B\\n\\xe9");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::error::LocalError;
+use crate::wire::Shown;
 
 /// A UID as text without padding.
 ///
@@ -81,7 +82,7 @@ impl Uid {
 
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
+        Shown(&self.0).fmt(f)
     }
 }
 

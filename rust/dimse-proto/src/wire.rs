@@ -1,7 +1,9 @@
-//! Byte cursors: a [`Reader`] that cannot outrun its parent, a [`Writer`] with back-patched lengths.
+//! Byte cursors: a [`Reader`] that cannot outrun its parent, a [`Writer`] with back-patched lengths; and bytes
+//! [`Shown`] as text.
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt::{self, Write};
 
 use bytes::Bytes;
 
@@ -144,6 +146,20 @@ impl Reader {
     /// `truncated` when fewer than 4 bytes are left.
     pub fn u32_le(&mut self, what: &'static str) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.array(what)?))
+    }
+}
+
+/// Received bytes as text that is fit for a log: printable ASCII as it is, anything else and the backslash escaped.
+/// A quote is as good a character as any other: it is allowed in an AE title.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| match byte {
+            b'\'' | b'"' => f.write_char(char::from(*byte)),
+            other => write!(f, "{}", other.escape_ascii()),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ mod admission;
 mod requestor;
 mod responses;
 mod telling;
+mod timers;
 mod window;
 
 use std::collections::HashMap;

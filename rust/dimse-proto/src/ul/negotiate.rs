@@ -15,6 +15,7 @@ use super::associate::Associate;
 use super::reason::ContextResult;
 use super::user_info::{Secret, UserItem};
 use crate::Uid;
+use crate::wire::Shown;
 
 pub use acceptor::{
     AcceptorPolicy, CalledTitles, ExtendedAnswer, Preference, SupportedContext, UnknownClasses,
@@ -115,7 +116,7 @@ impl Negotiated {
                 _ => None,
             }),
             peer_implementation_version: first(peer, |item| match item {
-                UserItem::ImplementationVersion(name) => Some(name.escape_ascii().to_string()),
+                UserItem::ImplementationVersion(name) => Some(Shown(name).to_string()),
                 _ => None,
             }),
             extended: Vec::new(),
