@@ -19,7 +19,7 @@ retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo 
 pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 60
 
 .NOTPARALLEL:
-.PHONY: help setup peers build wheel demo fmt lint test test-rust test-proto test-python stubs bench durability fuzz doc clean
+.PHONY: help setup peers build wheel demo fmt lint test test-rust test-proto test-python stubs bench durability fuzz seeds deny doc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,14 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (default 60)
 	cd fuzz && for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
 	done
+
+seeds: build peers ## record what other implementations say to each other, as inputs for the fuzz targets
+	$(PY) -m tests.peers.seeds
+
+deny: ## licences, sources, versions and advisories of all crates (deny.toml); fetches the advisories
+	command -v cargo-deny >/dev/null || { $(call retry,cargo install --locked cargo-deny); }
+	cargo deny --locked check
+	cargo deny --locked --manifest-path fuzz/Cargo.toml check --config deny.toml bans licenses sources
 
 doc: ## API documentation of the crates
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps

@@ -62,7 +62,10 @@ pub fn lie(data: &mut Vec<u8>, shape: Shape, seed: u32) {
         4 => return set(data, field, u32::from(repaired)),
         5 => drop(data.drain(field.item..field.end)),
         6 => drop(data.splice(field.end..field.end, bytes)),
-        7 => drop(data.splice(field.end..field.end, bytes.repeat(1 + usize::from(kind / 10)))),
+        7 => drop(data.splice(
+            field.end..field.end,
+            bytes.repeat(1 + usize::from(kind / 10)),
+        )),
         8 => drop(data.drain(field.end - usize::from(field.end > field.item + 4)..field.end)),
         // Out of order: last what was somewhere.
         _ => {

@@ -24,8 +24,8 @@ FAULTS = 12
 """Changed versions of each."""
 C_STORE_RQ = 0x0001
 UNDEFINED = 0xFFFFFFFF
-REFUSED = {"SC_rgb_jpeg.dcm"}
-"""Whole files that are none: implicit VR under a transfer syntax with explicit VR."""
+REFUSED = {"SC_rgb_jpeg.dcm", "MR_truncated.dcm", "rtplan_truncated.dcm"}
+"""Broken as they come: implicit VR under a transfer syntax with explicit VR, and cut short."""
 IDENTITY = ("SOPClassUID", "SOPInstanceUID")
 
 

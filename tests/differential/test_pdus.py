@@ -38,7 +38,7 @@ def faulty(draw: st.DrawFn, kind: int) -> bytes:
     return bytes(pdu)
 
 
-SEARCH = settings(derandomize=True, deadline=None, max_examples=150, database=None)
+SEARCH = settings(derandomize=True, deadline=None, max_examples=100, database=None)
 
 
 class Ours:

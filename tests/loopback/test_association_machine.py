@@ -188,6 +188,6 @@ def test_associations_behave_as_the_model(face, tmp_path_factory):
 
     Faced.face = face
     search = settings(
-        derandomize=True, deadline=None, database=None, max_examples=20, stateful_step_count=25
+        derandomize=True, deadline=None, database=None, max_examples=12, stateful_step_count=20
     )
     run_state_machine_as_test(Faced, settings=search)

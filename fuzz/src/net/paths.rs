@@ -208,8 +208,16 @@ impl Script {
     /// Implicit VR Little Endian.
     fn data_set(&self) -> Bytes {
         let elements = [
-            (8, 0x16, Some(self.other_class.as_ref().unwrap_or(&self.class))),
-            (8, 0x18, Some(self.other_instance.as_ref().unwrap_or(&self.instance))),
+            (
+                8,
+                0x16,
+                Some(self.other_class.as_ref().unwrap_or(&self.class)),
+            ),
+            (
+                8,
+                0x18,
+                Some(self.other_instance.as_ref().unwrap_or(&self.instance)),
+            ),
             (0x20, 0x0d, self.study.as_ref()),
             (0x20, 0x0e, self.series.as_ref()),
         ];

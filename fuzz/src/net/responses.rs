@@ -37,7 +37,10 @@ struct Script {
 #[derive(Arbitrary, Debug)]
 enum Step {
     /// Our user asks.
-    Ask { field: u8, data: bool },
+    Ask {
+        field: u8,
+        data: bool,
+    },
     /// C-CANCEL of one of our requests.
     Cancel(u8),
     /// The user has enough of it.
@@ -90,10 +93,13 @@ const REQUESTS_AT_MOST: usize = 12;
 /// Longer than every deadline: what has not ended by then does not end.
 const FOR_EVER: Duration = Duration::from_secs(100_000);
 
+/// Statuses and lengths of the responses to a request, and why no more came.
+type Answered = (Vec<(u16, usize)>, Option<String>);
+
 /// How each request ended and what came before, why the association ended, and what kinds of PDUs we sent.
 #[derive(Debug, PartialEq)]
 struct Outcome {
-    requests: Vec<(Vec<(u16, usize)>, Option<String>)>,
+    requests: Vec<Answered>,
     end: Option<String>,
     sent: Vec<u8>,
 }
@@ -259,7 +265,7 @@ impl Asked {
     }
 
     /// All that comes: pending responses, one that is not, and nothing after it.
-    async fn end(self) -> (Vec<(u16, usize)>, Option<String>) {
+    async fn end(self) -> Answered {
         let mut responses = vec![];
         let Some(mut invocation) = self.invocation else {
             return (responses, None);
@@ -292,7 +298,7 @@ impl Asked {
                     return (responses, end);
                 }
                 Ok(None) => panic!("no end"),
-                Err(_) => panic!("neither a response nor an error"),
+                Err(late) => panic!("neither a response nor an error: {late}"),
             }
         }
         assert!(matches!(
@@ -346,6 +352,9 @@ fn name(error: &Error) -> String {
     }
 }
 
+const RELEASE_RQ: u8 = 5;
+const ABORT: u8 = 7;
+
 /// The types of the PDUs that were sent: whole ones, and nothing after an A-ABORT.
 fn kinds(mut sent: &[u8]) -> Vec<u8> {
     let mut kinds = vec![];
@@ -355,12 +364,13 @@ fn kinds(mut sent: &[u8]) -> Vec<u8> {
         assert!(length <= rest.len(), "half a PDU was sent");
         let (body, rest) = rest.split_at(length);
         assert!(Pdu::decode(header, Bytes::copy_from_slice(body)).is_ok());
-        assert_ne!(kinds.last(), Some(&7), "sent after A-ABORT");
+        assert_ne!(kinds.last(), Some(&ABORT), "sent after A-ABORT");
         kinds.push(header.pdu_type);
         sent = rest;
     }
     assert!(sent.is_empty(), "half a header was sent");
-    assert!(kinds.iter().filter(|kind| **kind == 5).count() <= 1);
+    let mut releases = kinds.iter().filter(|kind| **kind == RELEASE_RQ);
+    assert!(releases.next().is_none() || releases.next().is_none());
     kinds
 }
 

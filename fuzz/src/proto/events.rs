@@ -81,6 +81,7 @@ struct Link {
 }
 
 /// One end, its driver's books, and the wire to it.
+#[allow(clippy::struct_excessive_bools)] // each is a page of the books
 struct Node {
     connection: Connection,
     buffer: BytesMut,
@@ -209,7 +210,10 @@ impl Link {
                 };
                 (Event::Evt7, node.connection.accept(answer, *negotiated))
             }
-            Primitive::Reject => (Event::Evt8, node.connection.reject(AssociateRj::LOCAL_LIMIT)),
+            Primitive::Reject => (
+                Event::Evt8,
+                node.connection.reject(AssociateRj::LOCAL_LIMIT),
+            ),
             Primitive::Send { other, length } => {
                 let message = message(other, length);
                 let (command, data) = (&message.1, &message.2);

@@ -62,7 +62,7 @@ pub fn pdv_reassembly(data: &[u8]) {
     let honest = script.lies.is_empty();
     let wire = together(values, &script.together);
     let heard = Heard::of(&wire, usize::MAX);
-    let segment = usize::from(script.segment).max(1 + wire.len() / 500);
+    let segment = usize::from(script.segment).max(1 + wire.len() / 200);
     assert_eq!(Heard::of(&wire, segment), heard);
     if honest {
         assert_eq!(heard.fault, None);
@@ -112,8 +112,8 @@ impl Saying {
         let parts = [(true, &command[..]), (false, &data[..])];
         for (command, part) in parts.into_iter().filter(|(_, part)| !part.is_empty()) {
             let mut fragments = vec![&part[..0]; usize::from(self.empty % 8)];
-            // Not hundreds of thousands of one byte.
-            fragments.extend(part.chunks(length.max(part.len() / 64)));
+            // A few, so that a script does not take long.
+            fragments.extend(part.chunks(length.max(part.len() / 16)));
             let count = fragments.len();
             values.extend(fragments.iter().enumerate().map(|(at, fragment)| Pdv {
                 context_id: *context_id,

@@ -46,7 +46,7 @@ pub fn user_info(data: &[u8]) {
 fn hides_secrets(read: &Associate) {
     let hidden = |secret: &Secret| Secret(vec![b'*'; secret.0.len()].into());
     let mut other = read.clone();
-    for item in other.items.iter_mut() {
+    for item in &mut other.items {
         let Item::UserInformation(items) = item else {
             continue;
         };
@@ -87,8 +87,10 @@ fn judge(read: &Associate) {
                 scp,
             } => {
                 assert!(*scu <= 1 && *scp <= 1);
-                assert!(asked(&|i| matches!(i, UserItem::Role { sop_class: of, scu: u, scp: p }
-                    if of == sop_class && u >= scu && p >= scp)));
+                assert!(asked(
+                    &|i| matches!(i, UserItem::Role { sop_class: of, scu: u, scp: p }
+                    if of == sop_class && u >= scu && p >= scp)
+                ));
             }
             UserItem::ExtendedNegotiation { sop_class, info } => assert!(asked(
                 &|i| matches!(i, UserItem::ExtendedNegotiation { sop_class: of, info: offered }

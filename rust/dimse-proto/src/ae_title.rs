@@ -107,7 +107,10 @@ mod tests {
     #[test]
     fn is_shown_as_it_is_where_that_can_be_read() {
         assert_eq!(AeTitle::from_wire(b"O'NEIL\"S").to_text(), "O'NEIL\"S");
-        assert_eq!(AeTitle::from_wire(b"A\\B\n\xe9").to_text(), "A\\\\B\\n\\xe9");
+        assert_eq!(
+            AeTitle::from_wire(b"A\\B\n\xe9").to_text(),
+            "A\\\\B\\n\\xe9"
+        );
     }
 
     #[test]

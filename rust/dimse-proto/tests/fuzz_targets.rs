@@ -106,8 +106,16 @@ fn corpus_of_identifier() {
 #[test]
 fn lies_break_nothing() {
     let shapes = [
-        ("pdu_decode", lies::Shape::Pdu, targets::pdu_decode as fn(&[u8])),
-        ("pdu_roundtrip", lies::Shape::TypedBody, targets::pdu_roundtrip),
+        (
+            "pdu_decode",
+            lies::Shape::Pdu,
+            targets::pdu_decode as fn(&[u8]),
+        ),
+        (
+            "pdu_roundtrip",
+            lies::Shape::TypedBody,
+            targets::pdu_roundtrip,
+        ),
         ("user_info", lies::Shape::UserItems, targets::user_info),
     ];
     for (target, shape, run) in shapes {

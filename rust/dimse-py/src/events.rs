@@ -354,7 +354,10 @@ fn associate_to_py<'py>(
                 all.set_item("implementation_class", uid.to_text())?;
             }
             UserItem::ImplementationVersion(name) => {
-                all.set_item("implementation_version", dimse_proto::wire::Shown(name).to_string())?;
+                all.set_item(
+                    "implementation_version",
+                    dimse_proto::wire::Shown(name).to_string(),
+                )?;
             }
             UserItem::AsyncWindow { invoked, performed } => {
                 all.set_item("window", (invoked, performed))?;
