@@ -70,6 +70,11 @@ if TYPE_CHECKING:
         Username as Username,
         UsernamePasscode as UsernamePasscode,
     )
+    from .metrics import Histogram as Histogram, Metrics as Metrics
+    from .metrics_endpoint import (
+        MetricsEndpoint as MetricsEndpoint,
+        serve_metrics as serve_metrics,
+    )
     from .registry import classes_of as classes_of, register as register
     from .responses import Response as Response
     from .send import SendReport as SendReport, SendResult as SendResult
@@ -175,6 +180,14 @@ _NAMES: Final = {
         "UserIdentity",
         "Username",
         "UsernamePasscode",
+    ),
+    "metrics": (
+        "Histogram",
+        "Metrics",
+    ),
+    "metrics_endpoint": (
+        "MetricsEndpoint",
+        "serve_metrics",
     ),
     "registry": (
         "classes_of",

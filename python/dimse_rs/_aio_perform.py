@@ -25,17 +25,23 @@ class AsyncPerformer(Performer):
     """Pulls requests from the core and has handlers answer them, each in a task."""
 
     _pulling: asyncio.Task[None] | None = None
+    _tasks: set[asyncio.Task[None]]
 
     def start(self) -> None:
         """Start to pull, on the running loop."""
+        self._tasks = set()
         if self.serves:
-            self._tasks: set[asyncio.Task[None]] = set()
             self._pulling = asyncio.get_running_loop().create_task(self._pull())
 
     def stop(self) -> None:
         """Stop to pull; what is being served goes on."""
         if self._pulling is not None:
             self._pulling.cancel()
+
+    @property
+    def busy(self) -> int:
+        """Handlers that run now."""
+        return len(self._tasks)
 
     async def _pull(self) -> None:
         completer = Completer.here()

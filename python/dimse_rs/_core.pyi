@@ -35,8 +35,10 @@ __all__ = [
     "Proposal",
     "Service",
     "__version__",
+    "fixed_limits",
     "implementation",
     "is_debug_build",
+    "panics",
     "probe",
 ]
 
@@ -68,11 +70,17 @@ _Output: TypeAlias = (
 
 __version__: Final[str]
 
+def fixed_limits() -> list[tuple[str, int]]:
+    """What no setting changes, by name."""
+
 def implementation() -> tuple[str, str]:
     """Implementation Class UID and version name (PS3.7 D.3.3.2)."""
 
 def is_debug_build() -> bool:
     """Whether the core was built without optimisation, and is many times slower than it is."""
+
+def panics() -> int:
+    """Faults of the core in this process, since its threads were started."""
 
 def probe(path: _Path) -> _FileFacts:
     """What a Part 10 file is: (SOP class, SOP instance, transfer syntax, bytes of the data set).
@@ -491,6 +499,8 @@ class Listener:
     @property
     def pending(self) -> int:
         """Connections that have not sent their A-ASSOCIATE-RQ."""
+    def metrics(self) -> dict[str, Any]:
+        """What was counted, by the names of `dimse_rs.Metrics`; histograms as (bounds, counts, sum)."""
     def next_proposal(
         self, within: float | None = None, *, then: _Then | None = None
     ) -> Proposal | None:

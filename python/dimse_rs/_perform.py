@@ -61,6 +61,9 @@ class Performer:
         storage: what is done without handlers.
         queued: Command Fields that go to Python without a handler too.
         events: where what happens is told.
+
+    Attributes:
+        overdue: handlers that did not answer in time.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Performer:
             events=events,
         )
         self._workers: Workers[_core.Operation] | None = None
+        self.overdue = 0
 
     def serve(self, association: AssociationFacts) -> None:
         """Serve on this association of ours, as long as it lives."""
@@ -133,6 +137,11 @@ class Performer:
         """Let idle threads go; those that are busy go when they are done."""
         if self._workers is not None:
             self._workers.stop()
+
+    @property
+    def busy(self) -> int:
+        """Handlers that run now."""
+        return 0 if self._workers is None else self._workers.busy
 
     def clean_up(self) -> None:
         """Remove what large instances were kept in."""
@@ -231,6 +240,7 @@ class Performer:
         return self._handlers.find(request.field, request.sop_class, request.context.sop_class)
 
     def _answer_overdue(self, operation: _core.Operation) -> None:
+        self.overdue += 1  # on one thread alone
         passed = DimseTimeout("handler", self._timeouts.handler)
         status = _scp.failure_of(operation.message.field)
         self._answer_for(operation, status, "handler timed out", str(passed))

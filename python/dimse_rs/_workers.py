@@ -86,6 +86,11 @@ class Workers(Generic[Work]):
             self._stopping = True
             self._changed.notify_all()
 
+    @property
+    def busy(self) -> int:
+        """How many are being served now."""
+        return self._threads - self._idle
+
     def _add(self) -> None:
         self._threads += 1
         self._idle += 1

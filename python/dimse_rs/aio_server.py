@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +12,7 @@ from .aio import AsyncAssociation
 from .errors import LocalProtocolError
 from .events import Events, Kind
 from .handlers import Handler, Handlers
+from .metrics import Metrics
 from .server import Server
 
 if TYPE_CHECKING:
@@ -91,6 +93,20 @@ class AsyncServer(Handlers):
     def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
         """Follow what happens, `async for event in ...`: see `Server.events`."""
         return self._server.events(*kinds, timeout=timeout)
+
+    def metrics(self) -> Metrics:
+        """Give what the server does now, and what it counted: see `Server.metrics`.
+
+        Raises:
+            LocalProtocolError: it was not started.
+        """
+        return self._server.metrics()
+
+    def _check_running(self) -> None:
+        self._server._check_running()
+
+    def _on_stop(self, close: Callable[[], object]) -> None:
+        self._server._on_stop(close)
 
     async def __aenter__(self) -> Self:
         """Start, unless it was."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -21,6 +22,7 @@ from .contexts import Supported, any_storage
 from .errors import LocalProtocolError
 from .events import MOST, Events, Kind
 from .handlers import Handler, Handlers, Service
+from .metrics import Metrics
 from .registry import classes_of
 from .services.storage import Storage
 from .settings import Peer, PeerLike, check_ae_title, parse_peer
@@ -158,6 +160,7 @@ class Server(Handlers):
         self._told = threading.Event()  # the last association has ended, and it is logged
         self._stopped = threading.Event()
         self._events = _core.Events()
+        self._closing = ExitStack()  # what goes when the server has stopped
         self._lock = threading.Lock()
         for service in services:
             if not isinstance(service, Storage):
@@ -258,6 +261,7 @@ class Server(Handlers):
                 self._performer.stop()
             self._told.wait()
             self._clean_up()
+            self._closing.close()
             _logger.info("stopped", extra={"code": "stopped"})
             self._stopped.set()
 
@@ -293,6 +297,39 @@ class Server(Handlers):
             ValueError: no such kind.
         """
         return Events._of(self._events.follow, kinds, timeout)
+
+    def metrics(self) -> Metrics:
+        """Give what the server does now, and what it counted since it started; also afterwards.
+
+        Cheap: it may be asked for every second. `serve_metrics` gives it to Prometheus.
+
+        Raises:
+            LocalProtocolError: it was not started.
+        """
+        if self._listener is None or self._performer is None:
+            raise LocalProtocolError("the server was not started")
+        limits = {
+            **asdict(self.ae.limits),
+            "max_associations": self._max_associations,
+            "max_handlers": self._max_handlers,
+            "max_ops_performed": self._max_ops_performed,
+            "max_pdu": self.ae.max_pdu,
+            **dict(_core.fixed_limits()),
+        }
+        return Metrics._of(
+            self._listener.metrics(),
+            handlers=self._performer.busy,
+            overdue=self._performer.overdue,
+            limits=limits,
+            timeouts=asdict(self.ae.timeouts),
+        )
+
+    def _check_running(self) -> None:
+        if self._listener is None or self._stopping.is_set():
+            raise LocalProtocolError("the server was not started, or has stopped")
+
+    def _on_stop(self, close: Callable[[], object]) -> None:
+        self._closing.callback(close)
 
     def __enter__(self) -> Self:
         """Start, unless it was."""

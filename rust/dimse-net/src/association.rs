@@ -23,6 +23,7 @@ use crate::event::{AssociationId, Event, Events, Follower, Kinds, SubOperation, 
 pub use crate::invocation::Invocation;
 use crate::invocation::Responses;
 use crate::limits::{Budget, Limits};
+use crate::metrics::Metrics;
 use crate::runtime;
 use crate::service::{Data, Service};
 use crate::tls::{Facts, Tls};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub service: Arc<Service>,
     /// What secures its connections; `None` for plain TCP.
     pub tls: Option<Arc<Tls>>,
+    /// Where a server counts: a listener sees to it. Associations of ours are not counted.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 impl Settings {
@@ -244,6 +247,11 @@ impl Association {
     #[must_use]
     pub fn ended(&self) -> Option<Error> {
         self.shared.ended.borrow().clone()
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.ended.borrow().is_some()
     }
 
     /// Somebody who follows what happens on it, from now until it has ended: see [`Events::follow`].

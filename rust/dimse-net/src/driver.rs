@@ -29,6 +29,7 @@ use crate::error::{Deadline, Error, Fault};
 use crate::event::{AssociationId, Event, Kinds, Titles};
 use crate::exchange::Exchange;
 use crate::listener::Admission;
+use crate::metrics::Metrics;
 use crate::tls::Facts;
 use crate::transport::Stream;
 use crate::write::WriteQueue;
@@ -82,6 +83,8 @@ pub(crate) struct Driver {
     paced: u64,
     peer: Option<std::net::SocketAddr>,
     local: Option<std::net::SocketAddr>,
+    /// When the association was established.
+    since: Option<Instant>,
     /// The message that is arriving, for whoever wants to be told of it.
     arriving: Option<Box<Arriving>>,
     tls: Option<Facts>,
@@ -143,6 +146,7 @@ impl Driver {
             paced: 0,
             peer: None,
             local: None,
+            since: None,
             arriving: None,
             tls: None,
         })
@@ -338,7 +342,11 @@ impl Driver {
 
     fn flush(&mut self, stream: &mut Stream) {
         if !self.write.is_empty() || stream.is_unflushed() {
-            match self.write.flush(stream) {
+            let before = self.write.len();
+            let flushed = self.write.flush(stream);
+            let left = before.saturating_sub(self.write.len());
+            self.count(|metrics| metrics.sent_bytes(left as u64));
+            match flushed {
                 Ok(true) => self.bytes_left(),
                 Ok(false) => {}
                 // What the peer said before it went is still to be read; reading will find the end.
@@ -423,6 +431,13 @@ impl Driver {
         }
     }
 
+    /// Counts, on a server.
+    pub(crate) fn count(&self, what: impl FnOnce(&Metrics)) {
+        if let Some(metrics) = &self.settings.metrics {
+            what(metrics);
+        }
+    }
+
     fn establish(
         &mut self,
         request: Option<Associate>,
@@ -439,6 +454,8 @@ impl Driver {
             tls: self.tls.take(),
         };
         let _once = self.shared.established.set(established);
+        self.since = Some(Instant::now());
+        self.count(Metrics::established);
         self.event(Kinds::ASSOCIATED, || Event::Associated(negotiated));
         if let Some(opened) = self.opened.take() {
             // The asker may have gone: then its handle has asked for an abort.
@@ -523,6 +540,7 @@ impl Driver {
             Some(count) => {
                 self.received = self.received.saturating_add(count as u64);
                 let full = self.has_filled_buffer();
+                self.count(|metrics| metrics.received_bytes(count as u64));
                 self.bytes_came();
                 self.connection.receive(&mut self.read);
                 self.carry_out();

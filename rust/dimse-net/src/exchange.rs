@@ -21,6 +21,7 @@ use crate::bulk::{self, BulkResult, Feed, Item};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::limits::{Budget, Charge};
+use crate::metrics::Running;
 use crate::queue::Sender;
 use crate::service::{Data, Parts};
 use crate::source::FileInfo;
@@ -51,6 +52,10 @@ pub(crate) struct Exchange {
     /// Most bytes of the inbound data set that are taken, and how many of them nobody wanted.
     bound: u64,
     unwanted: u64,
+    /// The request whose data set is arriving, where that is counted.
+    arriving: Option<Arriving>,
+    /// Requests that no service could be meant by.
+    errors: usize,
     jobs: Jobs,
     budget: Budget,
     /// Operations we may have outstanding.
@@ -105,6 +110,15 @@ struct Performing {
     cancelled: Arc<AtomicBool>,
     /// Message ID of the retrieval that this is a sub-operation of, if that is to be told.
     part_of: Option<u16>,
+    /// How long it takes, where that is counted.
+    running: Option<Running>,
+}
+
+/// A request whose data set is not complete.
+struct Arriving {
+    message_id: u16,
+    is_store: bool,
+    bytes: u64,
 }
 
 /// The message whose data set is arriving. There is at most one.
@@ -160,6 +174,8 @@ impl Exchange {
             inbound: Inbound::None,
             bound: 0,
             unwanted: 0,
+            arriving: None,
+            errors: 0,
             jobs: Jobs::default(),
             budget: settings.budget.clone(),
             window: 1,
@@ -329,8 +345,9 @@ impl Exchange {
         for (_, invoked) in self.invoked.drain() {
             invoked.answer.give(Err(why.clone()));
         }
-        for performing in self.performing.values() {
+        for performing in self.performing.values_mut() {
             performing.cancelled.store(true, Ordering::Relaxed);
+            performing.running = None;
         }
         for feed in self.feeds.drain(..) {
             feed.fail(why);

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use dimse_proto::Uid;
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::files::Files;
 use crate::group::Group;
+use crate::metrics::Syncs;
 use crate::part10::Meta;
 use crate::refusal::{DUPLICATE, NO_SPACE, OUT_OF_RESOURCES, Refusal};
 
@@ -85,6 +86,7 @@ pub struct Folder {
     settled: Mutex<HashSet<PathBuf>>,
     /// Folder syncs that stores share.
     group: Group,
+    pub(crate) syncs: Syncs,
 }
 
 impl Folder {
@@ -123,6 +125,7 @@ impl Folder {
             handle: Mutex::new(Arc::new(handle)),
             settled: Mutex::default(),
             group: Group::default(),
+            syncs: Syncs::default(),
         })
     }
 
@@ -213,7 +216,9 @@ impl Folder {
         if self.durability == Durability::Fast {
             return Ok(());
         }
+        let began = Instant::now();
         let synced = self.files.sync(file);
+        self.syncs.file(began.elapsed());
         synced.map_err(|error| Refusal::io("sync the file", &error))
     }
 
@@ -223,7 +228,12 @@ impl Folder {
         }
         let refused = |error: io::Error| Refusal::io("sync the folder", &error);
         let identity = self.files.identity(folder).map_err(refused)?;
-        let sync = || self.files.sync_folder(folder).map_err(refused);
+        let sync = |sharers| {
+            let began = Instant::now();
+            let synced = self.files.sync_folder(folder);
+            self.syncs.folder(began.elapsed(), sharers);
+            synced.map_err(refused)
+        };
         self.group.sync(identity, sync)
     }
 

@@ -17,6 +17,8 @@ pub struct Events(Arc<Hub>);
 struct Hub {
     /// What any follower wants.
     wanted: AtomicU32,
+    /// Events that some follower did not get, ever.
+    lost: AtomicU64,
     followers: Mutex<Followers>,
 }
 
@@ -108,6 +110,11 @@ impl Events {
         self.0.update(&followers);
     }
 
+    /// How many events were not kept for some follower that was slow.
+    pub(crate) fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
     /// Whether anybody wants one of these kinds.
     pub(crate) fn wants(&self, kinds: Kinds) -> bool {
         kinds.meets(Kinds(self.0.wanted.load(Ordering::Relaxed)))
@@ -141,7 +148,9 @@ impl Events {
         }
         let told = Arc::new(told());
         for entry in wanting {
-            entry.give(&told);
+            if !entry.give(&told) {
+                self.0.lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -165,16 +174,19 @@ impl Hub {
 }
 
 impl Entry {
-    fn give(&self, told: &Arc<Told>) {
+    /// Says whether it was kept.
+    fn give(&self, told: &Arc<Told>) -> bool {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 && self.sender.send(lost_event(lost)).is_err() {
             self.lost
                 .fetch_add(lost.saturating_add(1), Ordering::Relaxed);
-            return;
+            return false;
         }
-        if self.sender.send(Arc::clone(told)).is_err() {
+        let kept = self.sender.send(Arc::clone(told)).is_ok();
+        if !kept {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+        kept
     }
 }
 
@@ -336,6 +348,7 @@ mod tests {
             "three, and there is room for one"
         );
         events.close();
+        assert_eq!(events.lost(), 4);
         let last = follower.next().await.unwrap();
         assert!(matches!(last.event, Event::Lost(1)));
         assert!(follower.next().await.is_none());

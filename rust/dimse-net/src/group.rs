@@ -32,11 +32,11 @@ type Round = OnceLock<Result<(), Refusal>>;
 
 impl Group {
     /// Returns when a sync that began after this call has ended, as it ended. `sync` is called if it is this
-    /// caller's turn to sync for all. The caller holds the folder open, so that nothing else gets its identity.
+    /// caller's turn to sync for all, and told for how many. The caller holds the folder open, so that nothing else gets its identity.
     pub(crate) fn sync(
         &self,
         folder: Identity,
-        sync: impl FnOnce() -> Result<(), Refusal>,
+        sync: impl FnOnce(usize) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let mut lines = locked(&self.lines);
         let round = Arc::clone(&lines.entry(folder).or_default().next);
@@ -66,7 +66,9 @@ impl Group {
                 "a fault of this node: the thread that syncs the folder panicked",
             )),
         };
-        leader.outcome = sync();
+        // Everybody who waits for it holds it; whoever comes now holds the next.
+        let sharers = Arc::strong_count(&leader.round);
+        leader.outcome = sync(sharers);
         leader.outcome.clone()
     }
 }
@@ -122,7 +124,7 @@ mod tests {
         let ended = thread::scope(|scope| {
             let (group, syncs, gate) = (&group, &syncs, &gate);
             let leader = scope.spawn(move || {
-                group.sync(FOLDER, || {
+                group.sync(FOLDER, |_| {
                     syncs.fetch_add(1, Ordering::Relaxed);
                     gate.wait();
                     gate.wait();
@@ -133,7 +135,8 @@ mod tests {
             let others: Vec<_> = (0..8)
                 .map(|_| {
                     scope.spawn(move || {
-                        group.sync(FOLDER, || {
+                        group.sync(FOLDER, |sharers| {
+                            assert_eq!(sharers, 8);
                             syncs.fetch_add(1, Ordering::Relaxed);
                             Ok(())
                         })
@@ -143,7 +146,7 @@ mod tests {
             while Arc::strong_count(&locked(&group.lines)[&FOLDER].next) < 9 {
                 thread::yield_now();
             }
-            group.sync((1, 3), || Ok(())).unwrap(); // another folder does not wait
+            group.sync((1, 3), |_| Ok(())).unwrap(); // another folder does not wait
             gate.wait();
             std::iter::once(leader)
                 .chain(others)
@@ -172,7 +175,7 @@ mod tests {
     #[test]
     fn whoever_comes_after_a_failure_has_a_sync_of_its_own() {
         let group = Group::default();
-        assert_eq!(group.sync(FOLDER, || Err(failure())), Err(failure()));
-        assert_eq!(group.sync(FOLDER, || Ok(())), Ok(()));
+        assert_eq!(group.sync(FOLDER, |_| Err(failure())), Err(failure()));
+        assert_eq!(group.sync(FOLDER, |_| Ok(())), Ok(()));
     }
 }

@@ -13,6 +13,7 @@
 //! | `folder`, `group` | names in a folder of instances; one folder sync for all who wait for one |
 //! | [`files`], [`part10`] | the file operations behind one trait; the file meta information (PS3.10 7.1) |
 //! | [`event`], `follow` | what happened, for whoever pulls it |
+//! | [`metrics`] | how often it did, and how long it took, for whoever asks |
 //!
 //! Nothing here ever calls user code, and no task ever blocks on a disk.
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ mod group;
 mod invocation;
 pub mod limits;
 pub mod listener;
+pub mod metrics;
 pub mod part10;
 pub mod queue;
 mod refusal;

@@ -22,6 +22,8 @@ pub struct Limits {
     pub spool_above: usize,
     /// Requests of the peer that wait beyond the negotiated window.
     pub queued: usize,
+    /// Requests of one association that are answered although no service could be meant.
+    pub errors: usize,
     /// Longest data set of a C-STORE, wherever it goes, in bytes.
     pub instance: u64,
     /// Bytes per second that a message must make on average while it arrives; 0 is any.
@@ -38,6 +40,7 @@ impl Default for Limits {
             identifier: 1 << 20,
             spool_above: 1 << 20,
             queued: 64,
+            errors: 64,
             instance: 64 << 30,
             read_rate: 1024,
         }

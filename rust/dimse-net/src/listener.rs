@@ -19,6 +19,7 @@ use crate::admission::{Ask, Inquiry, Refusal, Terms};
 use crate::association::{Association, Settings, no_titles};
 use crate::error::Error;
 use crate::event::{AssociationId, Event, Kinds, Told};
+use crate::metrics::{Metrics, Reading, Readings, Syncs};
 use crate::queue::{Queue, Sender};
 use crate::runtime;
 use crate::transport::Stream;
@@ -85,6 +86,7 @@ pub struct Listener {
 #[derive(Debug)]
 struct Hall {
     settings: Settings,
+    metrics: Arc<Metrics>,
     policy: AcceptorPolicy,
     capacity: Capacity,
     ask: Ask,
@@ -118,7 +120,7 @@ impl Listener {
     pub fn start(
         address: SocketAddr,
         policy: AcceptorPolicy,
-        settings: Settings,
+        mut settings: Settings,
         capacity: Capacity,
         ask: Ask,
     ) -> io::Result<Self> {
@@ -135,8 +137,10 @@ impl Listener {
         let listener = TcpListener::from_std(socket.into())?;
         let address = listener.local_addr()?;
         let (desk, inquiries) = Queue::new(usize::MAX);
+        let metrics = Arc::clone(settings.metrics.get_or_insert_default());
         let hall = Arc::new(Hall {
             settings,
+            metrics,
             policy,
             capacity,
             ask,
@@ -184,6 +188,36 @@ impl Listener {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.hall.guests.lock().pending.len()
+    }
+
+    /// What there is and what happened, as it stands: see [`Metrics`].
+    #[must_use]
+    pub fn metrics(&self) -> Readings {
+        let hall = &self.hall;
+        let (pending, established) = {
+            let guests = hall.guests.lock();
+            let lives = |guest: &&Association| guest.established().is_some() && !guest.is_over();
+            let established = guests.established.values().filter(lives).count();
+            (guests.pending.len(), established)
+        };
+        let service = &hall.settings.service;
+        let mut readings = vec![
+            ("associations", Reading::Number(established as u64)),
+            ("pending", Reading::Number(pending as u64)),
+            (
+                "buffered_bytes",
+                Reading::Number(hall.settings.budget.used() as u64),
+            ),
+            ("events_lost", Reading::Number(service.events.lost())),
+            ("panics", Reading::Number(runtime::panics())),
+        ];
+        readings.extend(hall.metrics.read());
+        let store = service.folder.lock();
+        readings.extend(match store.as_ref() {
+            Some(store) => store.folder.syncs.read(),
+            None => Syncs::default().read(),
+        });
+        readings
     }
 
     /// Stops accepting; new proposals are rejected as congested. For `patience` the peers may release what is
@@ -235,10 +269,12 @@ impl Hall {
             match accepted {
                 Ok((tcp, address)) => {
                     failing = false;
+                    self.metrics.connected();
                     self.welcome(Stream::accepted(tcp), address);
                 }
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
+                    self.metrics.accept_failed();
                     // Out of descriptors: the connection stays in the kernel's queue until one is free.
                     // Said once, not ten times a second.
                     if !std::mem::replace(&mut failing, true) {

@@ -1,10 +1,14 @@
 //! The one tokio runtime of the process.
 
+use std::panic;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 static RUNTIME: OnceLock<(Runtime, u32)> = OnceLock::new();
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// The runtime, started on first use.
 ///
@@ -18,6 +22,7 @@ static RUNTIME: OnceLock<(Runtime, u32)> = OnceLock::new();
 pub fn handle() -> &'static Handle {
     RUNTIME
         .get_or_init(|| {
+            count_panics();
             let runtime = Builder::new_multi_thread()
                 .thread_name("dimse-net")
                 .enable_all()
@@ -27,6 +32,21 @@ pub fn handle() -> &'static Handle {
         })
         .0
         .handle()
+}
+
+/// Panics of this library since the runtime was started, on whatever thread, caught or not. Each is a fault of
+/// ours, whatever a peer sent.
+#[must_use]
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+fn count_panics() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        before(panic);
+    }));
 }
 
 /// Whether the runtime was started by a parent process: threads do not survive `fork`, so nothing can run here.
@@ -43,4 +63,19 @@ pub fn is_foreign() -> bool {
 /// When the name cannot be looked up.
 pub async fn lookup(host: &str, port: u16) -> std::io::Result<Option<std::net::SocketAddr>> {
     Ok(tokio::net::lookup_host((host, port)).await?.next())
+}
+
+#[cfg(test)]
+#[allow(clippy::panic, reason = "on demand")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_task_is_counted() {
+        let handle = handle();
+        let before = panics();
+        let task = handle.spawn(async { panic!("on demand") });
+        assert!(handle.block_on(task).is_err());
+        assert!(panics() > before);
+    }
 }

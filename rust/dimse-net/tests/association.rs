@@ -134,6 +134,7 @@ fn settings(service: Service) -> Settings {
         limits: Limits::default(),
         budget: Budget::default(),
         service: Arc::new(service),
+        metrics: None,
     }
 }
 

@@ -144,6 +144,7 @@ impl Association {
                 },
                 |service| Arc::clone(&service.get().inner),
             ),
+            metrics: None,
         };
         let association = net::Association::request(host, port, request, settings);
         settle(py, then, association, |py, outcome| match outcome {

@@ -66,6 +66,7 @@ pub(crate) fn limits(values: &Bound<'_, PyDict>, max_length: u32) -> PyResult<Li
         ("identifier", &mut limits.identifier),
         ("spool_above", &mut limits.spool_above),
         ("operations", &mut limits.queued),
+        ("errors", &mut limits.errors),
     ] {
         if let Some(value) = values.get_item(name)? {
             *slot = value.extract()?;

@@ -44,7 +44,7 @@ mod _core {
     #[pymodule_export]
     use super::tls::Tls;
     #[pymodule_export]
-    use super::{implementation, is_debug_build, probe};
+    use super::{fixed_limits, implementation, is_debug_build, panics, probe};
 
     /// Of the package: Cargo.toml is where it is written.
     #[pymodule_export]
@@ -66,6 +66,29 @@ fn implementation() -> (String, &'static str) {
 #[pyfunction]
 const fn is_debug_build() -> bool {
     cfg!(debug_assertions)
+}
+
+/// What no setting changes, by name.
+#[pyfunction]
+fn fixed_limits() -> [(&'static str, usize); 4] {
+    use dimse_proto::dataset::DEPTH_LIMIT;
+    use dimse_proto::dimse::AssemblyLimits;
+    use dimse_proto::ul::associate::{MAX_CONTEXTS, MAX_TRANSFER_SYNTAXES};
+    [
+        ("contexts", MAX_CONTEXTS),
+        ("transfer_syntaxes", MAX_TRANSFER_SYNTAXES),
+        ("sequence_depth", DEPTH_LIMIT),
+        (
+            "empty_fragments",
+            AssemblyLimits::default().empty_fragments as usize,
+        ),
+    ]
+}
+
+/// Panics of the core in this process, since its threads were started. Each is a fault of the core's.
+#[pyfunction]
+fn panics() -> u64 {
+    dimse_net::runtime::panics()
 }
 
 /// What a Part 10 file is: (SOP class, SOP instance, transfer syntax, bytes of the data set). Reads its beginning only.

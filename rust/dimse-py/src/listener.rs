@@ -9,6 +9,7 @@ use dimse_net::admission::Ask;
 use dimse_net::association::Settings;
 use dimse_net::limits::Budget;
 use dimse_net::listener::{self as net, Capacity};
+use dimse_net::metrics::{Reading, Spread};
 use dimse_net::runtime;
 use dimse_proto::ul::negotiate::{
     AcceptorPolicy, CalledTitles, ExtendedAnswer, UnknownClasses, UnknownStorage,
@@ -17,7 +18,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyDict;
+use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::association::Association;
 use crate::completions::{Then, settle};
@@ -132,6 +133,7 @@ impl Listener {
             limits: config::limits(limits, max_length)?,
             budget: Budget::new(number("byte_budget", 256 << 20)?),
             service: Arc::clone(&service.get().inner),
+            metrics: None,
         };
         let address = resolve(py, host, port)?;
         py.detach(|| net::Listener::start(address, policy, settings, capacity, ask))
@@ -162,6 +164,23 @@ impl Listener {
     #[getter]
     fn pending(&self) -> usize {
         self.inner.pending()
+    }
+
+    /// What there is and what happened: numbers, dicts of them, and histograms (bounds, counts, sum).
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let facts = PyDict::new(py);
+        for (name, reading) in self.inner.metrics() {
+            match reading {
+                Reading::Number(number) => facts.set_item(name, number)?,
+                Reading::Numbers(numbers) => facts.set_item(name, numbers.into_py_dict(py)?)?,
+                Reading::Spread(one) => facts.set_item(name, spread(one))?,
+                Reading::Spreads(all) => {
+                    let all = all.into_iter().map(|(of, one)| (of, spread(one)));
+                    facts.set_item(name, all.into_py_dict(py)?)?;
+                }
+            }
+        }
+        Ok(facts)
     }
 
     /// The next proposal to be decided on; None when none came within `within` seconds.
@@ -205,6 +224,11 @@ impl Listener {
         let stopped = async move { inner.stop(patience, grace).await };
         settle(py, then, stopped, |py, ()| Ok(py.None()))
     }
+}
+
+/// Bounds, counts and sum of a histogram.
+fn spread(one: Spread) -> (Vec<f64>, Vec<u64>, f64) {
+    (one.bounds, one.counts, one.sum)
 }
 
 fn unknown_classes(policy: &str) -> PyResult<Option<UnknownClasses>> {

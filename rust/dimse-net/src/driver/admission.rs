@@ -67,6 +67,7 @@ impl Driver {
     fn refuse(&mut self, refusal: Refusal) {
         let Refusal { rj, code, detail } = refusal;
         self.end_with(Error::Rejected(rj));
+        self.count(|metrics| metrics.rejected(code));
         let kinds = Kinds::REJECTED | Kinds::PROBLEM;
         self.event(kinds, || Event::Rejected { rj, code, detail });
         // Only Sta3 gets here, where a rejection is always allowed.

@@ -105,6 +105,7 @@ impl Driver {
             let _gone = done.send(released(&why));
         }
         self.exchange.fail_all(&why);
+        self.count(|metrics| metrics.over(self.since, &why));
     }
 
     /// The connection is closed. Instances that came whole are stored all the same, and told of.

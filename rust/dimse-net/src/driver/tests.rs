@@ -177,6 +177,7 @@ impl Setup {
             budget: Budget::new(self.budget),
             service: Arc::new(service),
             tls: None,
+            metrics: None,
         };
         (settings, operations)
     }

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use dimse_proto::DecodeError;
 use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status, element};
 
-use super::{Answer, Collected, Inbound, Invoked, Performing};
+use super::{Answer, Arriving, Collected, Inbound, Invoked, Performing};
 use crate::association::{Invoke, Response, handle_of};
 use crate::driver::Driver;
 use crate::event::{Event, Kinds, StoredEvent};
+use crate::metrics::Running;
 use crate::service::{Data, Operation, Route, field_of, is_composite};
 use crate::sink::{Refusal, StoreRequest};
 use crate::store::{Finished, Outcome, Purpose};
@@ -20,6 +21,7 @@ impl Driver {
     /// A complete command set has arrived.
     pub(crate) fn receive_command(&mut self, context_id: u8, command: CommandSet) {
         let field = field_of(&command);
+        self.count(|metrics| metrics.received(field));
         let limits = &self.settings.limits;
         self.exchange.unwanted = 0;
         self.exchange.bound = match field {
@@ -147,6 +149,9 @@ impl Driver {
         }
         if self.exchange.performing.contains_key(&id) {
             // No entry of its own: its answer must not end the other's.
+            if !self.tolerates() {
+                return;
+            }
             return self.answer_after_data(context_id, command, 0x0210, "duplicate invocation");
         }
         // An unfinished command set is answered by name where it can be; where not, the assembler aborted.
@@ -155,14 +160,12 @@ impl Driver {
             .map(|status| Route::Answer(status.0, "element missing or unknown operation"))
             .or_else(|| self.route(context_id, &command))
             .unwrap_or(Route::Answer(0x0122, ""));
-        let part_of = self.part_of(&command);
-        self.exchange.performing.insert(
-            id,
-            Performing {
-                cancelled: Arc::default(),
-                part_of,
-            },
-        );
+        if matches!(route, Route::Answer(status, _) if Status(status).is_failure())
+            && !self.tolerates()
+        {
+            return;
+        }
+        self.begin(id, &command);
         match route {
             Route::Answer(status, comment) => {
                 self.answer_after_data(context_id, command, status, comment);
@@ -194,6 +197,64 @@ impl Driver {
                     self.enqueue(context_id, command, Data::None);
                 }
             }
+        }
+    }
+
+    /// Whether one more request by which no service can be meant is answered: a peer may go on making the same
+    /// mistake, but not for ever.
+    fn tolerates(&mut self) -> bool {
+        self.exchange.errors = self.exchange.errors.saturating_add(1);
+        let most = self.settings.limits.errors;
+        let tolerated = self.exchange.errors <= most;
+        if !tolerated {
+            self.violation(DecodeError::new(
+                "too-many-errors",
+                format!(
+                    "more than {most} requests that no service could be meant by (Limits.errors)"
+                ),
+                0,
+                "PS3.7 C.5",
+            ));
+        }
+        tolerated
+    }
+
+    /// An operation of the peer's is in progress from here on.
+    fn begin(&mut self, id: u16, command: &CommandSet) {
+        let field = field_of(command);
+        let metrics = self.settings.metrics.as_ref();
+        let performing = Performing {
+            cancelled: Arc::default(),
+            part_of: self.part_of(command),
+            running: metrics.map(|metrics| Running::new(metrics, field)),
+        };
+        self.exchange.arriving =
+            (metrics.is_some() && command.has_data_set()).then_some(Arriving {
+                message_id: id,
+                is_store: field == CommandField::C_STORE_RQ,
+                bytes: 0,
+            });
+        self.exchange.performing.insert(id, performing);
+    }
+
+    /// Counts what arrives of a request's data set.
+    fn count_data(&mut self, bytes: usize, last: bool) {
+        let Some(arriving) = &mut self.exchange.arriving else {
+            return;
+        };
+        arriving.bytes = arriving.bytes.saturating_add(bytes as u64);
+        if !last {
+            return;
+        }
+        if arriving.is_store {
+            let bytes = arriving.bytes;
+            self.count(|metrics| metrics.store_came(bytes));
+        }
+        if let Some(arrived) = self.exchange.arriving.take()
+            && let Some(performing) = self.exchange.performing.get_mut(&arrived.message_id)
+            && let Some(running) = &mut performing.running
+        {
+            running.is_whole();
         }
     }
 
@@ -265,6 +326,7 @@ impl Driver {
 
     /// A fragment of the data set of the message in progress.
     pub(crate) fn receive_data(&mut self, fragment: Bytes, last: bool) {
+        self.count_data(fragment.len(), last);
         match &mut self.exchange.inbound {
             Inbound::None | Inbound::Discard | Inbound::Answered(..) => {
                 self.pass_over(fragment.len());

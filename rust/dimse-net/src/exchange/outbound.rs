@@ -51,6 +51,7 @@ impl Driver {
                 end,
             } => {
                 self.tell_file(&bytes, info.data_length);
+                self.count(|metrics| metrics.sent(CommandField::C_STORE_RQ, None));
                 let Some(feed) = self.exchange.feeds.front() else {
                     return;
                 };
@@ -182,8 +183,13 @@ impl Driver {
     fn finish_performing(&mut self, response: &CommandSet) {
         let pending = response.status().is_some_and(Status::is_pending);
         if let Some(id) = response.responding_to().filter(|_| !pending) {
-            let performed = self.exchange.performing.remove(&id);
-            if let Some(of) = performed.and_then(|performed| performed.part_of) {
+            let Some(performed) = self.exchange.performing.remove(&id) else {
+                return;
+            };
+            if let Some(running) = &performed.running {
+                running.answered(response.status().unwrap_or(Status::SUCCESS));
+            }
+            if let Some(of) = performed.part_of {
                 self.tell_sub_operation(of, response);
             }
         }
@@ -222,6 +228,7 @@ impl Driver {
     ) -> Result<(), Error> {
         self.connection.check_send()?;
         self.tell_message(context_id, command, data.map_or(0, Bytes::len));
+        self.count(|metrics| metrics.sent(field_of(command), command.status()));
         let frames = self.frame(context_id, command, data);
         if field_of(command).is_response() {
             let bytes: usize = frames.iter().map(Bytes::len).sum();

@@ -119,8 +119,11 @@ impl Associate {
     }
 }
 
-/// Transfer syntaxes kept of one context.
-pub(super) const MAX_TRANSFER_SYNTAXES: usize = 64;
+/// Presentation contexts of a proposal, at most: their ids are odd (PS3.8 9.3.2.2).
+pub const MAX_CONTEXTS: usize = 128;
+
+/// Transfer syntaxes kept of one context; what follows them is ignored.
+pub const MAX_TRANSFER_SYNTAXES: usize = 64;
 
 /// How many items of a type are kept: one more than is allowed, so that "too many" can be judged.
 const fn limit(item_type: u8) -> Option<u8> {

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::error::{DecodeError, LocalError};
 use crate::ul::associate::{
-    Associate, Item, MAX_TRANSFER_SYNTAXES, PresentationContextAc, PresentationContextRq,
+    Associate, Item, MAX_CONTEXTS, MAX_TRANSFER_SYNTAXES, PresentationContextAc,
+    PresentationContextRq,
 };
 use crate::ul::data::max_fragment;
 use crate::ul::reason::ContextResult;
@@ -169,8 +170,9 @@ impl Request {
     fn context_items(&self) -> Result<Vec<Item>, LocalError> {
         const SECTION: &str = "PS3.8 9.3.2.2";
         let count = self.contexts.len();
-        if !(1..=128).contains(&count) {
-            let what = format!("{count} presentation contexts, 1 to 128 can be proposed");
+        if !(1..=MAX_CONTEXTS).contains(&count) {
+            let what =
+                format!("{count} presentation contexts, 1 to {MAX_CONTEXTS} can be proposed");
             return Err(LocalError::invalid(what, SECTION));
         }
         let propose = |(id, context): (u8, &ProposedContext)| {
