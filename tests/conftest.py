@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from dimse_rs import _core
 from tests.peers.scu import MissingPeerError, require
 
 
@@ -15,6 +16,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-pairs", action="store_true", help="interop: test peers against each other too"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_panics() -> Iterator[None]:
+    """Fail when the core panicked in any test, also where something caught it."""
+    yield
+    assert _core.panics() == 0
 
 
 @pytest.fixture(scope="session")

@@ -500,7 +500,10 @@ class Listener:
     def pending(self) -> int:
         """Connections that have not sent their A-ASSOCIATE-RQ."""
     def metrics(self) -> dict[str, Any]:
-        """What was counted, by the names of `dimse_rs.Metrics`; histograms as (bounds, counts, sum)."""
+        """What was counted, by the names of `dimse_rs.Metrics`.
+
+        Histograms are tuples: bounds, counts, sum.
+        """
     def next_proposal(
         self, within: float | None = None, *, then: _Then | None = None
     ) -> Proposal | None:

@@ -9,8 +9,8 @@ Nothing that a peer says becomes a name here: neither AE titles nor UIDs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
 
 __all__ = ["Histogram", "Metrics"]
 
@@ -38,11 +38,6 @@ class Histogram:
     def mean(self) -> float:
         """The mean of all values; 0.0 when there are none."""
         return self.sum / self.count if self.count else 0.0
-
-
-def _metric(name: str, text: str, label: str = "") -> Any:
-    """Make a field with what Prometheus is told of it; a `label` names the keys of its dict."""
-    return field(metadata={"name": name, "text": text, "label": label})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,45 +76,33 @@ class Metrics:
         timeouts: `Timeouts`, in seconds; 0 is none.
     """
 
-    associations: int = _metric("associations", "Established associations.")
-    pending: int = _metric("pending_connections", "Connections without an A-ASSOCIATE-RQ yet.")
-    buffered_bytes: int = _metric("buffered_bytes", "Bytes received and not yet disposed of.")
-    operations: int = _metric("operations", "Requests that are not finally answered.")
-    handlers: int = _metric("handlers", "Handlers that run.")
-    connections: int = _metric("connections_total", "TCP connections that came.")
-    accept_failures: int = _metric(
-        "accept_failures_total", "Times that a connection could not be taken."
-    )
-    accepted: int = _metric("associations_accepted_total", "Associations established.")
-    rejected: dict[str, int] = _metric(
-        "associations_rejected_total", "Associations rejected.", "code"
-    )
-    failed: dict[str, int] = _metric(
-        "connections_failed_total", "Connections that ended before an association.", "code"
-    )
-    ended: dict[str, int] = _metric("associations_ended_total", "Associations over.", "code")
-    received: dict[str, int] = _metric("messages_received_total", "Messages received.", "message")
-    sent: dict[str, int] = _metric("messages_sent_total", "Messages sent.", "message")
-    statuses: dict[str, int] = _metric("responses_sent_total", "Responses sent.", "category")
-    received_bytes: int = _metric("received_bytes_total", "Bytes received.")
-    sent_bytes: int = _metric("sent_bytes_total", "Bytes sent.")
-    instances: dict[str, int] = _metric("instances_total", "C-STORE requests answered.", "outcome")
-    overdue: int = _metric("handlers_overdue_total", "Handlers past their deadline.")
-    events_lost: int = _metric("events_lost_total", "Events that a slow follower did not get.")
-    panics: int = _metric("panics_total", "Faults of the core in this process.")
-    association_seconds: Histogram = _metric(
-        "association_duration_seconds", "From acceptance to the end of an association."
-    )
-    answer_seconds: dict[str, Histogram] = _metric(
-        "answer_seconds", "From the last byte of a request to its final response.", "service"
-    )
-    store_bytes: Histogram = _metric("store_size_bytes", "Data sets of C-STORE requests.")
-    sync_seconds: dict[str, Histogram] = _metric("sync_seconds", "Syncs to disk.", "what")
-    sync_stores: Histogram = _metric("sync_stores", "Stores that shared a sync of a folder.")
-    limits: dict[str, int] = _metric("limit", "Limits of this node.", "name")
-    timeouts: dict[str, float] = _metric(
-        "timeout_seconds", "Deadlines of this node; 0 is none.", "name"
-    )
+    associations: int
+    pending: int
+    buffered_bytes: int
+    operations: int
+    handlers: int
+    connections: int
+    accept_failures: int
+    accepted: int
+    rejected: dict[str, int]
+    failed: dict[str, int]
+    ended: dict[str, int]
+    received: dict[str, int]
+    sent: dict[str, int]
+    statuses: dict[str, int]
+    received_bytes: int
+    sent_bytes: int
+    instances: dict[str, int]
+    overdue: int
+    events_lost: int
+    panics: int
+    association_seconds: Histogram
+    answer_seconds: dict[str, Histogram]
+    store_bytes: Histogram
+    sync_seconds: dict[str, Histogram]
+    sync_stores: Histogram
+    limits: dict[str, int]
+    timeouts: dict[str, float]
 
     @classmethod
     def _of(cls, core: Mapping[str, Any], **others: Any) -> Self:
@@ -135,24 +118,68 @@ class Metrics:
         return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
-        for metric in fields(self):
-            value = getattr(self, metric.name)
-            name, label = f"dimse_{metric.metadata['name']}", metric.metadata["label"]
-            samples = value.items() if label else [("", value)]
-            one = next((sample for _, sample in samples), None)
-            if isinstance(one, Histogram):
-                kind = "histogram"
-            else:
-                kind = "counter" if name.endswith("_total") else "gauge"
-            yield f"# HELP {name} {metric.metadata['text']}"
-            yield f"# TYPE {name} {kind}"
-            for key, sample in samples:
-                # Keys are names of ours: nothing in them is to be escaped.
-                labels = [f'{label}="{key}"'] if label else []
+        for attribute, (suffix, label, text) in _EXPOSED.items():
+            name, value = f"dimse_{suffix}", getattr(self, attribute)
+            # Keys are names of ours: nothing in them is to be escaped.
+            samples = [
+                ([f'{label}="{key}"'] if label else [], sample)
+                for key, sample in (value.items() if label else [("", value)])
+            ]
+            if not samples:
+                continue  # it did not happen yet
+            yield f"# HELP {name} {text}"
+            yield f"# TYPE {name} {_kind(name, samples[0][1])}"
+            for labels, sample in samples:
                 if isinstance(sample, Histogram):
                     yield from _buckets(name, labels, sample)
                 else:
                     yield _sample(name, labels, sample)
+
+
+_EXPOSED: Final = {
+    "associations": ("associations", "", "Established associations."),
+    "pending": ("pending_connections", "", "Connections without an A-ASSOCIATE-RQ yet."),
+    "buffered_bytes": ("buffered_bytes", "", "Bytes received and not yet disposed of."),
+    "operations": ("operations", "", "Requests that are not finally answered."),
+    "handlers": ("handlers", "", "Handlers that run."),
+    "connections": ("connections_total", "", "TCP connections that came."),
+    "accept_failures": ("accept_failures_total", "", "Times that a connection could not be taken."),
+    "accepted": ("associations_accepted_total", "", "Associations established."),
+    "rejected": ("associations_rejected_total", "code", "Associations rejected."),
+    "failed": ("connections_failed_total", "code", "Connections that ended before an association."),
+    "ended": ("associations_ended_total", "code", "Associations over."),
+    "received": ("messages_received_total", "message", "Messages received."),
+    "sent": ("messages_sent_total", "message", "Messages sent."),
+    "statuses": ("responses_sent_total", "category", "Responses sent."),
+    "received_bytes": ("received_bytes_total", "", "Bytes received."),
+    "sent_bytes": ("sent_bytes_total", "", "Bytes sent."),
+    "instances": ("instances_total", "outcome", "C-STORE requests answered."),
+    "overdue": ("handlers_overdue_total", "", "Handlers past their deadline."),
+    "events_lost": ("events_lost_total", "", "Events that a slow follower did not get."),
+    "panics": ("panics_total", "", "Faults of the core in this process."),
+    "association_seconds": (
+        "association_duration_seconds",
+        "",
+        "From acceptance to the end of an association.",
+    ),
+    "answer_seconds": (
+        "answer_seconds",
+        "service",
+        "From the last byte of a request to its final response.",
+    ),
+    "store_bytes": ("store_size_bytes", "", "Data sets of C-STORE requests."),
+    "sync_seconds": ("sync_seconds", "what", "Syncs to disk."),
+    "sync_stores": ("sync_stores", "", "Stores that shared a sync of a folder."),
+    "limits": ("limit", "name", "Limits of this node."),
+    "timeouts": ("timeout_seconds", "name", "Deadlines of this node; 0 is none."),
+}
+"""How Prometheus is told of each attribute: name, label of the keys, help."""
+
+
+def _kind(name: str, sample: Any) -> str:
+    if isinstance(sample, Histogram):
+        return "histogram"
+    return "counter" if name.endswith("_total") else "gauge"
 
 
 def _shaped(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The metrics of a server over HTTP, for Prometheus.
 
-    serve_metrics(server, port=9100)
+serve_metrics(server, port=9100)
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class MetricsEndpoint:
             OSError: the address cannot be bound.
         """
         self._http = _http_server(server, host, port)
-        self.host, self.port = self._http.server_address[:2]
+        name, self.port = self._http.server_address[:2]
+        self.host = str(name)
         self._thread = threading.Thread(
             target=self._http.serve_forever, args=(_TURN,), name="dimse-metrics", daemon=True
         )
@@ -83,10 +84,10 @@ class MetricsEndpoint:
 def serve_metrics(
     server: Server | AsyncServer, host: str = "127.0.0.1", port: int = 0
 ) -> MetricsEndpoint:
-    """Serve `server.metrics()` to Prometheus, as `http://HOST:PORT/metrics`, until the server stops.
+    """Serve `server.metrics()` to Prometheus as `http://HOST:PORT/metrics`.
 
-    There is no access control and no TLS: bind it where only those can reach it who may know how
-    busy the server is.
+    It closes with the server. There is no access control and no TLS: bind it where only those can
+    reach it who may know how busy the server is.
 
     Args:
         server: one that was started.

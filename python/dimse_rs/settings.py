@@ -89,8 +89,8 @@ class Limits:
         dataset: any other data set that is kept in memory.
         spool_above: a C-STORE data set for a handler that is longer goes to a file.
         operations: requests of a peer beyond the negotiated window; one more and it is aborted.
-        errors: requests on one association that no service could be meant by, such as of a SOP Class
-            that its context is not for; each is answered, one more and it is aborted.
+        errors: requests on one association that no service can be meant by, such as of a SOP Class
+            that the context is not for; each is answered, one more and it is aborted.
         read_rate: bytes per second that a message in transit must make on average over
             `Timeouts.progress`.
         instance: the data set of a C-STORE, wherever it goes.

@@ -126,7 +126,7 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
 
     indexed = index.add_folder(args.output_directory)
     output.log.info("%d instances in %s", indexed, args.output_directory)
-    return serve(server, output, free=port == 0)
+    return serve(server, output, free=port == 0, metrics=args.metrics)
 
 
 def _hosts(config: str | None) -> dict[str, str]:

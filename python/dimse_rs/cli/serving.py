@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import socket
 import threading
@@ -17,7 +18,6 @@ from .options import add_already_so, calling_ae, count, port_number
 from .secure import add_tls_options
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator
     from types import FrameType
 
@@ -65,9 +65,24 @@ def add_access_options(result: Parser) -> argparse._ArgumentGroup:
         default=1000,
         help="at the same time (default: 1000)",
     )
+    group.add_argument(
+        "--metrics",
+        metavar="[ADDRESS:]PORT",
+        type=_metrics_address,
+        help="serve metrics to Prometheus as http://ADDRESS:PORT/metrics (default address: "
+        "127.0.0.1); 0 takes a free port, told by -v and --json",
+    )
     add_already_so(group, _ALREADY_SO)
     add_tls_options(result)
     return group
+
+
+def _metrics_address(text: str) -> tuple[str, int]:
+    address, _, port = text.rpartition(":")
+    host = address.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"[address:]port, not {text!r}")
+    return host, int(port)
 
 
 def make_server(
@@ -97,8 +112,20 @@ def port_of(parser: Parser, args: argparse.Namespace) -> int:
     return port
 
 
-def serve(server: Server, output: Output, *, free: bool) -> int:
-    """Serve until Ctrl-C or SIGTERM; the second one does not wait. A `free` port is printed."""
+def serve(
+    server: Server, output: Output, *, free: bool, metrics: tuple[str, int] | None = None
+) -> int:
+    """Serve until Ctrl-C or SIGTERM; the second one does not wait.
+
+    Args:
+        server: what to start.
+        output: where its events go.
+        free: whether the port is to be printed.
+        metrics: address and port for Prometheus.
+
+    Raises:
+        CliError: an address cannot be bound (64).
+    """
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -112,9 +139,10 @@ def serve(server: Server, output: Output, *, free: bool) -> int:
     events = server.events() if output.wants_events else None
     try:
         start(server)
+        told = {} if metrics is None else {"metrics": _start_metrics(server, *metrics)}
         for number in signals:
             signal.signal(number, stop)
-        output.event("listening", host=server.host, port=server.port)
+        output.event("listening", host=server.host, port=server.port, **told)
         if free:
             output.data(str(server.port))
         if events is None:
@@ -144,9 +172,22 @@ def start(server: Server) -> None:
     except TlsError:
         raise
     except OSError as error:
-        where = f"{server.host}:{server.port}"
-        text = f"cannot listen on {where}: {error.strerror or error}"
-        raise CliError(ExitCode.LISTEN, text) from error
+        raise _cannot_listen(server.host, server.port, error) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CliError:
+    text = f"cannot listen on {host}:{port}: {error.strerror or error}"
+    return CliError(ExitCode.LISTEN, text)
+
+
+def _start_metrics(server: Server, host: str, port: int) -> str:
+    """Serve the metrics; say where."""
+    from dimse_rs import serve_metrics
+
+    try:
+        return serve_metrics(server, host, port).url
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
 
 
 # ---- a port of their own, for tools that ask

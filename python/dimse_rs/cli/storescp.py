@@ -53,4 +53,4 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     server = make_server(args, port, [] if storage is None else [storage])
     if storage is None:
         server.c_store(lambda request: None)
-    return serve(server, output, free=port == 0)
+    return serve(server, output, free=port == 0, metrics=args.metrics)

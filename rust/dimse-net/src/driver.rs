@@ -186,7 +186,7 @@ impl Driver {
 
     /// The same over a connection that is open already.
     pub(crate) fn run_requestor_over(
-        mut self,
+        mut self: Box<Self>,
         stream: Stream,
         request: Associate,
         opened: oneshot::Sender<Result<(), Error>>,

@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod admission;
+mod counting;
 mod requestor;
 mod responses;
 mod telling;
@@ -44,6 +45,7 @@ use crate::error::{Deadline, Error};
 use crate::event::AssociationId;
 use crate::limits::{Budget, Limits};
 use crate::listener::{Admission, Answer};
+use crate::metrics::Metrics;
 use crate::queue::{Queue, Sender};
 use crate::service::{Classes, Operation, Service};
 use crate::transport::{Io, LEAST_BUFFER, Stream};
@@ -132,6 +134,8 @@ struct Setup {
     window: u16,
     /// Where the user is asked about proposals.
     desk: Option<Sender<Inquiry>>,
+    /// Where it is counted.
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Default for Setup {
@@ -144,6 +148,7 @@ impl Default for Setup {
             handled: false,
             window: 1,
             desk: None,
+            metrics: None,
         }
     }
 }
@@ -177,7 +182,7 @@ impl Setup {
             budget: Budget::new(self.budget),
             service: Arc::new(service),
             tls: None,
-            metrics: None,
+            metrics: self.metrics.clone(),
         };
         (settings, operations)
     }

@@ -229,10 +229,11 @@ async fn an_abort_that_nobody_reads_closes_at_artim() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_requests_while_a_response_is_due_is_not_queued_without_end() {
-    let setup = Setup {
+    let mut setup = Setup {
         pipe: 4096,
         ..Setup::default()
     };
+    setup.limits.errors = usize::MAX;
     let mut rig = setup.established().await;
     let _invocation = rig.invoke(&echo_rq(1), None, None);
     let flood = message(1, &echo_rq(9), None);
@@ -296,6 +297,7 @@ impl AsyncWrite for Endless {
 async fn a_peer_that_never_stops_talking_does_not_stop_the_clock() {
     let mut setup = Setup::timeouts(|t| t.release = Some(Duration::from_millis(100)));
     setup.timeouts.artim = Some(Duration::from_millis(100));
+    setup.limits.errors = usize::MAX;
     let endless = Endless {
         talk: answer_to(&Pdu::AssociateRq(proposal(1)).encode()[6..]),
         message: message(1, &echo_rq(9), None),
