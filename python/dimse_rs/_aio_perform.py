@@ -29,8 +29,8 @@ class AsyncPerformer(Performer):
 
     def start(self) -> None:
         """Start to pull, on the running loop."""
-        self._tasks = set()
         if self.serves:
+            self._tasks = set()
             self._pulling = asyncio.get_running_loop().create_task(self._pull())
 
     def stop(self) -> None:
@@ -41,7 +41,7 @@ class AsyncPerformer(Performer):
     @property
     def busy(self) -> int:
         """Handlers that run now."""
-        return len(self._tasks)
+        return 0 if self._pulling is None else len(self._tasks)
 
     async def _pull(self) -> None:
         completer = Completer.here()
