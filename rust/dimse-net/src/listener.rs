@@ -196,9 +196,15 @@ impl Listener {
         let hall = &self.hall;
         let (pending, established) = {
             let guests = hall.guests.lock();
-            let lives = |guest: &&Association| guest.established().is_some() && !guest.is_over();
-            let established = guests.established.values().filter(lives).count();
-            (guests.pending.len(), established)
+            // Those that are over are counted as such; they are here until their socket is closed.
+            let silent = guests.pending.values().map(|guest| &guest.association);
+            let established = guests.established.values();
+            (
+                silent.filter(|guest| !guest.is_over()).count(),
+                established
+                    .filter(|guest| guest.established().is_some() && !guest.is_over())
+                    .count(),
+            )
         };
         let service = &hall.settings.service;
         let mut readings = vec![
