@@ -128,6 +128,8 @@ async fn converse(script: &Script, segment: usize) -> Outcome {
             echo: true,
             ..Service::default()
         }),
+        tls: None,
+        metrics: None,
     };
     let request = proposal(script.window);
     let (ours, theirs) = tokio::io::duplex(1 << 16);

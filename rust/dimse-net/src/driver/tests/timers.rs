@@ -70,7 +70,7 @@ async fn a_file_without_response_ends_at_its_own_deadline() {
     };
     items.try_send(vec![item]).unwrap();
     let feeds = &rig.association.shared.commands;
-    feeds.send(Command::Bulk(feed)).unwrap();
+    feeds.send(Box::new(Command::Bulk(feed))).unwrap();
     assert_eq!(rig.peer.command().await.message_id(), Some(1));
     let begun = Instant::now();
     let failed = sometime(results.next()).await.unwrap();
