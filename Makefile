@@ -95,7 +95,6 @@ seeds: build peers ## record what other implementations say to each other, as in
 deny: ## licences, sources, versions and advisories of all crates (deny.toml); fetches the advisories
 	command -v cargo-deny >/dev/null || { $(call retry,cargo install --locked cargo-deny); }
 	cargo deny --locked check
-	cargo deny --locked --manifest-path fuzz/Cargo.toml check --config deny.toml bans licenses sources
 
 doc: ## API documentation of the crates
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps

@@ -124,6 +124,7 @@ async fn converse(script: &Script, segment: usize) -> Outcome {
             ..Limits::default()
         },
         budget: budget.clone(),
+        tls: None,
         service: Arc::new(Service {
             echo: true,
             ..Service::default()

@@ -47,6 +47,43 @@ async fn a_connection_that_does_not_open_ends_at_connect() {
     assert_eq!(begun.elapsed(), seconds(10));
 }
 
+#[cfg(feature = "tls")]
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_does_not_come_ends_at_tls() {
+    let rules = crate::tls::Rules {
+        cert: None,
+        key: None,
+        password: None,
+        ca: Vec::new(),
+        crl: Vec::new(),
+        pinned: Vec::new(),
+        verify: crate::tls::Verify::Off,
+        server_name: None,
+        tls13_only: false,
+    };
+    let setup = Setup::timeouts(|t| t.tls = Some(seconds(10)));
+    let (mut settings, _operations) = setup.settings();
+    settings.tls = Some(Arc::new(crate::tls::Tls::new(rules)));
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let listener = listener.await.unwrap();
+    let silent = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+    let _silent = silent.await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let (shared, commands) = Shared::new(settings.service.events.clone());
+    let connection = Connection::acceptor(settings.connection());
+    let driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
+    let admission = Arc::new(Open {
+        policy: AcceptorPolicy::new([]),
+        desk: None,
+        gone: AtomicUsize::new(0),
+    });
+    let begun = Instant::now();
+    driver.run_acceptor(Stream::new(accepted), admission).await;
+    let error = handle_of(&shared).ended().expect("it said why");
+    assert!(is_timeout(&error, Deadline::Tls), "{error}");
+    assert_eq!(begun.elapsed(), seconds(10));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_file_without_response_ends_at_its_own_deadline() {
     let mut rig = Setup::default().established().await;
