@@ -104,7 +104,7 @@ if TYPE_CHECKING:
     )
     from .sop_class import *  # noqa: F403 - every generated constant is public
     from .status import Status as Status
-    from .tls import TLS as TLS, TLSFacts as TLSFacts
+    from .tls import TLS as TLS, Certificate as Certificate, TLSFacts as TLSFacts
 
 _NAMES: Final = {
     "_admission": ("Proposal",),
@@ -223,7 +223,7 @@ _NAMES: Final = {
         "parse_peer",
     ),
     "status": ("Status",),
-    "tls": ("TLS", "TLSFacts"),
+    "tls": ("TLS", "Certificate", "TLSFacts"),
 }
 _MODULE: Final = {name: module for module, names in _NAMES.items() for name in names}
 

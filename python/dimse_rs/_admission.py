@@ -21,6 +21,7 @@ from .extended import Extended
 from .identity import Kerberos, UserIdentity, identity_of
 from .settings import Peer
 from .sop_class import ALL_STORAGE
+from .tls import TLSFacts
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -55,6 +56,7 @@ class Proposal:
         contexts: what is proposed.
         identity: who asks; None when nothing was said, or nothing that the standard defines.
         extended: SOP class extended negotiation as offered.
+        tls: what the TLS handshake agreed on, the peer's certificate with it; None without TLS.
     """
 
     peer: Peer
@@ -62,6 +64,7 @@ class Proposal:
     contexts: tuple[Context, ...]
     identity: UserIdentity | None
     extended: Mapping[SOPClass, Extended]
+    tls: TLSFacts | None = None
 
     @property
     def calling(self) -> str:
@@ -88,6 +91,7 @@ def proposal_of(core: _core.Proposal) -> Proposal:
         tuple(contexts),
         identity_of(core.identity),
         ext.answered(core.extended),
+        TLSFacts._of(core.tls),
     )
 
 

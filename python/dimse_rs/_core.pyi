@@ -51,6 +51,8 @@ _Supported: TypeAlias = tuple[str, Sequence[str], bool, bool, bool]
 _ContextFacts: TypeAlias = tuple[int, str, int, str | None, bool, bool]
 # (type, response requested, primary field, secondary field)
 _Identity: TypeAlias = tuple[int, bool, bytes, bytes]
+# (version, cipher suite, the peer's certificate: DER, distinguished name, names)
+_TLSFacts: TypeAlias = tuple[str, str, tuple[bytes, str, list[str]] | None]
 # (SOP class, application information)
 _Extended: TypeAlias = tuple[str, bytes]
 # (SOP class, service class, related general SOP classes)
@@ -222,8 +224,8 @@ class Association:
     def id(self) -> int:
         """Unique in the process."""
     @property
-    def tls(self) -> tuple[str, str, bytes | None] | None:
-        """Version, cipher suite, and the peer's certificate (DER); None without TLS."""
+    def tls(self) -> _TLSFacts | None:
+        """What the TLS handshake agreed on; None without TLS."""
     @property
     def contexts(self) -> list[_ContextFacts]:
         """Every presentation context, in the order proposed."""
@@ -550,6 +552,9 @@ class Proposal:
     @property
     def contexts(self) -> list[tuple[str, list[str], bool, bool]]:
         """SOP class, transfer syntaxes, SCU, SCP of each with one valid SOP class."""
+    @property
+    def tls(self) -> _TLSFacts | None:
+        """What the TLS handshake agreed on; None without TLS."""
     @property
     def identity(self) -> _Identity | None:
         """Who asks."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import log
 from ._dump import message_text, pdu_text
 from .errors import AssociationAborted, AssociationRejected
+from .tls import TLSFacts
+
+if TYPE_CHECKING:
+    from . import _core
 
 __all__ = ["SOURCES", "events_of", "log_event", "wanted_by_logs"]
 
@@ -22,6 +26,7 @@ _HINTS: Final = {
     "called-ae-title": "answer to it with -aet or Server(called=...),"
     " to any with --any-called or Server(any_called=True)",
     "calling-ae-title": "let it in with Server(calling=...)",
+    "passcode-in-clear": "have the peer use TLS, or allow it: Server(passcode_in_clear=True)",
     "no-user-identity": "Server(require_identity=True) wants one",
     "undecided": "its functions must return within Timeouts.acse",
     "too-many-associations": "allow more with --max-associations or Server(max_associations=...)",
@@ -63,7 +68,7 @@ def events_of(association: int, kind: str, facts: Facts) -> Iterator[Facts]:
     titles = {"calling": facts["calling"], "called": facts["called"]}
     match kind:
         case "connected":
-            yield {"event": "connected", **about}
+            yield {"event": "connected", **about, "tls": _secured(facts["tls"])}
         case "associated":
             yield {
                 "event": "associated",
@@ -116,6 +121,15 @@ def _some(facts: Facts, *names: str) -> Facts:
 def _context(id_: int, uid: str, result: int, syntax: str | None, scu: bool, scp: bool) -> Facts:
     text = _RESULTS[result] if result < len(_RESULTS) else f"result {result}"
     return {"id": id_, "class": uid, "result": text, "syntax": syntax, "scu": scu, "scp": scp}
+
+
+def _secured(facts: _core._TLSFacts | None) -> Facts | None:
+    if (agreed := TLSFacts._of(facts)) is None:
+        return None
+    by, shown = {"version": agreed.version, "cipher_suite": agreed.cipher_suite}, agreed.certificate
+    if shown is None:
+        return by | {"subject": None, "sha256": None}
+    return by | {"subject": shown.subject, "sha256": shown.sha256}
 
 
 def _readable(items: Facts | None) -> Facts | None:
@@ -253,6 +267,9 @@ def log_event(association: int, kind: str, facts: Facts) -> None:
             line(
                 logging.WARNING, kind, "%d events are not logged: too many at once", facts["count"]
             )
+        case "connected" if (tls := _secured(facts["tls"])) is not None:
+            how = " ".join(f"{name} {said!r}" for name, said in tls.items())
+            line(logging.DEBUG, kind, "%s connected %s over TLS: %s", who, where, how)
         case "associated":
             accepted = sum(1 for context in facts["contexts"] if context[2] == 0)
             of = f"{accepted} of {len(facts['contexts'])} presentation contexts"

@@ -242,8 +242,7 @@ class AssociationFacts:
     @property
     def tls(self) -> TLSFacts | None:
         """What the TLS handshake agreed on; None without TLS."""
-        facts = self._core.tls
-        return None if facts is None else TLSFacts(facts[0].replace("_", "."), *facts[1:])
+        return TLSFacts._of(self._core.tls)
 
     @property
     def is_established(self) -> bool:

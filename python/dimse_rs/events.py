@@ -54,11 +54,15 @@ USUAL: Final[tuple[Kind, ...]] = (
 
 
 class Connected(TypedDict):
-    """A transport connection is open."""
+    """A transport connection is open, and secured where it is to be.
+
+    `tls` has `version`, `cipher_suite`, and `subject` and `sha256` of the peer's certificate.
+    """
 
     event: Literal["connected"]
     association: int
     peer: str
+    tls: Mapping[str, str | None] | None
 
 
 class Associated(TypedDict):

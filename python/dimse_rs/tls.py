@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from . import _core
 
-__all__ = ["PROFILE", "TLS", "TLSFacts"]
+__all__ = ["PROFILE", "TLS", "Certificate", "TLSFacts"]
 
 PROFILE: Final = "BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile"
 """What every association over TLS is held to (PS3.15 B.12)."""
@@ -123,22 +123,46 @@ def _digest(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A peer's certificate: believed, if it was looked at (`TLS.verify`).
+
+    Attributes:
+        der: its bytes.
+        subject: its distinguished name, as RFC 4514 writes it: "CN=CT1,O=Hospital".
+        names: whom it is for: hosts, addresses, mail addresses and URIs of its subjectAltName, then
+            the common names of its subject.
+    """
+
+    der: bytes = field(repr=False)
+    subject: str
+    names: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Its fingerprint, as `TLS(pinned=...)` takes it."""
+        import hashlib
+
+        return hashlib.sha256(self.der).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class TLSFacts:
     """What the TLS handshake of an association agreed on.
 
     Attributes:
         version: "TLSv1.2" or "TLSv1.3".
         cipher_suite: by its IANA name, such as "TLS13_AES_256_GCM_SHA384".
-        certificate: the peer's, as DER; None when it showed none.
+        certificate: the peer's; None when it showed none.
     """
 
     version: str
     cipher_suite: str
-    certificate: bytes | None
+    certificate: Certificate | None
 
-    @property
-    def sha256(self) -> str | None:
-        """SHA-256 of the peer's certificate, as `TLS(pinned=...)` takes it."""
-        import hashlib
-
-        return None if self.certificate is None else hashlib.sha256(self.certificate).hexdigest()
+    @classmethod
+    def _of(cls, facts: _core._TLSFacts | None) -> TLSFacts | None:
+        if facts is None:
+            return None
+        version, cipher_suite, shown = facts
+        certificate = None if shown is None else Certificate(*shown[:2], tuple(shown[2]))
+        return cls(version.replace("_", "."), cipher_suite, certificate)

@@ -72,7 +72,7 @@ def test_who_is_believed(ca, server, tmp_path, options, code, text):
 
 def _fingerprint(server):
     with AE("SCU", tls=TLS(verify="off")).associate(at(server)) as association:
-        return association.tls.sha256
+        return association.tls.certificate.sha256
 
 
 def test_errors_are_events_too(server):

@@ -57,7 +57,8 @@ def test_the_negotiation_is_told_with_the_result_of_each_context(tmp_path):
     connected, negotiated, ended = story
     peer = f"127.0.0.1:{server.port}"
     number = connected["association"]
-    assert connected == {"event": "connected", "association": number, "peer": peer}
+    told = {"event": "connected", "association": number, "peer": peer, "tls": None}
+    assert connected == told
     assert negotiated.pop("implementation").startswith("DIMSE_RS_")
     assert negotiated == {
         "event": "negotiated",

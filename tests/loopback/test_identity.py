@@ -23,7 +23,7 @@ from dimse_rs import (
     UsernamePasscode,
     Verification,
 )
-from tests.loopback.nodes import PATIENT, SCU, at, link, scp
+from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
 
 ALL = [
     Username("bob"),

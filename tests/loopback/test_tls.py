@@ -72,16 +72,33 @@ def test_both_ends_know_whom_they_talk_to(own, ca, version):
     shown = ca.issue("modality")
     ours = TLS(shown.cert, shown.key, ca.ca)
     seen = []
-    server = secured(replace(own, min_version=version))
+    proposed = []
+
+    def accept(proposal):
+        proposed.append(proposal.tls)
+        return True
+
+    server = secured(replace(own, min_version=version), accept=accept)
     server.c_echo(lambda request: seen.append(request.association.tls))
     with server:
+        events = server.events("connected")
         facts = echo(ours, server)
     assert facts.version == "TLSv1.3"
-    assert facts.certificate == ssl.PEM_cert_to_DER_cert(own.cert.read_text())
+    assert facts.certificate.der == ssl.PEM_cert_to_DER_cert(own.cert.read_text())
     (heard,) = seen
-    assert heard.certificate == shown.der
-    assert heard.sha256 == shown.sha256.replace(":", "").lower()
+    assert heard.certificate.der == shown.der
+    assert heard.certificate.sha256 == shown.sha256.replace(":", "").lower()
+    assert heard.certificate.subject == "CN=modality"
+    assert heard.certificate.names == ("127.0.0.1", "localhost", "modality")
     assert heard.cipher_suite == facts.cipher_suite
+    assert proposed == [heard]
+    (connected,) = events
+    assert connected["tls"] == {
+        "version": facts.version,
+        "cipher_suite": facts.cipher_suite,
+        "subject": "CN=modality",
+        "sha256": heard.certificate.sha256,
+    }
 
 
 def test_instances_arrive_as_they_left(own, tmp_path):
@@ -209,7 +226,7 @@ def test_pins_admit_what_hospitals_have(tmp_path, days, version):
     ours = TLS(mine.cert, mine.key, pinned=[theirs.sha256])
     stranger = self_signed(tmp_path, "stranger")
     with secured(server_tls) as server:
-        assert echo(ours, server).certificate == theirs.der
+        assert echo(ours, server).certificate.der == theirs.der
         assert "does not trust" in str(refused(replace(ours, pinned=stranger.sha256), server))
         assert "does not know" in str(
             refused(replace(ours, cert=stranger.cert, key=stranger.key), server)
@@ -286,16 +303,16 @@ def test_new_certificates_count_from_the_next_association(ca, own, tmp_path):
     install(first)
     with secured(TLS(cert, key, ca.ca)) as server:
         events = server.events()
-        assert echo(own, server).certificate == first.der
+        assert echo(own, server).certificate.der == first.der
         install(second)
-        assert echo(own, server).certificate == second.der
+        assert echo(own, server).certificate.der == second.der
         key.write_bytes(b"half a file")
-        assert echo(own, server).certificate == second.der  # what was good before still counts
+        assert echo(own, server).certificate.der == second.der  # what was good before still counts
         told = problem(events)
         assert told["code"] == "tls-files"
         assert "key.pem" in told["message"]
         install(first)
-        assert echo(own, server).certificate == first.der
+        assert echo(own, server).certificate.der == first.der
 
 
 # ---- what is no TLS, and who waits

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::association::{Command, Shared};
 use crate::event::AssociationId;
+use crate::tls::Facts;
 
 /// Which proposals the user is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -57,15 +58,22 @@ pub struct Inquiry {
     shared: Arc<Shared>,
     request: Associate,
     peer: Option<SocketAddr>,
+    tls: Option<Arc<Facts>>,
     open: Mutex<bool>,
 }
 
 impl Inquiry {
-    pub(crate) fn new(shared: &Arc<Shared>, request: Associate, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        request: Associate,
+        peer: Option<SocketAddr>,
+        tls: Option<Arc<Facts>>,
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
             request,
             peer,
+            tls,
             open: Mutex::new(true),
         }
     }
@@ -86,6 +94,12 @@ impl Inquiry {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// What the TLS handshake agreed on; `None` without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Facts> {
+        self.tls.as_deref()
     }
 
     /// Somebody still waits for the word.

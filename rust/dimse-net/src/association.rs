@@ -122,7 +122,7 @@ pub struct Established {
     /// Where we are.
     pub local: Option<SocketAddr>,
     /// What the TLS handshake agreed on; `None` over plain TCP.
-    pub tls: Option<Facts>,
+    pub tls: Option<Arc<Facts>>,
 }
 
 /// What a handle asks of its driver.

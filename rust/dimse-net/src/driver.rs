@@ -87,7 +87,7 @@ pub(crate) struct Driver {
     since: Option<Instant>,
     /// The message that is arriving, for whoever wants to be told of it.
     arriving: Option<Box<Arriving>>,
-    tls: Option<Facts>,
+    tls: Option<Arc<Facts>>,
 }
 
 /// An acceptor's place with its server, given up however the driver ends.
@@ -261,8 +261,8 @@ impl Driver {
         if let Some(mut stream) = stream {
             self.peer = stream.peer_addr();
             self.local = stream.local_addr();
-            self.tls = stream.facts();
-            self.event(Kinds::CONNECTED, || Event::Connected);
+            self.tls = stream.facts().map(Arc::new);
+            self.event(Kinds::CONNECTED, || Event::Connected(self.tls.clone()));
             self.pump(&mut stream);
             while !self.closed {
                 let turn = self.wait(&mut stream).await;
@@ -451,7 +451,7 @@ impl Driver {
             titles: self.titles,
             peer: self.peer,
             local: self.local,
-            tls: self.tls.take(),
+            tls: self.tls.clone(),
         };
         let _once = self.shared.established.set(established);
         self.since = Some(Instant::now());

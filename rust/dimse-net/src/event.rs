@@ -15,6 +15,7 @@ use dimse_proto::{AeTitle, DecodeError, Uid};
 
 use crate::error::Error;
 pub use crate::follow::{Events, Follower};
+use crate::tls::Facts;
 
 /// Number of an association, unique in the process.
 pub type AssociationId = u64;
@@ -36,8 +37,8 @@ pub struct Told {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A transport connection is open.
-    Connected,
+    /// A transport connection is open, and secured where it is to be: then what the handshake agreed on.
+    Connected(Option<Arc<Facts>>),
     /// An association was established: what was agreed.
     Associated(Arc<Negotiated>),
     /// We rejected an association.

@@ -283,7 +283,7 @@ mod tests {
             association,
             titles: no_titles(),
             peer: None,
-            event: Event::Connected,
+            event: Event::Connected(None),
         });
     }
 

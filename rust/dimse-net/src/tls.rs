@@ -3,6 +3,7 @@
 
 mod fault;
 mod files;
+mod subject;
 mod verify;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::event::{Event, Events, Kinds, Told};
 use crate::transport::Stream;
 pub(crate) use fault::of_stream;
 use files::{Material, Stamp, stamps};
+pub use subject::Subject;
 use verify::{ClientVerifier, Seen, ServerVerifier, Trust};
 
 /// A name that stands for whatever the certificate is for.

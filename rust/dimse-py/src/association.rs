@@ -231,7 +231,7 @@ impl Association {
         Some(PyBytes::new(py, &response.0))
     }
 
-    /// What the TLS handshake agreed on: version, cipher suite, the peer's certificate (DER). None without TLS.
+    /// What the TLS handshake agreed on: version, cipher suite, the peer's certificate. None without TLS.
     #[getter]
     fn tls<'py>(&self, py: Python<'py>) -> Option<TlsFacts<'py>> {
         let agreed = self.inner.established()?.tls.as_ref()?;

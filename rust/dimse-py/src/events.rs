@@ -17,7 +17,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::association::context_facts;
 use crate::completions::{Then, settle};
 use crate::message::command_to_py;
-use crate::{blocking, config, errors};
+use crate::{blocking, config, errors, tls};
 
 /// Events taken at a time.
 const TOGETHER: usize = 1000;
@@ -165,7 +165,11 @@ fn told_to_py(py: Python<'_>, taken: &[Arc<Told>]) -> PyResult<Py<PyAny>> {
 
 fn event_to_py(py: Python<'_>, event: &Event, facts: &Bound<'_, PyDict>) -> PyResult<&'static str> {
     Ok(match event {
-        Event::Connected => "connected",
+        Event::Connected(agreed) => {
+            let agreed = agreed.as_deref().map(|agreed| tls::facts(py, agreed));
+            facts.set_item("tls", agreed)?;
+            "connected"
+        }
         Event::Associated(negotiated) => {
             facts.set_item("contexts", context_facts(negotiated))?;
             facts.set_item("max_length", negotiated.peer_max_length)?;

@@ -11,6 +11,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::config::{self, CommonArgs, ExtendedArgs, IdentityFacts, SupportedArgs};
+use crate::tls::{self, TlsFacts};
 
 /// A proposal to be decided on, once. One that is dropped undecided is rejected.
 #[pyclass(frozen, module = "dimse_rs._core")]
@@ -72,6 +73,12 @@ impl Proposal {
                 _ => None,
             })
             .collect()
+    }
+
+    /// What the TLS handshake agreed on: version, cipher suite, the requestor's certificate. None without TLS.
+    #[getter]
+    fn tls<'py>(&self, py: Python<'py>) -> Option<TlsFacts<'py>> {
+        self.inner.tls().map(|agreed| tls::facts(py, agreed))
     }
 
     /// User identity: type, whether a response is asked for, primary and secondary field.

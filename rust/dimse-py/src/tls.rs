@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dimse_net::tls::{self as net, Rules, Verify};
+use dimse_net::tls::{self as net, Rules, Subject, Verify};
 use dimse_proto::ul::user_info::Secret;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -60,14 +60,20 @@ impl Tls {
     }
 }
 
-/// Version, cipher suite, and the peer's certificate (DER).
-pub(crate) type TlsFacts<'py> = (String, String, Option<Bound<'py, PyBytes>>);
+/// A certificate: DER, distinguished name, and the names that it is for.
+type CertificateFacts<'py> = (Bound<'py, PyBytes>, String, Vec<String>);
+
+/// Version, cipher suite, and the peer's certificate.
+pub(crate) type TlsFacts<'py> = (String, String, Option<CertificateFacts<'py>>);
 
 pub(crate) fn facts<'py>(py: Python<'py>, agreed: &net::Facts) -> TlsFacts<'py> {
-    let certificate = agreed.certificate.as_ref();
+    let certificate = agreed.certificate.as_ref().map(|der| {
+        let subject = Subject::of(der);
+        (PyBytes::new(py, der), subject.name, subject.names)
+    });
     (
         agreed.version.clone(),
         agreed.cipher_suite.clone(),
-        certificate.map(|der| PyBytes::new(py, der)),
+        certificate,
     )
 }

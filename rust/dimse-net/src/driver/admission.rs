@@ -29,7 +29,8 @@ impl Driver {
             }
             Answer::Reject(refusal) => self.refuse(refusal),
             Answer::Ask(desk) => {
-                let inquiry = Inquiry::new(&self.shared, request.clone(), self.peer);
+                let inquiry =
+                    Inquiry::new(&self.shared, request.clone(), self.peer, self.tls.clone());
                 self.asking = Some(request);
                 self.deadlines
                     .set(Deadline::Acse, self.settings.timeouts.acse);

@@ -51,7 +51,7 @@ fn lines(follower: &Follower) -> Vec<String> {
             format!("{arrow} {name} in {context_id}, {bytes} bytes")
         }
         Event::Ended { error, .. } => format!("ended {}", error.is_some()),
-        Event::Connected => "connected".to_owned(),
+        Event::Connected(_) => "connected".to_owned(),
         Event::Associated(_) => "associated".to_owned(),
         other => format!("{other:?}"),
     })
