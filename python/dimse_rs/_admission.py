@@ -112,6 +112,7 @@ class Admission:
         *,
         verify_identity: Callable[[Proposal], bool | bytes] | None,
         require_identity: bool,
+        refuse_passcode: bool,
         accept: Callable[[Proposal], bool] | None,
         extended: ExtendedAnswers | None,
         supported: Iterable[Supported],
@@ -121,6 +122,10 @@ class Admission:
         self._loop: AbstractEventLoop | None = None
         self._verify = verify_identity
         self._require = require_identity
+        # Where nobody looks at identities, they are ignored as ever (PS3.7 D.3.3.7).
+        self._refuse_passcode = refuse_passcode and (
+            require_identity or verify_identity is not None
+        )
         self._accept = accept
         self._static: dict[SOPClass, Extended] = {}
         self._asked: dict[SOPClass, Callable[[SOPClass, Extended], Extended | None]] = {}
@@ -201,6 +206,7 @@ class Admission:
                 for uid, answer in self._static.items()
             ],
             "require_identity": self._require,
+            "refuse_passcode": self._refuse_passcode,
             "ask": self.ask,
         }
 

@@ -462,6 +462,7 @@ class Listener:
         extended: answers to extended negotiation: SOP class, information, and whether it is
             declared, or agreed to byte by byte.
         require_identity: reject requestors without user identity.
+        refuse_passcode: reject user identities of type 2.
         ask: "never", "identities" or "always": which proposals come out of `next_proposal`.
         tls: what secures its connections; its files are read now.
 
@@ -489,6 +490,7 @@ class Listener:
         max_ops_performed: int = 1,
         extended: Sequence[tuple[str, bytes, bool]] = ...,
         require_identity: bool = False,
+        refuse_passcode: bool = False,
         ask: str = "never",
         tls: TLS | None = None,
     ) -> Listener: ...

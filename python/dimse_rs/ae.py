@@ -17,7 +17,7 @@ from .contexts import Context, Contexts, expand
 from .errors import AssociationRejected
 from .extended import Options, proposed as proposed_options
 from .handlers import Handlers
-from .identity import UserIdentity
+from .identity import Fields, UserIdentity, fields_of
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
 from .tls import TLS
 
@@ -98,7 +98,8 @@ class AE:
             max_ops_invoked: operations to have outstanding at once; 1 is synchronous, 0 no limit.
             max_ops_performed: operations the peer may have outstanding.
             identity: who is asking, such as `Username("bob", response_requested=True)`. A peer that
-                does not believe it rejects (1,2,1); one that does not care says nothing.
+                does not believe it rejects (1,2,1); one that does not care says nothing. A
+                `UsernamePasscode` needs TLS, or its `in_clear`.
             extended: extended negotiation by SOP class or model: `StorageOptions`,
                 `QueryRetrieveOptions`, bytes for other classes. `Association.extended` tells what
                 was answered.
@@ -110,13 +111,15 @@ class AE:
             TlsError: no TLS; the message says why.
             AssociationRejected: the peer said no; the message says why and what may help.
             AssociationAborted, ConnectionLost, DimseTimeout, RemoteProtocolError: it ended there.
+            LocalProtocolError: a passcode would go in clear.
             ValueError: the address, the title or the contexts are not allowed.
 
         Source: PS3.8 7.1.1, PS3.7 D.
         """
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        items = _items(proposed, max_ops_invoked, max_ops_performed, identity, extended)
+        said = fields_of(identity, secured=self.tls is not None)
+        items = _items(proposed, max_ops_invoked, max_ops_performed, said, extended)
         try:
             with Narrated(events) as told:
                 performer = self._performer(Performer, proposed, handlers, told)
@@ -149,7 +152,8 @@ class AE:
 
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        items = _items(proposed, max_ops_invoked, max_ops_performed, identity, extended)
+        said = fields_of(identity, secured=self.tls is not None)
+        items = _items(proposed, max_ops_invoked, max_ops_performed, said, extended)
         return Connecting(self._connect(whom, proposed, handlers, items, events))
 
     async def _connect(
@@ -270,6 +274,7 @@ class AE:
             One result for each file; `report.raise_for_failures()` turns failures into an error.
 
         Raises:
+            LocalProtocolError: a passcode would go in clear.
             ValueError: the address or a number is not allowed.
             KeyboardInterrupt: as ever; the associations are aborted.
 
@@ -277,6 +282,7 @@ class AE:
         """
         from .send import send
 
+        fields_of(identity, secured=self.tls is not None)
         return send(
             self,
             parse_peer(peer, called=called),
@@ -304,14 +310,14 @@ def _items(
     proposed: Sequence[Context],
     max_ops_invoked: int,
     max_ops_performed: int,
-    identity: UserIdentity | None,
+    identity: Fields | None,
     extended: Options | None,
 ) -> dict[str, Any]:
     """Give what goes into the user information of the A-ASSOCIATE-RQ (PS3.7 D.3.3)."""
     return {
         "max_ops_invoked": max_ops_invoked,
         "max_ops_performed": max_ops_performed,
-        "identity": None if identity is None else identity.fields,
+        "identity": identity,
         "extended": proposed_options(extended or {}, {c.sop_class for c in proposed}),
         "common": _common(proposed),
     }

@@ -9,7 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-__all__ = ["Jwt", "Kerberos", "Saml", "UserIdentity", "Username", "UsernamePasscode", "identity_of"]
+from .errors import LocalProtocolError
+
+__all__ = [
+    "Jwt",
+    "Kerberos",
+    "Saml",
+    "UserIdentity",
+    "Username",
+    "UsernamePasscode",
+    "fields_of",
+    "identity_of",
+]
 
 Fields = tuple[int, bool, bytes, bytes]
 """As on the wire: type, positive response requested, primary and secondary field."""
@@ -59,17 +70,19 @@ class Username(UserIdentity):
 
 @dataclass(frozen=True, slots=True)
 class UsernamePasscode(UserIdentity):
-    """Type 2: a name and a passcode, in clear: for associations over TLS.
+    """Type 2: a name and a passcode, as they are: for associations over TLS.
 
     Attributes:
         name: the user's name.
         passcode: compare it with `hmac.compare_digest`.
+        in_clear: say it without TLS too, where anybody in between can read it.
     """
 
     type: ClassVar[int] = 2
 
     name: str
     passcode: str = field(repr=False)
+    in_clear: bool = field(default=False, kw_only=True, compare=False)
 
     def _values(self) -> tuple[str | bytes, str]:
         return self.name, self.passcode
@@ -125,6 +138,25 @@ class Jwt(UserIdentity):
 
 def _encode(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+
+
+def fields_of(identity: UserIdentity | None, *, secured: bool) -> Fields | None:
+    """Give what goes over the wire.
+
+    Args:
+        identity: who asks.
+        secured: nobody in between can read it.
+
+    Raises:
+        LocalProtocolError: a passcode would be said in clear, and that was not allowed.
+    """
+    if isinstance(identity, UsernamePasscode) and not secured and not identity.in_clear:
+        raise LocalProtocolError(
+            "a passcode is not sent without TLS: anybody in between could read it",
+            hint="use TLS: AE(tls=...), --tls-ca and its kin;"
+            " or allow it: UsernamePasscode(..., in_clear=True), --passcode-in-clear",
+        )
+    return None if identity is None else identity.fields
 
 
 def identity_of(fields: Fields | None) -> UserIdentity | None:

@@ -84,6 +84,7 @@ class Server(Handlers):
         destinations: Mapping[str, PeerLike] | None = None,
         verify_identity: Callable[[Proposal], bool | bytes] | None = None,
         require_identity: bool = False,
+        passcode_in_clear: bool = False,
         accept: Callable[[Proposal], bool] | None = None,
         extended: ExtendedAnswers | None = None,
         supported: Iterable[Supported] = (),
@@ -112,6 +113,9 @@ class Server(Handlers):
                 run on threads of their own, as many as handlers.
             require_identity: reject requestors that do not say who they are; else they are let in,
                 verifier or not.
+            passcode_in_clear: take a `UsernamePasscode` without TLS too; else, where identities are
+                verified or required, it is rejected. For networks that nobody can listen on, such
+                as that to a TLS proxy on the same machine.
             accept: asked of each `Proposal` that the settings let in, before the identity. False or
                 an exception rejects it with (1,1,1); an `AssociationRejected` with its own codes.
             extended: answers to extended negotiation by SOP class or model: the
@@ -147,6 +151,7 @@ class Server(Handlers):
         self._admission = Admission(
             verify_identity=verify_identity,
             require_identity=require_identity,
+            refuse_passcode=self.ae.tls is None and not passcode_in_clear,
             accept=accept,
             extended=extended,
             supported=supported,

@@ -39,7 +39,7 @@ SCU = AE("SCU")
 
 IDENTITIES: list[UserIdentity] = [
     Username("bob", response_requested=True),
-    UsernamePasscode("bob", "pass", response_requested=True),
+    UsernamePasscode("bob", "pass", response_requested=True, in_clear=True),
     Kerberos(b"\x00ticket", response_requested=True),
     Saml("<assertion/>", response_requested=True),
     Jwt("a.b.c", response_requested=True),
@@ -149,7 +149,7 @@ def ours(**options: Any) -> Iterator[tuple[Server, list[Proposal]]]:
         seen.append(proposal)
         return True
 
-    with Server(AE("SCP"), port=0, accept=accept, **options) as server:
+    with Server(AE("SCP"), port=0, accept=accept, passcode_in_clear=True, **options) as server:
         yield server, seen
 
 

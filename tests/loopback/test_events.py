@@ -105,7 +105,7 @@ def test_pdus_are_told_with_the_items_of_the_association(tmp_path):
     story = Events("pdu")
     server = scp(tmp_path)
     served = server.events("pdu")
-    identity = UsernamePasscode("SECRETUSER", "SECRETCODE", response_requested=True)
+    identity = UsernamePasscode("SECRETUSER", "SECRETCODE", response_requested=True, in_clear=True)
     with link(server, for_retrieve(CTImageStorage), events=story, identity=identity) as scu:
         scu.c_store(CT)
     ours, theirs = list(story), list(served)

@@ -17,6 +17,7 @@ from dimse_rs import (
     CTImageStorage,
     Jwt,
     Kerberos,
+    LocalProtocolError,
     Saml,
     Timeouts,
     Username,
@@ -27,7 +28,7 @@ from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
 
 ALL = [
     Username("bob"),
-    UsernamePasscode("bob", "s3cret"),
+    UsernamePasscode("bob", "s3cret", in_clear=True),
     Kerberos(b"\x00s3cret"),
     Saml("<s3cret/>"),
     Jwt("s3cret.s3cret.s3cret"),
@@ -37,8 +38,9 @@ ALL = [
 def asking(identity):
     """Give the same identity with a positive response requested."""
     kind, primary, secondary = type(identity), *(*identity._values(), "")[:2]
-    parts = (primary, secondary) if kind is UsernamePasscode else (primary,)
-    return kind(*parts, response_requested=True)
+    if kind is UsernamePasscode:
+        return kind(primary, secondary, response_requested=True, in_clear=True)
+    return kind(primary, response_requested=True)
 
 
 def codes(server, **options):
@@ -62,7 +64,7 @@ def test_the_verifier_sees_what_was_said(identity, response):
         seen.append(proposal)
         return b"the server's"
 
-    server = scp(verify_identity=verify)
+    server = scp(verify_identity=verify, passcode_in_clear=True)
     with link(server, identity=identity) as association:
         assert association.c_echo() == 0
         assert association.identity == identity
@@ -84,7 +86,7 @@ def test_a_verified_name_is_answered_with_nothing_but_the_item():
 @pytest.mark.parametrize("identity", ALL, ids=lambda identity: type(identity).__name__)
 def test_what_is_not_verified_is_rejected_for_good_by_acse(identity, caplog):
     """PS3.7 D.3.3.7.3: permanent, and the source is 2."""
-    with scp(verify_identity=lambda proposal: False) as server:
+    with scp(verify_identity=lambda proposal: False, passcode_in_clear=True) as server:
         events = server.events()
         assert codes(server, identity=identity) == (1, 2, 1)
         SCU.associate(at(server)).release()  # who says nothing is let in
@@ -108,8 +110,8 @@ def test_what_is_not_verified_is_rejected_for_good_by_acse(identity, caplog):
 )
 def test_a_verifier_that_fails_verifies_nobody(verify, caplog):
     caplog.set_level(logging.DEBUG)
-    with scp(verify_identity=verify) as server:
-        assert codes(server, identity=UsernamePasscode("bob", "s3cret")) == (1, 2, 1)
+    with scp(verify_identity=verify, passcode_in_clear=True) as server:
+        assert codes(server, identity=ALL[1]) == (1, 2, 1)
         SCU.associate(at(server)).release()
     first, second = lines(caplog, "user-identity")
     assert first.exc_info or second.exc_info
@@ -133,6 +135,32 @@ def test_who_has_to_say_who_it_is(caplog):
         SCU.associate(at(server), identity=ALL[0]).release()
     [line] = lines(caplog, "no-user-identity")
     assert "require_identity" in line.getMessage()
+
+
+@pytest.mark.parametrize(
+    "policy", [{"verify_identity": lambda proposal: True}, {"require_identity": True}]
+)
+def test_a_passcode_in_clear_is_refused_where_identities_count(policy, caplog):
+    with scp(**policy) as server:
+        assert codes(server, identity=ALL[1]) == (1, 2, 1)
+        SCU.associate(at(server), identity=ALL[0]).release()
+    [line] = lines(caplog, "passcode-in-clear")
+    assert "passcode_in_clear" in line.getMessage()
+    assert "s3cret" not in caplog.text
+
+
+def test_a_passcode_is_not_sent_in_clear_unless_told_so():
+    identity = UsernamePasscode("bob", "s3cret")
+    with scp() as server:
+        events = server.events("associated", "connected")
+        with pytest.raises(LocalProtocolError, match="without TLS") as caught:
+            SCU.associate(at(server), identity=identity)
+        assert "in_clear" in caught.value.hint
+        with pytest.raises(LocalProtocolError):
+            SCU.send(at(server), [CT], identity=identity)
+        with pytest.raises(LocalProtocolError):
+            SCU.associate_async(at(server), identity=identity)
+    assert list(events) == []
 
 
 def test_handlers_see_who_asks():

@@ -184,7 +184,7 @@ def _add_identity_options(parser: Parser) -> None:
     group = parser.add_argument_group("user identity")
     group.add_argument("-usr", "--user", metavar="NAME", help="say who asks")
     passcode = group.add_mutually_exclusive_group()
-    passcode.add_argument("-pwd", "--password", metavar="PASSCODE", help="and prove it, in clear")
+    passcode.add_argument("-pwd", "--password", metavar="PASSCODE", help="and prove it, over TLS")
     passcode.add_argument(
         "-epw",
         "--empty-password",
@@ -192,6 +192,11 @@ def _add_identity_options(parser: Parser) -> None:
         action="store_const",
         const="",
         help="the same with an empty passcode",
+    )
+    group.add_argument(
+        "--passcode-in-clear",
+        action="store_true",
+        help="say the passcode without TLS too, where anybody in between can read it",
     )
     for names, what in (
         (("-kt", "--kerberos"), "a Kerberos ticket"),
@@ -227,7 +232,10 @@ def user_identity(parser: Parser, args: argparse.Namespace) -> UserIdentity | No
         case "user" if args.password is None:
             return Username(args.user, response_requested=asked)
         case "user":
-            return UsernamePasscode(args.user, args.password, response_requested=asked)
+            clear = bool(args.passcode_in_clear)
+            return UsernamePasscode(
+                args.user, args.password, response_requested=asked, in_clear=clear
+            )
         case "kerberos":
             return Kerberos(_content(args.kerberos), response_requested=asked)
         case "saml":

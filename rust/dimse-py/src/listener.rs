@@ -47,7 +47,7 @@ impl Listener {
     #[new]
     #[pyo3(signature = (host, port, *, contexts, service, called, calling, max_length, timeouts, limits,
                         unknown="no", unknown_syntaxes=vec![], unknown_ours=false, max_ops_invoked=1, max_ops_performed=1, extended=vec![],
-                        require_identity=false, ask="never", tls=None))]
+                        require_identity=false, refuse_passcode=false, ask="never", tls=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -70,6 +70,7 @@ impl Listener {
         max_ops_performed: u16,
         extended: Vec<AnswerArgs>,
         require_identity: bool,
+        refuse_passcode: bool,
         ask: &str,
         tls: Option<&Bound<'_, Tls>>,
     ) -> PyResult<Self> {
@@ -90,6 +91,7 @@ impl Listener {
         policy.max_ops_invoked = max_ops_invoked;
         policy.max_ops_performed = max_ops_performed;
         policy.require_identity = require_identity;
+        policy.refuse_passcode = refuse_passcode;
         let unknown_syntaxes = config::uids(py, unknown_syntaxes)?;
         policy.unknown_storage = unknown_classes(unknown)?.map(|classes| UnknownStorage {
             classes,

@@ -492,6 +492,15 @@ fn whoever_does_not_say_who_it_is_is_rejected_when_told_so() {
     for known in 1..=5 {
         accepted(&proposal(ct(), usual_and(identity(known))), &policy);
     }
+    policy.refuse_passcode = true;
+    for known in [1, 3, 4, 5] {
+        accepted(&proposal(ct(), usual_and(identity(known))), &policy);
+    }
+    let (rj, code, _) = rejected(&proposal(ct(), usual_and(identity(2))), &policy);
+    assert_eq!(
+        (rj, code),
+        (AssociateRj::ACSE_NO_REASON, "passcode-in-clear")
+    );
 }
 
 #[test]

@@ -116,6 +116,8 @@ pub struct AcceptorPolicy {
     pub extended: BTreeMap<Uid, ExtendedAnswer>,
     /// Reject whoever says no user identity, or one of a type that the standard does not define. Default false.
     pub require_identity: bool,
+    /// Reject user identities of type 2, whose passcode anybody in between can read. Default false.
+    pub refuse_passcode: bool,
     /// The 59H for a requestor that asks for a positive response. `None`, the default, when no identity was
     /// verified: then the answer has none and the requestor decides.
     pub identity_response: Option<Secret>,
@@ -140,6 +142,7 @@ impl AcceptorPolicy {
             max_ops_performed: 1,
             extended: BTreeMap::new(),
             require_identity: false,
+            refuse_passcode: false,
             identity_response: None,
         }
     }
@@ -259,6 +262,15 @@ fn refusal(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> 
 
 fn identity(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
     let said = UserIdentity::of(request);
+    if policy.refuse_passcode && said.as_ref().is_some_and(UserIdentity::has_passcode) {
+        let detail =
+            "user identity of type 2 without TLS: anybody in between can read its passcode";
+        return Err((
+            AssociateRj::ACSE_NO_REASON,
+            "passcode-in-clear",
+            detail.to_string(),
+        ));
+    }
     if !policy.require_identity || said.as_ref().is_some_and(UserIdentity::is_known) {
         return Ok(());
     }

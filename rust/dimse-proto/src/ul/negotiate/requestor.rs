@@ -107,6 +107,12 @@ impl UserIdentity {
         })
     }
 
+    /// Type 2: a passcode goes with the name.
+    #[must_use]
+    pub fn has_passcode(&self) -> bool {
+        self.identity_type == 2
+    }
+
     /// A type that the standard defines. One that it does not is as good as none.
     #[must_use]
     pub fn is_known(&self) -> bool {
