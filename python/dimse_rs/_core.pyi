@@ -32,6 +32,7 @@ __all__ = [
     "Message",
     "Operation",
     "Payload",
+    "Permit",
     "Proposal",
     "Service",
     "__version__",
@@ -572,10 +573,17 @@ class Proposal:
         contexts: Sequence[_Supported] = ...,
         extended: Sequence[_Extended] = ...,
         identity_response: bytes | None = None,
+        permit: Permit | None = None,
     ) -> None:
         """Let it in, on the listener's policy and these terms, which go before it."""
     def reject(self, result: int, source: int, reason: int, code: str, detail: str) -> None:
-        """Reject it. `code`: "user-identity" or "not-let-in"; `detail` is for the log."""
+        """Reject it. `code`: "user-identity", "not-allowed" or "not-let-in"; `detail` is logged."""
+
+@final
+class Permit:
+    """What a peer may ask for: Command Fields, and classes of contexts; None for all."""
+
+    def __new__(cls, services: set[int] | None, classes: Sequence[str] | None) -> Permit: ...
 
 @final
 class Connection:

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::association::{Command, Shared};
 use crate::event::AssociationId;
+use crate::service::Permit;
 use crate::tls::Facts;
 
 /// Which proposals the user is asked about.
@@ -36,6 +37,8 @@ pub struct Terms {
     pub extended: Vec<(Uid, Bytes)>,
     /// The 59H for a requestor whose identity was verified and who asks to know.
     pub identity_response: Option<Secret>,
+    /// What the requestor may ask for; `None` is all that is served.
+    pub permit: Option<Arc<Permit>>,
 }
 
 /// Why a proposal is rejected.

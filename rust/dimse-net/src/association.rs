@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use dimse_proto::dimse::{AssemblyLimits, CommandSet};
@@ -275,6 +275,7 @@ impl Association {
                     .established()
                     .map_or_else(no_titles, |known| known.titles),
                 peer: self.established().and_then(|known| known.peer),
+                at: SystemTime::now(),
                 event: Event::SubOperation(Box::new(of())),
             });
     }

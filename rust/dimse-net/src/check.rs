@@ -110,14 +110,19 @@ impl Check {
         }
     }
 
-    /// A wanted UID, once it was received whole.
-    pub(crate) fn uid(&self, tag: Tag) -> Option<Uid> {
-        let value = match self {
+    /// A wanted value, once it was received whole.
+    pub(crate) fn value(&self, tag: Tag) -> Option<&[u8]> {
+        match self {
             Self::Plain(scanner) => scanner.value(tag),
             Self::Deflated(inflater) => inflater.scanner.value(tag),
             Self::Opaque => None,
-        };
-        value.map(|bytes| Uid::from_wire(Bytes::copy_from_slice(bytes)))
+        }
+    }
+
+    /// A wanted UID, likewise.
+    pub(crate) fn uid(&self, tag: Tag) -> Option<Uid> {
+        let value = self.value(tag)?;
+        Some(Uid::from_wire(Bytes::copy_from_slice(value)))
     }
 }
 

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::ops::BitOr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use dimse_proto::dimse::CommandSet;
+use bytes::Bytes;
+use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::ul::trace::{Seen, Step};
@@ -15,6 +17,7 @@ use dimse_proto::{AeTitle, DecodeError, Uid};
 
 use crate::error::Error;
 pub use crate::follow::{Events, Follower};
+use crate::sink::Subject;
 use crate::tls::Facts;
 
 /// Number of an association, unique in the process.
@@ -29,6 +32,8 @@ pub struct Told {
     pub titles: Titles,
     /// Where the peer is.
     pub peer: Option<SocketAddr>,
+    /// When.
+    pub at: SystemTime,
     /// What happened.
     pub event: Event,
 }
@@ -76,6 +81,23 @@ pub enum Event {
     SubOperation(Box<SubOperation>),
     /// A C-STORE was received into the folder, or refused.
     Stored(Box<StoredEvent>),
+    /// A request that its peer may not make was answered with a failure.
+    Denied(Box<Denied>),
+    /// A request of the peer: one with an identifier when it came, and each when it was answered.
+    Performed(Box<Performed>),
+    /// The requestor said who its user is.
+    Identity {
+        /// User identity type (PS3.7 D.3.3.7).
+        identity_type: u8,
+        /// The user's name, where the type has one that is no secret.
+        name: Option<String>,
+        /// The user of this crate made sure of it.
+        verified: bool,
+        /// The association was established; otherwise it was rejected because of this.
+        accepted: bool,
+    },
+    /// The server listens, or has stopped.
+    Serving(bool),
     /// The peer broke the protocol; it was answered with A-ABORT.
     Violation(DecodeError),
     /// The association is over: released when there is no error.
@@ -122,6 +144,46 @@ pub struct SubOperation {
     pub status: Option<u16>,
     /// Why there was none.
     pub detail: String,
+}
+
+/// A request that was not permitted.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// Which.
+    pub field: CommandField,
+    /// SOP class of the command.
+    pub sop_class: Uid,
+    /// SOP instance of the command, if it has one.
+    pub sop_instance: Option<Uid>,
+    /// Status answered.
+    pub status: u16,
+}
+
+/// What was performed for the peer.
+#[derive(Clone, Debug)]
+pub struct Performed {
+    /// Which request.
+    pub field: CommandField,
+    /// Its Message ID.
+    pub message_id: u16,
+    /// SOP class of the command.
+    pub sop_class: Uid,
+    /// SOP instance of the command, if it has one.
+    pub sop_instance: Option<Uid>,
+    /// Move Destination (0000,0600), of C-MOVE.
+    pub destination: Option<String>,
+    /// Encoding of its data set.
+    pub transfer_syntax: Uid,
+    /// The final status answered; none yet while it is told of the `identifier`.
+    pub status: Option<u16>,
+    /// Of C-FIND, C-GET and C-MOVE, when they came.
+    pub identifier: Bytes,
+    /// Of C-STORE: what the instance belongs to.
+    pub subject: Subject,
+    /// Of C-STORE into the folder: the same bytes were there already.
+    pub identical: bool,
+    /// Of C-STORE into the folder: an earlier version with other bytes was there.
+    pub changed: bool,
 }
 
 /// What became of one received instance.
@@ -202,6 +264,14 @@ kinds! {
     PROBLEM = 13 "problem",
     /// [`Event::TlsFiles`].
     TLS_FILES = 14 "tls-files",
+    /// [`Event::Denied`].
+    DENIED = 15 "denied",
+    /// [`Event::Performed`].
+    PERFORMED = 16 "performed",
+    /// [`Event::Identity`].
+    IDENTITY = 17 "identity",
+    /// [`Event::Serving`].
+    SERVING = 18 "serving",
 }
 
 impl Kinds {

@@ -3,6 +3,7 @@
 
 mod inbound;
 mod outbound;
+mod story;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dimse_proto::Uid;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -20,10 +22,11 @@ use crate::association::{Invoke, Response, Settings};
 use crate::bulk::{self, BulkResult, Feed, Item};
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::event::Performed;
 use crate::limits::{Budget, Charge};
 use crate::metrics::Running;
 use crate::queue::Sender;
-use crate::service::{Data, Parts};
+use crate::service::{Data, Parts, Permit};
 use crate::source::FileInfo;
 use crate::store::{Done, Finished, Jobs};
 
@@ -49,6 +52,8 @@ pub(crate) struct Exchange {
     /// The peer's operations not finally answered, by Message ID.
     performing: HashMap<u16, Performing>,
     inbound: Inbound,
+    /// What the peer may ask for; `None` is all that is served.
+    pub(crate) permit: Option<Arc<Permit>>,
     /// Most bytes of the inbound data set that are taken, and how many of them nobody wanted.
     bound: u64,
     unwanted: u64,
@@ -112,6 +117,8 @@ struct Performing {
     part_of: Option<u16>,
     /// How long it takes, where that is counted.
     running: Option<Running>,
+    /// What is told of it when it is over, if anybody wants to know.
+    story: Option<Box<Performed>>,
 }
 
 /// A request whose data set is not complete.
@@ -172,6 +179,7 @@ impl Exchange {
             invoked: HashMap::new(),
             performing: HashMap::new(),
             inbound: Inbound::None,
+            permit: None,
             bound: 0,
             unwanted: 0,
             arriving: None,
@@ -381,6 +389,15 @@ impl Answer {
 }
 
 impl Driver {
+    /// How data sets of a context are encoded.
+    fn transfer_syntax(&self, context_id: u8) -> Uid {
+        self.connection
+            .negotiated()
+            .and_then(|negotiated| negotiated.by_id(context_id))
+            .and_then(|context| context.transfer_syntax.clone())
+            .unwrap_or_default()
+    }
+
     /// A writer thread is done, or a file's next bytes are there.
     pub(crate) fn exchange_progress(&mut self, progress: Progress) {
         match progress {

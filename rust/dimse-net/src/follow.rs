@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -266,6 +267,7 @@ fn lost_event(lost: u64) -> Arc<Told> {
         association: 0,
         titles: no_titles(),
         peer: None,
+        at: SystemTime::now(),
         event: Event::Lost(lost),
     })
 }
@@ -283,6 +285,7 @@ mod tests {
             association,
             titles: no_titles(),
             peer: None,
+            at: SystemTime::now(),
             event: Event::Connected(None),
         });
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::negotiate::{self, AcceptorPolicy, Negotiated, UserIdentity, Verdict};
@@ -150,6 +150,7 @@ impl Listener {
             stop: Notify::new(),
             empty: Notify::new(),
         });
+        hall.tell(Event::Serving(true));
         runtime::handle().spawn(Arc::clone(&hall).accept(listener));
         Ok(Self {
             hall,
@@ -251,6 +252,7 @@ impl Listener {
         for guest in pending {
             guest.association.close(Error::Shutdown);
         }
+        self.hall.tell(Event::Serving(false));
     }
 }
 
@@ -284,19 +286,27 @@ impl Hall {
                     // Out of descriptors: the connection stays in the kernel's queue until one is free.
                     // Said once, not ten times a second.
                     if !std::mem::replace(&mut failing, true) {
-                        let events = &self.settings.service.events;
-                        let kinds = Kinds::ACCEPT_FAILED | Kinds::PROBLEM;
-                        events.emit(0, kinds, || Told {
-                            association: 0,
-                            titles: no_titles(),
-                            peer: None,
-                            event: Event::AcceptFailed(error.to_string()),
-                        });
+                        self.tell(Event::AcceptFailed(error.to_string()));
                     }
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
         }
+    }
+
+    /// Tells of what concerns no association.
+    fn tell(&self, event: Event) {
+        let kinds = match event {
+            Event::Serving(_) => Kinds::SERVING,
+            _ => Kinds::ACCEPT_FAILED | Kinds::PROBLEM,
+        };
+        self.settings.service.events.emit(0, kinds, || Told {
+            association: 0,
+            titles: no_titles(),
+            peer: None,
+            at: SystemTime::now(),
+            event,
+        });
     }
 
     fn welcome(self: &Arc<Self>, stream: Stream, address: SocketAddr) {

@@ -56,6 +56,23 @@ pub enum Classes {
     AllBut(HashSet<Uid>),
 }
 
+/// What a peer may ask for.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    /// Requests by Command Field; `None` is all.
+    pub services: Option<HashSet<CommandField>>,
+    /// Of which presentation contexts, by abstract syntax.
+    pub classes: Classes,
+}
+
+impl Permit {
+    /// Whether a request may be made in the context of a class.
+    pub(crate) fn allows(&self, field: CommandField, class: &Uid) -> bool {
+        let services = self.services.as_ref();
+        services.is_none_or(|fields| fields.contains(&field)) && self.classes.contain(class)
+    }
+}
+
 impl Classes {
     fn contain(&self, class: &Uid) -> bool {
         match self {
@@ -199,6 +216,16 @@ impl Service {
     }
 }
 
+/// What a request is answered that its peer may not make: where PS3.7 has no 0124 for it (9.1.5.1, 10.1.1.1), as if
+/// nobody served it.
+pub(crate) fn denial_of(field: CommandField) -> u16 {
+    match field {
+        CommandField::C_ECHO_RQ => 0x0122,
+        CommandField::N_EVENT_REPORT_RQ => 0x0211,
+        _ => 0x0124,
+    }
+}
+
 /// The Command Field, which no command set without it gets this far.
 pub(crate) fn field_of(command: &CommandSet) -> CommandField {
     command.field().unwrap_or(CommandField(0))
@@ -207,4 +234,44 @@ pub(crate) fn field_of(command: &CommandSet) -> CommandField {
 /// DIMSE-C requests have Command Fields below 0100H; so does C-CANCEL with 0FFFH, but it is no service.
 pub(crate) fn is_composite(field: CommandField) -> bool {
     field.0 < 0x0100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CT: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.2");
+    const MR: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.4");
+
+    #[test]
+    fn a_permit_is_for_its_services_and_its_classes() {
+        let permit = Permit {
+            services: Some(HashSet::from([CommandField::C_STORE_RQ])),
+            classes: Classes::These(HashSet::from([CT])),
+        };
+        assert!(permit.allows(CommandField::C_STORE_RQ, &CT));
+        assert!(!permit.allows(CommandField::C_STORE_RQ, &MR));
+        assert!(!permit.allows(CommandField::C_ECHO_RQ, &CT));
+        let everything = Permit {
+            services: None,
+            classes: Classes::All,
+        };
+        assert!(everything.allows(CommandField::C_ECHO_RQ, &MR));
+    }
+
+    #[test]
+    fn every_service_is_denied_with_a_status_that_it_has() {
+        let status = |field: u16| denial_of(CommandField(field));
+        assert_eq!(
+            [0x0001, 0x0010, 0x0020, 0x0021].map(status),
+            [0x0124; 4],
+            "C-services"
+        );
+        assert_eq!(
+            [0x0110, 0x0120, 0x0130, 0x0140, 0x0150].map(status),
+            [0x0124; 5],
+            "N-services"
+        );
+        assert_eq!([0x0030, 0x0100].map(status), [0x0122, 0x0211]);
+    }
 }

@@ -30,9 +30,10 @@ use crate::refusal::{CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED, INVALID_INSTANCE, M
 pub use crate::folder::{Duplicates, Durability, Folder, Layout};
 pub use crate::refusal::Refusal;
 
-const WANTED: [Tag; 4] = [
+const WANTED: [Tag; 5] = [
     Tag::SOP_CLASS_UID,
     Tag::SOP_INSTANCE_UID,
+    Tag::PATIENT_ID,
     Tag::STUDY_INSTANCE_UID,
     Tag::SERIES_INSTANCE_UID,
 ];
@@ -74,6 +75,45 @@ impl StoreRequest {
     }
 }
 
+/// What an instance belongs to, as its data set says it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Subject {
+    /// Study Instance UID (0020,000D).
+    pub study: Option<Uid>,
+    /// Patient ID (0010,0020), as encoded.
+    pub patient: Option<Bytes>,
+}
+
+/// Of a data set in memory this much is looked at for its subject: it stands among the first elements.
+const LOOKED_AT: usize = 64 << 10;
+
+/// So much at a time, since it may be deflated.
+const LOOK: usize = 4 << 10;
+
+impl Subject {
+    /// Of a data set in memory.
+    pub(crate) fn of(transfer_syntax: &Uid, data: &[Bytes]) -> Self {
+        let mut check = Check::new(transfer_syntax, &[Tag::PATIENT_ID, Tag::STUDY_INSTANCE_UID]);
+        let mut looked_at = 0_usize;
+        for part in data.iter().flat_map(|bytes| bytes.chunks(LOOK)) {
+            looked_at = looked_at.saturating_add(part.len());
+            // In order: what stands before the study has been met.
+            let over = check.feed(part).is_err() || check.uid(Tag::STUDY_INSTANCE_UID).is_some();
+            if over || looked_at >= LOOKED_AT {
+                break;
+            }
+        }
+        Self::met(&check)
+    }
+
+    fn met(check: &Check) -> Self {
+        Self {
+            study: check.uid(Tag::STUDY_INSTANCE_UID),
+            patient: check.value(Tag::PATIENT_ID).map(Bytes::copy_from_slice),
+        }
+    }
+}
+
 /// An instance that is in the folder, as durable as the folder's mode promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -95,6 +135,8 @@ pub struct Stored {
     /// Whether the data set was walked to its end. Not in unknown transfer syntaxes, nor where a deflated data
     /// set expands beyond reason: those are stored as received.
     pub verified: bool,
+    /// What it belongs to.
+    pub subject: Subject,
 }
 
 /// A received instance as a closed file that is handed to somebody, and removed when this is dropped.
@@ -107,6 +149,8 @@ pub struct Spooled {
     pub data_length: u64,
     /// Whether the data set was walked to its end, as in [`Stored::verified`].
     pub verified: bool,
+    /// What it belongs to.
+    pub subject: Subject,
     path: PathBuf,
     _name: TemporaryName,
 }
@@ -212,6 +256,7 @@ impl Writer {
             data_offset: self.data_offset,
             data_length: self.data_length,
             verified: findings.verified,
+            subject: findings.subject,
             path: temporary.name.path(),
             _name: temporary.name,
         })
@@ -293,11 +338,19 @@ impl Writer {
                 ))
             }
         };
-        Ok(Findings { verified, series })
+        Ok(Findings {
+            verified,
+            series,
+            subject: Subject::met(&self.check),
+        })
     }
 
     fn publish(mut self, findings: Findings) -> Result<Stored, Refusal> {
-        let Findings { verified, series } = findings;
+        let Findings {
+            verified,
+            series,
+            subject,
+        } = findings;
         let temporary = self.temporary.take().ok_or_else(empty)?;
         self.folder.sync_contents(&temporary.file)?;
         let instance = Instance {
@@ -317,6 +370,7 @@ impl Writer {
             sop_instance: self.request.sop_instance,
             transfer_syntax: self.request.transfer_syntax,
             verified,
+            subject,
         })
     }
 }
@@ -342,6 +396,7 @@ struct Findings {
     verified: bool,
     /// Study and Series Instance UID, where the layout needs them.
     series: Option<(Uid, Uid)>,
+    subject: Subject,
 }
 
 fn empty() -> Refusal {

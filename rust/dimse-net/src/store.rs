@@ -112,7 +112,7 @@ enum Step {
     /// A batch is written; here is the writer for the next.
     Wrote(Box<Writer>, Ending),
     /// The instance is complete.
-    Finished(Outcome),
+    Finished(Box<Outcome>),
 }
 
 /// An instance that is stored, spooled or refused.
@@ -273,7 +273,7 @@ impl Jobs {
                 }
                 return None;
             }
-            Ok(Step::Finished(outcome)) => Ok(outcome),
+            Ok(Step::Finished(outcome)) => Ok(*outcome),
             Err(refusal) => Err(refusal),
         };
         let job = self.open.remove(&key)?;
@@ -327,7 +327,9 @@ fn guarded(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
 
 fn write(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
     let (mut writer, ending) = match hand {
-        Hand::Fresh(purpose) if ended => return purpose.store(batch).map(Step::Finished),
+        Hand::Fresh(purpose) if ended => {
+            return purpose.store(batch).map(Box::new).map(Step::Finished);
+        }
         Hand::Fresh(purpose) => {
             let (writer, ending) = purpose.writer()?;
             (Box::new(writer), ending)
@@ -337,7 +339,7 @@ fn write(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
     };
     writer.write(batch)?;
     if ended {
-        ending.apply(*writer).map(Step::Finished)
+        ending.apply(*writer).map(Box::new).map(Step::Finished)
     } else {
         Ok(Step::Wrote(writer, ending))
     }

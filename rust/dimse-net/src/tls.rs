@@ -152,6 +152,7 @@ impl Tls {
                 association: 0,
                 titles: no_titles(),
                 peer: None,
+                at: std::time::SystemTime::now(),
                 event: Event::TlsFiles(fault.what),
             });
         }

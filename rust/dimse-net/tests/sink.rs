@@ -35,6 +35,24 @@ fn a_stored_file_is_our_header_and_exactly_the_received_bytes() {
 }
 
 #[test]
+fn a_stored_instance_says_what_it_belongs_to() {
+    let root = tempfile::tempdir().unwrap();
+    let patient = element(0x0010, 0x0020, "LO", b"P1");
+    let data = [patient, instance("1.2.3", &[7; 8])].concat();
+    let stored = store(&flat(root.path()), "1.2.3", EXPLICIT, &data).unwrap();
+    assert_eq!(stored.subject.study, Some(uid(STUDY)));
+    assert_eq!(stored.subject.patient.as_deref(), Some(&b"P1"[..]));
+    let stored = store(
+        &flat(root.path()),
+        "1.2.4",
+        EXPLICIT,
+        &instance("1.2.4", &[7]),
+    )
+    .unwrap();
+    assert_eq!(stored.subject.patient, None);
+}
+
+#[test]
 fn slices_and_batches_of_any_number_give_the_same_file() {
     let root = tempfile::tempdir().unwrap();
     let folder = flat(root.path());

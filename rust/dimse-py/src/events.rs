@@ -1,6 +1,7 @@
 //! `_core.Events` and `_core.Follower`: what happened, pulled by Python.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use dimse_net::event::{Event, Events as Hub, Follower as Following, Kinds, Told};
 use dimse_proto::Uid;
@@ -12,7 +13,7 @@ use dimse_proto::ul::user_info::UserItem;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::association::context_facts;
 use crate::completions::{Then, settle};
@@ -157,6 +158,8 @@ fn told_to_py(py: Python<'_>, taken: &[Arc<Told>]) -> PyResult<Py<PyAny>> {
         facts.set_item("peer", peer)?;
         facts.set_item("calling", told.titles.calling.to_text())?;
         facts.set_item("called", told.titles.called.to_text())?;
+        let at = told.at.duration_since(SystemTime::UNIX_EPOCH);
+        facts.set_item("at", at.unwrap_or_default().as_secs_f64())?;
         let kind = event_to_py(py, &told.event, &facts)?;
         list.append((told.association, kind, facts))?;
     }
@@ -241,6 +244,46 @@ fn event_to_py(py: Python<'_>, event: &Event, facts: &Bound<'_, PyDict>) -> PyRe
             facts.set_item("identical", stored.identical)?;
             facts.set_item("verified", stored.verified)?;
             "stored"
+        }
+        Event::Denied(denied) => {
+            facts.set_item("field", denied.field.0)?;
+            facts.set_item("class", denied.sop_class.to_text())?;
+            facts.set_item("uid", denied.sop_instance.as_ref().map(Uid::to_text))?;
+            facts.set_item("status", denied.status)?;
+            "denied"
+        }
+        Event::Performed(performed) => {
+            facts.set_item("field", performed.field.0)?;
+            facts.set_item("message_id", performed.message_id)?;
+            facts.set_item("class", performed.sop_class.to_text())?;
+            facts.set_item("uid", performed.sop_instance.as_ref().map(Uid::to_text))?;
+            facts.set_item("destination", &performed.destination)?;
+            facts.set_item("syntax", performed.transfer_syntax.to_text())?;
+            facts.set_item("status", performed.status)?;
+            facts.set_item("identifier", PyBytes::new(py, &performed.identifier))?;
+            let study = performed.subject.study.as_ref().map(Uid::to_text);
+            facts.set_item("study", study)?;
+            let patient = performed.subject.patient.as_deref();
+            facts.set_item("patient", patient.map(|id| PyBytes::new(py, id)))?;
+            facts.set_item("identical", performed.identical)?;
+            facts.set_item("changed", performed.changed)?;
+            "performed"
+        }
+        Event::Identity {
+            identity_type,
+            name,
+            verified,
+            accepted,
+        } => {
+            facts.set_item("type", identity_type)?;
+            facts.set_item("name", name)?;
+            facts.set_item("verified", verified)?;
+            facts.set_item("accepted", accepted)?;
+            "identity"
+        }
+        Event::Serving(begun) => {
+            facts.set_item("begun", begun)?;
+            "serving"
         }
         Event::Violation(error) => {
             facts.set_item("code", error.code)?;

@@ -38,7 +38,7 @@ mod _core {
     #[pymodule_export]
     use super::message::Message;
     #[pymodule_export]
-    use super::proposal::Proposal;
+    use super::proposal::{Permit, Proposal};
     #[pymodule_export]
     use super::service::{Folder, Operation, Service};
     #[pymodule_export]

@@ -1,7 +1,12 @@
 //! `_core.Proposal`: an A-ASSOCIATE-RQ that waits for Python's word.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use dimse_net::admission::{Inquiry, Refusal, Terms};
+use dimse_net::service as net;
 use dimse_proto::Uid;
+use dimse_proto::dimse::CommandField;
 use dimse_proto::ul::negotiate::UserIdentity;
 use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::ul::user_info::UserItem;
@@ -11,12 +16,37 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::config::{self, CommonArgs, ExtendedArgs, IdentityFacts, SupportedArgs};
+use crate::service;
 use crate::tls::{self, TlsFacts};
 
 /// A proposal to be decided on, once. One that is dropped undecided is rejected.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Proposal {
     pub(crate) inner: Inquiry,
+}
+
+/// What a peer may ask for.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Permit {
+    inner: Arc<net::Permit>,
+}
+
+#[pymethods]
+impl Permit {
+    /// Command Fields, and classes of presentation contexts; None for all.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        services: Option<HashSet<u16>>,
+        classes: Option<Vec<String>>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            inner: Arc::new(net::Permit {
+                services: services.map(|fields| fields.into_iter().map(CommandField).collect()),
+                classes: service::classes(py, classes)?,
+            }),
+        })
+    }
 }
 
 /// SOP class, transfer syntaxes, SCU and SCP role proposed.
@@ -123,24 +153,26 @@ impl Proposal {
     }
 
     /// Lets it in, on the listener's policy and these terms: contexts and answers to extended negotiation in place
-    /// of the policy's, and the response to a verified identity.
-    #[pyo3(signature = (*, contexts=vec![], extended=vec![], identity_response=None))]
+    /// of the policy's, the response to a verified identity, and what it may ask for.
+    #[pyo3(signature = (*, contexts=vec![], extended=vec![], identity_response=None, permit=None))]
     fn admit(
         &self,
         py: Python<'_>,
         contexts: Vec<SupportedArgs>,
         extended: Vec<ExtendedArgs>,
         identity_response: Option<PyBackedBytes>,
+        permit: Option<&Bound<'_, Permit>>,
     ) -> PyResult<()> {
         self.inner.decide(Ok(Box::new(Terms {
             contexts: config::supported(py, contexts)?,
             extended: config::extended(py, extended)?,
             identity_response: identity_response.map(|bytes| config::secret(&bytes)),
+            permit: permit.map(|permit| Arc::clone(&permit.get().inner)),
         })));
         Ok(())
     }
 
-    /// Rejects it. `code`: "user-identity" or "not-let-in"; `detail` is for the log.
+    /// Rejects it. `code`: "user-identity", "not-allowed" or "not-let-in"; `detail` is for the log.
     fn reject(
         &self,
         result: u8,
@@ -151,6 +183,7 @@ impl Proposal {
     ) -> PyResult<()> {
         let code = match code {
             "user-identity" => "user-identity",
+            "not-allowed" => "not-allowed",
             "not-let-in" => "not-let-in",
             other => return Err(PyValueError::new_err(format!("code={other:?}"))),
         };

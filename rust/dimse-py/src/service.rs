@@ -128,7 +128,7 @@ pub(crate) struct Service {
 /// SOP classes, or None for all that were negotiated.
 type ClassArgs = Option<Vec<String>>;
 
-fn classes(py: Python<'_>, args: ClassArgs) -> PyResult<Classes> {
+pub(crate) fn classes(py: Python<'_>, args: ClassArgs) -> PyResult<Classes> {
     let Some(texts) = args else {
         return Ok(Classes::All);
     };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dimse_proto::ul::associate::Associate;
+use dimse_proto::ul::negotiate::UserIdentity;
 use dimse_proto::ul::reason::AssociateRj;
 
 use super::Driver;
@@ -24,10 +25,11 @@ impl Driver {
             Answer::Accept(answer, negotiated) => {
                 let agreed = Arc::new(negotiated.as_ref().clone());
                 if self.connection.accept(*answer, *negotiated).is_ok() {
+                    self.tell_identity(&request, true, terms);
                     self.establish(Some(request), agreed);
                 }
             }
-            Answer::Reject(refusal) => self.refuse(refusal),
+            Answer::Reject(refusal) => self.refuse(&request, refusal),
             Answer::Ask(desk) => {
                 let inquiry =
                     Inquiry::new(&self.shared, request.clone(), self.peer, self.tls.clone());
@@ -47,31 +49,57 @@ impl Driver {
         };
         self.deadlines.clear(Deadline::Acse);
         match decision {
-            Ok(terms) => self.judge(request, Some(&terms)),
-            Err(refusal) => self.refuse(refusal),
+            Ok(terms) => {
+                self.exchange.permit.clone_from(&terms.permit);
+                self.judge(request, Some(&terms));
+            }
+            Err(refusal) => self.refuse(&request, refusal),
         }
     }
 
     /// The user's word did not come.
     pub(super) fn undecided(&mut self, after: Duration) {
-        self.asking = None;
-        self.refuse(Refusal {
+        let Some(request) = self.asking.take() else {
+            return;
+        };
+        let refusal = Refusal {
             rj: AssociateRj::CONGESTION,
             code: "undecided",
             detail: format!(
                 "nobody decided on the proposal within {} s",
                 after.as_secs_f64()
             ),
-        });
+        };
+        self.refuse(&request, refusal);
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    fn refuse(&mut self, request: &Associate, refusal: Refusal) {
         let Refusal { rj, code, detail } = refusal;
         self.end_with(Error::Rejected(rj));
         self.count(|metrics| metrics.rejected(code));
+        if code == "user-identity" {
+            self.tell_identity(request, false, None);
+        }
         let kinds = Kinds::REJECTED | Kinds::PROBLEM;
         self.event(kinds, || Event::Rejected { rj, code, detail });
         // Only Sta3 gets here, where a rejection is always allowed.
         let _sta3 = self.connection.reject(rj);
+    }
+
+    /// Tells who the requestor says its user is. What proves it stays untold.
+    fn tell_identity(&self, request: &Associate, accepted: bool, terms: Option<&Terms>) {
+        if !self.wants(Kinds::IDENTITY) {
+            return;
+        }
+        let Some(said) = UserIdentity::of(request).filter(UserIdentity::is_known) else {
+            return;
+        };
+        let named = said.identity_type <= 2;
+        self.event(Kinds::IDENTITY, || Event::Identity {
+            identity_type: said.identity_type,
+            name: named.then(|| String::from_utf8_lossy(&said.primary.0).into_owned()),
+            verified: terms.is_some_and(|terms| terms.identity_response.is_some()),
+            accepted,
+        });
     }
 }

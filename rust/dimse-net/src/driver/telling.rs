@@ -1,5 +1,7 @@
 //! What the driver tells of, while somebody follows it: PDUs, steps and messages.
 
+use std::time::SystemTime;
+
 use bytes::{Buf, Bytes, BytesMut};
 use dimse_proto::Uid;
 use dimse_proto::dimse::{CommandSet, Status};
@@ -24,6 +26,7 @@ impl Driver {
             association: self.shared.id,
             titles: self.titles,
             peer: self.peer,
+            at: SystemTime::now(),
             event: event(),
         });
     }

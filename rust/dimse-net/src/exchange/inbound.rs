@@ -11,9 +11,9 @@ use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status, element
 use super::{Answer, Arriving, Collected, Inbound, Invoked, Performing};
 use crate::association::{Invoke, Response, handle_of};
 use crate::driver::Driver;
-use crate::event::{Event, Kinds, StoredEvent};
+use crate::event::{Denied, Event, Kinds, Performed, StoredEvent};
 use crate::metrics::Running;
-use crate::service::{Data, Operation, Route, field_of, is_composite};
+use crate::service::{Data, Operation, Route, denial_of, field_of, is_composite};
 use crate::sink::{Refusal, StoreRequest};
 use crate::store::{Finished, Outcome, Purpose};
 
@@ -165,7 +165,11 @@ impl Driver {
         {
             return;
         }
-        self.begin(id, &command);
+        let story = match route {
+            Route::Answer(..) => None,
+            Route::Folder(_) | Route::Queue => self.story_of(id, context_id, &command),
+        };
+        self.begin(id, &command, story);
         match route {
             Route::Answer(status, comment) => {
                 self.answer_after_data(context_id, command, status, comment);
@@ -220,13 +224,14 @@ impl Driver {
     }
 
     /// An operation of the peer's is in progress from here on.
-    fn begin(&mut self, id: u16, command: &CommandSet) {
+    fn begin(&mut self, id: u16, command: &CommandSet, story: Option<Box<Performed>>) {
         let field = field_of(command);
         let metrics = self.settings.metrics.as_ref();
         let performing = Performing {
             cancelled: Arc::default(),
             part_of: self.part_of(command),
             running: metrics.map(|metrics| Running::new(metrics, field)),
+            story,
         };
         self.exchange.arriving =
             (metrics.is_some() && command.has_data_set()).then_some(Arriving {
@@ -272,9 +277,24 @@ impl Driver {
         })
     }
 
-    fn route(&self, context_id: u8, command: &CommandSet) -> Option<Route> {
+    fn route(&mut self, context_id: u8, command: &CommandSet) -> Option<Route> {
         let context = self.connection.negotiated()?.by_id(context_id)?;
-        Some(self.settings.service.route(command, context))
+        let field = field_of(command);
+        let class = &context.abstract_syntax;
+        let permit = self.exchange.permit.as_ref();
+        if permit.is_none_or(|permit| permit.allows(field, class)) {
+            return Some(self.settings.service.route(command, context));
+        }
+        let status = denial_of(field);
+        self.event(Kinds::DENIED | Kinds::PROBLEM, || {
+            Event::Denied(Box::new(Denied {
+                field,
+                sop_class: command.sop_class().unwrap_or_default(),
+                sop_instance: command.sop_instance(),
+                status,
+            }))
+        });
+        Some(Route::Answer(status, "not authorized"))
     }
 
     fn collect(&self, context_id: u8, command: CommandSet) -> Collected {
@@ -309,16 +329,10 @@ impl Driver {
     }
 
     fn store_request(&self, context_id: u8, command: &CommandSet) -> StoreRequest {
-        let transfer_syntax = self
-            .connection
-            .negotiated()
-            .and_then(|negotiated| negotiated.by_id(context_id))
-            .and_then(|context| context.transfer_syntax.clone())
-            .unwrap_or_default();
         StoreRequest {
             sop_class: command.sop_class().unwrap_or_default(),
             sop_instance: command.sop_instance().unwrap_or_default(),
-            transfer_syntax,
+            transfer_syntax: self.transfer_syntax(context_id),
             calling_ae: self.titles.calling,
             called_ae: self.titles.called,
         }
@@ -488,6 +502,7 @@ impl Driver {
     }
 
     fn enqueue(&mut self, context_id: u8, command: CommandSet, data: Data) {
+        self.look_into(&command, &data);
         let cancelled = command
             .message_id()
             .and_then(|id| self.exchange.performing.get(&id))
@@ -522,6 +537,11 @@ impl Driver {
         match outcome {
             Ok(Outcome::Stored(stored)) => {
                 self.exchange.stored = self.exchange.stored.saturating_add(1);
+                if let Some(story) = self.story(&command) {
+                    story.subject.clone_from(&stored.subject);
+                    story.identical = stored.identical;
+                    story.changed = stored.kept.is_some();
+                }
                 self.store_event(context_id, &command, bytes, Ok(stored));
                 self.respond(context_id, &command, 0x0000, "");
             }
@@ -546,16 +566,10 @@ impl Driver {
     ) {
         let kinds = Kinds::STORED.problem_if(outcome.is_err());
         self.event(kinds, || {
-            let transfer_syntax = self
-                .connection
-                .negotiated()
-                .and_then(|negotiated| negotiated.by_id(context_id))
-                .and_then(|context| context.transfer_syntax.clone())
-                .unwrap_or_default();
             let mut event = StoredEvent {
                 sop_class: command.sop_class().unwrap_or_default(),
                 sop_instance: command.sop_instance().unwrap_or_default(),
-                transfer_syntax,
+                transfer_syntax: self.transfer_syntax(context_id),
                 status: 0x0000,
                 detail: String::new(),
                 bytes,

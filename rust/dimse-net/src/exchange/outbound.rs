@@ -192,6 +192,9 @@ impl Driver {
             if let Some(of) = performed.part_of {
                 self.tell_sub_operation(of, response);
             }
+            if let Some(story) = performed.story {
+                self.end_story(story, response);
+            }
         }
     }
 
