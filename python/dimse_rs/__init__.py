@@ -65,10 +65,14 @@ if TYPE_CHECKING:
     from .identity import (
         Jwt as Jwt,
         Kerberos as Kerberos,
+        Passcodes as Passcodes,
         Saml as Saml,
         UserIdentity as UserIdentity,
         Username as Username,
         UsernamePasscode as UsernamePasscode,
+        check_passcode as check_passcode,
+        hash_passcode as hash_passcode,
+        same_secret as same_secret,
     )
     from .metrics import Histogram as Histogram, Metrics as Metrics
     from .metrics_endpoint import (
@@ -176,10 +180,14 @@ _NAMES: Final = {
     "identity": (
         "Jwt",
         "Kerberos",
+        "Passcodes",
         "Saml",
         "UserIdentity",
         "Username",
         "UsernamePasscode",
+        "check_passcode",
+        "hash_passcode",
+        "same_secret",
     ),
     "metrics": (
         "Histogram",

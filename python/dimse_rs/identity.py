@@ -1,26 +1,39 @@
 """User identity: who is asking, as an A-ASSOCIATE-RQ says it (PS3.7 D.3.3.7).
 
-Secrets are in no `repr` and no log. Nothing here verifies anything: that is for the function that
-`Server(verify_identity=...)` is given.
+Secrets are in no `repr` and no log. What is said is verified by the function that
+`Server(verify_identity=...)` is given: `Passcodes` is one, and `same_secret` helps to write others.
 """
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from .errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from ._admission import Proposal
 
 __all__ = [
     "Jwt",
     "Kerberos",
+    "Passcodes",
     "Saml",
     "UserIdentity",
     "Username",
     "UsernamePasscode",
+    "check_passcode",
     "fields_of",
+    "hash_passcode",
     "identity_of",
+    "same_secret",
 ]
+
 
 Fields = tuple[int, bool, bytes, bytes]
 """As on the wire: type, positive response requested, primary and secondary field."""
@@ -74,7 +87,7 @@ class UsernamePasscode(UserIdentity):
 
     Attributes:
         name: the user's name.
-        passcode: compare it with `hmac.compare_digest`.
+        passcode: for `check_passcode`, or `same_secret`.
         in_clear: say it without TLS too, where anybody in between can read it.
     """
 
@@ -185,3 +198,150 @@ def identity_of(fields: Fields | None) -> UserIdentity | None:
             return Jwt(text, response_requested=response_requested)
         case _:
             return None
+
+
+# ---- verifying
+
+
+def same_secret(one: str | bytes, other: str | bytes) -> bool:
+    """Compare two secrets in a time that tells nothing of either, nor of where they differ."""
+    import hashlib
+    import hmac
+
+    digests = (hashlib.sha256(_encode(secret)).digest() for secret in (one, other))
+    return hmac.compare_digest(*digests)
+
+
+class _Hash(NamedTuple):
+    """A passcode that was hashed by scrypt (RFC 7914)."""
+
+    log_n: int
+    r: int
+    p: int
+    salt: bytes
+    digest: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> _Hash:
+        try:
+            nothing, name, parameters, salt, digest = text.split("$")
+            numbers = dict(part.split("=") for part in parameters.split(","))
+            log_n, r, p = (int(numbers[key]) for key in ("ln", "r", "p"))
+            made = cls(log_n, r, p, _bytes(salt), _bytes(digest))
+        except (ValueError, KeyError):
+            raise ValueError(_NO_HASH) from None
+        sane = 1 <= made.log_n <= _MOST_LOG_N and 1 <= made.r <= 32 and 1 <= made.p <= 16
+        if nothing or name != "scrypt" or not sane or len(made.digest) < _DIGEST:
+            raise ValueError(_NO_HASH)
+        return made
+
+    def fits(self, passcode: str) -> bool:
+        import hmac
+
+        made = _scrypt(passcode, self.log_n, self.r, self.p, self.salt, len(self.digest))
+        return hmac.compare_digest(made, self.digest)
+
+
+_NO_HASH: Final = "not what hash_passcode() makes"  # never what was given: it may be a passcode
+_LOG_N, _R, _P = 14, 8, 1  # 16 MiB and some 50 ms
+_MOST_LOG_N: Final = 20
+_SALT: Final = 16
+_WHILE: Final = 60.0
+_ADDRESSES: Final = 10_000
+_DIGEST: Final = 32
+
+
+def hash_passcode(passcode: str) -> str:
+    """Hash a passcode for `check_passcode` and `Passcodes`: by scrypt, with a salt of its own.
+
+    Returns:
+        A line of text, `$scrypt$ln=14,r=8,p=1$salt$hash`, that can be kept in a file.
+
+    Source: RFC 7914.
+    """
+    salt = os.urandom(_SALT)
+    digest = _scrypt(passcode, _LOG_N, _R, _P, salt, _DIGEST)
+    return f"$scrypt$ln={_LOG_N},r={_R},p={_P}${_text(salt)}${_text(digest)}"
+
+
+def check_passcode(passcode: str, stored: str) -> bool:
+    """Tell whether a passcode is the one that was hashed, in a time that does not depend on it.
+
+    Raises:
+        ValueError: `stored` is not what `hash_passcode` makes.
+    """
+    return _Hash.parse(stored).fits(passcode)
+
+
+class Passcodes:
+    """Verifies names with passcodes: for `Server(verify_identity=...)`.
+
+    A name that is not known takes as long as one that is. Identities of other types are refused.
+    An address from which too many were wrong is not listened to for a while: guesses are few, and
+    hashing, which is meant to be slow, cannot be used to keep this node busy.
+    """
+
+    def __init__(self, users: Mapping[str, str], *, most_wrong: int = 10) -> None:
+        """Keep the hashes.
+
+        Args:
+            users: what `hash_passcode` made, by name.
+            most_wrong: how many may be wrong from one address within a minute; 0 is no limit.
+
+        Raises:
+            ValueError: a value is not what `hash_passcode` makes.
+        """
+        self._users = {name: _Hash.parse(stored) for name, stored in users.items()}
+        known = next(iter(self._users.values()), _Hash(_LOG_N, _R, _P, b"", b""))
+        self._most_wrong = most_wrong
+        self._wrong: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+        self._nobody = known._replace(salt=os.urandom(_SALT), digest=os.urandom(_DIGEST))
+
+    def __call__(self, proposal: Proposal) -> bool:
+        """Verify the identity of a proposal."""
+        said = proposal.identity
+        if not isinstance(said, UsernamePasscode):
+            return False
+        address = proposal.peer.host
+        if self._most_wrong and self._count(address, 1) > self._most_wrong:
+            return False
+        stored = self._users.get(said.name)
+        fits = (stored or self._nobody).fits(said.passcode) and stored is not None
+        if fits and self._most_wrong:
+            self._count(address, -1)
+        return fits
+
+    def _count(self, address: str, more: int) -> int:
+        """Count what is being looked at as wrong, until it is right; give how many there are."""
+        now = time.monotonic()
+        with self._lock:
+            wrong, since = self._wrong.pop(address, (0, now))
+            if now - since >= _WHILE:
+                wrong, since = 0, now
+            if len(self._wrong) >= _ADDRESSES:  # the one that has been quiet for longest
+                del self._wrong[next(iter(self._wrong))]
+            wrong = max(wrong + more, 0)
+            self._wrong[address] = min(wrong, self._most_wrong + 1), since
+            return wrong
+
+    def __repr__(self) -> str:
+        """Show how many names are known."""
+        return f"<{type(self).__name__} of {len(self._users)}>"
+
+
+def _scrypt(passcode: str, log_n: int, r: int, p: int, salt: bytes, length: int) -> bytes:
+    import hashlib
+
+    n = 1 << log_n
+    room = 256 * r * (n + p + 2)  # twice what it takes
+    secret = _encode(passcode)
+    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=room, dklen=length)
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode().rstrip("=")
+
+
+def _bytes(text: str) -> bytes:
+    return b64decode(text + "=" * (-len(text) % 4), validate=True)
