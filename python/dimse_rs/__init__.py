@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._facts import AcceptedContext as AcceptedContext, RejectedContext as RejectedContext
     from ._retrieve import Retrieve as Retrieve
     from ._uids import Model as Model, SOPClass as SOPClass, TransferSyntax as TransferSyntax
+    from .access import Allow as Allow, load_allow as load_allow
     from .ae import AE as AE
     from .aio import AsyncAssociation as AsyncAssociation, AsyncResponses as AsyncResponses
     from .aio_server import AsyncServer as AsyncServer
@@ -121,6 +122,10 @@ _NAMES: Final = {
         "Model",
         "SOPClass",
         "TransferSyntax",
+    ),
+    "access": (
+        "Allow",
+        "load_allow",
     ),
     "ae": ("AE",),
     "aio": (

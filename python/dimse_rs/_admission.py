@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from . import extended as ext, log
 from ._uids import Model, SOPClass
 from ._workers import Workers
+from .access import Allow
 from .contexts import Context, Supported, any_storage
 from .errors import AssociationRejected
 from .extended import Extended
@@ -43,6 +44,7 @@ ExtendedAnswers: TypeAlias = (
 """Answers to extended negotiation by class or model, or one function for all classes."""
 
 _REFUSED: Final = (1, 1, 1)  # permanent, service user, no reason given
+_NOT_ALLOWED: Final = (1, 1, 3)  # permanent, service user, calling AE title not recognized
 _IDENTITY_REFUSED: Final = (1, 2, 1)  # PS3.7 D.3.3.7.3: permanent, and the source is ACSE
 
 
@@ -114,6 +116,7 @@ class Admission:
         require_identity: bool,
         refuse_passcode: bool,
         accept: Callable[[Proposal], bool] | None,
+        allow: Iterable[Allow] | None,
         extended: ExtendedAnswers | None,
         supported: Iterable[Supported],
     ) -> None:
@@ -127,6 +130,7 @@ class Admission:
             require_identity or verify_identity is not None
         )
         self._accept = accept
+        self._allow = None if allow is None else [(entry, entry.permit) for entry in allow]
         self._static: dict[SOPClass, Extended] = {}
         self._asked: dict[SOPClass, Callable[[SOPClass, Extended], Extended | None]] = {}
         self._asked_all = extended if callable(extended) else None
@@ -174,7 +178,8 @@ class Admission:
     @property
     def ask(self) -> str:
         """About which proposals there is something to ask."""
-        if self._accept or self._asked or self._asked_all or self._predicates:
+        functions = self._accept or self._asked or self._asked_all or self._predicates
+        if functions or self._allow is not None:
             return "always"
         return "identities" if self._verify else "never"
 
@@ -214,18 +219,33 @@ class Admission:
         """Ask the user's functions and tell the core; raises nothing."""
         try:
             proposal = proposal_of(core)
+            permit = self._permit(proposal)
             self._check(proposal)
             response = self._verified(core, proposal)
             core.admit(
                 contexts=self._further(proposal),
                 extended=self._answers(proposal, core.extended),
                 identity_response=response,
+                permit=permit,
             )
         except _Refused as refused:
             core.reject(*refused.codes, refused.code, str(refused))
         except Exception:
             _failed(core, "not-let-in", "a function of this node failed")
             core.reject(*_REFUSED, "not-let-in", "a function of this node failed")
+
+    def _permit(self, proposal: Proposal) -> _core.Permit | None:
+        """Give what a peer may ask for: by the first entry that it is meant by."""
+        if self._allow is None:
+            return None
+        peer = proposal.peer
+        certificate = None if proposal.tls is None else proposal.tls.certificate
+        for entry, permit in self._allow:
+            if entry.is_for(peer.ae_title, peer.host, certificate):
+                return permit
+        said = "" if certificate is None else f", certificate {certificate.sha256},"
+        why = f"'{peer.ae_title}' at {peer.host}{said} is in none of the entries of allow="
+        raise _Refused(_NOT_ALLOWED, "not-allowed", why)
 
     def _check(self, proposal: Proposal) -> None:
         if self._accept is None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import log
 from ._dump import message_text, pdu_text
+from ._fields import SERVICE_OF
+from ._uids import SOPClass
 from .errors import AssociationAborted, AssociationRejected
 from .tls import TLSFacts
 
@@ -27,6 +29,7 @@ _HINTS: Final = {
     " to any with --any-called or Server(any_called=True)",
     "calling-ae-title": "let it in with Server(calling=...)",
     "passcode-in-clear": "have the peer use TLS, or allow it: Server(passcode_in_clear=True)",
+    "not-allowed": "let it in with Server(allow=[...]) or --allow",
     "no-user-identity": "Server(require_identity=True) wants one",
     "undecided": "its functions must return within Timeouts.acse",
     "too-many-associations": "allow more with --max-associations or Server(max_associations=...)",
@@ -44,6 +47,7 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "suboperation": ("suboperation",),
     "stored": ("stored",),
     "refused": ("stored",),
+    "denied": ("denied",),
     "released": ("ended",),
     "aborted": ("ended",),
     "error": ("violation", "ended", "accept-failed", "tls-files"),
@@ -97,6 +101,13 @@ def events_of(association: int, kind: str, facts: Facts) -> Iterator[Facts]:
             yield {"event": kind, **about, **part, "why": facts["detail"]}
         case "stored":
             yield _stored(facts)
+        case "denied":
+            yield {
+                "event": kind,
+                "service": SERVICE_OF[facts["field"]],
+                **_some(facts, "class", "uid", "status", "calling"),
+                "peer": _where(facts),
+            }
         case "rejected":
             hint = _HINTS.get(facts["code"], "")
             yield _rejected(facts, facts["result"], facts["source"], facts["reason"], hint)
@@ -281,6 +292,9 @@ def log_event(association: int, kind: str, facts: Facts) -> None:
             line(logging.WARNING, "refused", "%s refused %s: %s", who, facts["uid"], why)
         case "stored":
             line(logging.INFO, kind, "%s stored %s, %s", who, facts["path"], _how(facts))
+        case "denied":
+            what = SERVICE_OF[facts["field"]], SOPClass.of(facts["class"]), facts["status"]
+            line(logging.WARNING, kind, "%s may not ask for %s of %r: %04X", who, *what)
         case "rejected":
             codes = f"({facts['result']},{facts['source']},{facts['reason']})"
             hint = _HINTS.get(facts["code"])

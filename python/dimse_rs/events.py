@@ -33,6 +33,7 @@ Kind: TypeAlias = Literal[
     "suboperation",
     "stored",
     "refused",
+    "denied",
     "released",
     "aborted",
     "error",
@@ -46,6 +47,7 @@ USUAL: Final[tuple[Kind, ...]] = (
     "rejected",
     "stored",
     "refused",
+    "denied",
     "released",
     "aborted",
     "error",
@@ -188,6 +190,21 @@ Stored = TypedDict(
 """An instance was stored, or refused: then `why` says so."""
 
 
+Denied = TypedDict(
+    "Denied",
+    {
+        "event": Literal["denied"],
+        "service": str,
+        "class": str,
+        "uid": str | None,
+        "status": int,
+        "calling": str,
+        "peer": str,
+    },
+)
+"""A request that `Server(allow=...)` does not let its peer make was answered with a failure."""
+
+
 class Released(TypedDict):
     """The association was released; or aborted, by this node."""
 
@@ -238,6 +255,7 @@ Event: TypeAlias = (
     | Message
     | SubOperation
     | Stored
+    | Denied
     | Released
     | Error
     | Ended
@@ -260,8 +278,8 @@ class Events:
         """Follow these kinds; nothing comes before an association has it.
 
         Args:
-            kinds: names of events, see `Kind`; default associated, stored, refused, rejected,
-                released, aborted (by this node) and error.
+            kinds: names of events, see `Kind`; default associated, stored, refused, denied,
+                rejected, released, aborted (by this node) and error.
             timeout: end when nothing came for so many seconds; then it can be asked again.
 
         Raises:

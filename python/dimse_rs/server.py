@@ -16,6 +16,7 @@ from ._events import log_event, wanted_by_logs
 from ._facts import AssociationFacts
 from ._fields import C_GET_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, SERVICE_OF
 from ._perform import Performer
+from .access import Allow
 from .ae import AE
 from .association import Association
 from .contexts import Supported, any_storage
@@ -78,6 +79,7 @@ class Server(Handlers):
         any_called: bool = False,
         called: Iterable[str] | None = None,
         calling: Iterable[str] | None = None,
+        allow: Iterable[Allow] | None = None,
         max_associations: int | None = None,
         max_ops_performed: int = 1,
         max_handlers: int = 64,
@@ -99,6 +101,8 @@ class Server(Handlers):
             any_called: answer to any called AE title.
             called: answer to these called AE titles; default the AE's own.
             calling: let only these calling AE titles in; default any.
+            allow: let only these in, each with what it may ask for: the first entry that means a
+                peer decides. Whom none means is rejected with (1,1,3). Default any, for all.
             max_associations: how many may be established; default the limit of the AE.
             max_ops_performed: operations a peer may have outstanding on one association; 0 is no
                 limit.
@@ -153,6 +157,7 @@ class Server(Handlers):
             require_identity=require_identity,
             refuse_passcode=self.ae.tls is None and not passcode_in_clear,
             accept=accept,
+            allow=allow,
             extended=extended,
             supported=supported,
         )
@@ -289,8 +294,9 @@ class Server(Handlers):
         """Follow what happens: dicts as `dimse storescp --json` prints them, each with key `event`.
 
         Args:
-            kinds: names of events, see `Kind`; default associated, stored, refused, rejected,
-                released, aborted (by this node) and error. What is not named here is not made.
+            kinds: names of events, see `Kind`; default associated, stored, refused, denied,
+                rejected, released, aborted (by this node) and error. What is not named here is not
+                made.
             timeout: end when nothing came for so many seconds; default never.
 
         Returns:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dimse_rs.errors import TlsError
 from dimse_rs.settings import Limits
 
+from .access import add_allow_options, allowed
 from .exits import CliError, ExitCode
 from .options import add_already_so, calling_ae, count, port_number
 from .secure import add_tls_options
@@ -58,6 +59,7 @@ def add_access_options(result: Parser) -> argparse._ArgumentGroup:
     group.add_argument(
         "--any-called", action="store_true", help="accept whatever AE title the peer calls"
     )
+    add_allow_options(group)
     group.add_argument(
         "--max-associations",
         metavar="N",
@@ -97,6 +99,7 @@ def make_server(
         port=port,
         services=services,
         any_called=args.any_called,
+        allow=allowed(args),
         max_associations=args.max_associations,
         **options,
     )

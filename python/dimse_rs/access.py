@@ -1,0 +1,205 @@
+"""Who may come in, and what for: a list of `Allow` for `Server(allow=...)`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from . import _core, sop_class
+from ._fields import SERVICE_OF
+from ._uids import Model, is_uid
+from .settings import check_ae_title
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    from .tls import Certificate
+
+__all__ = ["Allow", "load_allow"]
+
+Texts: TypeAlias = str | Iterable[str] | None
+
+_FIELD_OF: Final = {name: field for field, name in SERVICE_OF.items()}
+_KEYS: Final = ("calling", "network", "certificate", "services", "sop_classes")
+_HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
+_SHA256: Final = 64
+
+
+class Allow:
+    """Peers that are let in, and what they may ask for.
+
+    A peer is meant when all that is said of it here holds; of several values one has to. Anybody
+    who can connect can claim an AE title: name the network too, or the certificate.
+
+    Attributes:
+        calling: calling AE titles; None for any, as of the others.
+        network: addresses and networks.
+        certificate: SHA-256 of certificates, and names in them.
+        services: DIMSE services.
+        sop_classes: UIDs.
+
+    Source: PS3.8 9.3.4, PS3.7 C.
+    """
+
+    def __init__(
+        self,
+        *,
+        calling: Texts = None,
+        network: Texts = None,
+        certificate: Texts = None,
+        services: Texts = None,
+        sop_classes: str | Model | Iterable[str | Model] | None = None,
+    ) -> None:
+        """Check and keep it.
+
+        Args:
+            calling: calling AE titles, where `*` stands for any characters and `?` for one.
+            network: addresses or networks, such as "10.1.0.0/16", "192.168.7.9" or "fd00::/8".
+            certificate: SHA-256 of the peer's certificate, in hexadecimal with or without colons;
+                or a name that it is for, such as "ct1.hospital.example". A peer without TLS, or
+                whose certificate was not asked for, has none.
+            services: DIMSE services it may ask for, such as "C-STORE". What is not named, C-ECHO
+                too, is answered 0124; as if nobody served it where PS3.7 has no 0124 (C-ECHO 0122,
+                N-EVENT-REPORT 0211).
+            sop_classes: classes of presentation contexts in which it may ask: UIDs, keywords or
+                models. What is asked in others is answered likewise.
+
+        Raises:
+            ValueError: a title, an address, a digest, a service or a class is none; or a list is
+                empty.
+        """
+        self.calling = _several("calling", calling)
+        self.network = _several("network", network)
+        shown = _several("certificate", certificate)
+        self.certificate = None if shown is None else tuple(map(_digest_or_name, shown))
+        self.services = _several("services", services)
+        classes = None if sop_classes is None else _classes(sop_classes)
+        self.sop_classes = _several("sop_classes", classes)
+        for service in self.services or ():
+            if service not in _FIELD_OF:
+                raise ValueError(f"{service!r} is no DIMSE service: {', '.join(_FIELD_OF)}")
+        self._titles = None if self.calling is None else _pattern(self.calling)
+        self._networks = None if self.network is None else _networks(self.network)
+
+    def is_for(self, calling: str, address: str, certificate: Certificate | None = None) -> bool:
+        """Tell whether a peer is meant.
+
+        Args:
+            calling: its AE title.
+            address: its address; an IPv4 address may be written as an IPv6 one.
+            certificate: what it showed.
+        """
+        from ipaddress import ip_address
+
+        if self._titles is not None and not self._titles.fullmatch(calling):
+            return False
+        if self._networks is not None:
+            if not address:  # it has hung up
+                return False
+            where = ip_address(address)
+            where = getattr(where, "ipv4_mapped", None) or where
+            if not any(where in network for network in self._networks):
+                return False
+        if self.certificate is None or certificate is None:
+            return self.certificate is None
+        # Apart: a name in a certificate may look like the digest of another one.
+        names = {name.lower() for name in certificate.names if not _is_digest(name.lower())}
+        return not {certificate.sha256, *names}.isdisjoint(self.certificate)
+
+    def __repr__(self) -> str:
+        """Show what is said."""
+        said = ((name, getattr(self, name)) for name in _KEYS)
+        return f"Allow({', '.join(f'{name}={value!r}' for name, value in said if value)})"
+
+    @property
+    def permit(self) -> _core.Permit | None:
+        """What the core is told; None for all. Private to `Server`."""
+        if self.services is None and self.sop_classes is None:
+            return None
+        return _core.Permit(
+            None if self.services is None else {_FIELD_OF[name] for name in self.services},
+            None if self.sop_classes is None else [str(uid) for uid in self.sop_classes],
+        )
+
+
+def load_allow(path: str | PathLike[str]) -> list[Allow]:
+    """Read entries from a TOML file: tables `[[allow]]` with the attributes of `Allow` as keys.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not TOML, or an entry is not one; the message says which.
+    """
+    import tomllib
+
+    with open(path, "rb") as file:
+        content = tomllib.load(file)
+    tables = content.pop("allow", None)
+    if content or not isinstance(tables, list):
+        raise ValueError("a file of [[allow]] tables has these, and nothing else")
+    return [_entry(number, table) for number, table in enumerate(tables, 1)]
+
+
+def _entry(number: int, table: Mapping[str, Any]) -> Allow:
+    if unknown := set(table) - set(_KEYS):
+        raise ValueError(f"entry {number}: {', '.join(sorted(unknown))}: not of {', '.join(_KEYS)}")
+    for name, value in table.items():
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"entry {number}: {name} is a string, or several in brackets")
+    try:
+        return Allow(**table)
+    except ValueError as error:
+        raise ValueError(f"entry {number}: {error}") from None
+
+
+def _digest_or_name(text: str) -> str:
+    digest = text.replace(":", "").lower()
+    if _is_digest(digest):
+        return digest
+    if _HEXADECIMAL.fullmatch(digest):
+        raise ValueError(f"not a SHA-256, which has {_SHA256} digits: {text!r}")
+    return text.lower()
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == _SHA256 and _HEXADECIMAL.fullmatch(text) is not None
+
+
+def _several(name: str, value: Texts) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    if not texts:
+        raise ValueError(f"{name} is empty: leave it out to allow any")
+    return texts
+
+
+def _pattern(titles: Iterable[str]) -> re.Pattern[str]:
+    signs = {"*": ".*", "?": "."}
+    checked = map(check_ae_title, titles)
+    parts = ("".join(signs.get(sign) or re.escape(sign) for sign in title) for title in checked)
+    return re.compile("|".join(f"(?:{part})" for part in parts), re.DOTALL)
+
+
+def _networks(texts: Iterable[str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    from ipaddress import ip_network
+
+    return tuple(map(ip_network, texts))
+
+
+def _classes(what: str | Model | Iterable[str | Model]) -> tuple[str, ...]:
+    listed = (what,) if isinstance(what, (str, Model)) else what
+    uids: list[str] = []
+    for item in listed:
+        named = getattr(sop_class, item, None) if isinstance(item, str) else item
+        if isinstance(named, Model):
+            uids += named
+        elif isinstance(named, str) and is_uid(named):
+            uids.append(named)
+        elif isinstance(item, str) and is_uid(item):
+            uids.append(item)
+        else:
+            raise ValueError(f"{item!r} is neither a UID nor the keyword of a SOP class")
+    return tuple(uids)
