@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .aio import AsyncAssociation as AsyncAssociation, AsyncResponses as AsyncResponses
     from .aio_server import AsyncServer as AsyncServer
     from .association import Association as Association, Responses as Responses
+    from .audit import audit_xml as audit_xml
     from .contexts import (
         PRESETS as PRESETS,
         Context as Context,
@@ -137,6 +138,7 @@ _NAMES: Final = {
         "Association",
         "Responses",
     ),
+    "audit": ("audit_xml",),
     "contexts": (
         "PRESETS",
         "Context",

@@ -52,6 +52,9 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "aborted": ("ended",),
     "error": ("violation", "ended", "accept-failed", "tls-files"),
     "ended": ("ended",),
+    "audit": (
+        *("serving", "rejected", "identity", "denied", "performed", "suboperation", "ended"),
+    ),
     "lost": (),
 }
 """What the core calls that of which an event is made."""

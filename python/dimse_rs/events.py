@@ -1,7 +1,7 @@
 """What happens on an association or a server, for programs: an iterator that they pull.
 
 Nothing is made of what nobody follows. No event holds values of data sets beyond UIDs, nor who a
-user is; command sets hold what peers put there.
+user is, but those for `audit`; command sets hold what peers put there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDic
 
 from . import _core
 from ._events import SOURCES, events_of
+from .audit import Audit
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from ._auditor import Auditor
 
 __all__ = ["Event", "Events", "Kind"]
 
@@ -38,6 +41,7 @@ Kind: TypeAlias = Literal[
     "aborted",
     "error",
     "ended",
+    "audit",
     "lost",
 ]
 """The values of `event["event"]`, by which events are asked for."""
@@ -259,6 +263,7 @@ Event: TypeAlias = (
     | Released
     | Error
     | Ended
+    | Audit
     | Lost
 )
 
@@ -283,10 +288,10 @@ class Events:
             timeout: end when nothing came for so many seconds; then it can be asked again.
 
         Raises:
-            ValueError: no such kind.
+            ValueError: no such kind, or `audit`, which is of servers.
         """
         self._hub: _core.Events | None = _core.Events()
-        self._begin(self._hub.follow, kinds, timeout)
+        self._begin(self._hub.follow, kinds, timeout, None)
 
     @classmethod
     def _of(
@@ -294,11 +299,12 @@ class Events:
         follow: Callable[[list[str], int], _core.Follower],
         kinds: tuple[Kind, ...],
         timeout: float | None = None,
+        auditor: Auditor | None = None,
     ) -> Self:
         """Follow what is there already."""
         self = cls.__new__(cls)
         self._hub = None
-        self._begin(follow, kinds, timeout)
+        self._begin(follow, kinds, timeout, auditor)
         return self
 
     def _begin(
@@ -306,12 +312,16 @@ class Events:
         follow: Callable[[list[str], int], _core.Follower],
         kinds: tuple[Kind, ...],
         timeout: float | None,
+        auditor: Auditor | None,
     ) -> None:
+        if "audit" in kinds and auditor is None:
+            raise ValueError("audit is told by servers: Server.events('audit')")
         for kind in kinds:
             if kind not in get_args(Kind):
                 raise ValueError(f"no such event: {kind!r}, but {', '.join(get_args(Kind))}")
         self._kinds = frozenset((*(kinds or USUAL), "lost"))
         self._timeout = timeout
+        self._auditor = auditor
         self._waiting: deque[Event] = deque()
         names = {name for kind in self._kinds for name in SOURCES[kind]}
         self._follower = follow(sorted(names), MOST)
@@ -373,6 +383,8 @@ class Events:
             for event in events_of(association, kind, facts):
                 if event["event"] in self._kinds:
                     self._waiting.append(cast("Event", event))
+            if self._auditor is not None:
+                self._waiting.extend(self._auditor.told(association, kind, facts))
         return bool(self._waiting or batch) or self._patience(begun) != 0
 
     def __enter__(self) -> Self:

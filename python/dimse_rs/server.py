@@ -307,7 +307,12 @@ class Server(Handlers):
         Raises:
             ValueError: no such kind.
         """
-        return Events._of(self._events.follow, kinds, timeout)
+        auditor = None
+        if "audit" in kinds:
+            from ._auditor import Auditor
+
+            auditor = Auditor(self._called or [self.ae.title], lambda: self.host)
+        return Events._of(self._events.follow, kinds, timeout, auditor)
 
     def metrics(self) -> Metrics:
         """Give what the server does now, and what it counted since it started; also afterwards.
