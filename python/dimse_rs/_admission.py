@@ -230,7 +230,7 @@ class Admission:
             )
         except _Refused as refused:
             core.reject(*refused.codes, refused.code, str(refused))
-        except Exception:
+        except BaseException:  # sys.exit() too: it must not take the thread along
             _failed(core, "not-let-in", "a function of this node failed")
             core.reject(*_REFUSED, "not-let-in", "a function of this node failed")
 
@@ -272,7 +272,7 @@ class Admission:
                 raise TypeError(
                     f"verify_identity gives bool or bytes, not {type(verdict).__name__}"
                 )
-        except Exception:
+        except BaseException:
             _failed(core, "user-identity", "verify_identity failed")
             why = f"{what} not verified: verify_identity failed"
             raise _Refused(_IDENTITY_REFUSED, "user-identity", why) from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import log
+from ._aio_threads import SHARED, Threads
 from ._drive import (
     END,
     Answer,
@@ -42,8 +42,16 @@ T = TypeVar("T")
 _READY: Final[tuple[type[Any], ...]] = (type(iter([])), type(iter(())))
 
 
-async def run(core: _core.Association, steps: Generator[Step, Any, T], completer: Completer) -> T:
-    """Carry a generator out on an association; gives what it returns."""
+async def run(
+    core: _core.Association,
+    steps: Generator[Step, Any, T],
+    completer: Completer,
+    threads: Threads = SHARED,
+) -> T:
+    """Carry a generator out on an association; gives what it returns.
+
+    Functions of the user's that are not asynchronous are called on `threads`.
+    """
     outcome: Any = None
     failure: BaseException | None = None
     while True:
@@ -54,12 +62,14 @@ async def run(core: _core.Association, steps: Generator[Step, Any, T], completer
             return result
         outcome, failure = None, None
         try:
-            outcome = await carry_out(core, step, completer)
+            outcome = await carry_out(core, step, completer, threads)
         except BaseException as error:
             failure = error
 
 
-async def carry_out(core: _core.Association, step: Step, completer: Completer) -> Any:
+async def carry_out(
+    core: _core.Association, step: Step, completer: Completer, threads: Threads = SHARED
+) -> Any:
     """Carry out one step, other than `Emit`."""
     match step:
         case Receive():
@@ -86,13 +96,13 @@ async def carry_out(core: _core.Association, step: Step, completer: Completer) -
         case Answer():
             return await _answer(step, completer)
         case Ask():
-            return await _ask(step)
+            return await _ask(step, threads)
         case Next():
-            return await _next(step.items)
+            return await _next(step.items, threads)
         case Dial():
             return await step.dial(False)
         case Run():
-            return await run(step.core, step.steps, completer)
+            return await run(step.core, step.steps, completer, threads)
         case Hang():
             return await step.association.release()
         case _:
@@ -108,20 +118,20 @@ async def _answer(step: Answer, completer: Completer) -> None:
         operation.respond(command, data, wait=False)
 
 
-async def _ask(step: Ask) -> Any:
+async def _ask(step: Ask, threads: Threads) -> Any:
     """Call the user's function; one that is not asynchronous may wait, so it has a thread."""
     function = step.function
     if inspect.iscoroutinefunction(function):
         return await function(step.argument)
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         return function(step.argument)
-    answer = await asyncio.to_thread(function, step.argument)
+    answer = await threads.call(function, step.argument)
     return (await answer) if inspect.isawaitable(answer) else answer
 
 
-async def _next(items: Any) -> Any:
+async def _next(items: Any, threads: Threads) -> Any:
     if hasattr(items, "__anext__"):
         return await anext(items, END)
     if isinstance(items, _READY):
         return next(items, END)
-    return await asyncio.to_thread(next, items, END)
+    return await threads.call(next, items, END)

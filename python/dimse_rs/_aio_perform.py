@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import _scp
 from ._aio import Completer
 from ._aio_drive import run
+from ._aio_threads import Threads
 from ._drive import log_message
 from ._perform import Performer
 from .errors import DimseError
@@ -31,6 +32,7 @@ class AsyncPerformer(Performer):
         """Start to pull, on the running loop."""
         if self.serves:
             self._tasks = set()
+            self._threads = Threads()
             self._pulling = asyncio.get_running_loop().create_task(self._pull())
 
     def stop(self) -> None:
@@ -67,14 +69,18 @@ class AsyncPerformer(Performer):
     async def _serve_one(self, operation: _core.Operation, completer: Completer) -> None:
         try:
             log_message(operation.association, ">>", operation.message)
+            # The others that are served are fewer than that: some thread is not to come back.
+            if self._threads.busy >= self._most:
+                self._refuse(operation)
+                return
             async with asyncio.timeout(self._timeouts.handler or None):
-                await run(operation.association, self.steps(operation), completer)
-        except asyncio.CancelledError:
+                await run(operation.association, self.steps(operation), completer, self._threads)
+        except (asyncio.CancelledError, GeneratorExit):  # the latter when a loop was left
             self._answer_for(operation, _scp.failure_of(operation.message.field), "stopped", "")
             raise
-        except Exception as error:
-            # A DimseTimeout is a TimeoutError too, but no deadline of the handler's.
-            if isinstance(error, TimeoutError) and not isinstance(error, DimseError):
-                self._answer_overdue(operation)
-            else:
-                self._log_unanswered(operation, error)
+        except DimseError as error:
+            self._log_unanswered(operation, error)
+        except TimeoutError:
+            self._answer_overdue(operation)
+        except BaseException as error:
+            self._answer_failed(operation, error)

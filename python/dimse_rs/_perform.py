@@ -186,17 +186,25 @@ class Performer:
             log_message(operation.association, ">>", operation.message)
             steps = self.steps(operation)
             run(operation.association, steps)
-        except Exception as error:
+        except DimseError as error:
             self._log_unanswered(operation, error)
+        except BaseException as error:
+            self._answer_failed(operation, error)
 
     @staticmethod
-    def _log_unanswered(operation: _core.Operation, error: Exception) -> None:
+    def _log_unanswered(operation: _core.Operation, error: DimseError) -> None:
+        """Log that it was too late, or the association is over: there is nobody else to tell."""
         told = log.of(operation.association, "unanswered")
-        if isinstance(error, DimseError):
-            # Too late, or the association is over: there is nobody to tell but the log.
-            _logger.warning("%s: not answered, %s", _text_of(operation), error, extra=told)
-        else:
-            _logger.exception("%s: not answered", _text_of(operation), extra=told)
+        _logger.warning("%s: not answered, %s", _text_of(operation), error, extra=told)
+
+    @staticmethod
+    def _answer_failed(operation: _core.Operation, error: BaseException) -> None:
+        """Answer for what no service takes: the user's own BaseException, or a fault of ours."""
+        response = _scp.response(_scp.failure_of(operation.message.field), "handler failed")
+        with suppress(DimseError):  # it was answered before that, or the association is over
+            operation.respond(response, wait=False)  # and not logged: perhaps that is what failed
+        told = log.of(operation.association, "handler-failed")
+        _logger.error("%s: the handler failed", _text_of(operation), exc_info=error, extra=told)
 
     def steps(self, operation: _core.Operation) -> Generator[Step, Any, None]:
         """Give what serving an operation takes."""

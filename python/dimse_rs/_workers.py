@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 from . import log
@@ -30,7 +31,7 @@ class Workers(Generic[Work]):
         pull: gives the next one, or None when there is none within so many seconds.
         most: how many are served at once.
         deadline: seconds that each may take; 0 is no deadline.
-        serve: runs the handler and answers; raises nothing.
+        serve: runs the handler and answers. What it raises all the same ends no thread.
         overdue: answers for a handler that is past its deadline, if there is one.
         refuse: answers when there is no thread left, likewise.
         over: tells an idle thread that nothing more will come.
@@ -113,9 +114,14 @@ class Workers(Generic[Work]):
                         return
                     continue
                 self._begin(operation)
-            self._serve(operation)
-            with self._changed:
-                self._end(operation)
+            try:
+                self._serve(operation)
+            except BaseException:  # perhaps of a log handler of the user's
+                with suppress(BaseException):
+                    _logger.exception("a thread goes on after this", extra={"code": "worker"})
+            finally:
+                with self._changed:
+                    self._end(operation)
             del operation  # or it would keep its spooled file until the next one comes
 
     def _begin(self, operation: Work) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ._aio_perform import AsyncPerformer
+from ._aio_threads import SHARED
 from .aio import AsyncAssociation
 from .errors import LocalProtocolError
 from .events import Events, Kind
@@ -77,7 +77,7 @@ class AsyncServer(Handlers):
             grace: how many seconds requests in progress have.
             patience: before that, how many seconds peers may go on and release by themselves.
         """
-        await asyncio.to_thread(self._server.stop, grace, patience)
+        await SHARED.call(self._server.stop, grace, patience)
 
     async def wait(self) -> None:
         """Wait until `stop` is called.
