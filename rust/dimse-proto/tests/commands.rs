@@ -674,3 +674,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn text_of_the_peers_writes_no_lines_into_logs() {
+    let wire = hex!("0000 0209 0E000000 6F6B 0A 4F 6B 1B5B33316D C3A9 FF 00");
+    let read = decode(&wire);
+    assert_eq!(
+        read.text(element::ERROR_COMMENT).as_deref(),
+        Some("ok\\nOk\\u{1b}[31m\u{e9}\u{fffd}")
+    );
+}

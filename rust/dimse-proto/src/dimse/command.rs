@@ -296,11 +296,20 @@ impl CommandSet {
         self.get(element).cloned().map(Uid::from_wire)
     }
 
-    /// A text value without spaces and NULs at its ends; what is not ASCII is replaced unless it is UTF-8.
+    /// A text value without spaces and NULs at its ends; what is not ASCII is replaced unless it is UTF-8, and
+    /// control characters are escaped: it ends up in logs and on terminals.
     #[must_use]
     pub fn text(&self, element: u16) -> Option<String> {
-        self.get(element)
-            .map(|value| String::from_utf8_lossy(trimmed(value)).into_owned())
+        let value = String::from_utf8_lossy(trimmed(self.get(element)?));
+        let mut shown = String::with_capacity(value.len());
+        for character in value.chars() {
+            if character.is_control() {
+                shown.extend(character.escape_default());
+            } else {
+                shown.push(character);
+            }
+        }
+        Some(shown)
     }
 
     /// An AE value; `None` also when it is longer than a title can be, so that its head is not taken for one.
