@@ -63,7 +63,8 @@ pub(crate) struct Driver {
     commands: mpsc::UnboundedReceiver<Box<Command>>,
     deadlines: Deadlines,
     read: BytesMut,
-    read_size: usize,
+    /// Room that is made for reading: no buffer is larger.
+    pub(crate) read_size: usize,
     request: Option<Associate>,
     opened: Option<oneshot::Sender<Result<(), Error>>>,
     releasing: Vec<oneshot::Sender<Result<(), Error>>>,

@@ -151,10 +151,20 @@ struct Collected {
     charge: Charge,
 }
 
+/// A data set may keep read buffers of so many times its size alive.
+const PINNED: usize = 4;
+
 impl Collected {
-    fn into_data(self) -> (u8, CommandSet, Data) {
+    /// The message with its data set. That is copied out when it is small beside the read buffers that its slices
+    /// would keep alive: nobody knows for how long its user keeps it.
+    fn into_data(self, read_size: usize) -> (u8, CommandSet, Data) {
+        let fragments = if self.bytes.saturating_mul(PINNED) < read_size {
+            vec![Bytes::from(self.fragments.concat())]
+        } else {
+            self.fragments
+        };
         let parts = Parts {
-            fragments: self.fragments,
+            fragments,
             charge: self.charge,
         };
         (self.context_id, self.command, Data::Memory(parts))

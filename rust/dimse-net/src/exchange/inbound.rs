@@ -369,11 +369,11 @@ impl Driver {
         }
         match std::mem::replace(&mut self.exchange.inbound, Inbound::None) {
             Inbound::Response(collected) => {
-                let (context_id, command, data) = collected.into_data();
+                let (context_id, command, data) = collected.into_data(self.read_size);
                 self.deliver(context_id, command, data);
             }
             Inbound::Request(collected) => {
-                let (context_id, command, data) = collected.into_data();
+                let (context_id, command, data) = collected.into_data(self.read_size);
                 self.enqueue(context_id, command, data);
             }
             Inbound::Answered(command, context_id, status, comment) => {
