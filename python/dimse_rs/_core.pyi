@@ -36,6 +36,7 @@ __all__ = [
     "Proposal",
     "Service",
     "__version__",
+    "check_process",
     "fixed_limits",
     "implementation",
     "is_debug_build",
@@ -72,6 +73,13 @@ _Output: TypeAlias = (
 )
 
 __version__: Final[str]
+
+def check_process() -> None:
+    """See that this is the process in which the core runs.
+
+    Raises:
+        RuntimeError: it was forked since.
+    """
 
 def fixed_limits() -> list[tuple[str, int]]:
     """What no setting changes, by name."""

@@ -6,6 +6,7 @@ own on the association has what came before logged first: `catch_up`.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Narrated", "catch_up"]
 
 _narrators: Final[dict[int, _Narrator]] = {}
+os.register_at_fork(after_in_child=_narrators.clear)  # their threads did not come along
 
 
 class _Narrator:
@@ -28,7 +30,7 @@ class _Narrator:
     def __init__(self, follower: _core.Follower) -> None:
         self.association = 0
         self._follower = follower
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a log handler of the user's may call the association
         threading.Thread(target=self._run, name="dimse-log", daemon=True).start()
 
     def _run(self) -> None:

@@ -88,11 +88,10 @@ class Performer:
         fields = dict.fromkeys((*handlers.fields(), *queued))
         self.serves = bool(fields)
         if C_STORE_RQ in fields:
-            from shutil import rmtree
             from tempfile import mkdtemp
 
             self._spool = mkdtemp(prefix="dimse-rs-")
-            self._remove_spool = weakref.finalize(self, rmtree, self._spool, ignore_errors=True)
+            self._remove_spool = weakref.finalize(self, _remove, self._spool, os.getpid())
         sink: dict[str, Any] = {}
         if storage is not None:
             # It takes what was negotiated, and that may be unknown here.
@@ -263,6 +262,14 @@ class Performer:
             _scp.answer_at_once(operation, status, comment)
             told = log.of(operation.association, "handler")
             _logger.error("%s answered %04X: %s", _text_of(operation), status, why, extra=told)
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Remove a folder with what is in it; a forked child leaves it to its parent."""
+    if os.getpid() == owner:
+        from shutil import rmtree
+
+        rmtree(folder, ignore_errors=True)
 
 
 def _refused(operation: _core.Operation, status: int) -> Generator[Step, Any, None]:

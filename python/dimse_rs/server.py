@@ -253,9 +253,13 @@ class Server(Handlers):
             grace: how many seconds requests in progress have. Handlers that do not return by then
                 keep their thread.
             patience: before that, how many seconds peers may go on and release by themselves.
+
+        Raises:
+            RuntimeError: it was started before this process was forked, and runs in the parent.
         """
         if self._listener is None:
             return
+        _core.check_process()
         with self._lock:
             first = not self._stopping.is_set()
             self._stopping.set()
@@ -284,9 +288,11 @@ class Server(Handlers):
 
         Raises:
             LocalProtocolError: it was not started.
+            RuntimeError: it was started before this process was forked, and runs in the parent.
         """
         if self._listener is None:
             raise LocalProtocolError("the server was not started")
+        _core.check_process()
         while not self._stopping.wait(0.2):
             pass
 

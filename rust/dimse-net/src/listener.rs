@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::negotiate::{self, AcceptorPolicy, Negotiated, UserIdentity, Verdict};
 use dimse_proto::ul::reason::AssociateRj;
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -272,7 +272,7 @@ impl Hall {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = self.stop.notified() => return,
+                () = self.stop.notified() => break,
             };
             match accepted {
                 Ok((tcp, address)) => {
@@ -292,6 +292,8 @@ impl Hall {
                 }
             }
         }
+        // A child process that was forked meanwhile must not keep the port.
+        let _on_linux = SockRef::from(&listener).shutdown(Shutdown::Both);
     }
 
     /// Tells of what concerns no association.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, lookup_host};
@@ -153,12 +154,18 @@ impl Stream {
         }
     }
 
-    /// Says goodbye where the layer has a word for it (`close_notify` of TLS), if it can be said at once.
+    /// Closes the connection, with the word that the layer has for it (`close_notify` of TLS) if it can be said at
+    /// once. To let go of it may not be enough: a child process that was forked meanwhile has it too.
     pub(crate) fn farewell(&mut self) {
-        if let Self::Layered(layered) = self {
-            let waker = Waker::from(Arc::clone(&layered.writable));
-            let mut context = Context::from_waker(&waker);
-            let _unsaid = layered.io.as_mut().poll_shutdown(&mut context);
+        match self {
+            Self::Tcp(tcp) => {
+                let _closed_by_the_peer = SockRef::from(&*tcp).shutdown(Shutdown::Both);
+            }
+            Self::Layered(layered) => {
+                let waker = Waker::from(Arc::clone(&layered.writable));
+                let mut context = Context::from_waker(&waker);
+                let _unsaid = layered.io.as_mut().poll_shutdown(&mut context);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use tokio::sync::Mutex;
 
+use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::config::{self, CommonArgs, ContextArgs, ExtendedArgs, IdentityArgs, IdentityFacts};
 use crate::errors;
@@ -26,7 +27,7 @@ use crate::{blocking, message};
 /// One end of an association. Any thread may use it; it is aborted when a requestor's last handle goes away.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Association {
-    pub(crate) inner: net::Association,
+    pub(crate) inner: OfProcess<net::Association>,
 }
 
 /// (id, abstract syntax, result, transfer syntax, SCU, SCP)
@@ -51,6 +52,14 @@ fn facts_of(context: &NegotiatedContext) -> ContextFacts {
     )
 }
 
+impl From<net::Association> for Association {
+    fn from(inner: net::Association) -> Self {
+        Self {
+            inner: inner.into(),
+        }
+    }
+}
+
 impl Association {
     /// Sends a message that was checked, and waits until it has left.
     pub(crate) fn send_parts(
@@ -59,7 +68,7 @@ impl Association {
         (context_id, command, data): message::Parts,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
-        let inner = self.inner.clone();
+        let inner = net::Association::clone(&self.inner);
         let sent = async move { inner.send_and_wait(context_id, command, data).await };
         settle(py, then, sent, errors::none)
     }
@@ -148,7 +157,7 @@ impl Association {
         };
         let association = net::Association::request(host, port, request, settings);
         settle(py, then, association, |py, outcome| match outcome {
-            Ok(inner) => Self { inner }.into_py_any(py),
+            Ok(inner) => Self::from(inner).into_py_any(py),
             Err(error) => Err(errors::to_py(py, &error)),
         })
     }
@@ -261,18 +270,15 @@ impl Association {
 
     /// Why it is over, as an exception; None while it lives.
     #[getter]
-    fn ended<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let error = self.inner.ended()?;
-        Some(
-            errors::to_py(py, &error)
-                .into_value(py)
-                .into_bound(py)
-                .into_any(),
-        )
+    fn ended<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        blocking::check_process()?;
+        let why = |error| errors::to_py(py, &error).into_value(py).into_bound(py);
+        Ok(self.inner.ended().map(|error| why(error).into_any()))
     }
 
     /// Somebody who follows what happens on it from now on, at most so many events behind.
     fn follow(&self, names: Vec<String>, most: usize) -> PyResult<Follower> {
+        blocking::check_process()?;
         let following = self.inner.follow(kinds(names)?, most);
         Ok(Follower::new(following))
     }
@@ -297,7 +303,7 @@ impl Association {
         self.inner
             .invoke_again(context_id, command, data, config::duration(within), again)
             .map(|invocation| Invocation {
-                inner: Arc::new(Mutex::new(invocation)),
+                inner: Arc::new(Mutex::new(invocation)).into(),
             })
             .map_err(|error| errors::to_py(py, &error))
     }
@@ -311,6 +317,7 @@ impl Association {
         wait: bool,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
+        blocking::check_process()?;
         let parts = message.get().parts(py)?;
         if wait {
             return self.send_parts(py, parts, then);
@@ -350,7 +357,7 @@ impl Association {
         self.inner
             .send_files(files, options)
             .map(|sending| Bulk {
-                sending: Arc::new(sending),
+                sending: Arc::new(sending).into(),
             })
             .map_err(|error| errors::to_py(py, &error))
     }
@@ -358,7 +365,7 @@ impl Association {
     /// Releases the association after what is outstanding is confirmed.
     #[pyo3(signature = (*, then=None))]
     fn release(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
-        let inner = self.inner.clone();
+        let inner = net::Association::clone(&self.inner);
         let released = async move { inner.release().await };
         settle(py, then, released, errors::none)
     }
@@ -366,8 +373,9 @@ impl Association {
     /// Aborts the association and waits until the connection is closed, at most a second.
     #[pyo3(signature = (*, then=None))]
     fn abort(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
+        blocking::check_process()?;
         self.inner.abort();
-        let inner = self.inner.clone();
+        let inner = net::Association::clone(&self.inner);
         let gone = async move {
             // A peer that does not close is left to its ARTIM timer.
             let _still_open = tokio::time::timeout(FAREWELL, inner.wait_ended()).await;
@@ -387,7 +395,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// An operation at the peer.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Invocation {
-    inner: Arc<Mutex<net::Invocation>>,
+    inner: OfProcess<Arc<Mutex<net::Invocation>>>,
 }
 
 #[pymethods]
@@ -436,7 +444,7 @@ const AT_ONCE: usize = 256;
 /// Files on their way: one result each.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Bulk {
-    sending: Arc<Sending>,
+    sending: OfProcess<Arc<Sending>>,
 }
 
 /// How long results wait for company.

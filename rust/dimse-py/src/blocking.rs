@@ -1,6 +1,8 @@
 //! Waiting for the core from a Python thread: without the interpreter, and never deaf to Ctrl-C.
 
 use std::future::{Future, poll_fn};
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -14,7 +16,8 @@ use pyo3::prelude::*;
 /// How often a waiting thread looks for a signal. Ctrl-C is to reach a blocking call within 0.2 s.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Refuses to wait for threads that a `fork` left behind.
+/// Refuses what needs the threads that a `fork` left behind, or may wait for a lock that one of them held.
+#[pyfunction]
 pub(crate) fn check_process() -> PyResult<()> {
     if runtime::is_foreign() {
         return Err(PyRuntimeError::new_err(
@@ -23,6 +26,34 @@ pub(crate) fn check_process() -> PyResult<()> {
         ));
     }
     Ok(())
+}
+
+/// A value of the core. A forked child inherits it and leaves it alone: to drop it there could wait for a thread that
+/// did not come along, and would remove files that are the parent's.
+pub(crate) struct OfProcess<T>(ManuallyDrop<T>);
+
+impl<T> From<T> for OfProcess<T> {
+    fn from(value: T) -> Self {
+        Self(ManuallyDrop::new(value))
+    }
+}
+
+impl<T> Deref for OfProcess<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Drop for OfProcess<T> {
+    #[expect(unsafe_code, reason = "not to drop is what this is for")]
+    fn drop(&mut self) {
+        if !runtime::is_foreign() {
+            // SAFETY: nothing else drops it, and nobody can look at it after this.
+            unsafe { ManuallyDrop::drop(&mut self.0) }
+        }
+    }
 }
 
 /// Waits for a future of the core.

@@ -10,24 +10,20 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
-/// A slice is copied out when the buffer it would keep alive may be this many times its size.
-const PINNED: usize = 4;
-
-/// Smallest read buffer there is, in bytes: what a slice keeps alive at least.
-const READ_BUFFER: usize = 16 << 10;
+use crate::blocking::OfProcess;
 
 /// The bytes of a data set: read-only, one dimension, of the format "B". `bytes(payload)` copies,
 /// `memoryview(payload)` does not; both stay valid after the association has ended.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Payload {
-    parts: Parts,
+    parts: OfProcess<Parts>,
     whole: OnceLock<Bytes>,
 }
 
 impl Payload {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
-            parts,
+            parts: parts.into(),
             whole: OnceLock::new(),
         }
     }
@@ -37,10 +33,10 @@ impl Payload {
         self.parts.fragments()
     }
 
-    /// In one piece; joined on first use when it came in several, or when it would pin more than it is worth.
+    /// In one piece; joined on first use when it came in several.
     pub(crate) fn whole(&self) -> &Bytes {
         self.whole.get_or_init(|| match self.parts.fragments() {
-            [one] if one.len().saturating_mul(PINNED) >= READ_BUFFER => one.clone(),
+            [one] => one.clone(),
             several => {
                 let mut joined = BytesMut::with_capacity(self.parts.len());
                 for part in several {

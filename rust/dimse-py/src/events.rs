@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::association::context_facts;
+use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::message::command_to_py;
 use crate::{blocking, config, errors, tls};
@@ -25,21 +26,20 @@ const TOGETHER: usize = 1000;
 
 /// Where events go: of a server, or of one association of ours.
 #[pyclass(frozen, module = "dimse_rs._core")]
-#[derive(Default)]
 pub(crate) struct Events {
-    pub(crate) inner: Hub,
+    pub(crate) inner: OfProcess<Hub>,
 }
 
 /// Whoever pulls events; what it wants is no longer told when it goes.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Follower {
-    inner: Arc<Following>,
+    inner: OfProcess<Arc<Following>>,
 }
 
 impl Follower {
     pub(crate) fn new(inner: Following) -> Self {
         Self {
-            inner: Arc::new(inner),
+            inner: Arc::new(inner).into(),
         }
     }
 }
@@ -59,18 +59,23 @@ pub(crate) fn kinds(names: Vec<String>) -> PyResult<Kinds> {
 impl Events {
     #[new]
     fn new() -> Self {
-        Self::default()
+        Self {
+            inner: Hub::default().into(),
+        }
     }
 
     /// Somebody who follows from now on, at most so many events behind.
     fn follow(&self, names: Vec<String>, most: usize) -> PyResult<Follower> {
+        blocking::check_process()?;
         let following = self.inner.follow(kinds(names)?, None, most);
         Ok(Follower::new(following))
     }
 
     /// No more events will come.
-    fn close(&self) {
+    fn close(&self) -> PyResult<()> {
+        blocking::check_process()?;
         self.inner.close();
+        Ok(())
     }
 }
 
@@ -78,13 +83,16 @@ impl Events {
 impl Follower {
     /// Says what is wanted from now on.
     fn want(&self, names: Vec<String>) -> PyResult<()> {
+        blocking::check_process()?;
         self.inner.want(kinds(names)?);
         Ok(())
     }
 
     /// Ends following; what was told before can still be taken.
-    fn close(&self) {
+    fn close(&self) -> PyResult<()> {
+        blocking::check_process()?;
         self.inner.close();
+        Ok(())
     }
 
     /// Events there are, waiting at most `within` seconds for the first: tuples (association, kind, facts). None
@@ -120,13 +128,15 @@ impl Follower {
 
     /// Events there are, without waiting.
     fn take(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        blocking::check_process()?;
         told_to_py(py, &self.inner.take(TOGETHER))
     }
 
     /// There is nothing to take, and there will be nothing.
     #[getter]
-    fn over(&self) -> bool {
-        self.inner.is_over()
+    fn over(&self) -> PyResult<bool> {
+        blocking::check_process()?;
+        Ok(self.inner.is_over())
     }
 
     /// Waits at most `within` seconds until there is something to take, or there will be nothing: says whether.

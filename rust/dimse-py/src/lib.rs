@@ -26,6 +26,8 @@ mod _core {
     #[pymodule_export]
     use super::association::{Association, Bulk, Invocation};
     #[pymodule_export]
+    use super::blocking::check_process;
+    #[pymodule_export]
     use super::bytes::Payload;
     #[pymodule_export]
     use super::completions::Completions;

@@ -21,6 +21,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::association::Association;
+use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::config::SupportedArgs;
 use crate::message::{title_of, uid_of};
@@ -32,7 +33,7 @@ use crate::{blocking, config, errors};
 /// A listening server; it accepts from the moment it exists.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Listener {
-    inner: Arc<net::Listener>,
+    inner: OfProcess<Arc<net::Listener>>,
 }
 
 /// SOP class, service-class-application-information, and whether it is declared or agreed to option by option.
@@ -140,7 +141,7 @@ impl Listener {
         let address = resolve(py, host, port)?;
         py.detach(|| net::Listener::start(address, policy, settings, capacity, ask))
             .map(|inner| Self {
-                inner: Arc::new(inner),
+                inner: Arc::new(inner).into(),
             })
             .map_err(|error| errors::os(py, &error, &address.to_string()))
     }
@@ -154,18 +155,17 @@ impl Listener {
 
     /// Established associations.
     #[getter]
-    fn associations(&self) -> Vec<Association> {
+    fn associations(&self) -> PyResult<Vec<Association>> {
+        blocking::check_process()?;
         let inside = self.inner.associations();
-        inside
-            .into_iter()
-            .map(|inner| Association { inner })
-            .collect()
+        Ok(inside.into_iter().map(Association::from).collect())
     }
 
     /// Connections that have not sent their A-ASSOCIATE-RQ.
     #[getter]
-    fn pending(&self) -> usize {
-        self.inner.pending()
+    fn pending(&self) -> PyResult<usize> {
+        blocking::check_process()?;
+        Ok(self.inner.pending())
     }
 
     /// What there is and what happened: numbers, dicts of them, and histograms (bounds, counts, sum).
@@ -200,7 +200,9 @@ impl Listener {
                 let inquiry = blocking::at_most(within, inquiries.next()).await?;
                 // One that the peer gave up, or that is overdue, is nobody's business any more.
                 if inquiry.is_open() {
-                    return Some(Proposal { inner: inquiry });
+                    return Some(Proposal {
+                        inner: inquiry.into(),
+                    });
                 }
             }
         };

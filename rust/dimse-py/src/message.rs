@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::blocking::OfProcess;
 use crate::bytes::{Payload, bytes_of, payload_of};
 use crate::errors;
 
@@ -25,7 +26,7 @@ pub(crate) struct Message {
     pub(crate) command: CommandSet,
     outgoing: Option<bytes::Bytes>,
     payload: Option<Py<Payload>>,
-    spooled: Option<Spooled>,
+    spooled: Option<OfProcess<Spooled>>,
 }
 
 impl Message {
@@ -41,7 +42,7 @@ impl Message {
             command,
             outgoing: None,
             payload,
-            spooled,
+            spooled: spooled.map(OfProcess::from),
         })
     }
 
@@ -74,8 +75,8 @@ impl Message {
     }
 
     /// The data set when it is in a file.
-    pub(crate) const fn spooled(&self) -> Option<&Spooled> {
-        self.spooled.as_ref()
+    pub(crate) fn spooled(&self) -> Option<&Spooled> {
+        self.spooled.as_deref()
     }
 
     /// What a checked message is sent as.

@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::blocking::{self, OfProcess};
 use crate::config::{self, CommonArgs, ExtendedArgs, IdentityFacts, SupportedArgs};
 use crate::service;
 use crate::tls::{self, TlsFacts};
@@ -22,7 +23,7 @@ use crate::tls::{self, TlsFacts};
 /// A proposal to be decided on, once. One that is dropped undecided is rejected.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Proposal {
-    pub(crate) inner: Inquiry,
+    pub(crate) inner: OfProcess<Inquiry>,
 }
 
 /// What a peer may ask for.
@@ -163,6 +164,7 @@ impl Proposal {
         identity_response: Option<PyBackedBytes>,
         permit: Option<&Bound<'_, Permit>>,
     ) -> PyResult<()> {
+        blocking::check_process()?;
         self.inner.decide(Ok(Box::new(Terms {
             contexts: config::supported(py, contexts)?,
             extended: config::extended(py, extended)?,
@@ -187,6 +189,7 @@ impl Proposal {
             "not-let-in" => "not-let-in",
             other => return Err(PyValueError::new_err(format!("code={other:?}"))),
         };
+        blocking::check_process()?;
         self.inner.decide(Err(Refusal {
             rj: AssociateRj::new(result, source, reason),
             code,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use dimse_net::event::SubOperation;
+use dimse_net::event::{Events as Hub, SubOperation};
 use dimse_net::files::Disk;
 use dimse_net::queue::Queue;
 use dimse_net::service::{self as net, Classes, StoreService};
@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::association::Association;
+use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::events::Events;
 use crate::message::{Message, uid_of};
@@ -76,6 +77,7 @@ impl Folder {
 
     /// Stores the instance of a C-STORE request, as a sink would; gives the path.
     fn store(&self, py: Python<'_>, operation: &Bound<'_, Operation>) -> PyResult<PathBuf> {
+        blocking::check_process()?;
         let operation = operation.get();
         let message = operation.message.get();
         let request = operation.association.get().store_request(message);
@@ -121,8 +123,8 @@ impl Folder {
 /// Answers, sink and queues of a node. One may serve many associations.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Service {
-    pub(crate) inner: Arc<net::Service>,
-    operations: Arc<Queue<net::Operation>>,
+    pub(crate) inner: OfProcess<Arc<net::Service>>,
+    operations: OfProcess<Arc<Queue<net::Operation>>>,
 }
 
 /// SOP classes, or None for all that were negotiated.
@@ -189,17 +191,17 @@ impl Service {
             .collect::<PyResult<_>>()?;
         let (sender, operations) = Queue::new(usize::MAX);
         Ok(Self {
-            inner: Arc::new(net::Service {
+            inner: OfProcess::from(Arc::new(net::Service {
                 echo,
                 folder: Mutex::new(folder),
                 handled,
                 operations: Some(sender),
                 spool: spool.map(|spool| Arc::clone(&spool.get().inner)),
                 events: events
-                    .map(|events| events.get().inner.clone())
+                    .map(|events| Hub::clone(&events.get().inner))
                     .unwrap_or_default(),
-            }),
-            operations: Arc::new(operations),
+            })),
+            operations: Arc::new(operations).into(),
         })
     }
 
@@ -229,6 +231,7 @@ impl Service {
         folder: Option<&Bound<'_, Folder>>,
         classes: ClassArgs,
     ) -> PyResult<()> {
+        blocking::check_process()?;
         *self.inner.folder.lock() = store_service(py, folder, classes, true)?;
         Ok(())
     }
@@ -249,12 +252,7 @@ impl Operation {
             Message::received(py, operation.context_id, operation.command, operation.data)?;
         Ok(Self {
             message: Py::new(py, message)?,
-            association: Py::new(
-                py,
-                Association {
-                    inner: operation.association,
-                },
-            )?,
+            association: Py::new(py, Association::from(operation.association))?,
             cancelled: operation.cancelled,
             answered: Mutex::new(false),
         })
@@ -292,6 +290,7 @@ impl Operation {
         wait: bool,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
+        blocking::check_process()?;
         let status: u16 = match command.get_item("Status")? {
             Some(status) => status.extract()?,
             None => 0,
