@@ -171,7 +171,7 @@ class Server(Handlers):
         self._stopped = threading.Event()
         self._events = _core.Events()
         self._closing = ExitStack()  # what goes when the server has stopped
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # garbage that is collected meanwhile may come back here
         for service in services:
             if not isinstance(service, Storage):
                 service.register(self)
@@ -268,6 +268,9 @@ class Server(Handlers):
             return
         try:
             self._listener.stop(grace, patience)
+        except BaseException:  # Ctrl-C: what is left is not left alone
+            self._listener.stop(0.0)
+            raise
         finally:
             self._events.close()
             self._admission.stop()
