@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -22,6 +23,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dimse_rs import (
     AE,
+    TLS,
     DimseError,
     Limits,
     SecondaryCaptureImageStorage,
@@ -31,6 +33,7 @@ from dimse_rs import (
     Timeouts,
     Verification,
 )
+from tests.data.certificates import Authority
 from tests.hostile.proxy import KINDS, Fault, Proxy
 from tests.loopback.nodes import PATIENT
 
@@ -85,11 +88,12 @@ def make(tmp_path) -> Iterator:
     """Give a function that makes a server with these deadlines."""
     with ExitStack() as servers:
 
-        def made(timeouts: Timeouts) -> Server:
+        def made(timeouts: Timeouts, tls: TLS | None = None, folder: Path = tmp_path) -> Server:
+            limits = Limits(max_pending_per_address=200)
             server = Server(
-                AE("SCP", timeouts=timeouts, limits=Limits(max_pending_per_address=200)),
+                AE("SCP", timeouts=timeouts, limits=limits, tls=tls),
                 port=0,
-                services=[Storage(tmp_path, mode="fast")],
+                services=[Storage(folder, mode="fast")],
             )
 
             @server.c_find(StudyRoot)
@@ -160,6 +164,36 @@ def test_a_session_that_breaks_at_byte(way, kind, make, tmp_path, caplog):
     check_stored(tmp_path, acknowledged | {0}, range(len(faults) + 1))
     until(lambda: descriptors() <= before)
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.timeout(30 if EVERY >= 7 else 1800)
+@pytest.mark.parametrize("kind", ["reset", "close"])
+@pytest.mark.parametrize("way", ["request", "answer"])
+def test_a_session_under_tls_that_is_cut_at_byte(way, kind, make, tmp_path):
+    """Without `close_notify`: nothing that was cut short is taken for whole (I03)."""
+    authority = Authority(tmp_path / "ca")
+    issued = authority.issue("node")
+    tls = TLS(issued.cert, issued.key, authority.ca)
+    folder = tmp_path / "stored"
+    server, scu = make(PATIENT, tls, folder), AE("SCU", timeouts=PATIENT, tls=tls)
+    whole, done = through(server, scu, 0, None)
+    assert done[-1] == "released"
+    # Signatures are not always of one length: the last bytes may not be there another time.
+    faults = [Fault(kind, way, at) for at in range(0, whole.passed[way] - 64, 30 * EVERY)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = [
+            (number, done)
+            for number, (_, done) in enumerate(
+                pool.map(lambda numbered: through(server, scu, *numbered), enumerate(faults, 1)), 1
+            )
+        ]
+    assert outcomes[0][1] == []
+    assert all(done[-1:] != ["released"] for _, done in outcomes)
+    until(lambda: not server._listener.associations and not server._listener.pending)
+    acknowledged = {number for number, done in outcomes if "stored" in done}
+    assert acknowledged
+    check_stored(folder, acknowledged | {0}, range(len(faults) + 1))
+    assert through(server, scu, 999, None)[1][-1] == "released"
 
 
 @pytest.mark.parametrize("kind", ["split", "merge"])

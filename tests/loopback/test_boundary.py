@@ -210,16 +210,15 @@ def test_what_logs_may_raise_anything(caplog):
 
 def test_a_handler_that_keeps_the_interpreter_does_not_keep_the_server():
     """C code may hold the GIL for as long as it likes: the core goes on without it."""
-    held = 3_000_000  # microseconds
-    keep = ctypes.PyDLL(None).usleep
+    held = 3  # seconds
+    keep = ctypes.PyDLL(None).sleep  # without letting go of the interpreter
     server = scp()
     inside = threading.Event()
 
     @server.c_store
     def hold(request):
         inside.set()
-        for _ in range(4):
-            keep(held // 4)
+        keep(held)
 
     # In a process of its own, which is not kept: how long echoes wait while nobody may run here.
     code = (
@@ -247,7 +246,7 @@ def test_a_handler_that_keeps_the_interpreter_does_not_keep_the_server():
         assert inside.wait(10)
         worst = child.wait_for_line(lambda line: line.startswith("worst"))
         call.join(15)
-        assert float(worst.split()[1]) < held / 4 / 1e6
+        assert float(worst.split()[1]) < held / 2
 
 
 def test_handlers_that_never_come_back_keep_no_loop():
@@ -483,7 +482,7 @@ def test_threads_share_messages_and_events():
 
 
 def test_threads_share_the_responses_of_a_query():
-    count = 2000
+    count = 500
     server = scp()
 
     @server.c_find(StudyRoot)
