@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::admission::{Ask, Inquiry, Refusal, Terms};
 use crate::association::{Association, Settings, no_titles};
@@ -79,6 +80,7 @@ impl Default for Capacity {
 pub struct Listener {
     hall: Arc<Hall>,
     address: SocketAddr,
+    accepting: Mutex<Option<JoinHandle<()>>>,
     inquiries: Arc<Queue<Inquiry>>,
 }
 
@@ -151,10 +153,11 @@ impl Listener {
             empty: Notify::new(),
         });
         hall.tell(Event::Serving(true));
-        runtime::handle().spawn(Arc::clone(&hall).accept(listener));
+        let accepting = runtime::handle().spawn(Arc::clone(&hall).accept(listener));
         Ok(Self {
             hall,
             address,
+            accepting: Mutex::new(Some(accepting)),
             inquiries: Arc::new(inquiries),
         })
     }
@@ -232,6 +235,11 @@ impl Listener {
     pub async fn stop(&self, patience: Duration, grace: Duration) {
         self.hall.stopping.store(true, Ordering::Release);
         self.hall.stop.notify_one();
+        // Whoever returns from here has a port that nobody listens on.
+        let accepting = self.accepting.lock().take();
+        if let Some(accepting) = accepting {
+            let _ended = accepting.await;
+        }
         let _ = tokio::time::timeout(patience, self.hall.wait_empty()).await;
         for association in self.inside() {
             association.shutdown();
