@@ -116,6 +116,7 @@ USES = {
     "associate": associate,
     "associate_async": lambda: asyncio.run(later()),
     "send": lambda: ae.send(("127.0.0.1", server.port), [small], called="SCP"),
+    "metrics": server.metrics,
     "stop": server.stop,
     "wait": server.wait,
     "start": idle.start,
@@ -160,7 +161,7 @@ def test_a_forked_child_is_refused_whatever_it_does(program, tmp_path):
     assert refused.pop("child") == "7"
     assert refused.pop("parent is") == "well"
     assert refused == dict.fromkeys(refused, "True")
-    assert len(refused) == 21
+    assert len(refused) == 22
     assert "Traceback" not in parent.errors()
 
 

@@ -170,6 +170,7 @@ impl Listener {
 
     /// What there is and what happened: numbers, dicts of them, and histograms (bounds, counts, sum).
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        blocking::check_process()?;
         let facts = PyDict::new(py);
         for (name, reading) in self.inner.metrics() {
             match reading {
