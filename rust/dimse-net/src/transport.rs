@@ -64,7 +64,7 @@ impl Stream {
     /// The same for a peer's connection.
     pub(crate) fn accepted(tcp: TcpStream) -> Self {
         #[cfg(target_os = "linux")]
-        let _more = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_LIMIT);
+        let _more = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_LIMIT);
         Self::new(tcp)
     }
 
@@ -338,7 +338,7 @@ mod tests {
         let Stream::Tcp(tcp) = Stream::accepted(accepted.unwrap().0) else {
             panic!("it is one");
         };
-        let limit = socket2::SockRef::from(&tcp).tcp_notsent_lowat().unwrap();
+        let limit = SockRef::from(&tcp).tcp_notsent_lowat().unwrap();
         assert_eq!(limit, UNSENT_LIMIT);
     }
 }
