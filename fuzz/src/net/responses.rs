@@ -129,7 +129,6 @@ async fn converse(script: &Script, segment: usize) -> Outcome {
             echo: true,
             ..Service::default()
         }),
-        tls: None,
         metrics: None,
     };
     let request = proposal(script.window);
