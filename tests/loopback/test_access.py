@@ -18,6 +18,7 @@ from dimse_rs import (
     BasicGrayscalePrintManagementMeta,
     Context,
     CTImageStorage,
+    Limits,
     ModalityPerformedProcedureStep,
     MRImageStorage,
     Passcodes,
@@ -113,6 +114,13 @@ def test_a_store_in_several_fragments_is_not_written_either(tmp_path):
         assert failure(association.c_store, CT) == NOT_AUTHORIZED
         assert failure(association.c_store, CT) == NOT_AUTHORIZED
     assert list(tmp_path.rglob("*.dcm*")) == []
+
+
+def test_what_is_not_permitted_is_answered_however_often_it_is_asked():
+    ae = AE("SCP", timeouts=PATIENT, limits=Limits(errors=1))
+    server = scp(ae=ae, allow=[Allow(services="C-STORE")])
+    with link(server) as association:
+        assert [failure(association.c_echo) for _ in range(5)] == [0x0122] * 5
 
 
 def test_classes_of_the_context_are_permitted_one_by_one(tmp_path):

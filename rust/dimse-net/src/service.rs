@@ -149,6 +149,8 @@ impl Parts {
 pub(crate) enum Route {
     /// Answered at once with this status.
     Answer(u16, &'static str),
+    /// The peer may not ask for it: answered with this status.
+    Denied(u16),
     /// Stored by the file sink.
     Folder(Arc<Folder>),
     /// To the user.
