@@ -1,6 +1,7 @@
 //! TLS under an association, as PS3.15 B.12 has it (BCP 195: RFC 8996, RFC 9325): TLS 1.2 and 1.3, forward
 //! secrecy and authenticated encryption alone. No session is resumed: each association is authenticated anew.
 
+mod ahead;
 mod fault;
 mod files;
 mod subject;
@@ -24,6 +25,7 @@ use crate::association::no_titles;
 use crate::error::{Error, Fault};
 use crate::event::{Event, Events, Kinds, Told};
 use crate::transport::Stream;
+use ahead::Ahead;
 pub(crate) use fault::of_stream;
 use files::{Material, Stamp, stamps};
 pub use subject::Subject;
@@ -58,7 +60,7 @@ pub struct Rules {
     pub key: Option<PathBuf>,
     /// The pass phrase of the key.
     pub password: Option<Secret>,
-    /// Certificates of the CAs that peers' certificates come from.
+    /// Certificates of the CAs that peers' certificates come from: files, and folders of files.
     pub ca: Vec<PathBuf>,
     /// Lists of what these CAs have revoked.
     pub crl: Vec<PathBuf>,
@@ -180,7 +182,7 @@ impl Tls {
         let config = self.client_config(&material, &seen).map_err(Error::Tls)?;
         let (local, peer) = (tcp.local_addr().ok(), tcp.peer_addr().ok());
         match TlsConnector::from(Arc::new(config))
-            .connect(server, tcp)
+            .connect(server, Ahead::new(tcp))
             .await
         {
             Ok(io) => {
@@ -212,7 +214,10 @@ impl Tls {
         let seen = Seen::default();
         let config = self.server_config(&material, &seen).map_err(Error::Tls)?;
         let (local, peer) = (tcp.local_addr().ok(), tcp.peer_addr().ok());
-        match TlsAcceptor::from(Arc::new(config)).accept(tcp).await {
+        match TlsAcceptor::from(Arc::new(config))
+            .accept(Ahead::new(tcp))
+            .await
+        {
             Ok(io) => {
                 let facts = Facts::of(io.get_ref().1);
                 Ok(Stream::secured(io, local, peer, facts))

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -50,6 +50,8 @@ pub(crate) struct Layered {
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
     facts: Option<Facts>,
+    /// What reading failed with behind bytes that were not handed over yet.
+    failed: Option<io::Error>,
 }
 
 impl Stream {
@@ -77,6 +79,7 @@ impl Stream {
             local: None,
             peer: None,
             facts: None,
+            failed: None,
         })
     }
 
@@ -95,6 +98,7 @@ impl Stream {
             local,
             peer,
             facts: Some(facts),
+            failed: None,
         })
     }
 
@@ -177,7 +181,7 @@ impl Stream {
                 (Reader::Tcp(reader), Writer::Tcp(writer))
             }
             Self::Layered(layered) => (
-                Reader::Layered(&mut layered.io),
+                Reader::Layered(&mut layered.io, &mut layered.failed),
                 Writer::Layered(&layered.writable),
             ),
         }
@@ -279,7 +283,7 @@ impl Writable {
 /// The receiving direction.
 pub(crate) enum Reader<'a> {
     Tcp(ReadHalf<'a>),
-    Layered(&'a mut Pin<Box<dyn Io>>),
+    Layered(&'a mut Pin<Box<dyn Io>>, &'a mut Option<io::Error>),
 }
 
 impl Reader<'_> {
@@ -290,15 +294,33 @@ impl Reader<'_> {
         match self {
             Self::Tcp(tcp) if full => tcp.readable().await.map(|()| None),
             Self::Tcp(tcp) => tcp.read_buf(buffer).await.map(Some),
-            Self::Layered(io) => {
+            Self::Layered(io, failed) => {
+                if let Some(error) = failed.take() {
+                    return Err(error);
+                }
                 if full {
                     buffer.reserve(LEAST_BUFFER);
                 }
-                match io.read_buf(buffer).await {
+                let mut count = match io.read_buf(buffer).await {
                     // Without the goodbye of TLS: whether anything was cut off, the release of DICOM tells.
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Some(0)),
-                    read => read.map(Some),
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                    read => read?,
+                };
+                // A layer gives a record at a time; those that are there already go along.
+                while count > 0 && buffer.capacity() > buffer.len() {
+                    let more = poll_fn(|context| {
+                        Poll::Ready(pin!(io.read_buf(buffer)).as_mut().poll(context))
+                    });
+                    match more.await {
+                        Poll::Ready(Ok(more @ 1..)) => count = count.saturating_add(more),
+                        Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                            **failed = Some(error);
+                            break;
+                        }
+                        _ => break, // nothing more now; an end comes again
+                    }
                 }
+                Ok(Some(count))
             }
         }
     }
