@@ -3,6 +3,7 @@
 usage: dimse_scu.py echo   PORT TITLE COUNT           COUNT C-ECHOs on one association
        dimse_scu.py assoc  PORT TITLE COUNT           COUNT times associate + echo + release
        dimse_scu.py store  PORT TITLE FILE...         ae.send: plan, associate, send, release
+       dimse_scu.py secure PORT TITLE KEY CERT CA FILE...  the same over TLS
        dimse_scu.py window PORT TITLE WINDOW FILE...  the same, so many operations outstanding
        dimse_scu.py find   PORT TITLE                 C-FIND, each match decoded
        dimse_scu.py raw    PORT TITLE                 C-FIND, undecoded
@@ -21,8 +22,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
-from dimse_rs import AE, StudyRoot, Verification, for_retrieve
+from dimse_rs import AE, TLS, StudyRoot, Verification, for_retrieve
 
 
 def send(ae: AE, peer: str, paths: Sequence[str], window: int = 1) -> tuple[float, int]:
@@ -114,6 +116,9 @@ def main() -> None:
     match what:
         case "store":
             seconds, count = send(ae, peer, rest)
+        case "secure":
+            key, cert, ca, *paths = rest
+            seconds, count = send(replace(ae, tls=TLS(cert, key, ca)), peer, paths)
         case "window":
             seconds, count = send(ae, peer, rest[1:], int(rest[0]))
         case "assoc":

@@ -78,10 +78,16 @@ def _gdcm(port: int, title: str, files: Sequence[Path]) -> list[str]:
     return ["gdcmscu", "--store", "--call", title, LOOPBACK, str(port), *map(str, files)]
 
 
+def dcmtk_scu(*options: str) -> Sender:
+    """Return DCMTK's storescu at its best."""
+    best = [*DCMTK_BEST, "--max-send-pdu", str(FRAME)]
+    return _program("storescu", *best, *options, env=DCMTK_ENV)
+
+
 OURS = script(OUR_SCU, "store")
 OURS_INSTALLED = _program(DIMSE, "storescu")
 PYNETDICOM = script(PYNETDICOM_SCU, "store")
-DCMTK = _program("storescu", *DCMTK_BEST, "--max-send-pdu", str(FRAME), env=DCMTK_ENV)
+DCMTK = dcmtk_scu()
 DCMTK_INSTALLED = _program("storescu")
 GDCM = Sender(_gdcm, {}, prints_seconds=False, exits_well=False)
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import measure, services
+from tests.bench import measure, secure, services
 from tests.bench.measure import (
     MEMORY,
     MIB,
@@ -272,6 +272,7 @@ def measure_all(report: Report, folder: Path, options: Options) -> None:
                 report.least(name, "the floor", of_floor, rounds.ratio(OURS, FLOOR))
             report.least(name, "DCMTK +B", of_best, rounds.ratio(OURS, BEST))
     as_installed(report, dataclasses.replace(ct, rounds=3), options)
+    secure.transfers(report, dataclasses.replace(ct, rounds=3), options)
     for path in big.files:
         path.unlink()
     (folder / "echo").mkdir()
