@@ -37,7 +37,8 @@ class TLS:
             server needs one; a requestor shows it to servers that ask.
         key: its private key, PEM or DER, PKCS #8 with or without pass phrase, PKCS #1 or SEC 1;
             default in the file of the certificate.
-        ca: file or files with the certificates of CAs.
+        ca: the certificates of CAs: a file or folder, or several; of a folder the files *.pem,
+            *.crt, *.cer and *.der.
         verify: "required": both sides show a certificate that the other trusts. "optional": a
             server lets requestors in that show none. "off": a server asks for none, and a requestor
             does not look at the server's. It is nobody's default: whoever is in between can read.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dimse_rs import AE, TLS
-from dimse_rs.cli.main import VERBS
+from dimse_rs.cli.exits import ExitCode
+from dimse_rs.cli.main import VERBS, main
 from tests.cli.tools import dimse, events, storescp
 from tests.data.certificates import Authority, self_signed
 from tests.loopback.nodes import CT, PATIENT, at, scp
@@ -44,6 +45,7 @@ def test_a_tool_serves_and_a_tool_sends(ca, tmp_path, spelling):
     ("options", "code", "text"),
     [
         (["+cf", "CA"], 0, ""),
+        (["+cd", "FOLDER", "+py", "-pem"], 0, ""),
         (["-ic"], 0, ""),
         (["+cf", "CA", "--tls-min", "1.3"], 0, ""),
         (["--tls-pin", "PIN"], 0, ""),
@@ -62,6 +64,7 @@ def test_who_is_believed(ca, server, tmp_path, options, code, text):
     other = self_signed(tmp_path, "other")
     words = {
         "CA": ca.ca,
+        "FOLDER": ca.folder,
         "OTHER": other.cert,
         "PIN": _fingerprint(server),
     }
@@ -88,6 +91,26 @@ def test_a_pass_phrase_on_the_command_line(ca, server):
     done = dimse("echoscu", *options, "-pw", at(server))
     assert done.returncode == 70
     assert "pass phrase is wrong" in done.stderr
+
+
+def test_a_pass_phrase_that_is_asked_for(ca, server, monkeypatch):
+    issued = ca.issue("asked", password="s3cret")
+    asked = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "s3cret")
+    argv = ["echoscu", "+tls", issued.key, issued.cert, "+cf", ca.ca, "+ps", at(server)]
+    assert main(list(map(str, argv))) == 0
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("spelling", [[], ["--passcode-in-clear"], ["+cf", "CA"]])
+def test_a_passcode_goes_over_tls_or_where_it_is_allowed(ca, server, spelling):
+    """The server without TLS takes it too: it does not look at it."""
+    options = [ca.ca if word == "CA" else word for word in spelling]
+    with scp() as plain:
+        to = at(server if "+cf" in spelling else plain)
+        done = dimse("echoscu", "-usr", "bob", "-pwd", "s3cret", *options, to)
+    assert done.returncode == (0 if spelling else ExitCode.USAGE), done.stderr
+    assert ("--passcode-in-clear" in done.stderr) is not bool(spelling)
 
 
 @pytest.mark.parametrize("verb", list(VERBS))

@@ -315,6 +315,26 @@ def test_new_certificates_count_from_the_next_association(ca, own, tmp_path):
         assert echo(own, server).certificate.der == first.der
 
 
+def test_a_folder_of_cas(own, ca, tmp_path):
+    """Who is added there is believed from the next association on."""
+    folder = tmp_path / "cas"
+    folder.mkdir()
+    (folder / "README").write_text("not a certificate")
+    guests = Authority(tmp_path / "guests", "Guests")
+    guest = guests.issue("guest")
+    tls = TLS(own.cert, own.key, folder)
+    with pytest.raises(TlsError, match="no certificate of a CA"):
+        Server(node(tls), port=0).start()
+    (folder / "hospital.pem").write_bytes(ca.ca.read_bytes())
+    with secured(tls) as server:
+        assert echo(own, server)
+        theirs = TLS(guest.cert, guest.key, ca.ca)
+        assert "does not know the CA" in str(refused(theirs, server))
+        (folder / "guests.crt").write_bytes(guests.ca.read_bytes())
+        assert echo(theirs, server)
+        assert echo(own, server)
+
+
 # ---- what is no TLS, and who waits
 
 
@@ -354,6 +374,20 @@ def test_no_common_version(own, ca):
         ):
             context.wrap_socket(tcp, server_hostname="127.0.0.1")
         assert problem(events)["code"] == "tls-no-common-suite"
+
+
+def test_a_server_that_has_nothing_new_enough(own):
+    def serve(puppet):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(own.cert, own.key)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(ssl.SSLError):
+            context.wrap_socket(puppet.socket, server_side=True)
+
+    with Puppet(serve) as puppet:
+        error = refused(replace(own, min_version="1.3"), puppet)
+    assert "no TLS version or cipher suite in common" in str(error)
+    assert "TLS 1.3" in error.hint
 
 
 def test_no_common_suite(own):

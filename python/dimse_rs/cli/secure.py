@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["add_tls_options", "tls_settings"]
 
-# DCMTK's options for what is so anyway: files may be PEM or DER, and there is one profile.
+# DCMTK's options for what is so anyway: files may be PEM or DER, profiles that allow no less.
 _ALREADY_SO: Final[tuple[tuple[str, ...], ...]] = (
     ("-pem", "--pem-keys"),
     ("-der", "--der-keys"),
-    ("--profile-8996",),
+    ("+py", "--profile-bcp195-nd"),
+    ("+pg", "--profile-8996"),
+    ("+crv", "--enable-crl-vfy"),
 )
 
 
@@ -63,13 +65,13 @@ def add_tls_options(parser: Parser) -> None:
         help="use an empty pass phrase",
     )
     lists: tuple[tuple[tuple[str, ...], str, str], ...] = (
-        (("+cf", "--add-cert-file", "--tls-ca"), "tls_ca", "believe what these CAs signed"),
-        (("+crl", "--add-crl-file", "--tls-crl"), "tls_crl", "unless it is in this list"),
+        (("+cf", "--add-cert-file", "--tls-ca"), "FILE", "believe what these CAs signed"),
+        (("+cd", "--add-cert-dir"), "DIR", "and those of the files *.pem, *.crt, *.cer, *.der"),
+        (("+crl", "--add-crl-file", "--tls-crl"), "FILE", "unless it is in this list"),
     )
-    for names, dest, what in lists:
-        group.add_argument(
-            *names, dest=dest, action="append", metavar="FILE", default=[], help=what
-        )
+    for names, what, text in lists:
+        dest = "tls_crl" if "+crl" in names else "tls_ca"
+        group.add_argument(*names, dest=dest, action="append", metavar=what, default=[], help=text)
     group.add_argument(
         "--tls-pin",
         action="append",

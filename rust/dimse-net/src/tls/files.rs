@@ -1,8 +1,9 @@
 //! Certificates, keys and revocation lists as they lie on a disk: PEM or DER.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pkcs8::EncryptedPrivateKeyInfoRef;
@@ -21,6 +22,9 @@ use super::fault::files as fault;
 use super::{Rules, provider};
 use crate::error::Fault;
 
+/// What files of certificates are called in a folder.
+const CERTIFICATES: [&str; 4] = ["pem", "crt", "cer", "der"];
+
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
@@ -38,13 +42,35 @@ pub(super) type Stamp = Option<(u64, u64, i64, i64)>;
 /// The state of every file.
 pub(super) fn stamps(rules: &Rules) -> Vec<Stamp> {
     let own = rules.cert.iter().chain(&rules.key);
-    own.chain(&rules.ca)
-        .chain(&rules.crl)
+    own.chain(&rules.crl)
+        .chain(&rules.ca)
+        .chain(&authorities(rules).unwrap_or_default())
         .map(|path| {
             let facts = fs::metadata(path).ok()?;
             Some((facts.ino(), facts.size(), facts.mtime(), facts.mtime_nsec()))
         })
         .collect()
+}
+
+/// The files of CAs: those that were named, and of a folder those whose name says that they are certificates.
+fn authorities(rules: &Rules) -> Result<Vec<PathBuf>, Fault> {
+    let mut files = Vec::new();
+    for path in &rules.ca {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let unreadable = |error| fault(format!("{}: {error}", path.display()));
+        for entry in fs::read_dir(path).map_err(unreadable)? {
+            let file = entry.map_err(unreadable)?.path();
+            let kind = file.extension().and_then(OsStr::to_str);
+            if kind.is_some_and(|kind| CERTIFICATES.contains(&kind)) {
+                files.push(file);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 impl Material {
@@ -92,12 +118,18 @@ fn verifiers(rules: &Rules) -> Result<Verifiers, Fault> {
         return Ok((None, None));
     }
     let mut roots = RootCertStore::empty();
-    for path in &rules.ca {
-        for certificate in certificates(path)? {
+    for path in authorities(rules)? {
+        for certificate in certificates(&path)? {
             roots
                 .add(certificate)
                 .map_err(|error| fault(format!("{}: {error}", path.display())))?;
         }
+    }
+    if roots.is_empty() {
+        return Err(fault(format!(
+            "no certificate of a CA: {:?} has no file *.pem, *.crt, *.cer or *.der",
+            rules.ca
+        )));
     }
     let mut lists = Vec::new();
     for path in &rules.crl {
