@@ -36,6 +36,7 @@ __all__ = [
     "Proposal",
     "Service",
     "__version__",
+    "alive_tasks",
     "check_process",
     "fixed_limits",
     "implementation",
@@ -86,6 +87,9 @@ def fixed_limits() -> list[tuple[str, int]]:
 
 def implementation() -> tuple[str, str]:
     """Implementation Class UID and version name (PS3.7 D.3.3.2)."""
+
+def alive_tasks() -> int:
+    """Tasks of the core that are alive in this process, to see that none is left behind."""
 
 def is_debug_build() -> bool:
     """Whether the core was built without optimisation, and is many times slower than it is."""

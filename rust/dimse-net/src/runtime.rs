@@ -49,6 +49,12 @@ fn count_panics() {
     }));
 }
 
+/// Tasks that are alive: one or more for each connection and each server, none for what is over.
+#[must_use]
+pub fn alive_tasks() -> usize {
+    handle().metrics().num_alive_tasks()
+}
+
 /// Whether the runtime was started by a parent process: threads do not survive `fork`, so nothing can run here.
 #[must_use]
 pub fn is_foreign() -> bool {

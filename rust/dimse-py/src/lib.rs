@@ -46,7 +46,7 @@ mod _core {
     #[pymodule_export]
     use super::tls::Tls;
     #[pymodule_export]
-    use super::{fixed_limits, implementation, is_debug_build, panics, probe};
+    use super::{alive_tasks, fixed_limits, implementation, is_debug_build, panics, probe};
 
     /// Of the package: Cargo.toml is where it is written.
     #[pymodule_export]
@@ -91,6 +91,13 @@ fn fixed_limits() -> [(&'static str, usize); 4] {
 #[pyfunction]
 fn panics() -> u64 {
     dimse_net::runtime::panics()
+}
+
+/// Tasks of the core that are alive in this process, to see that none is left behind.
+#[pyfunction]
+fn alive_tasks() -> PyResult<usize> {
+    blocking::check_process()?;
+    Ok(dimse_net::runtime::alive_tasks())
 }
 
 /// What a Part 10 file is: (SOP class, SOP instance, transfer syntax, bytes of the data set). Reads its beginning only.
