@@ -19,7 +19,7 @@ retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo 
 pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 60
 
 .NOTPARALLEL:
-.PHONY: help setup peers build wheel demo fmt lint test test-rust test-proto test-python stubs bench durability fuzz seeds deny doc clean
+.PHONY: help setup peers build wheel demo hostile fmt lint test test-rust test-proto test-python stubs bench durability fuzz seeds deny doc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ test-python: build ## Python tests: unit, loopback, interop, command line, examp
 
 stubs: build ## check the stubs against the built module
 	$(PY) -m mypy.stubtest dimse_rs._core
+
+hostile: build peers ## play the hostile cases at our server and at two peers, print the table
+	$(PY) -m tests.hostile.run $(HOSTILE)
 
 bench: build peers ## print the benchmark table (QUICK=1: under 3 minutes)
 	$(PY) -m tests.bench.run $(if $(filter 1,$(QUICK)),--quick)

@@ -13,6 +13,9 @@ APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 VERIFICATION = b"1.2.840.10008.1.1"
 SECONDARY_CAPTURE = b"1.2.840.10008.5.1.4.1.1.7"
 STUDY_ROOT_FIND = b"1.2.840.10008.5.1.4.1.2.2.1"
+PERFORMED_STEP = b"1.2.840.10008.3.1.2.3.3"
+COMMITMENT = b"1.2.840.10008.1.20.1"
+PRINTER = b"1.2.840.10008.5.1.1.16"
 IMPLICIT = b"1.2.840.10008.1.2"
 EXPLICIT = b"1.2.840.10008.1.2.1"
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -23,8 +26,10 @@ RQ, AC, RJ, DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 # Message control header (PS3.8 E.2).
 COMMAND, LAST = 1, 2
 
-C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ, N_GET_RQ = 0x0001, 0x0020, 0x0030, 0x0110
+C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0020, 0x0030, 0x0FFF
+N_GET_RQ, N_SET_RQ, N_ACTION_RQ, N_CREATE_RQ = 0x0110, 0x0120, 0x0130, 0x0140
 RESPONSE = 0x8000
+PENDING = (0xFF00, 0xFF01)
 NO_DATA = 0x0101
 
 
@@ -155,6 +160,31 @@ def find_rq(message_id: int = 1, *, sop_class: bytes = STUDY_ROOT_FIND) -> bytes
     )
 
 
+def cancel_rq(message_id: int) -> bytes:
+    return command(us(0x0100, C_CANCEL_RQ), us(0x0120, message_id), us(0x0800, NO_DATA))
+
+
+def n_rq(
+    field: int,
+    sop_class: bytes,
+    instance: bytes,
+    message_id: int = 1,
+    *,
+    data: int = 1,
+    type_: int = 0,
+) -> bytes:
+    """A request of an N-service on an instance; `type_` is the action's."""
+    created = field == N_CREATE_RQ
+    return command(
+        *([ui(0x0002, sop_class)] if created else [ui(0x0003, sop_class)]),
+        us(0x0100, field),
+        us(0x0110, message_id),
+        us(0x0800, data),
+        *([ui(0x1000, instance)] if created else [ui(0x1001, instance)]),
+        *([us(0x1008, type_)] if field == N_ACTION_RQ else []),
+    )
+
+
 def response(
     field: int, message_id: int, status: int | None, *, sop_class: bytes = VERIFICATION
 ) -> bytes:
@@ -187,12 +217,14 @@ def data_set(
     sop_class: bytes = SECONDARY_CAPTURE,
     study: bytes = b"1.2.3.10",
     series: bytes = b"1.2.3.11",
+    patient: bytes = b"Nobody",
 ) -> bytes:
     """A data set, Explicit VR Little Endian, with what a stored instance must have."""
     parts = [
         data_element(0x0008, 0x0016, b"UI", sop_class),
         data_element(0x0008, 0x0018, b"UI", uid),
-        data_element(0x0010, 0x0010, b"PN", b"Nobody"),
+        data_element(0x0010, 0x0010, b"PN", patient),
+        data_element(0x0010, 0x0020, b"LO", patient),
         data_element(0x0020, 0x000D, b"UI", study),
         data_element(0x0020, 0x000E, b"UI", series),
         *more,

@@ -39,8 +39,9 @@ from dimse_rs.sop_class import (
     StorageCommitmentPushModelInstance,
 )
 from tests.hostile import wire
-from tests.hostile.runner import Aborted, Accepted, Answered, Flood, Peer, Target
+from tests.hostile.runner import Peer, Target
 from tests.hostile.scp import Connection, ScriptedScp
+from tests.hostile.script import Aborted, Accepted, Answered, Flood
 from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
 
 SHORT = 0.4

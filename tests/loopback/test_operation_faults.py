@@ -24,8 +24,9 @@ from dimse_rs import (
     Verification,
 )
 from tests.hostile import wire
-from tests.hostile.runner import Accepted, Alive, Peer, Target
+from tests.hostile.runner import Peer, Target
 from tests.hostile.scp import ScriptedScp
+from tests.hostile.script import Accepted, Alive
 from tests.loopback.nodes import SCU, at, link, scp
 
 SOON = 10.0

@@ -13,20 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from dimse_rs import AE, Limits, Server, Storage, Timeouts
+from dimse_rs import AE, Limits, Server, Storage
 from tests.hostile import wire
-from tests.hostile.runner import (
-    Aborted,
-    Accepted,
-    Alive,
-    Answered,
-    Closed,
-    HangUp,
-    Peer,
-    Rejected,
-    Target,
-    probe,
-)
+from tests.hostile.runner import Peer, Target, probe
+from tests.hostile.script import Aborted, Accepted, Alive, Answered, Closed, HangUp, Rejected
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -43,14 +33,14 @@ BOTH = Accepted(((1, 0), (3, 0)))
 
 def serve(folder: Path, *, layout: str = "flat", mode: str = "fast", **limits: int) -> Server:
     return Server(
-        AE(CALLED, timeouts=Timeouts(artim=1, idle=2, write=2), limits=Limits(**limits)),
+        AE(CALLED, limits=Limits(**limits)),
         port=0,
         services=[Storage(folder, layout=layout, mode=mode)],
     )
 
 
 def target(server: Server) -> Target:
-    return Target("127.0.0.1", server.port, CALLED.encode(), 1, 60, 2)
+    return Target("127.0.0.1", server.port, CALLED.encode(), 30, 60, 60, slack=20)
 
 
 def store(uid: bytes, size: int = 100) -> bytes:
@@ -225,7 +215,9 @@ def test_no_descriptors_left_is_survived(tmp_path):
     assert process.stdin is not None
     assert process.stdout is not None
     with process:
-        where = Target("127.0.0.1", int(process.stdout.readline()), CALLED.encode(), 30, 60, 60)
+        where = Target(
+            "127.0.0.1", int(process.stdout.readline()), CALLED.encode(), 30, 60, 60, slack=20
+        )
         with ExitStack() as open_:
             crowd = [open_.enter_context(Peer(where)) for _ in range(100)]
             for peer in crowd[:30]:

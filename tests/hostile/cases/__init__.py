@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.hostile.cases.association import before_request, request
+from tests.hostile.cases.association import request
+from tests.hostile.cases.handlers import with_handlers
 from tests.hostile.cases.instances import instances
 from tests.hostile.cases.messages import commands, endings, fragments
 from tests.hostile.cases.operations import operations
-from tests.hostile.runner import Case
+from tests.hostile.cases.transport import before_request
+from tests.hostile.script import Case
 
 __all__ = ["cases"]
 
@@ -23,6 +25,7 @@ def cases(called: bytes) -> Iterator[Case]:
     yield from request(called)
     yield from fragments(called)
     yield from commands(called)
+    yield from with_handlers(called)
     yield from instances(called)
     yield from operations(called)
     yield from endings(called)

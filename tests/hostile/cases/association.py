@@ -1,19 +1,16 @@
-"""A: before A-ASSOCIATE-RQ. B: what it says."""
+"""B: what A-ASSOCIATE-RQ says."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
 
-from tests.hostile.runner import (
+from tests.hostile.script import (
     Aborted,
     Accepted,
     Alive,
-    Answered,
+    Beside,
     Case,
-    Closed,
-    Drip,
-    HangUp,
     Largest,
     Rejected,
     Released,
@@ -21,137 +18,16 @@ from tests.hostile.runner import (
 )
 from tests.hostile.wire import (
     APPLICATION_CONTEXT,
-    C_ECHO_RQ,
     IMPLICIT,
-    RELEASE_RP,
     RELEASE_RQ,
     SECONDARY_CAPTURE,
     VERIFICATION,
-    abort,
-    as_commands,
     associate_rq,
     context,
-    echo_rq,
     item,
     pdu,
     user_information,
 )
-
-NOT_DICOM = {
-    "HTTP": b"GET / HTTP/1.1\r\nHost: pacs\r\n\r\n",
-    "TLS": bytes.fromhex("16030100c8010000c40303") + bytes(190),
-    "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
-    "MLLP": b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r\x1c\r",
-    "PROXY": b"PROXY TCP4 10.0.0.1 10.0.0.2 1 104\r\n",
-}
-
-
-def before_request(called: bytes) -> Iterator[Case]:
-    """A: transport, before A-ASSOCIATE-RQ (Sta2)."""
-    rq = associate_rq(called)
-    yield case("A01", "says nothing", Closed("artim"), code="timeout-artim")
-    yield case(
-        "A02", "drips its request", Drip(rq, every=0.1), Closed("artim"), code="timeout-artim"
-    )
-    yield case(
-        "A03",
-        "claims 4 GiB",
-        bytes.fromhex("0100ffffffff"),
-        Aborted(0, 0),
-        code="pdu-too-long",
-    )
-    yield case(
-        "A04-long",
-        "claims more than a request may have",
-        struct.pack(">BBI", 1, 0, (1 << 20) + 1),
-        Aborted(0, 0),
-        code="pdu-too-long",
-    )
-    yield case(
-        "A04-short",
-        "claims less than a request must have",
-        scripts=[(struct.pack(">BBI", 1, 0, length), Aborted(0, 0)) for length in (0, 1, 67)],
-        code="pdu-too-short",
-    )
-    yield case(
-        "A05",
-        "begins with another PDU",
-        scripts=[
-            (pdu(2, rq[6:]), Aborted(0, 0)),
-            (pdu(3, bytes([0, 1, 1, 1])), Aborted(0, 0)),
-            (as_commands(1, echo_rq()), Aborted(0, 0)),
-            (pdu(RELEASE_RQ, bytes(4)), Aborted(0, 0)),
-            (pdu(RELEASE_RP, bytes(4)), Aborted(0, 0)),
-        ],
-        code="unexpected-pdu",
-    )
-    yield case("A05-abort", "begins with A-ABORT", abort(0, 0), Closed(), code="connection-lost")
-    yield case(
-        "A06",
-        "begins with an unknown PDU",
-        scripts=[
-            (struct.pack(">BBI", kind, 0, length) + bytes(trailing), Aborted(0, 0))
-            for kind in (0x00, 0x08, 0x0A, 0x7F, 0xFF)
-            for length in (0, 4, 0xFFFFFFFF)
-            for trailing in (0, 1, 5)
-        ],
-        code="unknown-pdu",
-    )
-    for name, hello in NOT_DICOM.items():
-        yield case(
-            f"A07-{name}",
-            "speaks something else",
-            hello,
-            Aborted(0, 0),
-            code="unknown-pdu",
-            hint=name,
-        )
-    echo = as_commands(1, echo_rq())
-    yield case(
-        "A08-request",
-        "cuts its request in two, at every byte",
-        scripts=[(rq[:at], rq[at:], Accepted(), Alive()) for at in range(1, len(rq))],
-    )
-    yield case(
-        "A08-bytes", "sends single bytes", Drip(rq, every=0.0), Accepted(), Alive(), noise=False
-    )
-    yield case(
-        "A08-echo",
-        "cuts its message in two, at every byte",
-        rq,
-        Accepted(),
-        *(
-            step
-            for at in range(1, len(echo))
-            for step in (echo[:at], echo[at:], Answered(0, field=C_ECHO_RQ))
-        ),
-        Alive(),
-    )
-    yield case(
-        "A08-together",
-        "sends a message and its release in one segment",
-        rq,
-        Accepted(),
-        echo + pdu(RELEASE_RQ, bytes(4)),
-        Answered(0, field=C_ECHO_RQ),
-        Released(),
-    )
-    yield case(
-        "A09",
-        "half-closes after its request",
-        rq,
-        HangUp.FIN,
-        Accepted(),
-        Closed(),
-        code="connection-lost",
-    )
-    yield case(
-        "A10",
-        "resets at every byte of its request",
-        scripts=[(rq[:at], HangUp.RST) for at in range(1, len(rq), 3)],
-        noise=True,
-    )
-    yield case("A11", "connects and goes", scripts=[(HangUp.RST,)] * 25 + [(HangUp.FIN, Closed())])
 
 
 def request(called: bytes) -> Iterator[Case]:
@@ -388,6 +264,13 @@ def request(called: bytes) -> Iterator[Case]:
         code="maximum-length-too-small",
     )
     yield case(
+        "B16-two",
+        "has two maximum lengths",
+        rq(app, context(1), user_information(item(0x51, struct.pack(">I", 16384)))),
+        no_reason,
+        code="maximum-length-twice",
+    )
+    yield case(
         "B16-any",
         "takes little, or any length",
         scripts=[
@@ -407,14 +290,18 @@ def request(called: bytes) -> Iterator[Case]:
         "B18",
         "offers a window without limit, or an enormous one",
         scripts=[
-            (rq(app, context(1), user_information(item(0x53, window * 2))), Accepted(), Alive())
+            (
+                rq(app, context(1), user_information(item(0x53, window * 2))),
+                Accepted(window=64),
+                Alive(),
+            )
             for window in (b"\0\0", b"\xff\xff")
         ],
     )
     role = struct.pack(">H", len(VERIFICATION)) + VERIFICATION
     yield case(
         "B19",
-        "asks for roles: neither, and 2,000 times one of an unknown class",
+        "asks for roles: neither, and 5,900 times one of an unknown class",
         scripts=[
             (
                 rq(app, context(1), good, user_information(item(0x54, role + b"\0\0"))),
@@ -423,7 +310,7 @@ def request(called: bytes) -> Iterator[Case]:
                 Released(),
             ),
             (
-                rq(app, context(1), user_information(item(0x54, b"\0\x031.2\1\1") * 2_000)),
+                rq(app, context(1), user_information(item(0x54, b"\0\x031.2\1\1") * 5_900)),
                 Accepted(),
                 Alive(),
             ),
@@ -444,10 +331,105 @@ def request(called: bytes) -> Iterator[Case]:
         ],
         code="truncated",
     )
+    yield from identities(called)
+    syntaxes = item(0x30, VERIFICATION, reserved=0xFF) + item(0x40, IMPLICIT, reserved=0xFF)
+    ones = associate_rq(
+        called,
+        item(0x10, APPLICATION_CONTEXT, reserved=0xFF),
+        item(0x20, b"\1\xff\xff\xff" + syntaxes, reserved=0xFF),
+        item(0x50, item(0x51, struct.pack(">I", 16384), reserved=0xFF), reserved=0xFF),
+        reserved=b"\xff" * 32,
+    )
     yield case(
         "B24",
         "has ones in all that is reserved",
-        associate_rq(called, reserved=b"\xff" * 32),
+        ones[:1] + b"\xff" + ones[2:8] + b"\xff\xff" + ones[10:],
         Accepted(),
         Alive(),
+    )
+    yield from decisions(called)
+
+
+def identities(called: bytes) -> Iterator[Case]:
+    """B21, B22: user identities, where nobody asks for them and where none is good enough."""
+
+    def rq(kind: int, primary: bytes, secondary: bytes = b"", *, respond: bool = False) -> bytes:
+        lengths = [struct.pack(">H", len(part)) for part in (primary, secondary)]
+        head = bytes([kind, respond])
+        identity = item(0x58, head + lengths[0] + primary + lengths[1] + secondary)
+        application = item(0x10, APPLICATION_CONTEXT)
+        return associate_rq(called, application, context(1), user_information(identity))
+
+    ordinary = [
+        rq(1, b"\xff\xfe\0\n"),
+        rq(1, b""),
+        rq(2, b"me"),
+        rq(2, b"me", b"\xffsecret", respond=True),
+        rq(4, b"<" * 60_000, respond=True),
+        rq(5, b"." * 60_000, respond=True),
+    ]
+    yield case(
+        "B21",
+        "has an odd identity that nobody asks for",
+        scripts=[(one, Accepted(absent=0x59), Alive()) for one in ordinary],
+    )
+    yield case(
+        "B21-type",
+        "has an identity of a type nobody knows",
+        scripts=[(rq(kind, b"me"), Accepted(absent=0x59), Alive()) for kind in (0, 6, 255)],
+    )
+    yield case(
+        "B21-verified",
+        "has an identity that is not good enough",
+        scripts=[(one, Rejected(1, 2, 1)) for one in ordinary],
+        code="user-identity",
+        needs={"accept"},
+    )
+    yield case(
+        "B22",
+        "wants an answer to an identity that nobody verifies",
+        rq(1, b"me", respond=True),
+        Accepted(absent=0x59),
+        Alive(),
+    )
+
+
+def decisions(called: bytes) -> Iterator[Case]:
+    """B23, B25, B26: while the node, or its user, makes up its mind."""
+    rq = associate_rq(called)
+    yield case(
+        "B23",
+        "is one association too many",
+        rq,
+        Accepted(),
+        Beside((rq, Rejected(2, 3, 2))),
+        Alive(),
+        code="too-many-associations",
+        needs={"full"},
+    )
+    yield case("B25", "asks twice at once", rq * 2, Aborted(2, 2), code="unexpected-pdu")
+    hangs = associate_rq(called, calling=b"HANGS")
+    yield case(
+        "B25-undecided",
+        "asks again before it is decided",
+        hangs + rq,
+        Aborted(2, 2),
+        code="unexpected-pdu",
+        needs={"accept"},
+    )
+    yield case(
+        "B26-raises",
+        "is what the user's function does not survive",
+        associate_rq(called, calling=b"RAISES"),
+        Rejected(1, 1, 1),
+        code="not-let-in+not-let-in",
+        needs={"accept"},
+    )
+    yield case(
+        "B26-hangs",
+        "is what the user's function never decides on",
+        hangs,
+        Rejected(2, 3, 1),
+        code="undecided",
+        needs={"accept"},
     )

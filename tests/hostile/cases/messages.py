@@ -5,16 +5,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from tests.hostile.runner import (
+from tests.hostile.script import (
     Aborted,
     Accepted,
     Alive,
     Answered,
     Case,
     Closed,
+    Deaf,
     Drip,
+    Echoes,
     Flood,
+    Gone,
     Released,
+    Repeat,
     Step,
     Wait,
     case,
@@ -28,6 +32,8 @@ from tests.hostile.wire import (
     EXPLICIT,
     IMPLICIT,
     LAST,
+    N_GET_RQ,
+    NO_DATA,
     RELEASE_RP,
     RELEASE_RQ,
     SECONDARY_CAPTURE,
@@ -36,13 +42,16 @@ from tests.hostile.wire import (
     as_commands,
     as_data,
     associate_rq,
+    cancel_rq,
     command,
     context,
     data_element,
     data_set,
     echo_rq,
+    element,
     find_rq,
     item,
+    n_rq,
     pdu,
     pdv,
     response,
@@ -121,7 +130,7 @@ def fragments(called: bytes) -> Iterator[Case]:
         as_data(3, data_set(b"1.7.1"), last=False) + data(pdv(3, LAST)),
         Answered(0, context=3),
         Alive(),
-        stores=[b"1.7.1"],
+        stores={b"1.7.1": data_set(b"1.7.1")},
     )
     yield bad(
         "C07-many",
@@ -136,7 +145,7 @@ def fragments(called: bytes) -> Iterator[Case]:
         as_commands(3, store_rq(b"1.8.1")) + as_data(3, data_set(b"1.8.1"), step=7),
         Answered(0, context=3),
         Alive(),
-        stores=[b"1.8.1"],
+        stores={b"1.8.1": data_set(b"1.8.1")},
     )
     yield bad(
         "C09",
@@ -209,7 +218,7 @@ def fragments(called: bytes) -> Iterator[Case]:
         data(*(pdv(3, 0, crumbs[at : at + 1]) for at in range(len(crumbs)))) + data(pdv(3, LAST)),
         Answered(0, context=3),
         Alive(),
-        stores=[b"1.17.1"],
+        stores={b"1.17.1": crumbs},
     )
     yield case(
         "C18-one",
@@ -220,15 +229,18 @@ def fragments(called: bytes) -> Iterator[Case]:
         Answered(0, 2, field=C_ECHO_RQ),
         Alive(),
     )
-    whole = data_set(b"1.18.1", data_element(0x7FE0, 0x0010, b"OB", bytes(400_000)))
+    pixels = data_element(0x7FE0, 0x0010, b"OB", b"", length=2_000_002)
     yield case(
         "C18-many",
-        "cuts one message into 200,000 PDUs",
+        "cuts one message into a million PDUs",
         *begin,
-        as_commands(3, store_rq(b"1.18.1")) + as_data(3, whole, step=2),
+        as_commands(3, store_rq(b"1.18.1")) + as_data(3, data_set(b"1.18.1", pixels), last=False),
+        Repeat(data(pdv(3, 0, b"\0\0")) * 1000, 1000),
+        as_data(3, b"\0\0"),
         Answered(0, context=3),
         Alive(),
-        stores=[b"1.18.1"],
+        stores={b"1.18.1": data_set(b"1.18.1", pixels) + bytes(2_000_002)},
+        memory=24 << 20,
     )
     yield case(
         "C19",
@@ -272,6 +284,7 @@ def fragments(called: bytes) -> Iterator[Case]:
         Aborted(0, 0),
         code="refused+endless-data-set",
         needs={"instance-limit"},
+        memory=24 << 20,
     )
     stalled = {
         "command": data(pdv(1, COMMAND, echo[:10])),
@@ -358,6 +371,11 @@ def commands(called: bytes) -> Iterator[Case]:
         return case(id_, what, scripts=scripts, code=code)
 
     echo = echo_rq()
+    big_endian = struct.pack(">HHI", 0, 2, 18) + VERIFICATION + b"\0"
+    big_endian += b"".join(
+        struct.pack(">HHIH", 0, number, 2, value)
+        for number, value in ((0x0100, C_ECHO_RQ), (0x0110, 1), (0x0800, NO_DATA))
+    )
     rest = [ui(0x0002, VERIFICATION), us(0x0100, C_ECHO_RQ), us(0x0110, 1), us(0x0800, 0x0101)]
     yield bad(
         "D01",
@@ -366,6 +384,7 @@ def commands(called: bytes) -> Iterator[Case]:
         echo + b"\0\0",
         b"\xff" * 40,
         data_set(b"1.2"),
+        big_endian,
         code="truncated|command-group",
     )
     yield bad(
@@ -384,10 +403,79 @@ def commands(called: bytes) -> Iterator[Case]:
     )
     yield bad(
         "D04",
-        "answers what nobody asked",
+        "answers what nobody asked, or what nobody can ask",
         response(C_ECHO_RQ, 1, 0),
         response(0x0001, 7, 0),
-        code="unexpected-response",
+        response(0x0777, 1, 0),
+        code="unexpected-response|command-unusable",
+    )
+    yield bad("D02-empty", "sends an empty command set", b"", command(), code="command-unusable")
+    yield case(
+        "D02-class",
+        "leaves out the class",
+        *begin,
+        as_commands(1, command(*rest[1:])),
+        Answered(0x0122, field=C_ECHO_RQ),
+        Alive(),
+    )
+    yield bad(
+        "D05",
+        "has values of a length that their type has not",
+        *(
+            command(*rest[:2], element(0x0110, bytes(length)), rest[3])
+            for length in (0, 1, 3, 4, 60_000)
+        ),
+        code="command-value-length",
+    )
+    endless = command(element(0x0002, b"1" * 1_000_000), *rest[1:])
+    yield case(
+        "D05-long",
+        "names a class in a million characters",
+        *begin,
+        b"".join(
+            pdu(DATA, pdv(1, COMMAND, endless[at : at + 16_000]))
+            for at in range(0, len(endless), 16_000)
+        ),
+        Aborted(0, 0),
+        code="command-too-long",
+    )
+    yield case(
+        "D05-uid",
+        "names what is no class",
+        *begin,
+        as_commands(1, command(element(0x0002, b"1" * 60_000), *rest[1:])),
+        Answered(0x0122, field=C_ECHO_RQ),
+        Alive(),
+    )
+    yield bad(
+        "D06",
+        "has an element twice, or of another group",
+        command(*rest[:3], *rest[2:]),
+        command(rest[0], *rest, rest[0]),
+        command(*rest, struct.pack("<HHI", 8, 0x18, 0)),
+        code="command-duplicate|command-group",
+    )
+    yield case(
+        "D06-order",
+        "has its elements in descending order",
+        *begin,
+        as_commands(1, command(*reversed(rest))),
+        Answered(0, field=C_ECHO_RQ),
+        Alive(),
+    )
+    yield case(
+        "D07",
+        "lies about its group length",
+        *begin,
+        *(
+            step
+            for length in (0, 1, 0xFFFFFFFF)
+            for step in (
+                as_commands(1, element(0, struct.pack("<I", length)) + b"".join(rest)),
+                Answered(0, field=C_ECHO_RQ),
+            )
+        ),
+        Alive(),
     )
     yield case(
         "D08",
@@ -398,6 +486,24 @@ def commands(called: bytes) -> Iterator[Case]:
         Alive(),
     )
     yield case(
+        "D09",
+        "queries, and gets attributes, in a context of Verification",
+        *begin,
+        as_commands(1, find_rq(sop_class=VERIFICATION)) + as_data(1, data_set(b"1.9.9")),
+        Answered(0x0122, field=C_FIND_RQ),
+        as_commands(1, n_rq(N_GET_RQ, VERIFICATION, b"1.2.3", 2, data=NO_DATA)),
+        Answered(0x0211, 2, field=N_GET_RQ),
+        Alive(),
+    )
+    yield case(
+        "D13",
+        "cancels 10,000 times what was never asked",
+        *begin,
+        Repeat(b"".join(as_commands(1, cancel_rq(id_)) for id_ in range(100)), 100),
+        Alive(),
+        many=True,
+    )
+    yield case(
         "D15",
         "sends a C-ECHO with a data set",
         *begin,
@@ -405,6 +511,24 @@ def commands(called: bytes) -> Iterator[Case]:
         Answered(0, field=C_ECHO_RQ),
         Alive(),
     )
+    yield case(
+        "D15-never",
+        "announces a data set with a C-ECHO and sends none",
+        *begin,
+        as_commands(1, echo_rq(data=0x0102)),
+        Aborted(2, 0, "progress"),
+        code="stalled-message",
+    )
+    yield case(
+        "D16",
+        "asks and asks and never reads an answer",
+        *begin,
+        Deaf(as_commands(1, echo) * 1000),
+        Gone("write"),
+        code="timeout-write",
+        memory=24 << 20,
+    )
+    yield case("D19", "sends 66,000 messages", *begin, Echoes(66_000), Alive(), many=True)
 
 
 def endings(called: bytes) -> Iterator[Case]:
@@ -421,6 +545,16 @@ def endings(called: bytes) -> Iterator[Case]:
         code="unknown-pdu",
     )
     yield case(
+        "G04-drip",
+        "drips on after our abort",
+        *begin,
+        pdu(0x0A),
+        Aborted(2, 1, we_close=False),
+        Drip(bytes(600), every=0.1),
+        Closed("artim"),
+        code="unknown-pdu",
+    )
+    yield case(
         "G05",
         "never closes after our abort",
         *begin,
@@ -428,6 +562,14 @@ def endings(called: bytes) -> Iterator[Case]:
         Aborted(2, 1, we_close=False),
         Closed("artim"),
         code="unknown-pdu",
+    )
+    yield case(
+        "G03",
+        "goes on after its release",
+        *begin,
+        pdu(RELEASE_RQ, bytes(4)) + as_commands(1, echo_rq()),
+        Aborted(2, 2),
+        code="unexpected-pdu",
     )
     yield case("G07", "sleeps", *begin, Wait(0.2), Aborted(0, 0, "idle"), code="timeout-idle")
     yield case(

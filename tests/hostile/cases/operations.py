@@ -10,24 +10,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from tests.hostile.runner import (
-    Aborted,
-    Accepted,
-    Alive,
-    Answered,
-    Case,
-    Step,
-    case,
-)
+from tests.hostile.script import Aborted, Accepted, Alive, Answered, Case, Flood, Step, case
 from tests.hostile.wire import (
     APPLICATION_CONTEXT,
     C_ECHO_RQ,
     C_FIND_RQ,
-    COMMAND,
     DATA,
     EXPLICIT,
     IMPLICIT,
     N_GET_RQ,
+    PRINTER,
     VERIFICATION,
     as_commands,
     as_data,
@@ -46,11 +38,10 @@ from tests.hostile.wire import (
     user_information,
 )
 
-NEEDS = {"operations"}
+NEEDS = {"handlers"}
 FIND = b"1.2.840.10008.5.1.4.1.2.2.1"
 MOVE = b"1.2.840.10008.5.1.4.1.2.2.2"
 GET = b"1.2.840.10008.5.1.4.1.2.2.3"
-PRINTER = b"1.2.840.10008.5.1.1.16"
 C_GET_RQ, C_MOVE_RQ, C_CANCEL_RQ, N_ACTION_RQ = 0x0010, 0x0021, 0x0FFF, 0x0130
 
 
@@ -115,16 +106,10 @@ def operations(called: bytes) -> Iterator[Case]:
 def commands(called: bytes) -> Iterator[Case]:
     """D: command sets, and services where they do not belong."""
     begin = established(called)
-
-    def bad(id_: str, what: str, *tries: bytes, code: str) -> Case:
-        scripts = [(*begin, as_commands(1, one), Aborted(0, 0)) for one in tries]
-        return case(id_, what, scripts=scripts, code=code, needs=NEEDS)
-
-    rest = [ui(0x0002, VERIFICATION), us(0x0100, C_ECHO_RQ), us(0x0110, 1), us(0x0800, 0x0101)]
     no_class = command(us(0x0100, C_FIND_RQ), us(0x0110, 1), us(0x0700, 0), us(0x0800, 1))
     yield case(
-        "D02-class",
-        "leaves out the SOP class",
+        "D02-classes",
+        "leaves out the SOP class of other services",
         *begin,
         as_commands(3, no_class) + as_data(3, PATIENT),
         Answered(0x0122, field=C_FIND_RQ, context=3),
@@ -133,53 +118,8 @@ def commands(called: bytes) -> Iterator[Case]:
         Alive(),
         needs=NEEDS,
     )
-    yield bad(
-        "D05",
-        "sends numbers of the wrong length",
-        *(
-            command(rest[0], rest[1], element(0x0110, bytes(length)), rest[3])
-            for length in (0, 1, 3, 4, 60_000)
-        ),
-        *(command(rest[0], element(0x0100, bytes(length)), *rest[2:]) for length in (0, 4)),
-        code="command-value-length",
-    )
-    huge = command(element(0x0002, b"1" * (1 << 20)), *rest[1:])
     yield case(
-        "D05-uid",
-        "sends a SOP class of 1 MiB",
-        *begin,
-        b"".join(
-            pdu(DATA, pdv(1, COMMAND, huge[at : at + 16_000])) for at in range(0, len(huge), 16_000)
-        ),
-        Aborted(0, 0),
-        code="command-too-long",
-        needs=NEEDS,
-    )
-    yield bad(
-        "D06",
-        "says the same twice, or something of another group",
-        command(rest[0], rest[1], rest[2], rest[2], rest[3]),
-        command(rest[0], rest[1], rest[2], us(0x0110, 2), rest[3]),
-        command(*rest) + struct.pack("<HHI", 8, 0x16, 2) + b"1\0",
-        code="command-duplicate|command-group",
-    )
-    yield case(
-        "D07",
-        "lies about the length of its command",
-        scripts=[
-            (
-                *begin,
-                as_commands(1, element(0, struct.pack("<I", length)) + b"".join(rest)),
-                Answered(0, field=C_ECHO_RQ),
-                Alive(),
-            )
-            for length in (0, 1, 0xFFFFFFFF)
-        ]
-        + [(*begin, as_commands(1, b"".join(rest)), Answered(0, field=C_ECHO_RQ), Alive())],
-        needs=NEEDS,
-    )
-    yield case(
-        "D09",
+        "D09-services",
         "asks for a service where it does not belong",
         *begin,
         as_commands(1, find_rq(sop_class=VERIFICATION)) + as_data(1, PATIENT),
@@ -213,17 +153,7 @@ def commands(called: bytes) -> Iterator[Case]:
         needs=NEEDS,
     )
     yield case(
-        "D15-never",
-        "announces a data set that never comes",
-        scripts=[
-            (*begin, as_commands(1, echo_rq(data=1)), Aborted(2, 0, "progress")),
-            (*begin, as_commands(3, find_rq(sop_class=FIND)), Aborted(2, 0, "progress")),
-        ],
-        code="stalled-message",
-        needs=NEEDS,
-    )
-    yield case(
-        "D19",
+        "D19-ids",
         "uses the first and the last Message ID",
         *begin,
         *(
@@ -282,8 +212,8 @@ def outstanding(called: bytes) -> Iterator[Case]:
         needs=NEEDS,
     )
     yield case(
-        "D13",
-        "cancels ten thousand times what is not there",
+        "D13-open",
+        "cancels 20,000 times what was never asked, with a query open",
         *begin,
         b"".join(as_commands(3, cancel_rq(id_)) for id_ in range(10_000)),
         query(WAIT),
@@ -291,6 +221,7 @@ def outstanding(called: bytes) -> Iterator[Case]:
         Answered(0xFE00, field=C_FIND_RQ, context=3),
         Alive(),
         needs=NEEDS,
+        many=True,
     )
     yield case(
         "D14",
@@ -381,6 +312,40 @@ def identifiers(called: bytes) -> Iterator[Case]:
         Answered(0xA700, field=C_FIND_RQ, context=3),
         pdu(DATA, pdv(3, 2, bytes(2))),
         Alive(),
+        needs=NEEDS,
+    )
+    more = pdu(DATA, pdv(3, 0, bytes(16_000)))
+    yield case(
+        "C20-find",
+        "never ends the identifier of a query",
+        *begin,
+        as_commands(3, find_rq(sop_class=FIND)),
+        Flood(more, 32 << 20),
+        Answered(0xA700, field=C_FIND_RQ, context=3),
+        Flood(more, 32 << 20),
+        Aborted(0, 0),
+        code="endless-data-set",
+        needs=NEEDS,
+    )
+    action = command(
+        ui(0x0003, PRINTER),
+        us(0x0100, N_ACTION_RQ),
+        us(0x0110, 1),
+        us(0x0800, 1),
+        ui(0x1001, b"1.2.3"),
+        us(0x1008, 1),
+    )
+    more = pdu(DATA, pdv(9, 0, bytes(16_000)))
+    yield case(
+        "C20-action",
+        "never ends the data set of an action",
+        *begin,
+        as_commands(9, action),
+        Flood(more, 32 << 20),
+        Answered(0x0213, field=N_ACTION_RQ, context=9),
+        Flood(more, 32 << 20),
+        Aborted(0, 0),
+        code="endless-data-set",
         needs=NEEDS,
     )
     yield case(
