@@ -12,6 +12,7 @@ WHEEL_VENV := build/wheel-venv
 CARGO_FLAGS ?= --locked
 FUZZ_SECONDS ?= 60
 ROUNDS ?= 300
+MINUTES ?= 5
 SOURCES := python tests $(wildcard tools)
 
 # Registries can be slow or drop a connection: three tries, then fail.
@@ -19,7 +20,7 @@ retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo 
 pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 60
 
 .NOTPARALLEL:
-.PHONY: help setup peers build wheel demo hostile fmt lint test test-rust test-proto test-python stubs bench durability fuzz seeds deny doc clean
+.PHONY: help setup peers build wheel demo hostile fmt lint test test-rust test-proto test-python stubs bench bench-load soak durability fuzz seeds deny doc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,6 +83,12 @@ hostile: build peers ## play the hostile cases at our server and at two peers, p
 
 bench: build peers ## print the benchmark table (QUICK=1: under 3 minutes)
 	$(PY) -m tests.bench.run $(if $(filter 1,$(QUICK)),--quick)
+
+bench-load: build peers ## print what thousands of associations cost, and bad peers (QUICK=1: a few minutes)
+	$(PY) -m tests.load.run $(if $(filter 1,$(QUICK)),--quick)
+
+soak: build ## mixed load and faults for MINUTES (default 5): memory stays, and all that was acknowledged
+	$(PY) -m tests.load.soak --minutes $(MINUTES)
 
 durability: build ## kill the server in a storm of stores, ROUNDS times (default 300), and look at what stayed
 	$(PY) -m tests.durability.storm --rounds $(ROUNDS)

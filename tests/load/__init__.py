@@ -1,0 +1,1 @@
+"""Load: many associations at once, for long, among peers that behave badly."""
