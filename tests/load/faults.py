@@ -17,6 +17,8 @@ from tests.load.clients import ECHO, HERE, RELEASE, WINDOW, proposal
 
 STALL = 8.0
 """Seconds that a peer stays silent, or dribbles: longer than the server waits."""
+WHOLE = 0.1
+"""Share of the sessions that are cut behind their last byte."""
 
 
 def _reset(peer: socket.socket, chance: random.Random) -> None:
@@ -62,15 +64,18 @@ def _ask_unread(peer: socket.socket, chance: random.Random) -> None:
         peer.sendall(ECHO * 100)
 
 
-ENDINGS: dict[str, Callable[[socket.socket, random.Random], None]] = {
-    "reset": _reset,
-    "end of stream": _hang_up,
-    "A-ABORT": _abort,
-    "garbage": _garbage,
-    "silence": _silence,
-    "dribble": _dribble,
-    "asks and does not read": _ask_unread,
-}
+Ending = Callable[[socket.socket, random.Random], None]
+SILENT: list[Ending] = [_reset, _hang_up, _silence]
+SAYING_MORE: list[Ending] = [_abort, _garbage, _dribble, _ask_unread]
+
+
+def _boundaries(session: bytes) -> list[int]:
+    """Where PDUs end."""
+    ends, at = [], 0
+    while at < len(session):
+        at += 6 + int.from_bytes(session[at + 2 : at + 6])
+        ends.append(at)
+    return ends
 
 
 def fail(
@@ -83,20 +88,30 @@ def fail(
         uid = f"{name}.{count}"
         data = data_set(uid, chance.randbytes(chance.choice((100, 5_000, 200_000))))
         journal.sends(uid, digest(data))
+        asked = proposal(title)
         session = b"".join(
             [
-                proposal(title),
+                asked,
                 ECHO,
                 wire.as_commands(3, wire.store_rq(uid.encode())),
                 wire.as_data(3, data),
                 RELEASE,
             ]
         )
-        cut = session[: chance.randrange(len(session) + 1)]
+        # Now and then all of it is sent: then it is stored, and nobody is there to hear so. What is
+        # said in the middle of a PDU would be taken for its rest, and stored as if it were.
+        ending = chance.choice(SILENT + SAYING_MORE)
+        end = chance.randrange(len(session))
+        if ending in SAYING_MORE:
+            end = chance.choice(_boundaries(session))
+        cut = session if chance.random() < WHOLE else session[:end]
         with contextlib.suppress(OSError), socket.socket() as peer:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW)
             peer.settimeout(STALL)
             peer.connect((HERE, port))
-            peer.sendall(cut)
-            chance.choice(list(ENDINGS.values()))(peer, chance)
+            peer.sendall(cut[: len(asked)])
+            if len(cut) > len(asked):
+                peer.recv(4096)  # nothing may be said before the answer is there
+                peer.sendall(cut[len(asked) :])
+            ending(peer, chance)
     return count
