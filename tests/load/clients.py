@@ -215,7 +215,8 @@ def _again_and_again(port: int, title: str, who: int, until: float) -> list[int]
             peer.setsockopt(socket.IPPROTO_IP, NO_PORT_YET, 1)
             peer.bind((f"127.0.0.{2 + who}", 0))
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer.settimeout(30)
+            # Not Python's timeout: with that the socket does not block, and gives parts of a PDU.
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 30, 0))
             peer.connect((HERE, port))
             for request, kind in ((asked, wire.AC), (ECHO, wire.DATA), (RELEASE, wire.RELEASE_RP)):
                 peer.sendall(request)

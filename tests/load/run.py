@@ -69,11 +69,11 @@ def ours(folder: Path) -> contextlib.AbstractContextManager[Running]:
 
 def servers(quick: bool) -> list[Server]:
     """Who is measured, and how much of it they get."""
-    few, half = (4, 2) if quick else (1, 1)
+    few = 4 if quick else 1
     short = 10 if quick else 20
     return [
         Server("ours", ours, Sizes(10_000 // few, 1000 // few, 500 // few, 60 // few)),
-        Server("pynetdicom", pynetdicom_scp, Sizes(50 // half, 50 // half, 40 // half, short)),
+        Server("pynetdicom", pynetdicom_scp, Sizes(25, 25, 40, short)),
         Server(
             "DCMTK --fork",
             lambda folder: dcmtk_scp(folder, "--fork", "+B", "+xa"),
@@ -246,7 +246,7 @@ def measure(report: LoadReport, names: list[str], who: list[Server], length: Len
                     if server.name == "ours":
                         raise
                     lines = str(error).splitlines()
-                    report.add(name, server.name, "", f"did not survive: {lines[0][-200:]}")
+                    report.add(name, server.name, "", f"did not survive: {lines[-1][-200:]}")
                     print(error, file=sys.stderr)
 
 
