@@ -33,7 +33,7 @@ from dimse_rs import (
 from tests.data.files import data_set
 from tests.data.generate import series
 from tests.hostile import wire
-from tests.hostile.runner import Accepted, Peer, Target
+from tests.hostile.runner import Accepted, Answered, Peer, Target
 from tests.hostile.scp import ScriptedScp
 from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
 from tests.peers.process import Process
@@ -630,7 +630,8 @@ def test_names_in_no_encoding_are_text_all_the_same(caplog):
         shown.append(f"{proposal!r} {proposal.identity!r} {proposal.calling} {proposal.called}")
         return True
 
-    server = scp(any_called=True, accept=accept, verify_identity=lambda proposal: True)
+    options = {"any_called": True, "passcode_in_clear": True}
+    server = scp(accept=accept, verify_identity=lambda proposal: True, **options)
 
     @server.c_find(StudyRoot)
     def find(request):
@@ -669,7 +670,7 @@ def test_names_in_no_encoding_are_text_all_the_same(caplog):
             )
             garbage = b"\x08\0\x05\0" + b"\x04\0\0\0" + BYTES[:4] + BYTES * 9
             peer.step(wire.as_commands(1, command) + wire.as_data(1, garbage))
-            peer._answered(0xC000, 1, wire.C_FIND_RQ, 1)
+            peer.step(Answered(0xC000, 1, wire.C_FIND_RQ, 1))
     told = list(events)
     assert len(shown) >= 2
     assert {"connected", "negotiated", "message", "ended"} <= {event["event"] for event in told}
