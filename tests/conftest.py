@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 
@@ -23,6 +24,17 @@ def no_panics() -> Iterator[None]:
     """Fail when the core panicked in any test, also where something caught it."""
     yield
     assert _core.panics() == 0
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Give the package's logger back as it was: the tools configure it for their process."""
+    logger = logging.getLogger("dimse_rs")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logger.propagate = propagate
 
 
 @pytest.fixture(scope="session")
