@@ -466,7 +466,11 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         if self.is_over() {
-            return self.too_late(command);
+            return self.too_late(command, self.why());
+        }
+        // Once a release is asked for nothing new is begun: it would never find a quiet moment.
+        if !self.releasing.is_empty() && matches!(command, Command::Invoke(_) | Command::Bulk(_)) {
+            return self.too_late(command, Error::Released);
         }
         match command {
             Command::Invoke(invoke) => self.exchange.waiting.push_back(invoke),

@@ -16,9 +16,8 @@ use crate::event::{Event, Kinds};
 use crate::tls;
 
 impl Driver {
-    /// A command that came when all was over.
-    pub(super) fn too_late(&mut self, command: Command) {
-        let why = self.why();
+    /// A command that came when all was over, or about to be.
+    pub(super) fn too_late(&mut self, command: Command, why: Error) {
         match command {
             Command::Invoke(invoke) => {
                 invoke.responses.give(Err(why));
@@ -114,7 +113,7 @@ impl Driver {
         self.conclude();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            self.too_late(*command);
+            self.too_late(*command, self.why());
         }
         while let Some(finished) = self.exchange.last_job().await {
             self.job_finished(finished);

@@ -150,6 +150,9 @@ async fn a_release_waits_for_our_operations() {
     let releasing = rig.release();
     assert_eq!(rig.peer.pdu().await.0, 4);
     sleep(seconds(5)).await;
+    let mut behind = rig.invoke(&echo_rq(2), None, None);
+    let refused = sometime(behind.next()).await.unwrap().unwrap_err();
+    assert!(matches!(refused, Error::Released), "{refused}");
     rig.peer
         .send(&message(1, &answer(&echo_rq(1), 0), None))
         .await;
