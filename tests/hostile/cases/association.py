@@ -382,7 +382,7 @@ def identities(called: bytes) -> Iterator[Case]:
         "B21-verified",
         "has an identity that is not good enough",
         scripts=[(one, Rejected(1, 2, 1)) for one in ordinary],
-        code="user-identity",
+        code="user-identity|passcode-in-clear",
         needs={"accept"},
     )
     yield case(
