@@ -112,7 +112,7 @@ class SendReport:
         if first.error is not None:
             first.error.add_note(text)
             raise first.error
-        error = StatusError(first.status or 0, first.comment)
+        error = StatusError(Status(0) if first.status is None else first.status, first.comment)
         error.add_note(text)
         raise error
 

@@ -6,7 +6,7 @@ range says what it is (PS3.7 C), and what lies outside every range is a failure.
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self, TypeAlias
+from typing import Final, Literal, Never, Self, TypeAlias
 
 __all__ = ["CANCEL", "PENDING", "PENDING_WARNING", "SUCCESS", "Category", "Status", "is_defined"]
 
@@ -289,7 +289,7 @@ def is_defined(code: int, operation: str, service: str = "") -> bool:
 
 
 class Status(int):
-    """A DIMSE status: an `int` for every purpose, that knows what it says.
+    """A DIMSE status: an `int` that knows what it says, and has no truth value.
 
     ``Status(0xA700, "storage").meaning == "refused: out of resources"``.
 
@@ -340,9 +340,25 @@ class Status(int):
         return "failure: not a code of the standard"
 
     @property
+    def is_success(self) -> bool:
+        """Whether it is 0x0000: done, without a warning."""
+        return int(self) == 0x0000
+
+    @property
     def is_final(self) -> bool:
         """Whether no further response follows this one (PS3.7 Table 7.5-2)."""
         return self.category != "pending"
+
+    def __bool__(self) -> Never:
+        """Refuse: Success is 0x0000, so `if status:` would take it for a failure.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            f"the truth of {self!r} is not defined, Success being 0x0000 (PS3.7 C.1): "
+            "write `status == 0` or `status.is_success`"
+        )
 
     def __repr__(self) -> str:
         """Show the code in hex with its meaning."""

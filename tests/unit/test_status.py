@@ -89,7 +89,7 @@ def test_is_an_int_everywhere():
     assert {0xB000: "x"}[status] == "x"
     assert str(status) == "0xB000 (coercion of data elements)"
     assert repr(status) == "<Status 0xB000 warning: coercion of data elements>"
-    assert not SUCCESS
+    assert SUCCESS == 0
     assert SUCCESS.is_final
     assert not Status(0xFF01).is_final
 
@@ -211,3 +211,14 @@ def test_agrees_with_pynetdicom(table, service, operations):
         assert status.meaning not in ("failure", "warning", "failure: not a code of the standard")
         if code not in theirs.GENERAL_STATUS and code not in EXCEPTIONS.get(service, ()):
             assert any(is_defined(code, one, service) for one in ours), f"{code:04X}"
+
+
+@pytest.mark.parametrize("code", [0x0000, 0x0001, 0xFE00, 0xFF00, 0xA700, 0xB000])
+def test_a_status_has_no_truth_value_and_says_what_to_write(code):
+    status = Status(code, "storage")
+    with pytest.raises(TypeError, match=r"`status == 0` or `status\.is_success`"):
+        bool(status)
+    with pytest.raises(TypeError, match="not defined"):
+        if status:  # what programs for pynetdicom write
+            pass
+    assert status.is_success is (code == 0)
