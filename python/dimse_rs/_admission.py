@@ -6,7 +6,7 @@ proposal that nobody decides on within `Timeouts.acse` is rejected by the core.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import iscoroutine
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from . import _core
 
-__all__ = ["Admission", "ExtendedAnswers", "Proposal"]
+__all__ = ["Admission", "AllowList", "ExtendedAnswers", "Proposal"]
 
 _logger = log.get(log.SERVER)
 
@@ -74,6 +74,10 @@ class Proposal:
         return self.peer.ae_title
 
 
+AllowList: TypeAlias = Iterable[Allow] | Callable[[Proposal], Allow | None]
+"""Who is let in: entries, of which the first that means a peer decides, or a function."""
+
+
 def proposal_of(core: _core.Proposal) -> Proposal:
     """Make sense of what came; contexts that could not be accepted anyway are left out."""
     calling, called = core.titles
@@ -116,7 +120,7 @@ class Admission:
         require_identity: bool,
         refuse_passcode: bool,
         accept: Callable[[Proposal], bool] | None,
-        allow: Iterable[Allow] | None,
+        allow: AllowList | None,
         extended: ExtendedAnswers | None,
         supported: Iterable[Supported],
     ) -> None:
@@ -130,7 +134,11 @@ class Admission:
             require_identity or verify_identity is not None
         )
         self._accept = accept
-        self._allow = None if allow is None else [(entry, entry.permit) for entry in allow]
+        # A collection is kept, not copied: what changes in it counts for the next proposal.
+        self._allow = list(allow) if isinstance(allow, Iterator) else allow
+        if isinstance(self._allow, Iterable):
+            for entry in self._allow:
+                _checked(entry)
         self._static: dict[SOPClass, Extended] = {}
         self._asked: dict[SOPClass, Callable[[SOPClass, Extended], Extended | None]] = {}
         self._asked_all = extended if callable(extended) else None
@@ -240,11 +248,17 @@ class Admission:
             return None
         peer = proposal.peer
         certificate = None if proposal.tls is None else proposal.tls.certificate
-        for entry, permit in self._allow:
+        entries: Iterable[object]
+        if callable(self._allow):
+            given = self._call(self._allow, proposal)
+            entries = () if given is None else (given,)
+        else:
+            entries = tuple(self._allow)
+        for entry in map(_checked, entries):
             if entry.is_for(peer.ae_title, peer.host, certificate):
-                return permit
+                return entry.permit
         said = "" if certificate is None else f", certificate {certificate.sha256},"
-        why = f"'{peer.ae_title}' at {peer.host}{said} is in none of the entries of allow="
+        why = f"'{peer.ae_title}' at {peer.host}{said} is meant by no entry of allow="
         raise _Refused(_NOT_ALLOWED, "not-allowed", why)
 
     def _check(self, proposal: Proposal) -> None:
@@ -316,6 +330,12 @@ class Admission:
         from asyncio import run_coroutine_threadsafe
 
         return run_coroutine_threadsafe(outcome, self._loop).result()
+
+
+def _checked(entry: object) -> Allow:
+    if isinstance(entry, Allow):
+        return entry
+    raise ValueError(f"allow= has entries of type Allow, not {type(entry).__name__}")
 
 
 def _failed(core: _core.Proposal, code: str, what: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._facts import AssociationFacts
     from .contexts import Contexts
-    from .settings import Peer, Timeouts
+    from .settings import Peer, PeersByTitle, Timeouts
 
 __all__ = ["Into", "Node", "Performer", "receiving"]
 
@@ -38,13 +38,18 @@ Into: TypeAlias = (
 
 
 class Node(Protocol):
-    """What a performer wants of the server that it works for."""
+    """What a performer wants of the server that it works for.
+
+    Attributes:
+        destinations: of C-MOVE, by AE title.
+        any_destination: whether handlers are asked about others too.
+    """
+
+    destinations: PeersByTitle
+    any_destination: bool
 
     def association_of(self, core: _core.Association) -> AssociationFacts:
         """Give the association as handlers see it."""
-
-    def destination_of(self, title: str) -> Peer | None:
-        """Find a C-MOVE destination by its AE title."""
 
     def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
         """Associate with a destination; without `wait`, give an awaitable."""

@@ -18,7 +18,8 @@ from . import _core, _scp, _scu, log
 from ._drive import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
 from .contexts import FileInfo, plan
 from .errors import DimseError, NoPresentationContext, StatusError
-from .status import CANCEL, PENDING, SUCCESS, Status
+from .settings import Peer, PeerLike, look_up, peer_of
+from .status import CANCEL, CANNOT_UNDERSTAND, PENDING, SUCCESS, Status
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
@@ -54,11 +55,14 @@ class Retrieve:
         count: how many.
         instances: paths of Part 10 files, pydicom data sets, or Part 10 files as bytes.
         pending: seconds between two Pending responses; 0 sends one after each instance.
+        destination: of a C-MOVE, in place of what `Server(destinations=...)` says of its title;
+            the title that was asked for becomes the called one.
     """
 
     count: int
     instances: Iterable[Any]
     pending: float = 0.5
+    destination: PeerLike | None = None
 
 
 @dataclass(slots=True)
@@ -170,7 +174,9 @@ def c_get(
     operation: _core.Operation, request: RetrieveRequest, handler: Handler, timeouts: Timeouts
 ) -> Generator[Step, Any, None]:
     """Perform C-GET: send the instances over the association that asked (PS3.4 C.4.3)."""
-    return _retrieve(operation, request, handler, timeouts, _over_the_same)
+    return _retrieve(
+        operation, request, handler, timeouts, lambda job, _, items: _over_the_same(job, items)
+    )
 
 
 def c_move(
@@ -181,15 +187,48 @@ def c_move(
     node: Node | None,
 ) -> Generator[Step, Any, None]:
     """Perform C-MOVE: send the instances to a destination (PS3.4 C.4.2)."""
-    peer = None if node is None else node.destination_of(request.destination)
-    if node is None or peer is None:
-        comment = f"unknown destination {request.destination}"
-        yield Answer(operation, _scp.response(_DESTINATION_UNKNOWN, comment))
+    title = request.destination
+    try:
+        peer = yield from _destination(operation, request, node)
+        if peer is None and not (node is not None and node.any_destination):
+            raise _unknown(title)
+    except _scp.Failed as failed:
+        yield from _scp.final(operation, request, failed.command)
         return
-    dial = partial(node.dial, peer)
-    yield from _retrieve(
-        operation, request, handler, timeouts, lambda job, items: _over_others(job, items, dial)
-    )
+
+    def send(job: _Job, answer: Retrieve, items: Any) -> Generator[Step, Any, None]:
+        named = _understood(operation, request, answer.destination) or peer
+        if node is None or named is None:
+            raise _unknown(title)
+        return _over_others(job, items, partial(node.dial, named))
+
+    yield from _retrieve(operation, request, handler, timeouts, send)
+
+
+def _destination(
+    operation: _core.Operation, request: RetrieveRequest, node: Node | None
+) -> Generator[Step, Any, Peer | None]:
+    """Look the destination up; what the user's mapping or function raises becomes `Failed`."""
+    if node is None:
+        return None
+    peers, title = node.destinations, request.destination
+    found = yield from _scp.ask(operation, request, lambda _: look_up(peers, title))
+    return _understood(operation, request, found)
+
+
+def _understood(
+    operation: _core.Operation, request: RetrieveRequest, address: PeerLike | None
+) -> Peer | None:
+    try:
+        return peer_of(address, request.destination)
+    except ValueError as error:
+        told = log.of(operation.association, "destination")
+        _logger.error("%s: %s", request, error, extra=told)
+        raise _scp.Failed(CANNOT_UNDERSTAND, "destination has no valid address") from error
+
+
+def _unknown(title: str) -> _scp.Failed:
+    return _scp.Failed(_DESTINATION_UNKNOWN, f"unknown destination {title}")
 
 
 def _retrieve(
@@ -197,7 +236,7 @@ def _retrieve(
     request: RetrieveRequest,
     handler: Handler,
     timeouts: Timeouts,
-    send: Callable[[_Job, Any], Generator[Step, Any, None]],
+    send: Callable[[_Job, Retrieve, Any], Generator[Step, Any, None]],
 ) -> Generator[Step, Any, None]:
     items = job = None
     try:
@@ -208,7 +247,7 @@ def _retrieve(
         items = _scp.items_of(operation, request, answer.instances)
         tally = _Tally(answer.count, answer.pending)
         job = _Job(operation, request, timeouts, tally, operation.message.get("Priority") or 0)
-        yield from send(job, items)
+        yield from send(job, answer, items)
         # What was announced and not given could not be sent.
         cancelled = request.cancelled
         if not cancelled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from types import TracebackType
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakValueDictionary
 
 from . import _core, log
-from ._admission import Admission, ExtendedAnswers, Proposal
+from ._admission import Admission, AllowList, ExtendedAnswers, Proposal
 from ._events import log_event, wanted_by_logs
 from ._facts import AssociationFacts
 from ._fields import C_GET_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, SERVICE_OF
 from ._perform import Performer
-from .access import Allow
 from .ae import AE
 from .association import Association
 from .contexts import Supported, any_storage
@@ -26,7 +25,7 @@ from .handlers import Handler, Handlers, Service
 from .metrics import Metrics
 from .registry import classes_of
 from .services.storage import Storage
-from .settings import Peer, PeerLike, check_ae_title, parse_peer
+from .settings import Peer, PeersByTitle, check_ae_title, check_peers
 from .sop_class import (
     ALL_STORAGE,
     DeflatedExplicitVRLittleEndian,
@@ -79,11 +78,12 @@ class Server(Handlers):
         any_called: bool = False,
         called: Iterable[str] | None = None,
         calling: Iterable[str] | None = None,
-        allow: Iterable[Allow] | None = None,
+        allow: AllowList | None = None,
         max_associations: int | None = None,
         max_ops_performed: int = 1,
         max_handlers: int = 64,
-        destinations: Mapping[str, PeerLike] | None = None,
+        destinations: PeersByTitle | None = None,
+        any_destination: bool = False,
         verify_identity: Callable[[Proposal], bool | bytes] | None = None,
         require_identity: bool = False,
         passcode_in_clear: bool = False,
@@ -102,14 +102,20 @@ class Server(Handlers):
             called: answer to these called AE titles; default the AE's own.
             calling: let only these calling AE titles in; default any.
             allow: let only these in, each with what it may ask for: the first entry that means a
-                peer decides. Whom none means is rejected with (1,1,3). Default any, for all.
+                peer decides. Whom none means is rejected with (1,1,3). A list is looked at for
+                each `Proposal`, so that changes count from the next association on; or a function
+                that gives the entry for a `Proposal`, or None. Default any, for all.
             max_associations: how many may be established; default the limit of the AE.
             max_ops_performed: operations a peer may have outstanding on one association; 0 is no
                 limit.
             max_handlers: handlers that run at once, each on a thread; 1 for handlers that cannot
                 stand company. Requests wait for a free one. When all are past `Timeouts.handler`,
                 requests are refused with A700 or 0213.
-            destinations: where C-MOVE may send to: addresses by AE title. Any other is A801.
+            destinations: where C-MOVE may send to: addresses by AE title, or a function that gives
+                the address of a title, or None. Asked for each C-MOVE. Any other is A801, before
+                a handler is asked.
+            any_destination: ask C-MOVE handlers about other titles too. They say where those are,
+                `Retrieve(..., destination=)`; without that it is A801.
             verify_identity: asked of each `Proposal` that has an `identity`. True or the server's
                 response (Kerberos, SAML) lets it in; the answer says so if that was asked for.
                 False, an exception or no word within `Timeouts.acse` rejects it. Without a verifier
@@ -148,10 +154,8 @@ class Server(Handlers):
         if max_handlers < 1:
             raise ValueError(f"max_handlers is at least 1, not {max_handlers}")
         self._max_handlers = max_handlers
-        self._destinations = {
-            check_ae_title(title): parse_peer(where, called=title)
-            for title, where in (destinations or {}).items()
-        }
+        self.destinations = check_peers({} if destinations is None else destinations)
+        self.any_destination = any_destination
         self._admission = Admission(
             verify_identity=verify_identity,
             require_identity=require_identity,
@@ -439,10 +443,6 @@ class Server(Handlers):
         self._told.set()
 
     # ---- what the performer wants
-
-    def destination_of(self, title: str) -> Peer | None:
-        """Find a C-MOVE destination by its AE title."""
-        return self._destinations.get(title)
 
     def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
         """Associate with a destination of C-MOVE."""

@@ -6,6 +6,7 @@ Frozen values that are checked when they are made. Nothing here reads a file or 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final, Self, TypeAlias
 
@@ -14,9 +15,14 @@ __all__ = [
     "Limits",
     "Peer",
     "PeerLike",
+    "PeersByTitle",
     "Timeouts",
     "check_ae_title",
+    "check_peers",
+    "find_peer",
+    "look_up",
     "parse_peer",
+    "peer_of",
 ]
 
 KIB: Final = 1024
@@ -189,6 +195,56 @@ def parse_peer(peer: PeerLike, *, called: str | None = None) -> Peer:
         title, host = _split_title(peer[0])
         host, port = host.removeprefix("[").removesuffix("]"), int(peer[1])
     return Peer(called or title or DEFAULT_CALLED_AE, host, port)
+
+
+PeersByTitle: TypeAlias = Mapping[str, PeerLike] | Callable[[str], PeerLike | None]
+"""Peers by AE title: a mapping, or a function that gives the peer of a title or None.
+
+Looked at each time that a peer is wanted: what changes in the mapping counts from then on.
+"""
+
+
+def check_peers(peers: PeersByTitle) -> PeersByTitle:
+    """Check the titles and addresses that a mapping has now; a function is taken as it is.
+
+    Raises:
+        ValueError: a title or an address is none, or has spaces around; the message says which.
+    """
+    if isinstance(peers, Mapping):
+        for title, where in peers.items():
+            if check_ae_title(title) != title:
+                raise ValueError(f"an AE title that is looked up has no padding: {title!r}")
+            parse_peer(where, called=title)
+    return peers
+
+
+def find_peer(peers: PeersByTitle, title: str) -> Peer | None:
+    """Look up the peer of an AE title, which becomes the called one; None when it has none.
+
+    Raises:
+        ValueError: the address cannot be understood.
+        Exception: whatever the mapping or the function raises.
+    """
+    return peer_of(look_up(peers, title), title)
+
+
+def look_up(peers: PeersByTitle, title: str) -> PeerLike | None:
+    """Look up what is given for an AE title; of an `async` function what has to be awaited."""
+    return peers.get(title) if isinstance(peers, Mapping) else peers(title)
+
+
+def peer_of(found: PeerLike | None, title: str) -> Peer | None:
+    """Understand what was looked up for an AE title.
+
+    Raises:
+        ValueError: the address cannot be understood, or is none.
+    """
+    if found is None:
+        return None
+    try:
+        return parse_peer(found, called=title)
+    except (TypeError, IndexError) as error:
+        raise ValueError(f"the peer of {title!r} has no address: {error}") from error
 
 
 def _split_title(text: str) -> tuple[str, str]:

@@ -76,6 +76,63 @@ def test_an_empty_list_lets_nobody_in():
         assert rejected(server) == (1, 1, 3)
 
 
+def test_an_entry_added_to_the_list_counts_for_the_next_association():
+    allow = []
+    with scp(allow=allow) as server:
+        assert rejected(server) == (1, 1, 3)
+        allow.append(Allow(calling="SCU", services="C-STORE"))
+        with SCU.associate(at(server)) as association:
+            assert failure(association.c_echo) == 0x0122
+            allow[:] = [Allow(calling="SCU")]
+            assert failure(association.c_echo) == 0x0122  # what it was let in for
+        with SCU.associate(at(server)) as association:
+            assert association.c_echo() == 0
+        allow.clear()
+        assert rejected(server) == (1, 1, 3)
+
+
+def test_a_function_gives_the_entry_for_each_proposal():
+    def entry(proposal):
+        if proposal.calling == "SCU":
+            return Allow(services="C-STORE")
+        return Allow(network="10.0.0.0/8") if proposal.calling == "FAR" else None
+
+    with scp(allow=entry) as server:
+        with SCU.associate(at(server)) as association:
+            assert failure(association.c_echo) == 0x0122
+        assert rejected(server, AE("OTHER", timeouts=PATIENT)) == (1, 1, 3)
+        # What it gives is looked at like an entry of a list.
+        assert rejected(server, AE("FAR", timeouts=PATIENT)) == (1, 1, 3)
+
+
+def test_an_async_function_gives_the_entry_on_an_async_server():
+    async def entry(proposal):
+        return Allow(services="C-STORE")
+
+    async def main():
+        async with (
+            AsyncServer(AE("SCP", timeouts=PATIENT), port=0, allow=entry) as server,
+            SCU.associate_async(at(server)) as association,
+        ):
+            with pytest.raises(StatusError) as caught:
+                await association.c_echo()
+            return caught.value.status
+
+    assert asyncio.run(main()) == 0x0122
+
+
+@pytest.mark.parametrize("wrong", [lambda proposal: True, lambda proposal: 1 / 0])
+def test_a_function_that_fails_lets_nobody_in(wrong, caplog):
+    with scp(allow=wrong) as server:
+        assert rejected(server) == (1, 1, 1)
+    assert "not-let-in" in [getattr(record, "code", "") for record in caplog.records]
+
+
+def test_what_is_no_entry_is_refused_at_the_start():
+    with pytest.raises(ValueError, match="entries of type Allow, not str"):
+        scp(allow=["10.0.0.0/8"])
+
+
 def test_the_first_entry_that_means_a_peer_decides(tmp_path):
     allow = [
         Allow(calling="SCU", services="C-STORE"),

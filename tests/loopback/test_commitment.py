@@ -77,6 +77,72 @@ def request(uid="1.9", pairs=PAIRS):
     return data_set(TransactionUID=uid, ReferencedSOPSequence=items)
 
 
+# ---- where reports go is looked up for each attempt
+
+
+def reported_to(peers, **options):
+    """Ask for commitment, hang up before the report, and give what came to our own server."""
+    came = []
+    over = threading.Event()
+
+    def stored(sop_class, instance):
+        return over.wait(10)
+
+    with nobody() as port, scp(services=[CommitmentReports(came.append)], any_called=True) as own:
+        service = Commitment(stored, peers=peers(own, port), delay=0.01, **options)
+        server = scp(services=[service])
+        ended = server.events("ended")
+        with server:
+            association = SCU.associate(at(server), contexts=StorageCommitmentPushModel)
+            association.n_action(
+                1,
+                request(),
+                sop_class=StorageCommitmentPushModel,
+                instance_uid=StorageCommitmentPushModelInstance,
+            )
+            association.abort()
+            next(ended)
+            over.set()
+            until(lambda: not service.outstanding)
+    return [report.transaction_uid for report in came]
+
+
+def test_a_peer_that_is_added_to_the_mapping_gets_the_report():
+    def peers(own, port):
+        book = {"SCU": ("127.0.0.1", port)}
+
+        class Moving(dict):
+            def get(self, title, default=None):
+                found = super().get(title, default)
+                self[title] = ("127.0.0.1", own.port)  # from the second attempt on
+                return found
+
+        return Moving(book)
+
+    assert reported_to(peers) == ["1.9"]
+
+
+def test_a_function_is_asked_at_each_attempt_and_may_fail_once():
+    asked = []
+
+    def peers(own, port):
+        def where(title):
+            asked.append(title)
+            if len(asked) == 1:
+                raise OSError("the directory is away")
+            return ("127.0.0.1", own.port)
+
+        return where
+
+    assert reported_to(peers) == ["1.9"]
+    assert asked == ["SCU", "SCU"]
+
+
+def test_a_title_that_no_peer_has_gets_no_report(caplog):
+    assert reported_to(lambda own, port: lambda title: None) == []
+    assert "it is not among the peers" in caplog.text
+
+
 # ---- on the same association
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from dimse_rs import (
     AE,
     ALL_STORAGE,
     AssociationAborted,
+    AsyncServer,
     Context,
     CTImageStorage,
     MRImageStorage,
@@ -32,6 +34,7 @@ from tests.loopback.nodes import (
     MR_BIG_ENDIAN,
     MR_IMPLICIT,
     PATIENT,
+    SCU,
     Puppet,
     at,
     link,
@@ -161,12 +164,11 @@ def test_data_sets_and_bytes(paths, uids, tmp_path):
 
 
 def test_to_the_server_itself(paths, tmp_path):
-    server = scp(tmp_path, destinations={"SCP": "127.0.0.1:1"})
+    destinations = {"SCP": "127.0.0.1:1"}
+    server = scp(tmp_path, destinations=destinations)
     server.c_move(StudyRoot)(lambda request: paths)
     with server:
-        server._destinations["SCP"] = type(server._destinations["SCP"])(
-            "SCP", "127.0.0.1", server.port
-        )
+        destinations["SCP"] = ("127.0.0.1", server.port)
         with AE("SCU", timeouts=PATIENT).associate(at(server), contexts=CONTEXTS) as association:
             last, _ = outcome(move(association, "SCP"))
     assert counts(last) == (12, 0, 0)
@@ -225,6 +227,104 @@ def test_final_status(statuses, final, paths):
         last, _ = outcome(move(association))
     assert last.status == final
     assert (last.dataset is None) == (last.failed == 0)
+
+
+# ---- where destinations are is looked up for each C-MOVE
+
+
+def test_a_destination_added_to_the_mapping_counts_at_once_and_a_removed_one_no_longer(paths):
+    destinations = {}
+    server = scp(destinations=destinations)
+    server.c_move(StudyRoot)(lambda request: paths[:2])
+    with store(lambda request: None) as destination, link(server, CONTEXTS) as association:
+        assert outcome(move(association))[0].status == 0xA801
+        destinations["STORE"] = f"127.0.0.1:{destination.port}"
+        assert counts(outcome(move(association))[0]) == (2, 0, 0)
+        del destinations["STORE"]
+        assert outcome(move(association))[0].status == 0xA801
+
+
+def test_a_function_is_asked_for_each_destination(paths):
+    asked = []
+    with store(lambda request: None) as destination:
+
+        def where(title):
+            asked.append(title)
+            return ("127.0.0.1", destination.port) if title == "STORE" else None
+
+        server = scp(destinations=where)
+        server.c_move(StudyRoot)(lambda request: paths[:2])
+        with link(server, CONTEXTS) as association:
+            assert counts(outcome(move(association))[0]) == (2, 0, 0)
+            assert outcome(move(association, "OTHER"))[0].status == 0xA801
+            assert counts(outcome(move(association))[0]) == (2, 0, 0)
+    assert asked == ["STORE", "OTHER", "STORE"]
+
+
+@pytest.mark.parametrize("given", ["no address", "127.0.0.1:0", 17, ("127.0.0.1",)])
+def test_a_function_that_gives_no_address_fails_the_request_by_name(paths, caplog, given):
+    server = scp(destinations=lambda title: given)
+    server.c_move(StudyRoot)(lambda request: paths)
+    with link(server, CONTEXTS) as association:
+        last, _ = outcome(move(association))
+        assert (last.status, last.comment) == (0xC000, "destination has no valid address")
+        assert association.c_echo() == 0
+    assert [r.code for r in caplog.records if r.levelname == "ERROR"] == ["destination"]
+
+
+def test_a_function_that_raises_fails_the_request_and_is_logged(paths, caplog):
+    server = scp(destinations=lambda title: {}[title])
+    server.c_move(StudyRoot)(lambda request: paths)
+    with link(server, CONTEXTS) as association:
+        assert outcome(move(association))[0].status == 0xC000
+        assert association.c_echo() == 0
+    [line] = [r for r in caplog.records if r.levelname == "ERROR"]
+    assert line.code == "handler-failed"
+
+
+def test_an_async_server_takes_an_async_function(paths):
+    async def where(title):
+        return f"127.0.0.1:{destination.port}"
+
+    async def main():
+        server = AsyncServer(AE("SCP", timeouts=PATIENT), port=0, destinations=where)
+        server.c_move(StudyRoot)(lambda request: paths[:2])
+        async with server, SCU.associate_async(at(server), contexts=CONTEXTS) as association:
+            asked = {"StudyInstanceUID": "1.2.3"}
+            steps = association.c_move(asked, model=StudyRoot, level="STUDY", destination="STORE")
+            return [step async for step in steps][-1]
+
+    with store(lambda request: None) as destination:
+        assert counts(asyncio.run(main())) == (2, 0, 0)
+
+
+def test_a_handler_may_see_unknown_titles_and_say_where_they_are(paths):
+    with store(lambda request: None) as destination:
+
+        def give(request):
+            where = f"127.0.0.1:{destination.port}" if request.destination == "STORE" else None
+            return Retrieve(2, paths[:2], destination=where)
+
+        server = scp(any_destination=True)
+        server.c_move(StudyRoot)(give)
+        with link(server, CONTEXTS) as association:
+            assert counts(outcome(move(association))[0]) == (2, 0, 0)
+            last, _ = outcome(move(association, "OTHER"))
+            assert (last.status, last.comment) == (0xA801, "unknown destination OTHER")
+            assert association.c_echo() == 0
+
+
+def test_a_handler_overrules_the_mapping(paths):
+    with store(lambda request: None) as destination:
+        there = Retrieve(2, paths[:2], destination=("127.0.0.1", destination.port))
+        with link(archive(there, "127.0.0.1:1"), CONTEXTS) as association:
+            assert counts(outcome(move(association))[0]) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("title", ["STORE ", "TOO-LONG-FOR-A-TITLE"])
+def test_a_title_that_could_not_be_asked_for_is_refused_at_the_start(title):
+    with pytest.raises(ValueError, match="AE title"):
+        scp(destinations={title: "127.0.0.1:1"})
 
 
 # ---- destinations that do not do as they should

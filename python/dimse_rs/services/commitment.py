@@ -21,7 +21,7 @@ from dimse_rs._uids import SOPClass, is_uid
 from dimse_rs.contexts import Context
 from dimse_rs.errors import DecodeError, DimseError, DimseTimeout, StatusError
 from dimse_rs.handlers import Handlers
-from dimse_rs.settings import Peer, PeerLike, check_ae_title, parse_peer
+from dimse_rs.settings import PeerLike, PeersByTitle, check_peers, find_peer
 from dimse_rs.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 from dimse_rs.status import (
     DUPLICATE_TRANSACTION_UID,
@@ -87,7 +87,7 @@ class Commitment:
         self,
         is_stored: IsStored,
         *,
-        peers: Mapping[str, PeerLike] | None = None,
+        peers: PeersByTitle | None = None,
         ae: AE | None = None,
         attempts: int = 6,
         delay: float = 5.0,
@@ -99,7 +99,8 @@ class Commitment:
             is_stored: asked of each instance, on a thread of its own: its SOP Class and SOP
                 Instance UID. True, False, or a failure reason such as 0x0119.
             peers: where reports go when the association that asked is over: addresses by the AE
-                title of the SCU.
+                title of the SCU, or a function that gives the address of a title, or None. Looked
+                at for each attempt.
             ae: settings for associations of ours; the title is the one that the SCU has called.
             attempts: how many such associations are tried for a report.
             delay: seconds to the second attempt; each further delay is twice as long.
@@ -113,10 +114,7 @@ class Commitment:
         if attempts < 1:
             raise ValueError(f"attempts is at least 1, not {attempts}")
         self._is_stored = is_stored
-        self._peers: dict[str, Peer] = {
-            check_ae_title(title): parse_peer(where, called=title)
-            for title, where in (peers or {}).items()
-        }
+        self._peers = check_peers({} if peers is None else peers)
         self._ae = ae if ae is not None else AE()
         self._attempts = attempts
         self._delay = delay
@@ -204,11 +202,15 @@ class Commitment:
                 return None
             except DimseError as error:
                 _logger.info("%s: not reported on the same association: %s", association, error)
-        peer = self._peers.get(transaction.calling)
+        transaction.attempts += 1
+        try:
+            peer = find_peer(self._peers, transaction.calling)
+        except Exception:  # of the user's mapping or function: it has the other attempts
+            _logger.exception("peers= failed", extra={"code": "handler-failed"})
+            return self._again(transaction, "its address could not be looked up")
         if peer is None:
             _gave_up(transaction, "it is not among the peers")
             return None
-        transaction.attempts += 1
         ae = replace(self._ae, title=transaction.called)
         try:
             with ae.associate(
@@ -217,11 +219,15 @@ class Commitment:
                 _tell(own, event, report)
                 return None
         except DimseError as error:
-            if transaction.attempts >= self._attempts:
-                _gave_up(transaction, str(error))
-                return None
             _logger.info("commitment report to %s: %s", peer, error)
-            return float(self._delay * 2 ** (transaction.attempts - 1))
+            return self._again(transaction, str(error))
+
+    def _again(self, transaction: _Transaction, why: str) -> float | None:
+        """Give the seconds to the next attempt; None after the last."""
+        if transaction.attempts >= self._attempts:
+            _gave_up(transaction, why)
+            return None
+        return float(self._delay * 2 ** (transaction.attempts - 1))
 
 
 def _tell(association: AssociationFacts, event: int, report: Dataset) -> None:
