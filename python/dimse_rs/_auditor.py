@@ -455,8 +455,7 @@ def _studies(studies: Sequence[str], classes: Mapping[str, int]) -> list[Subject
 
 def _asked_for(facts: Facts) -> list[Subject]:
     """Read from the identifier of a retrieval what it is about, as far as that says it."""
-    from pydicom.multival import MultiValue
-
+    from ._pydicom import MultiValue
     from .datasets import from_bytes
 
     def texts(keyword: str) -> list[str]:

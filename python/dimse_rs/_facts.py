@@ -106,7 +106,7 @@ def tags_of(attributes: Sequence[int | str]) -> list[int]:
     Raises:
         DecodeError: a keyword that the data dictionary does not have.
     """
-    from pydicom.datadict import tag_for_keyword
+    from ._pydicom import tag_for_keyword
 
     tags = []
     for attribute in attributes:

@@ -122,6 +122,11 @@ class Performer:
         self._association = weakref.ref(association)
         self.start()
 
+    def load(self) -> None:
+        """Import what requests will need: the first ones are not to wait for it, nor to race."""
+        if self.serves:
+            from . import _pydicom, datasets  # noqa: F401 - it is the loading that counts
+
     def start(self) -> None:
         """Start the first thread."""
         if self.serves:

@@ -283,8 +283,7 @@ def _failed_list(request: RetrieveRequest, uids: list[str]) -> bytes | None:
     """Encode the Failed SOP Instance UID List, if any failed (R-558)."""
     if not uids:
         return None
-    from pydicom.dataset import Dataset
-
+    from ._pydicom import Dataset
     from .datasets import to_bytes
 
     identifier = Dataset()

@@ -270,7 +270,7 @@ def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
     Raises:
         DecodeError: a keyword that the data dictionary does not have, or no value for it.
     """
-    from pydicom.dataset import Dataset
+    from ._pydicom import Dataset
 
     if isinstance(attributes, Dataset):
         # Not `Dataset(attributes)`: that has its elements in common with the original, and setting

@@ -82,10 +82,7 @@ def _written(dataset: Dataset, target: TransferSyntax) -> bytes:
 
     Plain text, most of an identifier, is written here: pydicom takes ten times as long for it.
     """
-    from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_data_element
-    from pydicom.tag import tag_in_exception
-    from pydicom.uid import UID
+    from ._pydicom import UID, DicomBytesIO, tag_in_exception, write_data_element
 
     plain = (str, UID)
     header = Struct((">" if target.big_endian else "<") + ("HHI" if target.implicit else "HH2sH"))
@@ -126,7 +123,7 @@ def convert(source: str | PathLike[str] | Dataset, target: str) -> bytes:
 
     Source: PS3.5 10, A.
     """
-    from pydicom import Dataset
+    from ._pydicom import Dataset
 
     if not isinstance(source, Dataset):
         source = read(source)
@@ -147,9 +144,7 @@ def from_bytes(buffer: Buffer, transfer_syntax: str, *, file_meta: bool = False)
 
     Source: PS3.5 7, 10, A.
     """
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.filereader import read_dataset
-    from pydicom.uid import UID
+    from ._pydicom import UID, FileMetaDataset, read_dataset
 
     syntax = TransferSyntax.of(transfer_syntax)
     data = bytes(buffer)
@@ -175,7 +170,7 @@ def from_bytes(buffer: Buffer, transfer_syntax: str, *, file_meta: bool = False)
 
 def _check_end(dataset: Dataset) -> None:
     """Refuse one whose last value is cut short: pydicom gives what there is of it."""
-    from pydicom.dataelem import RawDataElement
+    from ._pydicom import RawDataElement
 
     last = dataset._dict[max(dataset._dict, key=int)] if dataset._dict else None
     if not isinstance(last, RawDataElement) or last.value is None:
@@ -203,8 +198,7 @@ def read(path: str | PathLike[str]) -> Dataset:
 
     Source: PS3.10 7.
     """
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
+    from ._pydicom import InvalidDicomError, dcmread
 
     try:
         return dcmread(path)
@@ -225,7 +219,7 @@ def write(path: str | PathLike[str], dataset: Dataset) -> None:
 
     Source: PS3.10 7.
     """
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from ._pydicom import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     if stored_syntax(dataset) is None:
         implicit, _ = dataset.original_encoding
@@ -255,10 +249,7 @@ def write_encoded(
 
     Source: PS3.10 7.1.
     """
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_file_meta_info
-    from pydicom.uid import UID
+    from ._pydicom import UID, DicomBytesIO, FileMetaDataset, write_file_meta_info
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(sop_class)
@@ -272,9 +263,7 @@ def write_encoded(
 
 
 def _with_meta(dataset: Dataset, syntax: str) -> Dataset:
-    from pydicom import Dataset
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID
+    from ._pydicom import UID, Dataset, FileMetaDataset
 
     copy = Dataset(dataset)
     copy.file_meta = FileMetaDataset()
@@ -326,9 +315,7 @@ def _recoded(
     Values that nobody has looked at keep their bytes, save for byte order: decoding and encoding
     again loses escape sequences, padding, and whatever pydicom cannot decode.
     """
-    from pydicom import Dataset, Sequence
-    from pydicom.dataelem import DataElement
-    from pydicom.valuerep import AMBIGUOUS_VR, CUSTOMIZABLE_CHARSET_VR
+    from ._pydicom import AMBIGUOUS_VR, CUSTOMIZABLE_CHARSET_VR, DataElement, Dataset, Sequence
 
     little = dataset.original_encoding[1] is not False  # what was made, not read, is little endian
     swap = little == target.big_endian
@@ -377,10 +364,7 @@ def _vr(
     element: DataElement | RawDataElement, lineage: tuple[Dataset, ...], *, little: bool
 ) -> str:
     """Find the VR: the dictionary's in implicit VR, and decided where that leaves a choice."""
-    from pydicom.dataelem import RawDataElement
-    from pydicom.filewriter import correct_ambiguous_vr_element
-    from pydicom.hooks import raw_element_vr
-    from pydicom.valuerep import AMBIGUOUS_VR
+    from ._pydicom import AMBIGUOUS_VR, RawDataElement, correct_ambiguous_vr_element, raw_element_vr
 
     vr = element.VR
     if vr is None and isinstance(element, RawDataElement):

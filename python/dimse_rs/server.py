@@ -229,6 +229,7 @@ class Server(Handlers):
             storage=self._storage,
             events=self._events,
         )
+        self._performer.load()  # while nobody can ask for anything
         self._log_follower = self._events.follow(wanted_by_logs(server=True), MOST)
         host, port = self._bind
         self._listener = _core.Listener(

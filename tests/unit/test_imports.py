@@ -23,7 +23,7 @@ HEAVY = "pydicom", "pynetdicom", "numpy", "asyncio", "ssl", "unittest", "email"
         "import dimse_rs",
         "import dimse_rs, importlib, pkgutil\n"
         "for found in pkgutil.walk_packages(dimse_rs.__path__, 'dimse_rs.'):\n"
-        "    if 'aio' not in found.name and not found.name.endswith('__main__'):\n"
+        "    if 'aio' not in found.name and not found.name.endswith(('__main__', '_pydicom')):\n"
         "        importlib.import_module(found.name)",
         "import dimse_rs.cli; dimse_rs.cli.main(['--help'])",
         "import dimse_rs.cli; dimse_rs.cli.main(['echoscu', '--help'])",
@@ -83,3 +83,68 @@ def test_every_public_name_is_there_and_listed_once():
     assert all(hasattr(dimse_rs, name) for name in dimse_rs.__all__)
     assert set(errors.__all__) - {"from_core"} <= set(dimse_rs.__all__)
     assert dimse_rs.__version__ == metadata.version("dimse_rs")
+
+
+PACKAGE = Path(dimse_rs.__file__).parent
+
+
+def modules():
+    """Give our modules by name, with what each imports where it stands."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        package = name if is_package else name.rpartition(".")[0]
+        yield name, package, ast.parse(path.read_text())
+
+
+def is_for_checkers(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imported_by(tree, package, known):
+    """Give which of our modules a module imports while it is imported itself."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if is_for_checkers(node) or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+            yield from {base, *(f"{base}.{alias.name}" for alias in node.names)} & known
+        elif isinstance(node, ast.Import):
+            yield from {alias.name for alias in node.names} & known
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def test_our_modules_are_imported_in_no_circle():
+    # Each waits for its package, and for what it imports: were there a circle, two threads that
+    # begin at different modules of it would get one that is half there. (The tools begin on one.)
+    known = {name for name, _, _ in modules()}
+    waits_for = {
+        name: {*imported_by(tree, package, known), *([package] if package != name else [])}
+        - {name, "dimse_rs", *(["dimse_rs.cli.main"] if name == "dimse_rs.cli" else [])}
+        for name, package, tree in modules()
+    }
+    done: set[str] = set()
+    while ready := {name for name, others in waits_for.items() if others <= done} - done:
+        done |= ready
+    assert {name: others - done for name, others in waits_for.items() if name not in done} == {}
+
+
+def test_pydicom_is_imported_in_one_place():
+    # Its modules import each other in circles: see `_pydicom`.
+    found = []
+    for name, _, tree in modules():
+        checked = {
+            id(part) for node in ast.walk(tree) if is_for_checkers(node) for part in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            names = [getattr(node, "module", "") or ""]
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            is_import = isinstance(node, (ast.Import, ast.ImportFrom)) and id(node) not in checked
+            if is_import and any(one.split(".")[0] == "pydicom" for one in names):
+                found.append(f"{name}:{node.lineno}")
+    assert [where for where in found if not where.startswith("dimse_rs._pydicom:")] == []

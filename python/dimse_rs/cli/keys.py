@@ -62,8 +62,7 @@ def apply(keys: Iterable[str], dataset: Dataset) -> None:
 
 
 def _set(dataset: Dataset, key: str) -> None:
-    from pydicom import config
-    from pydicom.dataelem import DataElement
+    from dimse_rs._pydicom import DataElement, config
 
     path, has_value, text = key.partition("=")
     steps = _steps(path)
@@ -85,7 +84,7 @@ def _set(dataset: Dataset, key: str) -> None:
 
 
 def _steps(path: str) -> list[tuple[int, int | None]]:
-    from pydicom.datadict import tag_for_keyword
+    from dimse_rs._pydicom import tag_for_keyword
 
     steps: list[tuple[int, int | None]] = []
     for part in path.strip().split("."):
@@ -103,9 +102,7 @@ def _steps(path: str) -> list[tuple[int, int | None]]:
 
 
 def _item(dataset: Dataset, tag: int, number: int) -> Dataset:
-    from pydicom.dataelem import DataElement
-    from pydicom.dataset import Dataset
-    from pydicom.sequence import Sequence
+    from dimse_rs._pydicom import DataElement, Dataset, Sequence
 
     if _vr(tag) not in ("SQ", "UN"):
         raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is not a sequence")
@@ -119,7 +116,7 @@ def _item(dataset: Dataset, tag: int, number: int) -> Dataset:
 
 
 def _vr(tag: int) -> str:
-    from pydicom.datadict import dictionary_VR
+    from dimse_rs._pydicom import dictionary_VR
 
     if tag >> 16 & 1:  # private: its creator is text, the rest is for those who know (PS3.5 7.8)
         return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"

@@ -110,8 +110,7 @@ def _check(parser: Parser, args: argparse.Namespace, action: str, files: list[st
 
 
 def _attributes(args: argparse.Namespace, files: list[str]) -> Dataset:
-    from pydicom.dataset import Dataset
-
+    from dimse_rs._pydicom import Dataset
     from dimse_rs.services.mpps import from_worklist
 
     attributes = read_file(files[0]) if files else Dataset()
@@ -152,9 +151,7 @@ def _set(
 
 def _series(paths: list[str]) -> list[Dataset]:
     """Make the items of Performed Series Sequence: the series of some files (PS3.3 C.4.15)."""
-    from pydicom import dcmread
-    from pydicom.dataset import Dataset
-
+    from dimse_rs._pydicom import Dataset, dcmread
     from dimse_rs.contexts import FileInfo
     from dimse_rs.send import look_at
 
@@ -177,7 +174,7 @@ def _series(paths: list[str]) -> list[Dataset]:
 
 
 def _one_series(instance: Dataset) -> Dataset:
-    from pydicom.dataset import Dataset
+    from dimse_rs._pydicom import Dataset
 
     def get(*keywords: str) -> Any:
         return next((value for keyword in keywords if (value := instance.get(keyword))), None)

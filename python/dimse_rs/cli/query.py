@@ -178,7 +178,7 @@ def identifiers(
     Raises:
         CliError: a file cannot be read (20), a key is wrong (1).
     """
-    from pydicom.dataset import Dataset
+    from dimse_rs._pydicom import Dataset
 
     made = [read_file(name) for name in (*args.files, *files)]
     if not made:

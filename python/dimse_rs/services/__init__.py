@@ -6,8 +6,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from .storage import Storage
-
 if TYPE_CHECKING:
     from .availability import InstanceAvailability, notify_availability
     from .commitment import Commitment, CommitmentReport, CommitmentReports, commit
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from .matching import IdentifierError, Matcher, Rules, matches, respond
     from .mpps import Mpps, MppsEvent, PerformedStep
     from .query import QueryRetrieve, Schedule
+    from .storage import Storage
     from .worklist import Worklist
 
 __all__ = [
@@ -46,6 +45,7 @@ _WHERE: Final = {
     "matching": ("IdentifierError", "Matcher", "Rules", "matches", "respond"),
     "mpps": ("Mpps", "MppsEvent", "PerformedStep"),
     "query": ("QueryRetrieve", "Schedule"),
+    "storage": ("Storage",),
     "worklist": ("Worklist",),
 }
 _MODULE: Final = {name: module for module, names in _WHERE.items() for name in names}

@@ -108,8 +108,7 @@ def notify_availability(
 
     Source: PS3.4 R.3.2.
     """
-    from pydicom.dataset import Dataset
-
+    from dimse_rs._pydicom import Dataset
     from dimse_rs.datasets import new_uid
     from dimse_rs.sop_class import ModalityPerformedProcedureStep
 

@@ -162,7 +162,7 @@ class Commitment:
         return again
 
     def _judged(self, transaction: _Transaction) -> tuple[int, Dataset]:
-        from pydicom.dataset import Dataset
+        from dimse_rs._pydicom import Dataset
 
         committed, failed = [], []
         for sop_class, instance in transaction.references:
@@ -347,8 +347,7 @@ class CommitmentReports:
 
         Source: PS3.4 J.3.2.
         """
-        from pydicom.dataset import Dataset
-
+        from dimse_rs._pydicom import Dataset
         from dimse_rs.datasets import new_uid
 
         references = dict(pair for one in instances if (pair := _reference(one)) is not None)

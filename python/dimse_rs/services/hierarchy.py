@@ -97,7 +97,7 @@ _KEYS: Final = {
 
 @cache
 def _levels_of_tags() -> dict[int, str]:
-    from pydicom.datadict import tag_for_keyword
+    from dimse_rs._pydicom import tag_for_keyword
 
     return {
         tag: level

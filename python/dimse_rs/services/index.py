@@ -257,8 +257,7 @@ class _Entity:
         return self._chain[depth].header.get(tag, default) if depth < len(self._chain) else default
 
     def _computed(self, tag: int, compute: Callable[[_Entity], Any]) -> DataElement:
-        from pydicom.datadict import dictionary_VR
-        from pydicom.dataelem import DataElement
+        from dimse_rs._pydicom import DataElement, dictionary_VR
 
         return DataElement(tag, dictionary_VR(tag), compute(self))
 
@@ -301,7 +300,7 @@ _COMPUTED: Final[dict[int, Callable[[_Entity], Any]]] = {
 
 
 def _read(path: Path) -> Dataset:
-    from pydicom import dcmread
+    from dimse_rs._pydicom import dcmread
 
     wanted = [*tags(), *_OF_ALL_LEVELS]
     try:

@@ -322,7 +322,7 @@ class Matcher:
         return response
 
     def _answer(self, source: Elements) -> Dataset:
-        from pydicom.dataset import Dataset
+        from dimse_rs._pydicom import Dataset
 
         answer = Dataset()
         for key in self._keys:
@@ -331,8 +331,7 @@ class Matcher:
 
     @staticmethod
     def _answered(key: _Key, source: Elements) -> DataElement:
-        from pydicom.dataelem import DataElement, empty_value_for_VR
-        from pydicom.sequence import Sequence
+        from dimse_rs._pydicom import DataElement, Sequence, empty_value_for_VR
 
         if key.vr == "SQ":
             items, asked = _items(source, key.tag), key.item
@@ -420,7 +419,7 @@ def _name_of(tag: int) -> str:
 
 def _vr_of(tag: int) -> str:
     """Give the VR of an attribute, the first where there is a choice; "" when it is unknown."""
-    from pydicom.datadict import dictionary_VR
+    from dimse_rs._pydicom import dictionary_VR
 
     try:
         return "" if tag >> 16 & 1 else dictionary_VR(tag)[:2]
@@ -430,7 +429,7 @@ def _vr_of(tag: int) -> str:
 
 def _twin_of(tag: int, vr: str) -> int:
     """Give the time that goes with a date, the date that goes with a time, or 0."""
-    from pydicom.datadict import keyword_for_tag, tag_for_keyword
+    from dimse_rs._pydicom import keyword_for_tag, tag_for_keyword
 
     ends = {"DA": ("Date", "Time"), "TM": ("Time", "Date")}.get(vr)
     keyword = keyword_for_tag(tag)
@@ -482,7 +481,7 @@ def _all_texts(dataset: Dataset, depth: int) -> Iterator[str]:
 
 
 def _encodes(declared: list[str], chars: set[str]) -> bool:
-    from pydicom.charset import python_encoding
+    from dimse_rs._pydicom import python_encoding
 
     encodings = [python_encoding.get(name, "ascii") for name in declared]
     return all(any(_encodes_one(char, encoding) for encoding in encodings) for char in chars)

@@ -185,7 +185,7 @@ def selected(step: Dataset, attributes: Sequence[int]) -> tuple[int, Dataset]:
 
     Source: PS3.4 F.8.2.1.
     """
-    from pydicom.dataset import Dataset
+    from dimse_rs._pydicom import Dataset
 
     if not attributes:
         return 0, step
@@ -221,7 +221,7 @@ def _invalid(dataset: Dataset, keyword: str, why: str) -> StatusError:
 
 
 def _only(dataset: Dataset, keywords: Sequence[str]) -> Dataset:
-    from pydicom.dataset import Dataset
+    from dimse_rs._pydicom import Dataset
 
     part = Dataset()
     if charset := _charset(dataset):
@@ -254,7 +254,7 @@ def _combined(one: list[str], other: list[str]) -> list[str]:
 
 
 def _tag(keyword: str) -> int:
-    from pydicom.datadict import tag_for_keyword
+    from dimse_rs._pydicom import tag_for_keyword
 
     return int(tag_for_keyword(keyword) or 0)
 
@@ -475,7 +475,7 @@ def from_worklist(item: Dataset) -> Dataset:
 
     Source: PS3.4 F.7.2.1, PS3.17 J.
     """
-    from pydicom.dataset import Dataset
+    from dimse_rs._pydicom import Dataset
 
     scheduled = next(iter(item.get("ScheduledProcedureStepSequence") or ()), Dataset())
     related = Dataset()

@@ -147,9 +147,7 @@ def without_bulk_data(instance: Instance) -> Dataset:
     """Read an instance and leave its bulk data out (PS3.4 Z.1.2)."""
     from io import BytesIO
 
-    from pydicom import dcmread
-    from pydicom.dataset import Dataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from dimse_rs._pydicom import Dataset, ExplicitVRLittleEndian, dcmread
 
     if isinstance(instance, Dataset):
         small = data_set_of(instance)

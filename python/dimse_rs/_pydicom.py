@@ -1,0 +1,42 @@
+"""What we use of pydicom: functions of ours that need it import from here, never from pydicom.
+
+pydicom's modules import each other in a circle. Of two threads that begin at different ends of it,
+each has a module that the other one waits for; Python then lets one of them go on with a module
+that is half there, and what fails of that may stay broken for as long as the process lives. Here
+all begin at the same end, and the lock that an import has is theirs together.
+"""
+
+import pydicom as pydicom
+from pydicom import Dataset as Dataset, Sequence as Sequence, config as config, dcmread as dcmread
+from pydicom.charset import python_encoding as python_encoding
+from pydicom.datadict import (
+    dictionary_VR as dictionary_VR,
+    keyword_for_tag as keyword_for_tag,
+    tag_for_keyword as tag_for_keyword,
+)
+from pydicom.dataelem import (
+    DataElement as DataElement,
+    RawDataElement as RawDataElement,
+    empty_value_for_VR as empty_value_for_VR,
+)
+from pydicom.dataset import FileMetaDataset as FileMetaDataset
+from pydicom.errors import InvalidDicomError as InvalidDicomError
+from pydicom.filebase import DicomBytesIO as DicomBytesIO
+from pydicom.filereader import read_dataset as read_dataset
+from pydicom.filewriter import (
+    correct_ambiguous_vr_element as correct_ambiguous_vr_element,
+    write_data_element as write_data_element,
+    write_file_meta_info as write_file_meta_info,
+)
+from pydicom.hooks import raw_element_vr as raw_element_vr
+from pydicom.multival import MultiValue as MultiValue
+from pydicom.tag import tag_in_exception as tag_in_exception
+from pydicom.uid import (
+    UID as UID,
+    ExplicitVRLittleEndian as ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian as ImplicitVRLittleEndian,
+)
+from pydicom.valuerep import (
+    AMBIGUOUS_VR as AMBIGUOUS_VR,
+    CUSTOMIZABLE_CHARSET_VR as CUSTOMIZABLE_CHARSET_VR,
+)
