@@ -201,7 +201,7 @@ async def store(port: int, title: str, count: int, seconds: float, size: int) ->
         total=sum(done),
         size=instances.size,
         worst=worst,
-        failed=sum(many for status, many in statuses.items() if status),
+        failed=sum(many for status, many in statuses.items() if status != 0),
     )
 
 

@@ -128,7 +128,11 @@ def _tell(report: CommitmentReport, instances: list[FileInfo], output: Output) -
         if uid in committed:
             output.log.info("committed %s", file.path)
         else:
-            output.log.error("%s: not committed, %s", file.path, reason or "not in the report")
+            output.log.error(
+                "%s: not committed, %s",
+                file.path,
+                "not in the report" if reason is None else reason,
+            )
     kept = sum(file.sop_instance in committed for file in instances)
     output.event(
         "summary",
