@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         serve_metrics as serve_metrics,
     )
     from .registry import classes_of as classes_of, register as register
-    from .responses import Response as Response
+    from .responses import Received as Received, Response as Response
     from .send import SendReport as SendReport, SendResult as SendResult
     from .server import Server as Server
     from .services import (
@@ -208,7 +208,7 @@ _NAMES: Final = {
         "classes_of",
         "register",
     ),
-    "responses": ("Response",),
+    "responses": ("Received", "Response"),
     "send": (
         "SendReport",
         "SendResult",

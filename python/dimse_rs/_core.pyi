@@ -276,6 +276,9 @@ class Association:
         """Why it is over; None while it lives."""
     def follow(self, names: list[str], most: int) -> Follower:
         """Follow what happens on it from now on, at most so many events behind."""
+    @property
+    def received(self) -> tuple[int, list[tuple[int, str, int]]]:
+        """What became of the instances of C-GETs: stored; status, comment and count of others."""
     def next_message_id(self) -> int: ...
     def invoke(self, message: Message, within: float = 0.0, again: int = 0) -> Invocation:
         """Send a request. `within`: seconds that a response may take, 0 for ever.
@@ -357,6 +360,8 @@ class Service:
         handled: Command Field to SOP classes that are pulled as operations.
         spool: where large instances for handlers wait.
         events: where what happens is told.
+        lenient_roles: take the instances of a C-GET of ours without the SCP role too, and on the
+            context of the C-GET itself.
     """
 
     def __new__(
@@ -369,6 +374,7 @@ class Service:
         handled: Mapping[int, Sequence[str] | None] | None = None,
         spool: Folder | None = None,
         events: Events | None = None,
+        lenient_roles: bool = False,
     ) -> Service: ...
     def next_operation(
         self, within: float | None = None, *, then: _Then | None = None

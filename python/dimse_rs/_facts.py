@@ -14,11 +14,14 @@ from . import _scu, log
 from ._drive import Step
 from ._narrate import catch_up
 from ._uids import Model, SOPClass, TransferSyntax
+from .contexts import any_storage
 from .errors import DecodeError, DimseError, LocalProtocolError
 from .events import Events
 from .extended import Extended, answered
 from .identity import UserIdentity, identity_of
+from .responses import Received
 from .settings import Peer, check_ae_title
+from .status import Status
 from .tls import TLSFacts
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from .events import Kind
     from .responses import Response
     from .settings import Timeouts
-    from .status import Status
 
 __all__ = ["AcceptedContext", "AssociationFacts", "RejectedContext", "in_a_file", "tags_of"]
 
@@ -302,7 +304,26 @@ class AssociationFacts:
             level=level,
             priority=priority,
             destination=None if destination is None else check_ae_title(destination),
+            received=self._received,
+            needs_role=self._needs_role,
         )
+
+    @property
+    def _needs_role(self) -> bool:
+        """Whether instances of a C-GET are wanted, and only in the SCP role."""
+        if self._performer is None or self._performer.lenient_roles:
+            return False
+        proposed = [context.sop_class for context in self.accepted]
+        proposed += [context.sop_class for context in self.rejected]
+        return any(map(any_storage, proposed))
+
+    def _received(self) -> Received:
+        stored, refused = self._core.received
+        why: dict[str, int] = {}
+        for code, comment, count in refused:
+            status = str(Status(code, "C-STORE"))
+            why[f"{status}: {comment}" if comment else status] = count
+        return Received(stored, why)
 
     def _service(
         self,

@@ -66,8 +66,10 @@ class Performer:
         storage: what is done without handlers.
         queued: Command Fields that go to Python without a handler too.
         events: where what happens is told.
+        lenient_roles: take the instances of a C-GET of ours without the SCP role too.
 
     Attributes:
+        lenient_roles: whether it does.
         overdue: handlers that did not answer in time.
     """
 
@@ -81,6 +83,7 @@ class Performer:
         storage: Storage | None = None,
         queued: tuple[int, ...] = (),
         events: _core.Events | None = None,
+        lenient_roles: bool = False,
     ) -> None:
         """Make the service of the core; `start` or `serve` begins."""
         self._handlers = handlers
@@ -113,7 +116,9 @@ class Performer:
             },
             spool=None if self._spool is None else _core.Folder(self._spool, "fast"),
             events=events,
+            lenient_roles=lenient_roles,
         )
+        self.lenient_roles = lenient_roles
         self._workers: Workers[_core.Operation] | None = None
         self.overdue = 0
 
@@ -221,7 +226,9 @@ class Performer:
         if association is None:
             return _refused(operation, _scp.unserved_of(operation.message.field))
         request = request_of(operation, association)
-        if not allows(request.context.sop_class, request.sop_class):
+        # A composite one the core has matched with its context, but for C-STOREs that it lets pass.
+        named = request.context.sop_class, request.sop_class
+        if request.field >= FIRST_N_SERVICE and not allows(*named):
             return _refused(operation, NO_SUCH_SOP_CLASS)
         handler = self._handler_of(request)
         if handler is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import _core
 from ._drive import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
@@ -21,6 +21,7 @@ from ._fields import (
     N_EVENT_REPORT_RQ,
 )
 from ._uids import SOPClass, TransferSyntax, is_uid
+from .contexts import any_storage
 from .errors import (
     DecodeError,
     NoPresentationContext,
@@ -28,7 +29,7 @@ from .errors import (
     StatusError,
 )
 from .registry import allows
-from .responses import Response
+from .responses import Received, Response
 from .sop_class import Verification
 from .status import Status
 
@@ -51,6 +52,9 @@ __all__ = [
     "data_set_of",
     "n_service",
 ]
+
+
+_UNABLE_TO_PERFORM: Final = 0xA702
 
 
 @dataclass(slots=True, eq=False)
@@ -180,19 +184,31 @@ def c_retrieve(
     level: str | None,
     priority: int,
     destination: str | None,
+    received: Callable[[], Received],
+    needs_role: bool,
 ) -> Generator[Step, Any, None]:
-    """C-GET, or C-MOVE to a destination (PS3.7 9.1.3, 9.1.4): emits each response."""
+    """C-GET, or C-MOVE to a destination (PS3.7 9.1.3, 9.1.4): emits each response.
+
+    What the peer counts in a C-GET is compared with what this side `received`.
+    """
     context = _context(contexts, sop_class)
+    getting = destination is None
+    if getting and needs_role:
+        _check_roles(contexts)
     query = _encoded(identifier, level, context)
-    field = C_GET_RQ if destination is None else C_MOVE_RQ
+    field = C_GET_RQ if getting else C_MOVE_RQ
     call.request = _composite_request(field, context, message_id, priority, query, destination)
+    before = received()
     invocation = yield Send(call.request, timeouts.retrieve)
-    service = "C-GET" if destination is None else "C-MOVE"
+    service = "C-GET" if getting else "C-MOVE"
     while responses := (yield ReceiveMany(invocation)):
         for message in responses:
             response = Response(message, context.transfer_syntax, service)
+            if getting:
+                response.received = received().since(before)
             if response.status.is_final:
                 _finish(call, response)
+                _check_received(response)
             yield Emit(response)
     _check_finished(call)
 
@@ -242,8 +258,47 @@ def cancel_of(request: _core.Message) -> _core.Message:
 def _finish(call: Call, response: Response) -> None:
     call.final = response
     status = response.status
-    if status.category == "failure":
+    # Cancel that nobody asked for is an end before the end (PS3.7 9.3.2.3).
+    if status.category == "failure" or (status.category == "cancel" and not call.cancelled):
         raise StatusError(status, response.comment, response)
+
+
+def _check_roles(contexts: Sequence[AcceptedContext]) -> None:
+    """Say before a C-GET that nothing can come of it.
+
+    Raises:
+        NoPresentationContext: in no storage class this side may be the SCP (PS3.4 C.5.3).
+    """
+    if any(context.scp and any_storage(context.sop_class) for context in contexts):
+        return
+    without = sum(any_storage(context.sop_class) for context in contexts)
+    raise NoPresentationContext(
+        message=(
+            "no storage class was accepted with the SCP role for this side, and C-GET needs one:"
+            f" {without} were accepted without it (PS3.4 C.5.3, PS3.7 D.3.3.4)"
+        ),
+        hint=(
+            "propose them with contexts=for_retrieve(model); from a peer that answers no role"
+            " selection, lenient_roles=True / --lenient-roles takes instances all the same"
+        ),
+    )
+
+
+def _check_received(response: Response) -> None:
+    """Compare the final counts of a C-GET with what was stored here.
+
+    Raises:
+        StatusError: the peer counts more.
+    """
+    received = response.received
+    if received is None:
+        return
+    counted = response.completed + response.warning
+    if response.status.category == "success" and not response.counts:
+        counted = received.stored + received.refused  # it says that all went well
+    if received.stored < counted:
+        comment = f"the peer counts {counted} instances; {received}"
+        raise StatusError(Status(_UNABLE_TO_PERFORM, "C-GET"), comment, response)
 
 
 def _check_finished(call: Call) -> None:

@@ -86,6 +86,7 @@ class AE:
         identity: UserIdentity | None = None,
         extended: Options | None = None,
         events: Events | None = None,
+        lenient_roles: bool = False,
     ) -> Association:
         """Connect to a peer and establish an association.
 
@@ -105,6 +106,9 @@ class AE:
                 was answered.
             events: what follows this association from its beginning, also when there will be none:
                 `Events("negotiated", "pdu")`, to be iterated over on another thread, or afterwards.
+            lenient_roles: during a C-GET take instances that the peer may not send by the standard:
+                of a storage class that it accepted without giving us the SCP role, and on the
+                presentation context of the C-GET itself. There are PACS that do either.
 
         Raises:
             ConnectFailed: no connection.
@@ -122,7 +126,7 @@ class AE:
         items = _items(proposed, max_ops_invoked, max_ops_performed, said, extended)
         try:
             with Narrated(events) as told:
-                performer = self._performer(Performer, proposed, handlers, told)
+                performer = self._performer(Performer, proposed, handlers, told, lenient_roles)
                 asked = self._asked(whom, proposed, performer, items, told)
                 core = _core.Association.request(whom.host, whom.port, **asked)
         except AssociationRejected as rejected:
@@ -143,6 +147,7 @@ class AE:
         identity: UserIdentity | None = None,
         extended: Options | None = None,
         events: Events | None = None,
+        lenient_roles: bool = False,
     ) -> Connecting:
         """Connect to a peer for asyncio: as `associate`, to be awaited or used in `async with`.
 
@@ -154,7 +159,7 @@ class AE:
         proposed = expand(contexts)
         said = fields_of(identity, secured=self.tls is not None)
         items = _items(proposed, max_ops_invoked, max_ops_performed, said, extended)
-        return Connecting(self._connect(whom, proposed, handlers, items, events))
+        return Connecting(self._connect(whom, proposed, handlers, items, events, lenient_roles))
 
     async def _connect(
         self,
@@ -163,6 +168,7 @@ class AE:
         handlers: Handlers | None,
         items: dict[str, Any],
         events: Events | None,
+        lenient_roles: bool,
     ) -> AsyncAssociation:
         from ._aio import Completer
         from ._aio_perform import AsyncPerformer
@@ -170,7 +176,7 @@ class AE:
 
         try:
             with Narrated(events) as told:
-                performer = self._performer(AsyncPerformer, proposed, handlers, told)
+                performer = self._performer(AsyncPerformer, proposed, handlers, told, lenient_roles)
                 asked = self._asked(whom, proposed, performer, items, told)
                 core = await Completer.here().wait(
                     lambda then: _core.Association.request(whom.host, whom.port, then=then, **asked)
@@ -187,9 +193,11 @@ class AE:
         proposed: Sequence[Context],
         handlers: Handlers | None,
         told: Narrated,
+        lenient_roles: bool,
     ) -> P | None:
         """Make what serves the peer's requests, if anything is to be served."""
-        received = (C_STORE_RQ,) if any(context.scp for context in proposed) else ()
+        may_receive = lenient_roles or any(context.scp for context in proposed)
+        received = (C_STORE_RQ,) if may_receive else ()
         if handlers is None and not received:
             return None
         return kind(
@@ -198,6 +206,7 @@ class AE:
             MAX_HANDLERS,
             queued=received,
             events=told.events,
+            lenient_roles=lenient_roles,
         )
 
     def _asked(

@@ -64,8 +64,10 @@ class AsyncResponses(Generic[V_co]):
         """Wait for the next.
 
         Raises:
-            StatusError: the peer answered with a failure; `.response` is its final response.
-            NoPresentationContext: the SOP class was not accepted.
+            StatusError: the peer answered with a failure, ended without being asked to (FE00), or
+                counts more instances of a C-GET than came; `.response` is its final response.
+            NoPresentationContext: the SOP class was not accepted, or for a C-GET no storage class
+                with the SCP role.
             DecodeError: the identifier cannot be sent, or what came cannot be read.
             AssociationError, TransportError, DimseTimeout: it ended while we waited.
         """
@@ -107,8 +109,13 @@ class AsyncResponses(Generic[V_co]):
             self._receiving.__exit__(None, None, None)
 
     @property
+    def final(self) -> Response | None:
+        """The final response, once it is there, as `Responses.final`."""
+        return self._call.final
+
+    @property
     def response(self) -> Response | None:
-        """The final response, once it is there."""
+        """The same."""
         return self._call.final
 
     @property

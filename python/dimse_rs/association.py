@@ -56,16 +56,26 @@ class Responses(Generic[V_co]):
         """Wait for the next.
 
         Raises:
-            StatusError: the peer answered with a failure; `.response` is its final response.
-            NoPresentationContext: the SOP class was not accepted.
+            StatusError: the peer answered with a failure, ended without being asked to (FE00), or
+                counts more instances of a C-GET than came; `.response` is its final response.
+            NoPresentationContext: the SOP class was not accepted, or for a C-GET no storage class
+                with the SCP role.
             DecodeError: the identifier cannot be sent, or what came cannot be read.
             AssociationError, TransportError, DimseTimeout: it ended while we waited.
         """
         return next(self._values)
 
     @property
+    def final(self) -> Response | None:
+        """The final response, once it is there: its status may warn, and its comment say of what.
+
+        A C-FIND that ends with a warning, such as B000, may have found less than there is.
+        """
+        return self._call.final
+
+    @property
     def response(self) -> Response | None:
-        """The final response, once it is there."""
+        """The same."""
         return self._call.final
 
     @property
@@ -226,8 +236,10 @@ class Association(AssociationFacts):
             priority: value of (0000,0700).
 
         Returns:
-            An iterator over the responses: `.completed`, `.remaining`, `.failed`; the last is the
-            final one. A failure raises StatusError, whose `.response.failed_uids` says which.
+            An iterator over the responses: `.completed`, `.remaining`, `.failed` are what the peer
+            counts, `.received` what came here, and why what was refused; the last is the final one.
+            A failure raises StatusError, whose `.response.failed_uids` says which. So does a final
+            response that counts more instances than were stored here.
 
         Source: PS3.7 9.1.3, PS3.4 C.4.3.
         """

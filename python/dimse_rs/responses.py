@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from ._uids import SOPClass, TransferSyntax
 from .status import Status
@@ -13,7 +15,46 @@ if TYPE_CHECKING:
 
     from . import _core
 
-__all__ = ["Response"]
+__all__ = ["Received", "Response"]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What this side answered to the instances of a C-GET, whatever the peer counts.
+
+    Of C-GETs outstanding at once on an association, it is the account of all of them.
+
+    Attributes:
+        stored: instances answered with Success or a warning.
+        reasons: why instances were refused, and how many for each reason.
+    """
+
+    stored: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> int:
+        """Instances answered with a failure."""
+        return sum(self.reasons.values())
+
+    def since(self, before: Received) -> Received:
+        """Give what came after an earlier account."""
+        reasons = {why: n - before.reasons.get(why, 0) for why, n in self.reasons.items()}
+        return Received(
+            self.stored - before.stored, {why: count for why, count in reasons.items() if count}
+        )
+
+    def plus(self, other: Received | None) -> Received:
+        """Give the sum of two accounts."""
+        if other is None:
+            return self
+        reasons = Counter(self.reasons) + Counter(other.reasons)
+        return Received(self.stored + other.stored, dict(reasons))
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        why = "; ".join(f"{count} with {reason}" for reason, count in self.reasons.items())
+        return f"{self.stored} stored here, {self.refused} refused{why and f': {why}'}"
 
 
 class Response:
@@ -22,6 +63,7 @@ class Response:
     Attributes:
         message: the message of the core; its `command` holds every element by keyword.
         transfer_syntax: how the data set is encoded.
+        received: of a C-GET, what this side made of the instances until now; else None.
     """
 
     def __init__(
@@ -35,6 +77,7 @@ class Response:
         self.transfer_syntax = TransferSyntax.of(transfer_syntax)
         self._service = service
         self._dataset: Dataset | None = None
+        self.received: Received | None = None
 
     @property
     def status(self) -> Status:
@@ -102,6 +145,11 @@ class Response:
         return _int(self.message.get("NumberOfWarningSuboperations")) or 0
 
     @property
+    def counts(self) -> bool:
+        """Whether it says how many sub-operations were completed, failed or warned of."""
+        return any(self.message.get(keyword) is not None for keyword in _COUNTERS)
+
+    @property
     def failed_uids(self) -> tuple[str, ...]:
         """Failed SOP Instance UID List (0008,0058) of a final C-GET or C-MOVE response."""
         if self.data is None:
@@ -138,6 +186,13 @@ class Response:
     def __repr__(self) -> str:
         """Show the command set: no values of the data set."""
         return f"Response({dict(self.command)})"
+
+
+_COUNTERS: Final = (
+    "NumberOfCompletedSuboperations",
+    "NumberOfFailedSuboperations",
+    "NumberOfWarningSuboperations",
+)
 
 
 def _int(value: Any) -> int | None:

@@ -17,6 +17,8 @@ from dimse_rs import (
     datasets,
 )
 from tests.cli.tools import DIMSE, dimse, events
+from tests.hostile import wire
+from tests.hostile.scp import ScriptedScp
 from tests.loopback.nodes import Puppet, at, picky, scp
 from tests.loopback.test_interrupts import until
 from tests.peers.process import Process
@@ -359,3 +361,25 @@ def test_mwlscu_asks_for_what_a_modality_wants_and_keys_narrow_it():
     assert (step.Modality, step.ScheduledStationAETitle) == ("CT", "")
     assert (asked.PatientID, asked.PatientName, asked.AccessionNumber) == ("7", "", "")
     assert "QueryRetrieveLevel" not in asked
+
+
+@pytest.mark.parametrize("tool", ["findscu", "mwlscu"])
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [(0xFE00, 69, "E: status 0xFE00"), (0xB000, 68, "W: the peer may not have told all")],
+)
+def test_an_end_before_the_end_is_told(tool, status, code, text):
+    """A search that the peer cuts short is not complete: 69 when it gave up, 68 when it warns."""
+
+    def script(peer):
+        peer.accept((1, 0, [wire.IMPLICIT]))
+        elements, _ = peer.message()
+        answer = wire.response(0x0020, wire.number_of(elements, 0x0110), status)
+        peer.send(wire.as_commands(1, answer))
+        peer.release()
+
+    with ScriptedScp(script) as peer:
+        options = ["-k", "PatientID"] if tool == "mwlscu" else STUDIES
+        done = dimse(tool, "--json", *options, peer.address)
+    assert done.returncode == code
+    assert done.stderr.startswith(text)

@@ -15,7 +15,9 @@ from dimse_rs import CTImageStorage, MRImageStorage, PatientRoot, Retrieve, Stud
 from tests.cli.tools import DIMSE, dimse, events
 from tests.data.files import data_set
 from tests.data.generate import series
+from tests.hostile.scp import ScriptedScp
 from tests.loopback.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp
+from tests.loopback.test_get_from_pacs import Pacs
 from tests.loopback.test_interrupts import until
 from tests.peers.process import Process, run
 
@@ -98,6 +100,7 @@ def test_json_has_one_event_for_each_file(images, tmp_path):
     assert summary == {
         "event": "summary",
         **{"operations": 1, "completed": 6, "failed": 0, "warning": 0, "failed_uids": []},
+        **{"stored": 6, "refused": {}},
     }
 
 
@@ -182,6 +185,50 @@ def test_69_when_an_instance_is_refused_here(images, tmp_path):
     assert events(done.stdout)[-1]["failed"] == 1
 
 
+def from_pacs(pacs, folder, *options):
+    """Retrieve from a scripted peer that knows one storage class."""
+    secondary = ["--class", "SecondaryCaptureImageStorage", *options]
+    with ScriptedScp(pacs) as scp:
+        return dimse("getscu", "-v", "--json", *secondary, *STUDY, "-od", folder, scp.address)
+
+
+def test_69_when_the_peer_counts_what_never_came(tmp_path):
+    done = from_pacs(Pacs(on=1), tmp_path)
+    assert done.returncode == 69
+    summary = events(done.stdout)[-1]
+    assert (summary["completed"], summary["stored"]) == (2, 0)
+    [(why, count)] = summary["refused"].items()
+    assert why.startswith("0x0122")
+    assert count == 2
+    assert "the peer counts 2 instances; 0 stored here, 2 refused" in done.stderr
+    assert "I: retrieved 0 instances in" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_65_and_a_hint_when_no_role_was_accepted(tmp_path):
+    pacs = Pacs(role=False)
+    done = from_pacs(pacs, tmp_path)
+    assert done.returncode == 65
+    assert "SCP role" in done.stderr
+    assert "--lenient-roles" in done.stderr.splitlines()[-1]
+    assert not pacs.asked.is_set()
+
+
+@pytest.mark.parametrize("on", [1, 3])
+def test_lenient_roles_take_instances_all_the_same(on, tmp_path):
+    done = from_pacs(Pacs(role=False, on=on), tmp_path, "--lenient-roles")
+    assert done.returncode == 0
+    assert events(done.stdout)[-1]["stored"] == 2
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_69_when_the_peer_ends_a_retrieval_that_nobody_cancelled(tmp_path):
+    done = from_pacs(Pacs(instances=1, status=0xFE00, counts=(1, 0, 0)), tmp_path)
+    assert done.returncode == 69
+    assert "0xFE00" in done.stderr
+    assert events(done.stdout)[-1]["stored"] == 1
+
+
 def test_cancel_stops_the_peer_and_is_no_failure(images, tmp_path):
     again = threading.Event()
 
@@ -239,7 +286,7 @@ def test_65_when_the_model_is_not_accepted(tmp_path):
 def test_71_when_the_peer_is_silent(tmp_path):
     with Puppet(until("command"), accepts=[GET]) as peer:
         started = time.monotonic()
-        done = dimse("getscu", "-td", 1, *STUDY, "-od", tmp_path, at(peer))
+        done = dimse("getscu", "-td", 1, "--lenient-roles", *STUDY, "-od", tmp_path, at(peer))
     assert done.returncode == 71
     assert time.monotonic() - started < 10
 
@@ -247,7 +294,9 @@ def test_71_when_the_peer_is_silent(tmp_path):
 def test_130_on_ctrl_c(tmp_path):
     with (
         Puppet(until("command"), accepts=[GET]) as peer,
-        Process([*DIMSE, "getscu", *STUDY, "-od", str(tmp_path), at(peer)]) as tool,
+        Process(
+            [*DIMSE, "getscu", "--lenient-roles", *STUDY, "-od", str(tmp_path), at(peer)]
+        ) as tool,
     ):
         assert peer.reached.wait(20)
         started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 
@@ -342,7 +343,7 @@ def find_response(elements, status, identifier):
     return wire.as_commands(1, command) + data
 
 
-def played(*answers):
+def played(*answers, final=None):
     """Give what iterating over such an answer gives, with its exception."""
     scp_, ae = scripted(*answers)
     found = []
@@ -352,6 +353,9 @@ def played(*answers):
             found.extend(results)
         except Exception as error:
             return found, error
+        finally:
+            if final is not None:
+                final.append(results.final)
     return found, results.status
 
 
@@ -370,9 +374,39 @@ def test_a_final_response_with_an_identifier_is_none_of_the_matches():
     assert status == 0
 
 
-@pytest.mark.parametrize("status", [0xB000, 0x0001, 0xFE00])
-def test_warnings_and_cancel_are_no_exceptions(status):
-    assert played((status, None)) == ([], status)
+@pytest.mark.parametrize("status", [0xB000, 0x0001])
+def test_a_warning_is_no_exception_but_the_final_response_says_so(status):
+    final = []
+    assert played((0xFF00, ONE), (status, None), final=final)[1] == status
+    [response] = final
+    assert (response.status, response.status.category) == (status, "warning")
+
+
+def test_cancel_that_nobody_asked_for_is_an_error():
+    """A search that the peer gave up has not found all there is."""
+    final = []
+    found, error = played((0xFF00, ONE), (0xFE00, None), final=final)
+    assert ids(found) == ["1"]
+    assert isinstance(error, StatusError)
+    assert error.status == 0xFE00
+    assert final == [error.response]
+
+
+def test_asyncio_tells_of_an_end_before_the_end():
+    async def ask(status):
+        scp_, ae = scripted((0xFF00, ONE), (status, None))
+        with scp_:
+            async with ae.associate_async(scp_.address, contexts=FIND) as association:
+                results = query(association)
+                try:
+                    found = [one async for one in results]
+                except StatusError as error:
+                    return results.final is error.response and error.status
+                assert len(found) == 1
+                return results.final.status.category
+
+    assert asyncio.run(ask(0xFE00)) == 0xFE00
+    assert asyncio.run(ask(0xB000)) == "warning"
 
 
 @pytest.mark.parametrize("status", [0xD000, 0x1234, 0xFF02, 0xFFFF])

@@ -154,12 +154,13 @@ def _find(
         return ExitCode.FAILED
     if unsupported:
         output.log.warning("the peer does not support all of these keys: it may find too much")
-    status = responses.status
-    output.log.info("final status %s", status)
-    if status is not None and status.category == "cancel" and not asked:
-        output.log.error("the peer ended the operation: %s", status)
-        return ExitCode.FAILED
-    return ExitCode.OK if status == 0 or asked else ExitCode.WARNINGS
+    final = responses.final
+    if final is None or final.status == 0 or asked:
+        output.log.info("final status %s", responses.status)
+        return ExitCode.OK
+    comment = final.comment and f": {final.comment}"
+    output.log.warning("the peer may not have told all: it ended with %s%s", final.status, comment)
+    return ExitCode.WARNINGS
 
 
 class _Matches:

@@ -72,6 +72,12 @@ def parser() -> Parser:
     add_key_options(result, "patient", "study", "psonly")
     add_extended_options(result, "relational", "enhanced_conversion")
     add_request_options(result, "instances that the peer may send at once")
+    result.add_argument(
+        "--lenient-roles",
+        action="store_true",
+        help="take instances from a peer that answers no role selection, or sends them on the "
+        "presentation context of the request",
+    )
     _add_syntax_options(result)
     add_storage_options(result, mode="fast")
     return result
@@ -120,7 +126,14 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     retrieval = Retrieval(args, output)
     model = model_of(args)
     with associated(
-        parser, args, output, peer, contexts, model=model.get, max_ops_performed=args.max_ops
+        parser,
+        args,
+        output,
+        peer,
+        contexts,
+        model=model.get,
+        max_ops_performed=args.max_ops,
+        lenient_roles=args.lenient_roles,
     ) as association:
         for request in requests:
             retrieval.follow(association.c_get(request, model=model, into=into))

@@ -14,7 +14,7 @@ from .output import Output, Progress
 if TYPE_CHECKING:
     import argparse
 
-    from dimse_rs import Response, Responses
+    from dimse_rs import Received, Response, Responses
 
 __all__ = ["Retrieval"]
 
@@ -28,6 +28,7 @@ class Retrieval:
         self._output = output
         self._progress = Progress(output, done="retrieved")
         self._done: Counter[str] = Counter()
+        self._received: Received | None = None
         self._failed_uids: list[str] = []
         self._code = ExitCode.OK
         self._operations = 0
@@ -67,6 +68,7 @@ class Retrieval:
             remaining=step.remaining,
             failed=step.failed,
             warning=step.warning,
+            **_here(step.received),
         )
 
     def _add(self, final: Response, *, asked: bool) -> None:
@@ -76,8 +78,6 @@ class Retrieval:
         status, comment = final.status, final.comment
         self._output.log.info("final status %s%s", status, comment and f", {comment}")
         ended = status.category == "cancel" and not asked
-        if ended:
-            self._output.log.error("the peer ended the operation: %s", status)
         if final.failed:
             text = f": {comment}" if comment else ""
             self._output.log.error(
@@ -85,10 +85,19 @@ class Retrieval:
             )
             for uid in final.failed_uids:
                 self._output.log.info("not retrieved: %s", uid)
+        self._add_received(final.received)
         if final.failed or ended:
             self._code = ExitCode.FAILED
         elif status.category == "warning" or final.warning:
             self._code = max(self._code, ExitCode.WARNINGS)
+
+    def _add_received(self, received: Received | None) -> None:
+        """Add what this side knows of the instances of a C-GET."""
+        if received is None:
+            return
+        for reason, count in received.reasons.items():
+            self._output.log.error("%d refused here: %s", count, reason)
+        self._received = received.plus(self._received)
 
     def finish(self) -> ExitCode:
         """Tell the account, and give the exit code."""
@@ -101,9 +110,13 @@ class Retrieval:
             failed=done["failed"],
             warning=done["warning"],
             failed_uids=self._failed_uids,
+            **_here(self._received),
             seconds=round(seconds, 6),
         )
-        text = f"retrieved {done['completed'] + done['warning']} instances in {seconds:.1f} s"
+        count = done["completed"] + done["warning"]
+        if self._received is not None:  # what came counts, not what the peer says of it
+            count = self._received.stored
+        text = f"retrieved {count} instances in {seconds:.1f} s"
         for name in ("warning", "failed"):
             text += f", {done[name]} {name}" if done[name] else ""
         if self._progress.shown:
@@ -111,3 +124,10 @@ class Retrieval:
         else:
             self._output.log.info(text)
         return self._code
+
+
+def _here(received: Received | None) -> dict[str, object]:
+    """Give what this side knows of the instances of a C-GET, for an event."""
+    if received is None:
+        return {}
+    return {"stored": received.stored, "refused": dict(received.reasons)}

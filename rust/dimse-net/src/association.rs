@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use dimse_proto::dimse::{AssemblyLimits, CommandSet};
+use dimse_proto::dimse::{AssemblyLimits, CommandSet, Status};
 use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::connection::{Config, Connection};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::{AeTitle, LocalError};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -72,6 +73,30 @@ pub struct Response {
     pub data: Data,
 }
 
+/// What this end answered to the C-STOREs that came while a C-GET of its own was outstanding.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// Success, or a warning.
+    pub stored: u64,
+    /// Failures: the status, the first Error Comment that went with it, and how many.
+    pub refused: Vec<(u16, String, u64)>,
+}
+
+impl Received {
+    pub(crate) fn count(&mut self, status: Status, comment: String) {
+        if !status.is_failure() {
+            self.stored = self.stored.saturating_add(1);
+            return;
+        }
+        let known = self.refused.iter_mut().find(|(code, ..)| *code == status.0);
+        if let Some((_, _, count)) = known {
+            *count = count.saturating_add(1);
+        } else {
+            self.refused.push((status.0, comment, 1));
+        }
+    }
+}
+
 /// One end of an association. Clones are the same association; it is aborted when the last one a requestor holds
 /// goes away without a release.
 #[derive(Clone, Debug)]
@@ -95,6 +120,8 @@ pub(crate) struct Shared {
     pub(crate) untold: AtomicUsize,
     /// Responses that many others waited behind were taken.
     pub(crate) taken: Notify,
+    /// What became of the instances of our C-GETs.
+    pub(crate) received: Mutex<Received>,
     next_message_id: AtomicU16,
 }
 
@@ -293,6 +320,12 @@ impl Association {
         }
     }
 
+    /// What became of the instances of C-GETs so far.
+    #[must_use]
+    pub fn received(&self) -> Received {
+        self.shared.received.lock().clone()
+    }
+
     /// The next Message ID, unique among those outstanding (PS3.7 9.1.1.1.1).
     #[must_use]
     pub fn next_message_id(&self) -> u16 {
@@ -444,6 +477,7 @@ impl Shared {
             told: AtomicBool::new(false),
             untold: AtomicUsize::new(0),
             taken: Notify::new(),
+            received: Mutex::default(),
             next_message_id: AtomicU16::new(1),
         });
         (shared, receiver)

@@ -268,6 +268,17 @@ impl Exchange {
         self.performing.is_empty() && !self.is_feeding()
     }
 
+    /// The contexts on which a C-GET of ours is outstanding.
+    fn retrieving(&self) -> Vec<u8> {
+        let gets = self.invoked.values();
+        gets.filter(|invoked| invoked.field == CommandField::C_GET_RQ)
+            .filter_map(|invoked| match &invoked.answer {
+                Answer::Caller(invoke) => Some(invoke.context_id),
+                Answer::Bulk { .. } => None,
+            })
+            .collect()
+    }
+
     /// A file is half sent.
     pub(crate) fn is_feeding(&self) -> bool {
         self.feeding.is_some()

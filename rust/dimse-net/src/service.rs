@@ -24,6 +24,9 @@ pub struct Service {
     pub echo: bool,
     /// Instances go straight to this folder. A requestor changes it for the length of a C-GET.
     pub folder: Mutex<Option<StoreService>>,
+    /// While a C-GET of ours is outstanding, its instances are taken without the SCP role too, and on the context
+    /// of the C-GET itself.
+    pub lenient_roles: bool,
     /// Requests that go to `operations`, by Command Field.
     pub handled: HashMap<CommandField, Classes>,
     /// Where they go.
@@ -159,8 +162,19 @@ pub(crate) enum Route {
 
 impl Service {
     /// Decides where a request goes; it must be one that its context allows (PS3.7 10.1, R-319).
-    pub(crate) fn route(&self, command: &CommandSet, context: &NegotiatedContext) -> Route {
+    /// `retrieving` is the contexts on which a C-GET of ours is outstanding.
+    pub(crate) fn route(
+        &self,
+        command: &CommandSet,
+        context: &NegotiatedContext,
+        retrieving: &[u8],
+    ) -> Route {
         let field = field_of(command);
+        // DEVIATION (PS3.4 C.5.3): PACS that answer no role selection send instances all the same, and there are
+        // some that send them on the context of the C-GET.
+        let lenient =
+            self.lenient_roles && field == CommandField::C_STORE_RQ && !retrieving.is_empty();
+        let on_the_model = lenient && retrieving.contains(&context.id);
         let composite = is_composite(field);
         let unsupported = if composite {
             Route::Answer(0x0122, "SOP class not supported")
@@ -174,10 +188,10 @@ impl Service {
                 Route::Answer(0x0118, "no SOP class UID")
             };
         };
-        if composite && class != context.abstract_syntax {
+        if composite && class != context.abstract_syntax && !on_the_model {
             return Route::Answer(0x0122, "SOP class differs from context");
         }
-        if !context.scp && field != CommandField::N_EVENT_REPORT_RQ {
+        if !context.scp && !lenient && field != CommandField::N_EVENT_REPORT_RQ {
             return Route::Answer(
                 if composite { 0x0122 } else { 0x0211 },
                 "not SCP in this context",
@@ -240,6 +254,8 @@ pub(crate) fn is_composite(field: CommandField) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use dimse_proto::ul::reason::ContextResult;
+
     use super::*;
 
     const CT: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.2");
@@ -259,6 +275,39 @@ mod tests {
             classes: Classes::All,
         };
         assert!(everything.allows(CommandField::C_ECHO_RQ, &MR));
+    }
+
+    #[test]
+    fn an_instance_is_taken_in_a_role_that_was_not_agreed_only_while_it_is_retrieved() {
+        const GET: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.2.2.3");
+        let context = |id, class: &Uid| NegotiatedContext {
+            id,
+            abstract_syntax: class.clone(),
+            result: ContextResult::ACCEPTANCE,
+            transfer_syntax: None,
+            scu: true,
+            scp: false,
+        };
+        let mut store = CommandSet::request(CommandField::C_STORE_RQ, 1, &CT).unwrap();
+        store.set_has_data_set(true);
+        let (model, ct, mr) = (context(1, &GET), context(3, &CT), context(5, &MR));
+        let service = |lenient_roles| Service {
+            lenient_roles,
+            handled: HashMap::from([(CommandField::C_STORE_RQ, Classes::All)]),
+            operations: Some(crate::queue::Queue::new(1).0),
+            ..Service::default()
+        };
+        let taken = |service: &Service, context, retrieving: &[u8]| {
+            matches!(service.route(&store, context, retrieving), Route::Queue)
+        };
+        let lenient = service(true);
+        assert!(taken(&lenient, &ct, &[1]), "accepted without the role");
+        assert!(taken(&lenient, &model, &[1]), "on the context of the C-GET");
+        assert!(!taken(&lenient, &model, &[7]), "on that of another model");
+        assert!(!taken(&lenient, &mr, &[1]), "on that of another class");
+        assert!(!taken(&lenient, &ct, &[]), "not asked for");
+        let strict = service(false);
+        assert!(!taken(&strict, &ct, &[1]) && !taken(&strict, &model, &[1]));
     }
 
     #[test]

@@ -283,6 +283,14 @@ impl Association {
         Ok(Follower::new(following))
     }
 
+    /// What this end made of the C-STOREs that came while a C-GET was outstanding: how many were stored, and
+    /// (status, Error Comment, how many) for those refused.
+    #[getter]
+    fn received(&self) -> (u64, Vec<(u16, String, u64)>) {
+        let received = self.inner.received();
+        (received.stored, received.refused)
+    }
+
     /// The next Message ID.
     fn next_message_id(&self) -> u16 {
         self.inner.next_message_id()

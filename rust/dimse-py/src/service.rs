@@ -162,10 +162,11 @@ fn store_service(
 impl Service {
     /// `echo`: answer C-ECHO. `folder`, `store`: the sink and its classes; `store_not`: when it takes whatever was
     /// negotiated, what it does not take. `handled`: Command Field -> classes that
-    /// are for Python. `spool`: where large instances for Python wait. `events`: where they go.
+    /// are for Python. `spool`: where large instances for Python wait. `events`: where they go. `lenient_roles`:
+    /// take the instances of a C-GET of ours without the SCP role, and on its own context.
     #[new]
     #[pyo3(signature = (*, echo=true, folder=None, store=None, store_not=None, handled=None, spool=None,
-                        events=None))]
+                        events=None, lenient_roles=false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -179,6 +180,7 @@ impl Service {
         handled: Option<HashMap<u16, ClassArgs>>,
         spool: Option<&Bound<'_, Folder>>,
         events: Option<&Bound<'_, Events>>,
+        lenient_roles: bool,
     ) -> PyResult<Self> {
         let mut folder = store_service(py, folder, store, false)?;
         if let (Some(store), Classes::These(others)) = (&mut folder, classes(py, store_not)?) {
@@ -194,6 +196,7 @@ impl Service {
             inner: OfProcess::from(Arc::new(net::Service {
                 echo,
                 folder: Mutex::new(folder),
+                lenient_roles,
                 handled,
                 operations: Some(sender),
                 spool: spool.map(|spool| Arc::clone(&spool.get().inner)),

@@ -287,7 +287,8 @@ impl Driver {
         let class = &context.abstract_syntax;
         let permit = self.exchange.permit.as_ref();
         if permit.is_none_or(|permit| permit.allows(field, class)) {
-            return Some(self.settings.service.route(command, context));
+            let retrieving = self.exchange.retrieving();
+            return Some(self.settings.service.route(command, context, &retrieving));
         }
         let status = denial_of(field);
         self.event(Kinds::DENIED | Kinds::PROBLEM, || {

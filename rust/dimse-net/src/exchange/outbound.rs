@@ -186,6 +186,7 @@ impl Driver {
             let Some(performed) = self.exchange.performing.remove(&id) else {
                 return;
             };
+            self.count_received(response);
             if let Some(running) = &performed.running {
                 running.answered(response.status().unwrap_or(Status::SUCCESS));
             }
@@ -195,6 +196,17 @@ impl Driver {
             if let Some(story) = performed.story {
                 self.end_story(story, response);
             }
+        }
+    }
+
+    /// Counts what became of an instance that came while a C-GET of ours is outstanding.
+    fn count_received(&self, response: &CommandSet) {
+        if response.field() == CommandField::C_STORE_RQ.response()
+            && !self.exchange.retrieving().is_empty()
+        {
+            let comment = response.text(element::ERROR_COMMENT).unwrap_or_default();
+            let status = response.status().unwrap_or(Status::SUCCESS);
+            self.shared.received.lock().count(status, comment);
         }
     }
 

@@ -1,0 +1,346 @@
+"""C-GET from PACS as they are: no role selection, the wrong context, counts of what never came."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from threading import Event
+
+import pytest
+
+from dimse_rs import (
+    AE,
+    CTImageStorage,
+    NoPresentationContext,
+    SecondaryCaptureImageStorage,
+    StatusError,
+    StudyRoot,
+    Timeouts,
+    for_retrieve,
+)
+from tests.hostile import wire
+from tests.hostile.scp import Connection, ScriptedScp
+
+pytestmark = pytest.mark.timeout(30)
+
+SCU = AE("SCU", timeouts=Timeouts(dimse=8, retrieve=8, artim=4))
+MODEL = b"1.2.840.10008.5.1.4.1.2.2.3"
+CONTEXTS = for_retrieve(StudyRoot.get, [SecondaryCaptureImageStorage])
+ROLE = wire.item(
+    0x54,
+    struct.pack(">H", len(wire.SECONDARY_CAPTURE)) + wire.SECONDARY_CAPTURE + bytes([0, 1]),
+)
+
+
+class Pacs:
+    """Answers one C-GET with instances on a context, and counts what it says it counts.
+
+    Args:
+        role: whether it gives us the SCP role.
+        on: the context of its C-STOREs: 1 that of the C-GET, 3 that of the storage class.
+        instances: how many it sends.
+        status: its final status.
+        counts: completed, failed, warning in its final response; None leaves them out.
+    """
+
+    def __init__(
+        self,
+        *,
+        role: bool = True,
+        on: int = 3,
+        instances: int = 2,
+        status: int = 0,
+        counts: tuple[int, int, int] | None = (2, 0, 0),
+    ) -> None:
+        self._role = role
+        self._on = on
+        self._instances = instances
+        self._status = status
+        self._counts = counts
+        self.answers: list[int] = []
+        self.asked = Event()
+
+    def __call__(self, peer: Connection) -> None:
+        peer.expect(wire.RQ)
+        accepted = ((1, 0, [wire.EXPLICIT]), (3, 0, [wire.EXPLICIT]))
+        peer.send(wire.associate_ac(accepted, user=[ROLE] if self._role else []))
+        kind, body = peer.pdu()
+        if kind == wire.RELEASE_RQ:
+            peer.send(wire.pdu(wire.RELEASE_RP, bytes(4)))
+            return
+        self.asked.set()
+        message_id = self._request(peer, body)
+        for number in range(self._instances):
+            self._store(peer, number)
+            if self._counts is not None:
+                self._respond(peer, message_id, 0xFF00, (number + 1, 0, 0))
+        self._respond(peer, message_id, self._status, self._counts)
+        peer.release()
+
+    @staticmethod
+    def _request(peer: Connection, body: bytes) -> int:
+        length = struct.unpack_from(">I", body)[0]
+        elements = wire.read_command(body[6 : 4 + length])
+        if len(body) == 4 + length:
+            peer.expect(wire.DATA)
+        message_id = wire.number_of(elements, 0x0110)
+        assert message_id is not None
+        return message_id
+
+    def _store(self, peer: Connection, number: int) -> None:
+        uid = b"1.2.3.%d" % number
+        peer.send(wire.as_commands(self._on, wire.store_rq(uid, 100 + number)))
+        peer.send(wire.as_data(self._on, wire.data_set(uid)))
+        elements, _ = peer.message()
+        status = wire.number_of(elements, 0x0900)
+        assert status is not None
+        self.answers.append(status)
+
+    @staticmethod
+    def _respond(
+        peer: Connection, message_id: int, status: int, counts: tuple[int, int, int] | None
+    ) -> None:
+        counters = [] if counts is None else zip((0x1021, 0x1022, 0x1023), counts, strict=True)
+        peer.send(
+            wire.as_commands(
+                1,
+                wire.command(
+                    wire.ui(0x0002, MODEL),
+                    wire.us(0x0100, 0x8010),
+                    wire.us(0x0120, message_id),
+                    wire.us(0x0800, wire.NO_DATA),
+                    wire.us(0x0900, status),
+                    *(wire.us(number, count) for number, count in counters),
+                ),
+            )
+        )
+
+
+def get(pacs, into, *, ae=SCU, contexts=CONTEXTS, **options):
+    """Retrieve, blocking; gives the steps, and the error that they ended with."""
+    steps = []
+    with (
+        ScriptedScp(pacs) as scp,
+        ae.associate(scp.address, contexts=contexts, **options) as association,
+    ):
+        asked = association.c_get({"StudyInstanceUID": "1.2"}, model=StudyRoot, into=into)
+        try:
+            steps.extend(asked)
+        except StatusError as error:
+            return steps, error
+    return steps, None
+
+
+async def get_async(pacs, into, **options):
+    steps = []
+    with ScriptedScp(pacs) as scp:
+        async with SCU.associate_async(scp.address, contexts=CONTEXTS, **options) as association:
+            asked = association.c_get({"StudyInstanceUID": "1.2"}, model=StudyRoot, into=into)
+            try:
+                async for step in asked:
+                    steps.append(step)
+            except StatusError as error:
+                return steps, error
+    return steps, None
+
+
+def places(tmp_path):
+    """Name the ways in which instances can be taken, and how many there are by then."""
+    listed = []
+    called = []
+    folder = tmp_path / "in"
+    return {
+        "folder": (folder, lambda: len(list(folder.glob("*.dcm")))),
+        "list": (listed, lambda: len(listed)),
+        "function": (called.append, lambda: len(called)),
+    }
+
+
+@pytest.fixture(params=["folder", "list", "function"])
+def place(request, tmp_path):
+    return places(tmp_path)[request.param]
+
+
+def run(how, pacs, into, **options):
+    if how == "blocking":
+        return get(pacs, into, **options)
+    return asyncio.run(get_async(pacs, into, **options))
+
+
+HOW = pytest.mark.parametrize("how", ["blocking", "asyncio"])
+
+
+@HOW
+def test_steps_say_what_came_here(how, place):
+    into, count = place
+    steps, error = run(how, Pacs(), into)
+    assert error is None
+    assert count() == 2
+    assert steps[-1].received.stored == 2
+    assert steps[-1].received.refused == 0
+    assert all(step.received is not None for step in steps)
+
+
+@HOW
+def test_instances_that_were_refused_are_not_counted_as_retrieved(how, place):
+    """The peer has given the role in no class but in another: what it sends there is refused."""
+    into, count = place
+    pacs = Pacs(on=1)
+    steps, error = run(how, pacs, into)
+    assert pacs.answers == [0x0122, 0x0122]
+    assert count() == 0
+    assert error is not None
+    assert error.status == 0xA702
+    assert "the peer counts 2 instances; 0 stored here, 2 refused" in str(error)
+    final = error.response
+    assert (final.status, final.completed) == (0, 2), "the peer's own account stays"
+    assert (final.received.stored, final.received.refused) == (0, 2)
+    [(why, number)] = final.received.reasons.items()
+    assert number == 2
+    assert why.startswith("0x0122")
+    assert why.endswith("SOP class differs from context")
+    assert steps, "the steps before the final one were given"
+
+
+def test_why_a_handler_refused_is_said(tmp_path):
+    def refuse(request):
+        raise StatusError(0xA700, "no room")
+
+    pacs = Pacs(status=0xB000, counts=(0, 2, 0))
+    steps, error = get(pacs, refuse)
+    assert error is None, "the peer counts what we do"
+    assert steps[-1].status == 0xB000
+    [(why, number)] = steps[-1].received.reasons.items()
+    assert (why.startswith("0xA700"), why.endswith(": no room"), number) == (True, True, 2)
+
+
+@pytest.mark.parametrize("counts", [(3, 0, 0), (0, 0, 3), (2, 0, 1)])
+def test_fewer_stored_than_the_peer_counts_is_an_error(counts):
+    _, error = get(Pacs(counts=counts), [])
+    assert error is not None
+    assert error.response.received.stored == 2
+
+
+@pytest.mark.parametrize("counts", [(2, 0, 0), (1, 0, 1), (0, 0, 0), (1, 3, 0), None])
+def test_as_many_stored_as_the_peer_counts_is_none(counts):
+    steps, error = get(Pacs(counts=counts), [])
+    assert error is None
+    assert steps[-1].received.stored == 2
+
+
+def test_success_without_counters_says_that_all_came():
+    _, error = get(Pacs(on=1, counts=None), [])
+    assert error is not None
+    assert error.response.received.refused == 2
+    steps, error = get(Pacs(instances=0, counts=None), [])
+    assert error is None
+    assert steps[-1].received.stored == 0
+
+
+def test_each_c_get_has_its_own_account():
+    """What a C-GET before it received is not counted for the next."""
+
+    def twice(peer):
+        pacs = Pacs(counts=(2, 0, 0))
+        peer.expect(wire.RQ)
+        peer.send(
+            wire.associate_ac(((1, 0, [wire.EXPLICIT]), (3, 0, [wire.EXPLICIT])), user=[ROLE])
+        )
+        for instances in (2, 0):
+            elements, _ = peer.message()
+            message_id = wire.number_of(elements, 0x0110)
+            for number in range(instances):
+                pacs._store(peer, number)
+            pacs._respond(peer, message_id, 0, (2, 0, 0))
+        peer.release()
+
+    with (
+        ScriptedScp(twice) as scp,
+        SCU.associate(scp.address, contexts=CONTEXTS) as association,
+    ):
+        key = {"StudyInstanceUID": "1.2"}
+        [final] = association.c_get(key, model=StudyRoot, into=[])
+        assert final.received.stored == 2
+        with pytest.raises(StatusError) as caught:
+            list(association.c_get(key, model=StudyRoot, into=[]))
+    assert caught.value.response.received.stored == 0
+
+
+@HOW
+def test_cancel_that_nobody_asked_for_is_an_error(how):
+    steps, error = run(how, Pacs(status=0xFE00), [])
+    assert error is not None
+    assert error.status == 0xFE00
+    assert error.response.received.stored == 2
+    assert len(steps) == 2
+
+
+# ---- roles
+
+
+@HOW
+def test_without_the_scp_role_in_any_storage_class_nothing_is_asked(how, tmp_path):
+    pacs = Pacs(role=False)
+    with pytest.raises(NoPresentationContext) as caught:
+        run(how, pacs, tmp_path)
+    assert not pacs.asked.is_set()
+    assert "SCP role" in str(caught.value)
+    assert "lenient_roles=True" in caught.value.hint
+
+
+def test_nor_when_every_storage_class_was_rejected(tmp_path):
+    def only_the_model(peer):
+        peer.accept((1, 0, [wire.EXPLICIT]), (3, 3, [wire.IMPLICIT]))
+        peer.release()
+
+    with pytest.raises(NoPresentationContext, match="SCP role"):
+        get(only_the_model, tmp_path)
+
+
+@HOW
+@pytest.mark.parametrize("on", [1, 3], ids=["on the model", "without the role"])
+def test_lenient_roles_take_what_comes_all_the_same(how, on, place):
+    into, count = place
+    pacs = Pacs(role=False, on=on)
+    steps, error = run(how, pacs, into, lenient_roles=True)
+    assert error is None
+    assert pacs.answers == [0, 0]
+    assert count() == 2
+    assert steps[-1].received.stored == 2
+
+
+def test_lenient_roles_need_no_role_to_be_proposed(tmp_path):
+    contexts = [StudyRoot.get, SecondaryCaptureImageStorage]
+    pacs = Pacs(role=False)
+    steps, error = get(pacs, tmp_path, contexts=contexts, lenient_roles=True)
+    assert (error, pacs.answers, steps[-1].received.stored) == (None, [0, 0], 2)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_lenient_roles_keep_to_the_class_of_a_storage_context(tmp_path):
+    contexts = [*for_retrieve(StudyRoot.get, [CTImageStorage]), SecondaryCaptureImageStorage]
+    pacs = Pacs(role=False)
+    _, error = get(pacs, tmp_path, contexts=contexts, lenient_roles=True)
+    assert pacs.answers == [0x0122, 0x0122], "context 3 is that of CT"
+    assert error is not None
+
+
+def test_lenient_roles_take_nothing_outside_a_c_get():
+    stored = []
+
+    def push(peer):
+        peer.expect(wire.RQ)
+        peer.send(wire.associate_ac(((1, 0, [wire.EXPLICIT]), (3, 0, [wire.EXPLICIT]))))
+        pacs = Pacs()
+        pacs._store(peer, 1)
+        stored.extend(pacs.answers)
+        peer.release()
+
+    with (
+        ScriptedScp(push) as scp,
+        SCU.associate(scp.address, contexts=CONTEXTS, lenient_roles=True) as association,
+    ):
+        until = Event()
+        while not stored and not until.wait(0.01):
+            assert association.is_established
+    assert stored == [0x0122]
