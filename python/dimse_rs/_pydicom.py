@@ -8,7 +8,13 @@ all begin at the same end, and the lock that an import has is theirs together.
 
 import pydicom as pydicom
 from pydicom import Dataset as Dataset, Sequence as Sequence, config as config, dcmread as dcmread
-from pydicom.charset import python_encoding as python_encoding
+from pydicom.charset import (
+    STAND_ALONE_ENCODINGS as STAND_ALONE_ENCODINGS,
+    convert_encodings as convert_encodings,
+    decode_bytes as decode_bytes,
+    encode_string as encode_string,
+    python_encoding as python_encoding,
+)
 from pydicom.datadict import (
     dictionary_VR as dictionary_VR,
     keyword_for_tag as keyword_for_tag,
@@ -17,6 +23,7 @@ from pydicom.datadict import (
 from pydicom.dataelem import (
     DataElement as DataElement,
     RawDataElement as RawDataElement,
+    convert_raw_data_element as convert_raw_data_element,
     empty_value_for_VR as empty_value_for_VR,
 )
 from pydicom.dataset import FileMetaDataset as FileMetaDataset
@@ -30,7 +37,7 @@ from pydicom.filewriter import (
 )
 from pydicom.hooks import raw_element_vr as raw_element_vr
 from pydicom.multival import MultiValue as MultiValue
-from pydicom.tag import tag_in_exception as tag_in_exception
+from pydicom.tag import BaseTag as BaseTag
 from pydicom.uid import (
     UID as UID,
     ExplicitVRLittleEndian as ExplicitVRLittleEndian,
@@ -38,5 +45,6 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import (
     AMBIGUOUS_VR as AMBIGUOUS_VR,
-    CUSTOMIZABLE_CHARSET_VR as CUSTOMIZABLE_CHARSET_VR,
+    TEXT_VR_DELIMS as TEXT_VR_DELIMS,
+    PersonName as PersonName,
 )

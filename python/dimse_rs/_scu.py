@@ -20,6 +20,7 @@ from ._fields import (
     N_CREATE_RQ,
     N_EVENT_REPORT_RQ,
 )
+from ._quiet import quiet
 from ._uids import SOPClass, TransferSyntax, is_uid
 from .contexts import any_storage
 from .errors import (
@@ -330,18 +331,21 @@ def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
     if isinstance(attributes, Dataset):
         # Not `Dataset(attributes)`: that has its elements in common with the original, and setting
         # an attribute changes the element.
-        charset = attributes._character_set
         elements = {tag: copy(element) for tag, element in attributes.items()}
-        copied = Dataset(elements, parent_encoding=charset)
+        copied = Dataset(elements, parent_encoding=attributes._parent_encoding)
         implicit, little = attributes.original_encoding
-        copied.set_original_encoding(implicit, little, charset)
+        copied.set_original_encoding(implicit, little, attributes.original_character_set)
         return copied
     built = Dataset()
     for keyword, value in attributes.items():
+        fault = ""
         try:
-            setattr(built, keyword, value)
-        except Exception as error:
-            raise DecodeError(f"{keyword} cannot be {value!r}: {error}") from error
+            with quiet():
+                setattr(built, keyword, value)
+        except Exception as error:  # pydicom's text has the value in it
+            fault = type(error).__name__
+        if fault:
+            raise DecodeError(f"{keyword} cannot be a {type(value).__name__} like this: {fault}")
         if keyword not in built:
             raise DecodeError(f"{keyword} is not a keyword of the data dictionary (PS3.6)")
     return built

@@ -1,46 +1,29 @@
 """The bridge to pydicom: data sets to bytes, bytes to data sets, and one encoding to another.
 
-pydicom does all reading and writing, save for plain text on its way out; this module picks the
-encoding (PS3.5 10) and does what pydicom leaves to its callers: the deflate layer, the byte order
-of bulk values, and keeping the bytes of values that need no change. pydicom is imported when a
-function is called, never before.
+pydicom reads, `_encode` writes; this module picks the encoding (PS3.5 10) and does what they leave
+to their callers: files, the deflate layer, and saying when a codec would be needed. pydicom is
+imported when a function is called, never before, and says nothing meanwhile (`_quiet`).
 """
 
 from __future__ import annotations
 
 import zlib
-from array import array
-from contextlib import suppress
 from io import BytesIO
 from os import PathLike, fspath
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from ._encode import encode
+from ._quiet import quiet
 from ._uids import TransferSyntax
 from .errors import DecodeError, NoPresentationContext
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-    from pydicom.dataelem import DataElement, RawDataElement
-    from pydicom.tag import BaseTag
     from typing_extensions import Buffer
 
 __all__ = ["convert", "from_bytes", "new_uid", "read", "stored_syntax", "to_bytes", "write"]
 __all__ += ["write_encoded"]
 
-# PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one; the second row is of
-# those that pydicom leaves as bytes.
-_WORDS: Final = {
-    **{"AT": 2, "US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8},
-    **{"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8},
-}
-_BULK: Final = frozenset(("OW", "OL", "OF", "OD", "OV"))
-# VRs of text whose length has 16 bits in explicit VR, and the first that may not fit (PS3.5 7.1.2).
-_TEXT: Final = frozenset(("AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UI"))
-_LONG: Final = 0xFFFE
-# Commands and file meta are never part of a data set (PS3.7 6.3.1, PS3.10 7.1).
-_NOT_SENT: Final = (0x0000, 0x0002)
-_CODES: Final = {2: "H", 4: "I", 8: "Q"}
 _UNDEFINED: Final = 0xFFFFFFFF
 
 
@@ -53,60 +36,29 @@ def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
 
     Raises:
         NoPresentationContext: that would take a pixel codec.
-        DecodeError: pydicom cannot encode it; the element is named.
+        DecodeError: an element cannot be written as it is; named by its tag and keyword.
 
-    Source: PS3.5 7, 10, A.
+    Text goes out exact: in the character set that (0008,0005) declares, or declared anew as
+    ISO_IR 192 where that is too small; what was read and not changed keeps its bytes.
+
+    Source: PS3.5 6, 7, 10, A, PS3.3 C.12.1.1.2.
     """
     target = TransferSyntax.of(transfer_syntax)
     _check_pixels(stored_syntax(dataset), target, encapsulated=_is_encapsulated(dataset))
-    try:
-        encoded = _encoded(dataset, target)
-    except Exception as error:  # pydicom raises whatever comes up while it encodes a value
-        raise DecodeError(
-            f"the data set cannot be encoded in {target.name or target}: {error}"
-        ) from error
+    encoded = _encoded(dataset, target)
     return _deflate(encoded) if target.deflated else encoded
 
 
 def _encoded(dataset: Dataset, target: TransferSyntax) -> bytes:
-    has_meta = any(tag.group in _NOT_SENT for tag in dataset.keys())  # noqa: SIM118 - decodes nothing
-    kept_text = dataset.original_character_set == dataset._character_set
-    encoding = (target.implicit, not target.big_endian)
-    if has_meta or not kept_text or dataset.original_encoding != encoding:
-        dataset = _recoded(dataset, target)
-    return _written(dataset, target)
-
-
-def _written(dataset: Dataset, target: TransferSyntax) -> bytes:
-    """Write a data set in its own encoding, as pydicom's `write_dataset` does.
-
-    Plain text, most of an identifier, is written here: pydicom takes ten times as long for it.
-    """
-    from ._pydicom import UID, DicomBytesIO, tag_in_exception, write_data_element
-
-    plain = (str, UID)
-    header = Struct((">" if target.big_endian else "<") + ("HHI" if target.implicit else "HH2sH"))
-    buffer = DicomBytesIO()
-    buffer.is_implicit_VR = target.implicit
-    buffer.is_little_endian = not target.big_endian
-    repertoire = dataset.get("SpecificCharacterSet", "iso8859")
-    for tag in sorted(dataset.keys(), key=int):  # not by pydicom's comparison of tags: it is slow
-        if tag.element == 0 and tag.group > 6:
-            continue  # group lengths are retired (PS3.5 7.2)
-        element = dataset.get_item(tag)
-        vr, value = element.VR, element.value
-        # ASCII is the same in every specific character set (PS3.3 C.12.1.1.2).
-        if vr in _TEXT and type(value) in plain and value.isascii() and len(value) < _LONG:
-            content = value.encode()
-            if len(content) % 2:
-                content += b"\0" if vr == "UI" else b" "
-            kind = () if target.implicit else (vr.encode(),)
-            buffer.write(header.pack(tag.group, tag.element, *kind, len(content)) + content)
-        else:
-            with tag_in_exception(tag):
-                write_data_element(buffer, element, repertoire)
-    encoded: bytes = buffer.getvalue()
-    return encoded
+    try:
+        with quiet():
+            return encode(dataset, target)
+    except DecodeError:
+        raise
+    except Exception as error:
+        fault = type(error).__name__
+    # Outside the handler: the texts of pydicom's errors have values in them.
+    raise DecodeError(f"the data set cannot be encoded in {target.name or target}: {fault}")
 
 
 def convert(source: str | PathLike[str] | Dataset, target: str) -> bytes:
@@ -305,88 +257,6 @@ def _is_encapsulated(dataset: Dataset) -> bool:
         return False
     length = getattr(element, "length", None)
     return length == 0xFFFFFFFF or bool(getattr(element, "is_undefined_length", False))
-
-
-def _recoded(
-    dataset: Dataset, target: TransferSyntax, ancestors: tuple[Dataset, ...] = ()
-) -> Dataset:
-    """Copy a data set as if it had been read in another encoding.
-
-    Values that nobody has looked at keep their bytes, save for byte order: decoding and encoding
-    again loses escape sequences, padding, and whatever pydicom cannot decode.
-    """
-    from ._pydicom import AMBIGUOUS_VR, CUSTOMIZABLE_CHARSET_VR, DataElement, Dataset, Sequence
-
-    little = dataset.original_encoding[1] is not False  # what was made, not read, is little endian
-    swap = little == target.big_endian
-    kept_text = dataset.original_character_set == dataset._character_set
-    lineage = (dataset, *ancestors)
-    elements: dict[BaseTag, DataElement | RawDataElement] = {}
-    # What needs no more than to be passed on: identifiers made by hand are little else.
-    special = {"SQ", *AMBIGUOUS_VR, *(_BULK if swap else ())}
-    for tag in sorted(dataset.keys(), key=int):  # not by pydicom's comparison of tags: it is slow
-        if tag.group in _NOT_SENT:
-            continue
-        raw = dataset.get_item(tag)
-        if isinstance(raw, DataElement) and raw.VR not in special:
-            elements[tag] = raw
-            continue
-        vr = _vr(raw, lineage, little=little)
-        if vr == "SQ":
-            old = dataset[tag]
-            sequence = Sequence(_recoded(item, target, lineage) for item in old.value)
-            new = DataElement(tag, "SQ", sequence)
-            new.is_undefined_length = old.is_undefined_length
-            elements[tag] = new
-        elif isinstance(raw, DataElement) or (vr in CUSTOMIZABLE_CHARSET_VR and not kept_text):
-            element = dataset[tag]
-            if swap and vr in _BULK and element.value:
-                element = DataElement(tag, vr, _swap(bytes(element.value), _WORDS[vr]))
-            elements[tag] = element
-        else:
-            value = raw.value or b""
-            elements[tag] = raw._replace(
-                VR=vr,
-                value=_swap(value, _WORDS[vr]) if swap and vr in _WORDS else value,
-                is_implicit_VR=target.implicit,
-                is_little_endian=not target.big_endian,
-            )
-    # Not by `result[tag] = ...`: that decodes private elements.
-    result = Dataset(elements, parent_encoding=dataset._character_set)
-    # Says to pydicom: the encoding is the target's already, so write raw values as they are.
-    result.set_original_encoding(target.implicit, not target.big_endian, result._character_set)
-    undefined = getattr(dataset, "is_undefined_length_sequence_item", False)
-    result.is_undefined_length_sequence_item = undefined
-    return result
-
-
-def _vr(
-    element: DataElement | RawDataElement, lineage: tuple[Dataset, ...], *, little: bool
-) -> str:
-    """Find the VR: the dictionary's in implicit VR, and decided where that leaves a choice."""
-    from ._pydicom import AMBIGUOUS_VR, RawDataElement, correct_ambiguous_vr_element, raw_element_vr
-
-    vr = element.VR
-    if vr is None and isinstance(element, RawDataElement):
-        found: dict[str, str] = {}
-        raw_element_vr(element, found, ds=lineage[0])
-        vr = found["VR"]
-    if vr in AMBIGUOUS_VR:
-        if isinstance(element, RawDataElement):
-            element = element._replace(VR=vr)
-        with suppress(AttributeError):  # when what it depends on is not there
-            vr = correct_ambiguous_vr_element(element, lineage[0], little, list(lineage)).VR
-        if vr in AMBIGUOUS_VR:
-            # The words are the same in either: as implicit VR has them (PS3.5 A.1).
-            vr = "OW" if "OW" in str(vr) else "US"
-    return str(vr)
-
-
-def _swap(value: bytes, size: int) -> bytes:
-    whole = len(value) - len(value) % size
-    words = array(_CODES[size], value[:whole])
-    words.byteswap()
-    return words.tobytes() + value[whole:]
 
 
 def _deflate(data: bytes) -> bytes:

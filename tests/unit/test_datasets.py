@@ -154,7 +154,7 @@ def test_text_is_written_as_pydicom_writes_it(charset, syntax):
     made.AccessionNumber = ""
     made.InstitutionName = printable[:63]
     made.InstitutionAddress = printable
-    made.StudyDescription = "Größe" if charset in ("", "ISO_IR 100", "ISO_IR 192") else "x"
+    made.StudyDescription = "Größe" if charset in ("ISO_IR 100", "ISO_IR 192") else "x"
     made.PatientName = "Nobody^Special"
     made.PatientAge, made.PatientSex = "030Y", "O"
     made.AdditionalPatientHistory = "x" * 0xFFFD

@@ -1,0 +1,68 @@
+"""Keeps pydicom from telling values: no warnings and no log lines of its own while we call it.
+
+pydicom puts values into its warnings, which go past every log setting to standard error, and
+Python keeps the text of each. `warnings.catch_warnings` changes the whole process; here one filter
+for pydicom's modules asks the context that it is called in (a thread, or a task of asyncio), so
+that a program's own calls of pydicom warn as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+__all__ = ["quiet", "quietly"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_within: ContextVar[bool] = ContextVar("dimse_rs.quiet", default=False)
+
+
+class _Here:
+    """Stands where a filter has the regular expression for modules."""
+
+    @staticmethod
+    def match(module: str) -> bool:
+        return _within.get() and module.partition(".")[0] == "pydicom"
+
+
+# Ignored warnings are the only ones that Python does not remember.
+_FILTER: Final = ("ignore", None, Warning, _Here(), 0)
+
+logging.getLogger("pydicom").addFilter(lambda _record: not _within.get())
+
+
+class quiet:  # noqa: N801 - a context manager, used as one
+    """While it is entered, pydicom says nothing in this context; any number may be nested."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        """Put the filter first, where nothing of the program's decides before it."""
+        filters = cast("list[Any]", warnings.filters)
+        if not filters or filters[0] is not _FILTER:
+            with suppress(ValueError):
+                filters.remove(_FILTER)
+            filters.insert(0, _FILTER)
+        self._before: Token[bool] = _within.set(True)
+
+    def __exit__(self, *_raised: object) -> None:
+        """Let pydicom speak again, unless an outer one keeps it quiet."""
+        _within.reset(self._before)
+
+
+def quietly(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Have a function call pydicom without its warnings."""
+
+    @wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with quiet():
+            return function(*args, **kwargs)
+
+    return call
