@@ -118,7 +118,7 @@ def name_bytes(name: PersonName, within: Repertoire, *, read: bool) -> bytes:
         Unfit: the character set does not hold it.
         Undecodable: it was read with bytes that its character set does not have.
     """
-    from ._pydicom import encode_name
+    from ._pydicom import encode_string
 
     text = str(name)
     plain = _plain(text)
@@ -135,7 +135,10 @@ def name_bytes(name: PersonName, within: Repertoire, *, read: bool) -> bytes:
     if within.is_default or not within.encodings:
         raise Unfit
     try:
-        encoded = encode_name(name.components, within.encodings)
+        encoded = b"=".join(
+            b"^".join(encode_string(part, within.encodings) for part in group.split("^"))
+            for group in name.components
+        )
         same = _decoded_name(encoded, within.encodings) == text
     except (ValueError, LookupError):
         same, encoded = False, b""

@@ -19,6 +19,7 @@ from .errors import DecodeError, NoPresentationContext
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
     from typing_extensions import Buffer
 
 __all__ = ["convert", "from_bytes", "new_uid", "read", "stored_syntax", "to_bytes", "write"]
@@ -102,16 +103,18 @@ def from_bytes(buffer: Buffer, transfer_syntax: str, *, file_meta: bool = False)
     data = bytes(buffer)
     if syntax.deflated:
         data = _inflate(data)
+    fault = ""
     try:
-        dataset = read_dataset(
-            BytesIO(data),
-            is_implicit_VR=syntax.implicit,
-            is_little_endian=not syntax.big_endian,
-        )
-    except Exception as error:
-        raise DecodeError(
-            f"not a data set in {syntax.name or syntax}: {error}", section="PS3.5 7"
-        ) from error
+        with quiet():
+            dataset = read_dataset(
+                BytesIO(data),
+                is_implicit_VR=syntax.implicit,
+                is_little_endian=not syntax.big_endian,
+            )
+    except Exception as error:  # its text has values in it
+        fault = type(error).__name__
+    if fault:
+        raise DecodeError(f"not a data set in {syntax.name or syntax}: {fault}", section="PS3.5 7")
     _check_end(dataset)
     if file_meta:
         meta = FileMetaDataset()
@@ -153,13 +156,15 @@ def read(path: str | PathLike[str]) -> Dataset:
     from ._pydicom import InvalidDicomError, dcmread
 
     try:
-        return dcmread(path)
+        with quiet():
+            return dcmread(path)
     except OSError:
         raise
-    except InvalidDicomError as error:
-        raise DecodeError(f"{fspath(path)} is not a DICOM file", section="PS3.10 7.1") from error
-    except Exception as error:
-        raise DecodeError(f"{fspath(path)} cannot be read: {error}", section="PS3.5 7") from error
+    except InvalidDicomError:
+        fault, section = "is not a DICOM file", "PS3.10 7.1"
+    except Exception as error:  # its text has values in it
+        fault, section = f"cannot be read: {type(error).__name__}", "PS3.5 7"
+    raise DecodeError(f"{fspath(path)} {fault}", section=section)
 
 
 def write(path: str | PathLike[str], dataset: Dataset) -> None:
@@ -171,18 +176,21 @@ def write(path: str | PathLike[str], dataset: Dataset) -> None:
 
     Source: PS3.10 7.
     """
-    from ._pydicom import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from ._pydicom import ExplicitVRLittleEndian, FileMetaDataset, ImplicitVRLittleEndian
 
-    if stored_syntax(dataset) is None:
+    syntax = stored_syntax(dataset)
+    if syntax is None:
         implicit, _ = dataset.original_encoding
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        dataset = _with_meta(dataset, syntax)
-    try:
-        dataset.save_as(path, enforce_file_format=True)
-    except OSError:
-        raise
-    except Exception as error:
-        raise DecodeError(f"the data set cannot be encoded: {error}") from error
+        syntax = TransferSyntax.of(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+    data = to_bytes(dataset, syntax)
+    sop_class, instance = (
+        str(dataset.get(name) or "") for name in ("SOPClassUID", "SOPInstanceUID")
+    )
+    if not (sop_class and instance):
+        raise DecodeError("the data set has no SOPClassUID or SOPInstanceUID", section="PS3.10 7.1")
+    meta = FileMetaDataset()
+    meta.update(getattr(dataset, "file_meta", None) or {})
+    _write_file(path, data, _meta(meta, syntax, sop_class, instance))
 
 
 def write_encoded(
@@ -201,26 +209,30 @@ def write_encoded(
 
     Source: PS3.10 7.1.
     """
-    from ._pydicom import UID, DicomBytesIO, FileMetaDataset, write_file_meta_info
+    from ._pydicom import FileMetaDataset
 
-    meta = FileMetaDataset()
+    _write_file(path, data, _meta(FileMetaDataset(), transfer_syntax, sop_class, new_uid()))
+
+
+def _meta(
+    meta: FileMetaDataset, transfer_syntax: str, sop_class: str, instance: str
+) -> FileMetaDataset:
+    from ._pydicom import UID
+
     meta.MediaStorageSOPClassUID = UID(sop_class)
-    meta.MediaStorageSOPInstanceUID = UID(new_uid())
+    meta.MediaStorageSOPInstanceUID = UID(instance)
     meta.TransferSyntaxUID = UID(transfer_syntax)
+    return meta
+
+
+def _write_file(path: str | PathLike[str], data: Buffer, meta: FileMetaDataset) -> None:
+    from ._pydicom import DicomBytesIO, write_file_meta_info
+
     head = DicomBytesIO()
     write_file_meta_info(head, meta)
     with open(path, "wb") as file:
         file.write(bytes(128) + b"DICM" + head.getvalue())
         file.write(data)
-
-
-def _with_meta(dataset: Dataset, syntax: str) -> Dataset:
-    from ._pydicom import UID, Dataset, FileMetaDataset
-
-    copy = Dataset(dataset)
-    copy.file_meta = FileMetaDataset()
-    copy.file_meta.TransferSyntaxUID = UID(syntax)
-    return copy
 
 
 def _check_pixels(

@@ -15,7 +15,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
 from dimse_rs import sop_class as uids
-from dimse_rs.datasets import convert, from_bytes, stored_syntax, to_bytes
+from dimse_rs.datasets import convert, from_bytes, stored_syntax, to_bytes, write
 from dimse_rs.errors import DecodeError, NoPresentationContext
 
 NATIVE = [
@@ -266,6 +266,24 @@ def test_from_bytes_takes_any_buffer_and_can_add_a_file_meta():
         assert from_bytes(buffer, uids.ImplicitVRLittleEndian).PatientID == "X"
     dataset = from_bytes(raw, "1.2.840.10008.1.2", file_meta=True)
     assert dataset.file_meta.TransferSyntaxUID == UID("1.2.840.10008.1.2")
+
+
+def test_a_file_is_written_with_its_letters_or_not_at_all(tmp_path):
+    [path] = DATA.rglob("CT_small.dcm")
+    dataset = pydicom.dcmread(path)
+    dataset.PatientName = "山田^太郎"
+    write(tmp_path / "a.dcm", dataset)
+    written = pydicom.dcmread(tmp_path / "a.dcm")
+    assert (written.PatientName, written.SpecificCharacterSet) == ("山田^太郎", "ISO_IR 192")
+    assert written.file_meta.TransferSyntaxUID == dataset.file_meta.TransferSyntaxUID
+    assert written.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+    dataset.Modality = "Ä"
+    with pytest.raises(DecodeError, match=r"\(0008,0060\) Modality"):
+        write(tmp_path / "b.dcm", dataset)
+    del dataset.Modality, dataset.SOPInstanceUID
+    with pytest.raises(DecodeError, match="SOPInstanceUID"):
+        write(tmp_path / "b.dcm", dataset)
+    assert not (tmp_path / "b.dcm").exists()
 
 
 def test_what_is_not_dicom_is_a_decode_error(tmp_path):
