@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary, ref
 
 from . import _core
 
 __all__ = ["Completer", "Then"]
+
+_GLANCE: Final = 0.1
+"""Seconds between two looks whether peers still want what they asked for."""
 
 T = TypeVar("T")
 Then: TypeAlias = tuple[_core.Completions, int]
@@ -25,6 +28,8 @@ class Completer:
         self._loop = loop
         self._tokens = count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._wanted: dict[asyncio.Timeout, _core.Operation] = {}
+        self._looking = False
         self._taken: deque[tuple[int, Any, BaseException | None]] = deque()
         # Weak: the core must not keep alive what keeps the core's end alive.
         me = ref(self)
@@ -73,6 +78,43 @@ class Completer:
         finally:
             if self._waiting.pop(token, None) is not None:
                 self._completions.cancel(token)
+
+    def begin(self, call: Callable[[Then], object]) -> None:
+        """Have a call of the core done of which nobody awaits the outcome."""
+        call((self._completions, next(self._tokens)))
+
+    async def unless_cancelled(
+        self, given: Awaitable[T], operation: _core.Operation, instead: T
+    ) -> T:
+        """Await what the user gives, for as long as the peer wants it.
+
+        When the peer sends C-CANCEL or goes, what waits is cancelled: a generator cleans up then,
+        not when it is collected as garbage. `_GLANCE` is how soon.
+        """
+        try:
+            async with asyncio.timeout(None) as left:
+                self._wanted[left] = operation
+                if not self._looking:
+                    self._looking = True
+                    self._loop.call_later(_GLANCE, self._look)
+                try:
+                    return await given
+                finally:
+                    self._wanted.pop(left, None)
+        except TimeoutError:
+            if left.expired():
+                return instead
+            raise
+
+    def _look(self) -> None:
+        """End the waits of those who are not wanted any more."""
+        for left, operation in tuple(self._wanted.items()):
+            if operation.cancelled:
+                del self._wanted[left]
+                left.reschedule(self._loop.time())
+        self._looking = bool(self._wanted)
+        if self._looking:
+            self._loop.call_later(_GLANCE, self._look)
 
     def _drain(self) -> None:
         self._taken.extend(self._completions.take())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Generator
@@ -13,6 +14,7 @@ from ._drive import (
     END,
     Answer,
     Ask,
+    Close,
     Dial,
     Hang,
     Next,
@@ -23,6 +25,7 @@ from ._drive import (
     Send,
     SendFiles,
     Step,
+    close,
     log_answer,
     log_message,
     send_files,
@@ -98,13 +101,16 @@ async def carry_out(
         case Ask():
             return await _ask(step, threads)
         case Next():
-            return await _next(step.items, threads)
+            return await _next(step, completer, threads)
+        case Close():
+            return await _close(step.items, threads)
         case Dial():
             return await step.dial(False)
         case Run():
             return await run(step.core, step.steps, completer, threads)
         case Hang():
-            return await step.association.release()
+            association = step.association
+            return await (association.abort() if step.abort else association.release())
         case _:
             raise TypeError(f"{step!r} has no place here")
 
@@ -129,9 +135,36 @@ async def _ask(step: Ask, threads: Threads) -> Any:
     return (await answer) if inspect.isawaitable(answer) else answer
 
 
-async def _next(items: Any, threads: Threads) -> Any:
-    if hasattr(items, "__anext__"):
-        return await anext(items, END)
+async def _next(step: Next, completer: Completer, threads: Threads) -> Any:
+    items = step.items
     if isinstance(items, _READY):
         return next(items, END)
-    return await threads.call(next, items, END)
+    if hasattr(items, "__anext__"):
+        return await completer.unless_cancelled(anext(items, END), step.operation, END)
+    lent = _Lent(items)
+    try:
+        return await threads.call(lent.next)
+    except asyncio.CancelledError:
+        lent.left = True
+        raise
+
+
+class _Lent:
+    """An iterator of the user's that a thread has; one that is left meanwhile is closed there."""
+
+    def __init__(self, items: Any) -> None:
+        self._items = items
+        self.left = False
+
+    def next(self) -> Any:
+        item = next(self._items, END)
+        if self.left:
+            close(self._items)
+        return item
+
+
+async def _close(items: Any, threads: Threads) -> None:
+    if (end := getattr(items, "aclose", None)) is not None:
+        await end()
+    elif not isinstance(items, _READY) and hasattr(items, "close"):
+        await threads.call(close, items)

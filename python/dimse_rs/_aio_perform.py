@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import _scp
@@ -11,7 +12,6 @@ from ._aio_drive import run
 from ._aio_threads import Threads
 from ._drive import log_message
 from ._perform import Performer
-from .errors import DimseError
 
 if TYPE_CHECKING:
     from . import _core
@@ -63,24 +63,40 @@ class AsyncPerformer(Performer):
             task = asyncio.get_running_loop().create_task(self._serve_one(operation, completer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._served, operation))
             task.add_done_callback(lambda _: free.release())
             del operation, task  # or it would keep its spooled file until the next one comes
 
+    def _served(self, operation: _core.Operation, task: asyncio.Task[None]) -> None:
+        """See to it that an operation is over, also when its task was cancelled unbegun."""
+        error = None if task.cancelled() else task.exception()
+        self._conclude(operation, error)
+
     async def _serve_one(self, operation: _core.Operation, completer: Completer) -> None:
+        error: BaseException | None = None
+        deadline: asyncio.Timeout | None = None
         try:
             log_message(operation.association, ">>", operation.message)
             # The others that are served are fewer than that: some thread is not to come back.
             if self._threads.busy >= self._most:
                 self._refuse(operation)
                 return
-            async with asyncio.timeout(self._timeouts.handler or None):
+            async with asyncio.timeout(self._timeouts.handler or None) as deadline:
                 await run(operation.association, self.steps(operation), completer, self._threads)
         except (asyncio.CancelledError, GeneratorExit):  # the latter when a loop was left
             self._answer_for(operation, _scp.failure_of(operation.message.field), "stopped", "")
             raise
-        except DimseError as error:
-            self._log_unanswered(operation, error)
-        except TimeoutError:
-            self._answer_overdue(operation)
-        except BaseException as error:
-            self._answer_failed(operation, error)
+        except BaseException as raised:
+            if isinstance(raised, TimeoutError) and deadline is not None and deadline.expired():
+                self._answer_overdue(operation)
+            else:
+                error = raised
+        self._conclude(operation, error)
+
+    def _abort(self, association: _core.Association) -> None:
+        try:
+            completer = Completer.here()
+        except RuntimeError:  # the loop was left
+            super()._abort(association)
+        else:
+            completer.begin(lambda then: association.abort(then=then))

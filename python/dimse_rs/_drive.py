@@ -9,10 +9,11 @@ A generator yields what it wants done and is sent what came of it:
     results = yield Results(bulk)              the results that are there, None after the last
     yield Answer(operation, command, data)     a response leaves
     answer = yield Ask(handler, request)       a function of the user's is called
-    item = yield Next(items)                   the next item of the user's, END after the last
+    item = yield Next(operation, items)        the next item of the user's, END after the last
+    yield Close(items)                         the user's iterator is left
     association = yield Dial(...)              another association, for sub-operations
     yield Run(association, steps)              steps carried out on it
-    yield Hang(association)                    and its release
+    yield Hang(association)                    and its release, or its abort
     yield Emit(value)                          the caller gets a value
 
 """
@@ -40,6 +41,7 @@ __all__ = [
     "END",
     "Answer",
     "Ask",
+    "Close",
     "Dial",
     "Emit",
     "Hang",
@@ -132,9 +134,17 @@ class Ask:
 
 @dataclass(slots=True, eq=False)
 class Next:
-    """The next item of the user's iterator."""
+    """The next item of the user's iterator; END, too, when the operation ends meanwhile."""
 
-    items: Iterator[Any]
+    operation: _core.Operation
+    items: Any
+
+
+@dataclass(slots=True, eq=False)
+class Close:
+    """The end of the user's iterator, if it is a generator: it cleans up."""
+
+    items: Any
 
 
 @dataclass(slots=True, eq=False)
@@ -157,6 +167,7 @@ class Hang:
     """The end of an association that was dialled."""
 
     association: Any
+    abort: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -175,6 +186,7 @@ Step: TypeAlias = (
     | Answer
     | Ask
     | Next
+    | Close
     | Dial
     | Run
     | Hang
@@ -254,10 +266,20 @@ def _begin(core: _core.Association, step: Step) -> Any:
             return step.dial(True)
         case Run():
             return run(step.core, step.steps)
+        case Close():
+            return close(step.items)
         case Hang():
-            return step.association.release()
+            return step.association.abort() if step.abort else step.association.release()
         case _:
             raise TypeError(f"{step!r} has no place here")
+
+
+def close(items: Any) -> None:
+    """Let a generator of the user's clean up; one that runs on another thread is left to that."""
+    if getattr(items, "gi_running", False):
+        return
+    if (end := getattr(items, "close", None)) is not None:
+        end()
 
 
 def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:

@@ -196,29 +196,43 @@ class Performer:
     # ---- requests, each on a thread of `Workers`
 
     def _serve(self, operation: _core.Operation) -> None:
+        error: BaseException | None = None
         try:
             log_message(operation.association, ">>", operation.message)
-            steps = self.steps(operation)
-            run(operation.association, steps)
-        except DimseError as error:
-            self._log_unanswered(operation, error)
-        except BaseException as error:
-            self._answer_failed(operation, error)
+            run(operation.association, self.steps(operation))
+        except BaseException as raised:
+            error = raised
+        self._conclude(operation, error)
 
-    @staticmethod
-    def _log_unanswered(operation: _core.Operation, error: DimseError) -> None:
-        """Log that it was too late, or the association is over: there is nobody else to tell."""
-        told = log.of(operation.association, "unanswered")
-        _logger.warning("%s: not answered, %s", _text_of(operation), error, extra=told)
+    def _conclude(self, operation: _core.Operation, error: BaseException | None) -> None:
+        """See to it that an operation is over, whatever came of its steps.
 
-    @staticmethod
-    def _answer_failed(operation: _core.Operation, error: BaseException) -> None:
-        """Answer for what no service takes: the user's own BaseException, or a fault of ours."""
-        response = _scp.response(_scp.failure_of(operation.message.field), "handler failed")
-        with suppress(DimseError):  # it was answered before that, or the association is over
-            operation.respond(response, wait=False)  # and not logged: perhaps that is what failed
+        What counts is what happened, never the kind of the error: the error that tells of an
+        association that has ended may be about another one, that of a C-MOVE destination.
+        """
+        over = _is_over(operation)
+        if over and error is None:
+            return
+        if not over:
+            self._answer_failed(operation)
+        if over and isinstance(error, DimseError):
+            told = log.of(operation.association, "unanswered")
+            _logger.warning("%s: not answered, %s", _text_of(operation), error, extra=told)
+            return
         told = log.of(operation.association, "handler-failed")
         _logger.error("%s: the handler failed", _text_of(operation), exc_info=error, extra=told)
+
+    def _answer_failed(self, operation: _core.Operation) -> None:
+        """Answer for what no service takes; when even that cannot be sent, abort."""
+        try:
+            response = _scp.response(_scp.failure_of(operation.message.field), "handler failed")
+            operation.respond(response, wait=False)  # and not logged: perhaps that is what failed
+        except BaseException:
+            if not _is_over(operation):
+                self._abort(operation.association)
+
+    def _abort(self, association: _core.Association) -> None:
+        association.abort()
 
     def steps(self, operation: _core.Operation) -> Generator[Step, Any, None]:
         """Give what serving an operation takes."""
@@ -275,9 +289,14 @@ class Performer:
         self._answer_for(operation, status, "no handler is free", why)
 
     def _answer_for(self, operation: _core.Operation, status: int, comment: str, why: str) -> None:
-        with suppress(DimseError):  # the handler was faster, or the association is over
+        try:
             _scp.answer_at_once(operation, status, comment)
-            told = log.of(operation.association, "handler")
+        except BaseException:
+            if _is_over(operation):
+                return  # the handler was faster, or the association is over
+            self._answer_failed(operation)
+        told = log.of(operation.association, "handler")
+        with suppress(Exception):  # a log handler of the user's is not to end the deadlines
             _logger.error("%s answered %04X: %s", _text_of(operation), status, why, extra=told)
 
 
@@ -315,6 +334,11 @@ def receiving(performer: Performer | None, into: Into | None) -> Iterator[None]:
         )
     with performer.receiving(into):
         yield
+
+
+def _is_over(operation: _core.Operation) -> bool:
+    """Whether a final response was sent, or there is nobody to send it to."""
+    return operation.answered or operation.association.ended is not None
 
 
 def _plain(handlers: Handlers, field: int) -> list[str] | None:

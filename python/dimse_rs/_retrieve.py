@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from . import _core, _scp, _scu, log
 from ._drive import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
@@ -143,7 +143,7 @@ class _Job:
         if self.spool is None:
             from tempfile import TemporaryDirectory
 
-            self.spool = TemporaryDirectory(prefix="dimse-rs-")
+            self.spool = TemporaryDirectory(prefix="dimse-rs-", ignore_cleanup_errors=True)
         self.spooled += 1
         path = Path(self.spool.name, f"{self.spooled}.dcm")
         if hasattr(instance, "to_json_dict"):
@@ -159,7 +159,8 @@ class _Job:
         if self.spool is not None:
             for path in paths:
                 if path.parent == Path(self.spool.name):
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):  # then it goes with the folder
+                        path.unlink(missing_ok=True)
 
     def pending(self, *, done: bool = False) -> Generator[Step, Any, None]:
         """Say how far it is, when it is time to, or when another one is done."""
@@ -238,13 +239,29 @@ def _retrieve(
     timeouts: Timeouts,
     send: Callable[[_Job, Retrieve, Any], Generator[Step, Any, None]],
 ) -> Generator[Step, Any, None]:
-    items = job = None
+    opened: list[Any] = []
+    steps = _performed(operation, request, handler, timeouts, send, opened)
+    command, data = yield from _scp.closing(opened, steps)
+    yield from _scp.final(operation, request, command, data)
+
+
+def _performed(
+    operation: _core.Operation,
+    request: RetrieveRequest,
+    handler: Handler,
+    timeouts: Timeouts,
+    send: Callable[[_Job, Retrieve, Any], Generator[Step, Any, None]],
+    opened: list[Any],
+) -> Generator[Step, Any, tuple[dict[str, Any], bytes | None]]:
+    """Send what the handler gives; the final response is for the caller to send."""
+    job = None
     try:
         answer = yield from _scp.ask(operation, request, handler)
         if not isinstance(answer, Retrieve):
-            known = yield from _all(operation, request, answer)
+            known = yield from _all(operation, request, answer, opened)
             answer = Retrieve(len(known), known)
         items = _scp.items_of(operation, request, answer.instances)
+        opened.append(items)
         tally = _Tally(answer.count, answer.pending)
         job = _Job(operation, request, timeouts, tally, operation.message.get("Priority") or 0)
         yield from send(job, answer, items)
@@ -259,22 +276,24 @@ def _retrieve(
         if job is not None:
             command |= job.tally.counters(remaining=False)
     finally:
-        _scp.close(items)
         if job is not None and job.spool is not None:
             job.spool.cleanup()
-    data = None if job is None else _failed_list(request, job.tally.failed_uids)
-    yield from _scp.final(operation, request, command, data)
+    return command, None if job is None else _failed_list(request, job.tally.failed_uids)
 
 
 def _all(
-    operation: _core.Operation, request: RetrieveRequest, answer: Any
+    operation: _core.Operation, request: RetrieveRequest, answer: Any, opened: list[Any]
 ) -> Generator[Step, Any, Sequence[Any]]:
     """Take all that a handler gives: how many there are has to be said from the first response."""
     if isinstance(answer, Sequence) and not isinstance(answer, (str, bytes)):
         return answer
     items = _scp.items_of(operation, request, answer)
+    opened.append(items)
     known: list[Any] = []
-    while (item := (yield from _scp.next_of(operation, request, items))) is not END:
+    while not request.cancelled:
+        item = yield from _scp.next_of(operation, request, items)
+        if item is END:
+            break
         known.append(item)
     return known
 
@@ -322,13 +341,16 @@ def _over_others(
 ) -> Generator[Step, Any, None]:
     """Look at all files, plan the contexts, and send over associations with the destination."""
     files: list[FileInfo] = []
-    while (item := (yield from _scp.next_of(job.operation, job.request, items))) is not END:
+    while not job.request.cancelled:
+        item = yield from _scp.next_of(job.operation, job.request, items)
+        if item is END:
+            break
         path = yield from job.as_path(item)
         if path is None:
             continue
         try:
             files.append(FileInfo(path, *(yield Ask(_core.probe, path))))
-        except (DimseError, OSError) as error:
+        except Exception as error:
             _report(job, path, error)
             job.tally.fail("")
     calling, _ = job.operation.association.titles
@@ -338,8 +360,9 @@ def _over_others(
             return
         try:
             association = yield Dial(partial(dial, part.contexts))
-        except DimseError as error:
-            job.comment = f"destination: {error.message}"
+        except Exception as error:
+            why = error.message if isinstance(error, DimseError) else type(error).__name__
+            job.comment = f"destination: {why}"
             told = log.of(job.operation.association, "destination")
             _logger.warning("%s: %s", job.request, error, extra=told)
             for file in part.files:
@@ -348,9 +371,14 @@ def _over_others(
         paths = [file.path for file in part.files]
         try:
             yield Run(association._core, _send(job, association, paths, originator))
-        finally:
-            with suppress(DimseError):  # over already: the results have said so
-                yield Hang(association)
+        except GeneratorExit:  # the loop was left: what nobody has is aborted
+            raise
+        except BaseException:  # nobody waits for a release
+            with suppress(Exception):
+                yield Hang(association, abort=True)
+            raise
+        with suppress(Exception):  # over already: the results have said so
+            yield Hang(association)
 
 
 def _send(
@@ -359,44 +387,72 @@ def _send(
     paths: Sequence[Path],
     originator: tuple[str, int] | None,
 ) -> Generator[Step, Any, None]:
-    bulk = yield SendFiles(paths, job.priority, job.timeouts.store, originator)
+    waiting = dict(enumerate(paths))  # for their results
+    bulk = None
     stopped = False
-    while (results := (yield Results(bulk, _GLANCE))) is not None:
-        for index, file, message, error in results:
-            if message is not None:
-                status = Status(message.status or 0, "C-STORE")
-                _tell(job, file, status)
-                if status.category == "failure":
-                    _report(job, paths[index], StatusError(status, message.get("ErrorComment")))
-                    job.tally.fail(file[1] if file else "")
-                else:
-                    job.tally.count(status)
-            elif isinstance(error, NoPresentationContext) and not stopped:
-                yield from _convert(job, association, paths[index])
-            elif not stopped:
-                _tell(job, file, None, error)
-                _report(job, paths[index], error)
-                job.tally.fail(file[1] if file else _uid_of(paths[index]))
-            yield from job.pending(done=True)
-        yield from job.pending()
-        if not stopped and job.request.cancelled:
-            stopped = True
+    try:
+        while True:
+            try:
+                if bulk is None:
+                    bulk = yield SendFiles(paths, job.priority, job.timeouts.store, originator)
+                results = yield Results(bulk, _GLANCE)
+            except Exception as failure:  # of where they go: the one who asked is told so
+                for path in waiting.values():
+                    _fail(job, path, None, failure)
+                break
+            if results is None:
+                break
+            for index, file, message, error in results:
+                path = waiting.pop(index)
+                if message is not None:
+                    _count(job, path, file, message)
+                elif isinstance(error, NoPresentationContext) and not stopped:
+                    yield from _convert(job, association, path)
+                elif not stopped:
+                    _fail(job, path, file, error)
+                yield from job.pending(done=True)
+            yield from job.pending()
+            if not stopped and job.request.cancelled:
+                stopped = True
+                bulk.stop()
+    finally:
+        if waiting and bulk is not None:
             bulk.stop()
     job.sent(paths)
 
 
+_File: TypeAlias = tuple[str, str, str, int]
+"""What the core says of a file: SOP class and instance, transfer syntax, size."""
+
+
+def _count(job: _Job, path: Path, file: _File | None, response: _core.Message) -> None:
+    """Count an instance that the peer has answered for."""
+    status = Status(response.status or 0, "C-STORE")
+    if status.category == "failure":
+        _fail(job, path, file, StatusError(status, response.get("ErrorComment")))
+        return
+    _tell(job, file, status)
+    job.tally.count(status)
+
+
+def _fail(job: _Job, path: Path, file: _File | None, error: BaseException | None) -> None:
+    """Count an instance that was not stored."""
+    _tell(job, file, error.status if isinstance(error, StatusError) else None, error)
+    _report(job, path, error)
+    job.tally.fail(file[1] if file else _uid_of(path))
+
+
 def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[Step, Any, None]:
     """Send a file whose own transfer syntax the peer did not accept."""
-    message_id = association.next_message_id()
-    file = _core.probe(path)  # it was read before
+    file = None
     try:
+        file = _core.probe(path)
+        message_id = association.next_message_id()
         status = yield from _scu.c_store_file(
             path, association.accepted, message_id, job.timeouts, job.priority
         )
-    except (DimseError, OSError) as error:
-        _tell(job, file, error.status if isinstance(error, StatusError) else None, error)
-        _report(job, path, error)
-        job.tally.fail(file[1])
+    except Exception as error:
+        _fail(job, path, file, error)
     else:
         _tell(job, file, status)
         job.tally.count(status)
@@ -404,7 +460,7 @@ def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[
 
 def _tell(
     job: _Job,
-    file: tuple[str, str, str, int] | None,
+    file: _File | None,
     status: Status | None,
     error: BaseException | None = None,
 ) -> None:
@@ -417,7 +473,7 @@ def _tell(
 def _uid_of(path: Path) -> str:
     try:
         return _core.probe(path)[1]
-    except (DimseError, OSError):
+    except Exception:
         return ""
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import log
-from ._drive import END, Answer, Ask, Next, Step, log_answer
+from ._drive import END, Answer, Ask, Close, Next, Step, log_answer
 from ._fields import FIRST_N_SERVICE, N_GET_RQ, SERVICE_OF
 from .errors import LocalProtocolError, StatusError
 from .status import (
@@ -34,6 +34,7 @@ __all__ = [
     "Failed",
     "answer_at_once",
     "ask",
+    "closing",
     "failure_of",
     "final",
     "many_matches",
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 _logger = log.get(log.SERVER)
+
+T = TypeVar("T")
 
 _COMMENT_LENGTH: Final = 64
 """Characters of an Error Comment, VR LO (PS3.7 C.4)."""
@@ -131,11 +134,20 @@ def many_matches(
     operation: _core.Operation, request: Request, handler: Handler
 ) -> Generator[Step, Any, None]:
     """Ask the handler and send a pending response for each data set that it gives (C-FIND)."""
-    items = None
+    opened: list[Any] = []
+    command = yield from closing(opened, _matches(operation, request, handler, opened))
+    yield from final(operation, request, command)
+
+
+def _matches(
+    operation: _core.Operation, request: Request, handler: Handler, opened: list[Any]
+) -> Generator[Step, Any, dict[str, Any]]:
+    """Send what the handler gives; the final response is for the caller to send."""
     sent = 0
     try:
         answer = yield from ask(operation, request, handler)
         items = items_of(operation, request, answer)
+        opened.append(items)
         while not request.cancelled:
             item = yield from next_of(operation, request, items)
             if item is END:
@@ -145,13 +157,12 @@ def many_matches(
             try:
                 yield Answer(operation, response(status), data, wait=sent % _IN_FLIGHT == 0)
             except _UNSENDABLE as error:  # without a single element
+                if operation.answered:  # by its deadline
+                    raise
                 raise _unsendable(operation, request, error) from error
-        command = response(CANCEL if request.cancelled else SUCCESS)
     except Failed as failed:
-        command = failed.command
-    finally:
-        close(items)
-    yield from final(operation, request, command)
+        return failed.command
+    return response(CANCEL if request.cancelled else SUCCESS)
 
 
 def _match(operation: _core.Operation, request: Request, item: Any) -> tuple[int, Buffer]:
@@ -197,17 +208,29 @@ def items_of(operation: _core.Operation, request: Request, answer: Any) -> Any:
 def next_of(operation: _core.Operation, request: Request, items: Any) -> Generator[Step, Any, Any]:
     """Give the next item of the user's, END after the last; what it raises becomes `Failed`."""
     try:
-        return (yield Next(items))
+        return (yield Next(operation, items))
     except _OF_USERS as error:
         raise _failed(operation, request, error) from error
 
 
-def close(items: Any) -> None:
-    """Let a generator of the user's clean up."""
-    if (end := getattr(items, "close", None)) is not None:
+def closing(opened: list[Any], steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
+    """Carry steps out, then close the user's iterators that they have put into `opened`."""
+    try:
+        outcome = yield from steps
+    except GeneratorExit:  # the loop was left: nothing more is carried out
+        raise
+    except BaseException:
+        yield from _closed(opened)
+        raise
+    yield from _closed(opened)
+    return outcome
+
+
+def _closed(opened: list[Any]) -> Generator[Step, Any, None]:
+    for items in opened:
         try:
-            end()
-        except Exception:
+            yield Close(items)
+        except _OF_USERS:
             told = {"code": "handler-failed"}
             _logger.exception("a handler failed when it was closed", extra=told)
 
@@ -333,8 +356,8 @@ def answer_at_once(operation: _core.Operation, status: int, comment: str) -> Non
         LocalProtocolError: it was answered before.
         AssociationError, TransportError: there is nobody to answer.
     """
-    log_answer(operation, status)
     operation.respond(response(status, comment), wait=False)
+    log_answer(operation, status)
 
 
 def refusal_of(field: int) -> int:
