@@ -9,6 +9,7 @@ without the unique key of its own level.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 __all__ = ["LEVELS", "MODELS", "UNIQUE_KEYS", "Find", "Retrieve", "check_find", "check_retrieve"]
-__all__ += ["level_of", "model_of", "tags"]
+__all__ += ["level_of", "model_of", "never", "tags"]
 
 LEVELS: Final = ("PATIENT", "STUDY", "SERIES", "IMAGE")
 """Query/Retrieve Levels, from the top (PS3.4 C.3)."""
@@ -54,6 +55,7 @@ MODELS: Final[dict[Model, tuple[str, ...]]] = {
 LEVEL: Final = 0x00080052
 RETRIEVE_AE_TITLE: Final = 0x00080054
 AVAILABILITY: Final = 0x00080056
+_ISSUER: Final = 0x00100021
 
 # What is kept of an instance, by the level it belongs to: the modules of PS3.3 C.7 and what
 # PS3.4 C.6 names. What is not here is no key.
@@ -122,6 +124,11 @@ def model_of(sop_class: str) -> Model | None:
     return next((model for model in MODELS if sop_class in tuple(model)), None)
 
 
+def never() -> bool:
+    """Say of a search that nobody asks to end it."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Find:
     """A C-FIND identifier that can be served.
@@ -130,11 +137,14 @@ class Find:
         level: of the entities to be found.
         matcher: decides and answers; its `pending` is the status of each answer.
         unique: by level, the only unique keys worth looking at.
+        cancelled: tells whether the peer sent C-CANCEL or is gone: what matches is of no use then.
+            To be asked again and again, also while nothing matches.
     """
 
     level: str
     matcher: Matcher
     unique: dict[str, tuple[str, ...]]
+    cancelled: Callable[[], bool] = never
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +154,12 @@ class Retrieve:
     Attributes:
         level: of the entities to be retrieved.
         unique: by level, the unique keys of the entities.
+        issuer: of the Patient ID, where it is named: others may have given the same one.
     """
 
     level: str
     unique: dict[str, tuple[str, ...]]
+    issuer: str = ""
 
 
 def check_find(
@@ -193,7 +205,8 @@ def check_retrieve(identifier: Dataset, model: Model, *, relational: bool = Fals
     """Check a C-GET or C-MOVE identifier against a model.
 
     Args:
-        identifier: as received; what is neither level nor unique key is ignored.
+        identifier: as received; what is neither level nor unique key is ignored, save the issuer of
+            the Patient ID.
         model: one of `MODELS`.
         relational: whether relational retrieval was agreed: the levels above need not be named.
 
@@ -211,7 +224,8 @@ def check_retrieve(identifier: Dataset, model: Model, *, relational: bool = Fals
             unique[upper] = (_single(values, upper),)
     values = _unique(identifier, level)
     unique[level] = values if values and level != "PATIENT" else (_single(values, level),)
-    return Retrieve(level, unique)
+    issuers = _values(identifier, _ISSUER, "LO")
+    return Retrieve(level, unique, issuers[0] if len(issuers) == 1 else "")
 
 
 def _level(identifier: Dataset, model: Model) -> tuple[str, tuple[str, ...]]:

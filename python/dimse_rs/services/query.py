@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -47,7 +48,11 @@ class Archive(Protocol):
     """What `QueryRetrieve` wants of a storage; `services.index.Index` is one in memory."""
 
     def found(self, asked: Find) -> Iterable[Dataset]:
-        """Give the response identifiers of what matches, one by one as they are found."""
+        """Give the response identifiers of what matches, one by one as they are found.
+
+        C-CANCEL is heard between two of them; where there may be none for long,
+        `asked.cancelled()` tells of it, and of a peer that is gone.
+        """
 
     def retrieve(
         self, identifier: Dataset, model: Model, *, relational: bool = False
@@ -93,6 +98,7 @@ class QueryRetrieve:
         asked = check_find(
             request.identifier, model, relational=relational, rules=_rules(agreed, QUERY)
         )
+        asked = replace(asked, cancelled=lambda: request.cancelled)
         return ((asked.matcher.pending, answer) for answer in self._archive.found(asked))
 
     def _retrieve(self, model: Model, request: RetrieveRequest) -> Retrieve:
