@@ -1,11 +1,13 @@
 """Logging: the names of the loggers, and how the command line prints them.
 
-The library configures no handler of its own: it logs below "dimse_rs", INFO for the life of an
-association and one line per message, DEBUG for decoded PDUs, command sets and changes of state,
-TRACE for every PDU and transition. Contents of data sets are not logged. Records carry `code`, a
-stable name of what happened, and where there is one `association`, its number, and its `peer`.
+It logs below "dimse_rs", INFO for the life of an association and one line per message, DEBUG for
+decoded PDUs, command sets and changes of state, TRACE for every PDU and transition. Contents of
+data sets are not logged. Records carry `code`, a stable name of what happened, and where there is
+one `association`, its number, and its `peer`.
 
-`to_stderr` is for programs; the `dimse` tools use it to print lines like DCMTK's.
+Where nobody has configured logging, WARNING and above go to stderr, as Python's own last resort has
+it; a handler on the root logger or on one of these, whatever it does, ends that. `to_stderr` is for
+programs; the `dimse` tools use it to print lines like DCMTK's.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import logging
 import sys
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from ._faults import FAULTS
 
 if TYPE_CHECKING:
     from . import _core
@@ -59,7 +63,37 @@ LEVELS: Final[dict[str, int]] = {
 }
 """DCMTK's names of the levels (`-ll`)."""
 
-logging.getLogger(ROOT).addHandler(logging.NullHandler())
+
+class _LastResort(logging.Handler):
+    """Prints warnings and errors to stderr while nobody has configured logging.
+
+    Not `logging.lastResort` itself: that prints neither the name nor the level.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logging.lastResort is None or self._has_others(record.name):
+            return
+        try:
+            if sys.stderr is not None:
+                sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+    def _has_others(self, name: str) -> bool:
+        """Whether a handler of the application's gets this record."""
+        logger: logging.Logger | None = logging.getLogger(name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return True
+            logger = logger.parent if logger.propagate else None
+        return False
+
+
+logging.getLogger(ROOT).addHandler(_LastResort())
 
 
 class Log(logging.LoggerAdapter[logging.Logger]):
@@ -75,7 +109,9 @@ class Log(logging.LoggerAdapter[logging.Logger]):
 
 def get(name: str = ROOT) -> Log:
     """Get a logger by one of the names above."""
-    return Log(logging.getLogger(name), {})
+    logger = logging.getLogger(name)
+    logger.addFilter(FAULTS)
+    return Log(logger, {})
 
 
 def of(core: _core.Association, code: str) -> dict[str, Any]:
@@ -127,13 +163,17 @@ def to_stderr(level: int | str = "warn", *, quiet: bool = False) -> logging.Hand
     """Print what this package logs to stderr, in place of an earlier call's choice.
 
     Args:
-        level: the least level to print, as a number or one of `LEVELS`.
+        level: the least level to print, as a number or one of `LEVELS`, "warning" and "critical"
+            besides.
         quiet: print nothing at all, not even errors.
 
     Returns:
         The handler, for whoever wants to remove it.
+
+    Raises:
+        ValueError: no such level.
     """
-    number = LEVELS[level] if isinstance(level, str) else level
+    number = _level(level)
     logger = logging.getLogger(ROOT)
     for old in [h for h in logger.handlers if isinstance(h, _Stderr)]:
         logger.removeHandler(old)
@@ -144,3 +184,12 @@ def to_stderr(level: int | str = "warn", *, quiet: bool = False) -> logging.Hand
     logger.setLevel(logging.CRITICAL + 1 if quiet else number)
     logger.propagate = False
     return handler
+
+
+def _level(level: int | str) -> int:
+    if not isinstance(level, str):
+        return level
+    name = {"warning": "warn", "critical": "fatal"}.get(level.lower(), level.lower())
+    if name not in LEVELS:
+        raise ValueError(f"no such level: {level!r}; there are {', '.join(LEVELS)}")
+    return LEVELS[name]
