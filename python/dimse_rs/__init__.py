@@ -4,6 +4,7 @@ Import costs little: each name is loaded with its module when it is asked for, a
 by the calls that need them.
 """
 
+import sys
 import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -256,10 +257,25 @@ def __getattr__(name: str) -> Any:
     else:
         module = import_module(f"{__name__}.{_MODULE.get(name, 'sop_class')}")
         if name.startswith("_") or not hasattr(module, name):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise _absent(name)
         value = getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _absent(name: str) -> Exception:
+    """Make the error for a name that is not there.
+
+    `from dimse_rs import evt` would drop the text of an AttributeError, so what imports gets an
+    ImportError, and nobody else: `hasattr` is to give False.
+    """
+    from ._hints import absent
+
+    told = absent(__name__, name)
+    importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"
+    if importing and not told.endswith(repr(name)):
+        return ImportError(told, name=name, path=__file__)
+    return AttributeError(told, name=name)
 
 
 def __dir__() -> list[str]:

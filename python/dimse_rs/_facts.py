@@ -261,6 +261,8 @@ class AssociationFacts:
 
     def _store(self, instance: Path | Dataset, priority: int) -> Generator[Step, Any, Status]:
         store = _scu.c_store_file if isinstance(instance, Path) else _scu.c_store_data_set
+        if isinstance(instance, Mapping):
+            instance = _scu.data_set_of(instance)
         message_id = self._core.next_message_id()
         return store(cast("Any", instance), self.accepted, message_id, self._timeouts, priority)
 
@@ -360,6 +362,14 @@ class AssociationFacts:
         for call in tuple(outstanding):
             if isinstance(call, _scu.Call):
                 self._cancel(call)
+
+    if not TYPE_CHECKING:  # for checkers there is no such name
+
+        def __getattr__(self, name: str) -> Any:
+            """Name what pynetdicom's attributes are called here."""
+            from ._hints import refuse
+
+            return refuse(self, "Association", name)
 
     def __str__(self) -> str:
         """Show it as logs do: `CALLED<-CALLING(7)`."""

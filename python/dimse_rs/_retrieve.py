@@ -6,7 +6,7 @@ Generators over `_drive`, as `_scp`: the same for a blocking and an asyncio serv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from . import _core, _scp, _scu, log
+from ._answers import described, is_code, is_data_set
 from ._drive import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
 from .contexts import FileInfo, plan
 from .errors import DimseError, NoPresentationContext, StatusError
@@ -63,6 +64,17 @@ class Retrieve:
     instances: Iterable[Any]
     pending: float = 0.5
     destination: PeerLike | None = None
+
+    def __post_init__(self) -> None:
+        """Check the count.
+
+        Raises:
+            TypeError, ValueError: it is none.
+        """
+        if not is_code(self.count):
+            raise TypeError(f"Retrieve.count is a number, not {described(self.count)}")
+        if self.count < 0:
+            raise ValueError(f"Retrieve.count is 0 or more, not {self.count}")
 
 
 @dataclass(slots=True)
@@ -146,10 +158,10 @@ class _Job:
             self.spool = TemporaryDirectory(prefix="dimse-rs-", ignore_cleanup_errors=True)
         self.spooled += 1
         path = Path(self.spool.name, f"{self.spooled}.dcm")
-        if hasattr(instance, "to_json_dict"):
+        if is_data_set(instance):
             from .datasets import write
 
-            write(path, instance)
+            write(path, _scu.data_set_of(instance) if isinstance(instance, Mapping) else instance)
         else:
             path.write_bytes(instance)
         return path
@@ -258,8 +270,7 @@ def _performed(
     try:
         answer = yield from _scp.ask(operation, request, handler)
         if not isinstance(answer, Retrieve):
-            known = yield from _all(operation, request, answer, opened)
-            answer = Retrieve(len(known), known)
+            answer = yield from _all(operation, request, answer, opened)
         items = _scp.items_of(operation, request, answer.instances)
         opened.append(items)
         tally = _Tally(answer.count, answer.pending)
@@ -283,19 +294,60 @@ def _performed(
 
 def _all(
     operation: _core.Operation, request: RetrieveRequest, answer: Any, opened: list[Any]
-) -> Generator[Step, Any, Sequence[Any]]:
-    """Take all that a handler gives: how many there are has to be said from the first response."""
-    if isinstance(answer, Sequence) and not isinstance(answer, (str, bytes)):
-        return answer
+) -> Generator[Step, Any, Retrieve]:
+    """Take all that a handler gives: how many there are has to be said from the first response.
+
+    What pynetdicom wants before the first instance is taken too: of C-MOVE the address to send to,
+    then how many there will be.
+    """
+    ready = isinstance(answer, Sequence) and not isinstance(answer, (str, bytes))
+    if ready and not any(isinstance(one, tuple) for one in answer):
+        return Retrieve(len(answer), answer)
     items = _scp.items_of(operation, request, answer)
     opened.append(items)
     known: list[Any] = []
+    count = destination = None
     while not request.cancelled:
         item = yield from _scp.next_of(operation, request, items)
-        if item is END:
+        first = not known and count is None
+        if first and is_code(item):
+            count = item
+        elif first and destination is None and request.destination and _is_address(item):
+            if item[0] is None:
+                raise _unknown(request.destination)
+            destination = item
+        elif (instance := _instance(operation, request, item)) is END:
             break
-        known.append(item)
-    return known
+        else:
+            known.append(instance)
+    return Retrieve(max(count or 0, len(known)), known, destination=destination)
+
+
+def _is_address(item: Any) -> bool:
+    """Whether it is host and port; a pair of None says that there are none."""
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], (str, type(None)))
+
+
+def _instance(operation: _core.Operation, request: RetrieveRequest, item: Any) -> Any:
+    """Take an instance, or a pair of Pending and one, for what a handler gives; END at the end.
+
+    Raises:
+        _scp.Failed: it is another pair, or one of a failure and None.
+    """
+    if not isinstance(item, tuple):
+        return item  # what is no instance is one that fails
+    try:
+        _, item = _scp.pair_of(operation, request, item)
+    except _scp.Failed as failed:
+        if failed.command["Status"] in (SUCCESS, CANCEL):
+            return END
+        raise
+    return item
+
+
+def _next(operation: _core.Operation, request: RetrieveRequest, items: Any) -> Any:
+    item = yield from _scp.next_of(operation, request, items)
+    return _instance(operation, request, item)
 
 
 def _failed_list(request: RetrieveRequest, uids: list[str]) -> bytes | None:
@@ -320,7 +372,7 @@ def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
         until = time.monotonic() + _GLANCE
         while more and len(paths) < most and time.monotonic() < until:
             try:
-                item = yield from _scp.next_of(job.operation, job.request, items)
+                item = yield from _next(job.operation, job.request, items)
             except _scp.Failed as failure:
                 failed = failure
                 break
@@ -342,7 +394,7 @@ def _over_others(
     """Look at all files, plan the contexts, and send over associations with the destination."""
     files: list[FileInfo] = []
     while not job.request.cancelled:
-        item = yield from _scp.next_of(job.operation, job.request, items)
+        item = yield from _next(job.operation, job.request, items)
         if item is END:
             break
         path = yield from job.as_path(item)

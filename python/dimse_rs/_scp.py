@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import log
+from ._answers import described, gives, is_data_set, status_and_elements
 from ._drive import END, Answer, Ask, Close, Next, Step, log_answer
 from ._fields import FIRST_N_SERVICE, N_GET_RQ, SERVICE_OF
+from ._scu import data_set_of
 from .errors import LocalProtocolError, StatusError
 from .status import (
     CANCEL,
@@ -39,10 +41,12 @@ __all__ = [
     "final",
     "many_matches",
     "one_answer",
+    "pair_of",
     "refusal_of",
     "response",
     "status_of",
     "unserved_of",
+    "wrong",
 ]
 
 _logger = log.get(log.SERVER)
@@ -98,8 +102,8 @@ def _one_answer(
     try:
         try:
             answer = yield from ask(operation, request, handler)
-            status, dataset = _taken_apart(operation, request, answer)
-            command = response(status)
+            status, elements, dataset = _taken_apart(operation, request, answer)
+            command = response(status) | elements
         except Failed as failed:
             command, dataset = failed.command, failed.dataset
         data = None if dataset is None else _encoded(operation, request, dataset)
@@ -167,14 +171,27 @@ def _matches(
 
 def _match(operation: _core.Operation, request: Request, item: Any) -> tuple[int, Buffer]:
     """Take a data set, or a pair of a pending status and one, for what a C-FIND handler gives."""
-    status, dataset = PENDING, item
+    status, dataset = int(PENDING), item
     if isinstance(item, tuple):
-        if len(item) != 2 or not isinstance(item[0], int):
-            raise _wrong(operation, request, item)
-        status, dataset = Status(item[0]), item[1]
-    if status.category != "pending":
-        raise _wrong(operation, request, item)
+        status, dataset = pair_of(operation, request, item)
     return status, _encoded(operation, request, dataset)
+
+
+def pair_of(operation: _core.Operation, request: Request, pair: tuple[Any, ...]) -> tuple[int, Any]:
+    """Take a pair of a pending status and what comes with it.
+
+    Raises:
+        Failed: it is none; or of another status and None, which ends the operation with that.
+    """
+    read = status_and_elements(pair[0]) if len(pair) == 2 else None
+    if read is None or not 0 <= read[0] <= 0xFFFF:
+        raise wrong(operation, request, pair)
+    status, elements = Status(read[0]), read[1]
+    if pair[1] is None and status.is_final:
+        raise Failed(status_of(operation, request, status), elements=_sendable(elements))
+    if pair[1] is None or status.category != "pending":
+        raise wrong(operation, request, pair)
+    return status, pair[1]
 
 
 def ask(
@@ -199,9 +216,9 @@ def items_of(operation: _core.Operation, request: Request, answer: Any) -> Any:
         raise Failed(status_of(operation, request, answer))
     if hasattr(answer, "__aiter__"):
         return aiter(answer)
-    single = isinstance(answer, (str, bytes, bytearray, memoryview))
-    if single or hasattr(answer, "to_json_dict") or not isinstance(answer, Iterable):
-        raise _wrong(operation, request, answer)
+    single = isinstance(answer, (str, bytes, bytearray, memoryview)) or is_data_set(answer)
+    if single or not isinstance(answer, Iterable):
+        raise wrong(operation, request, answer)
     return iter(answer)
 
 
@@ -239,7 +256,7 @@ def _failed(operation: _core.Operation, request: Request, error: BaseException) 
     if isinstance(error, StatusError):
         code = int(error.status)
         if not error.status.is_final:
-            return _wrong(operation, request, code)
+            return wrong(operation, request, code)
         if not _is_defined(operation, request, code):
             told = log.of(operation.association, "handler-status")
             _logger.warning("%s", _undefined(request, code), extra=told)
@@ -260,7 +277,7 @@ def status_of(operation: _core.Operation, request: Request, status: int) -> int:
         Failed: it is none, or its service does not define it (PS3.4).
     """
     if not (0 <= status <= 0xFFFF and Status(status).is_final):
-        raise _wrong(operation, request, status)
+        raise wrong(operation, request, status)
     if not _is_defined(operation, request, status):
         _logger.error(
             "%s", _undefined(request, status), extra=log.of(operation.association, "handler-status")
@@ -278,13 +295,15 @@ def _undefined(request: Request, status: int) -> str:
     return f"{request}: the handler gave {Status(status, service)}, which {service} does not define"
 
 
-def _wrong(operation: _core.Operation, request: Request, answer: object) -> Failed:
-    # A data set is named by its type: values of patients do not go into logs.
-    what = type(answer).__name__ if hasattr(answer, "to_json_dict") else answer
+def wrong(operation: _core.Operation, request: Request, answer: object) -> Failed:
+    """Say in the log what a handler gave, and what it was to give."""
+    if isinstance(answer, Coroutine):  # of a function that did not look like one
+        answer.close()
     _logger.error(
-        "%s: the handler gave %r, which is no answer to it",
+        "%s: got %s; %s",
         request,
-        what,
+        described(answer),
+        gives(operation.message.field),
         extra=log.of(operation.association, "handler-status"),
     )
     return Failed(failure_of(operation.message.field), "handler gave no valid status")
@@ -292,40 +311,45 @@ def _wrong(operation: _core.Operation, request: Request, answer: object) -> Fail
 
 def _taken_apart(
     operation: _core.Operation, request: Request, answer: Any
-) -> tuple[int, Dataset | None]:
+) -> tuple[int, dict[str, Any], Dataset | Mapping[str, Any] | None]:
     """Take None, a status, a data set, or a pair of both for what a handler of one may give."""
     field = operation.message.field
     is_pair = field >= FIRST_N_SERVICE and isinstance(answer, tuple) and len(answer) == 2
-    if is_pair:
-        status, dataset = answer
-    elif hasattr(answer, "to_json_dict"):
-        status, dataset = SUCCESS, answer
-    else:
-        status, dataset = SUCCESS if answer is None else answer, None
-    if not isinstance(status, int) or isinstance(status, bool):
-        raise _wrong(operation, request, answer)
-    if Status(status & 0xFFFF).category == "cancel":
-        raise _wrong(operation, request, answer)
-    code = status_of(operation, request, status)
-    if dataset is not None and (field < FIRST_N_SERVICE or not hasattr(dataset, "to_json_dict")):
-        raise _wrong(operation, request, answer)
+    given, dataset = answer if is_pair else (answer, None)
+    read = (SUCCESS, {}) if answer is None else status_and_elements(given)
+    if read is None and not is_pair and is_data_set(answer):
+        read, dataset = (SUCCESS, {}), answer
+    if read is None or Status(read[0] & 0xFFFF).category == "cancel":
+        raise wrong(operation, request, answer)
+    code = status_of(operation, request, read[0])
+    if dataset is not None and (field < FIRST_N_SERVICE or not is_data_set(dataset)):
+        raise wrong(operation, request, answer)
     if field == N_GET_RQ and not dataset and Status(code).category != "failure":
         told = log.of(operation.association, "handler-status")
         _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request, extra=told)
         raise Failed(PROCESSING_FAILURE, "no attributes")
-    return code, dataset
+    return code, _sendable(read[1]), dataset
+
+
+def _sendable(elements: dict[str, Any]) -> dict[str, Any]:
+    """Keep of a status in a data set what a response may carry."""
+    if "ErrorComment" in elements:
+        elements["ErrorComment"] = _default_repertoire(str(elements["ErrorComment"]))
+    return elements
 
 
 def _encoded(operation: _core.Operation, request: Request, dataset: Any) -> Buffer:
     """Encode a data set for the request's context; bytes are taken to be encoded so already."""
-    if not hasattr(dataset, "to_json_dict"):
+    if not is_data_set(dataset):
         try:
             return memoryview(dataset)
         except TypeError:
-            raise _wrong(operation, request, dataset) from None
+            raise wrong(operation, request, dataset) from None
     from .datasets import to_bytes
 
     try:
+        if isinstance(dataset, Mapping):
+            dataset = data_set_of(dataset)
         return to_bytes(dataset, request.context.transfer_syntax)
     except Exception as error:
         raise _unsendable(operation, request, error) from error

@@ -323,6 +323,8 @@ def _encoded(
 def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
     """Make a data set of keywords with values; of a data set, a copy to add to.
 
+    The value of a sequence is a list of items, each a data set or again a mapping.
+
     Raises:
         DecodeError: a keyword that the data dictionary does not have, or no value for it.
     """
@@ -339,6 +341,7 @@ def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
     built = Dataset()
     for keyword, value in attributes.items():
         fault = ""
+        value = _items(value)
         try:
             with quiet():
                 setattr(built, keyword, value)
@@ -349,6 +352,13 @@ def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
         if keyword not in built:
             raise DecodeError(f"{keyword} is not a keyword of the data dictionary (PS3.6)")
     return built
+
+
+def _items(value: Any) -> Any:
+    """Turn a list of mappings, the items of a sequence, into data sets; other values stay."""
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        return [data_set_of(item) if isinstance(item, Mapping) else item for item in value]
+    return value
 
 
 def _composite_request(

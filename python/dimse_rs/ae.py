@@ -74,6 +74,14 @@ class AE:
                 f"max_pdu is 0 or {MIN_MAX_PDU} to {MAX_MAX_PDU}, not {self.max_pdu} (PS3.8 D.1)"
             )
 
+    if not TYPE_CHECKING:  # for checkers there is no such name
+
+        def __getattr__(self, name: str) -> Any:
+            """Name what pynetdicom's attributes are called here."""
+            from ._hints import refuse
+
+            return refuse(self, "AE", name)
+
     def associate(
         self,
         peer: PeerLike,
@@ -196,6 +204,8 @@ class AE:
         lenient_roles: bool,
     ) -> P | None:
         """Make what serves the peer's requests, if anything is to be served."""
+        if handlers is not None and kind is Performer:
+            handlers.check_blocking()
         may_receive = lenient_roles or any(context.scp for context in proposed)
         received = (C_STORE_RQ,) if may_receive else ()
         if handlers is None and not received:
@@ -304,6 +314,18 @@ class AE:
             on_result=on_result,
             on_event=on_event,
         )
+
+
+if not TYPE_CHECKING:
+    _frozen = AE.__setattr__
+
+    def _set(self: AE, name: str, value: object) -> None:
+        """Refuse, as a frozen data class does; of pynetdicom's names say what is set instead."""
+        if name not in AE.__slots__:
+            getattr(self, name)
+        _frozen(self, name, value)
+
+    AE.__setattr__ = _set
 
 
 def _proposal(context: Context) -> tuple[str, list[str], bool, bool]:

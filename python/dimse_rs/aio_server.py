@@ -121,6 +121,14 @@ class AsyncServer(Handlers):
         """Stop."""
         await self.stop()
 
+    if not TYPE_CHECKING:  # for checkers there is no such name
+
+        def __getattr__(self, name: str) -> Any:
+            """Name what pynetdicom's attributes are called here."""
+            from ._hints import refuse
+
+            return refuse(self, "Server", name)
+
     def __repr__(self) -> str:
         """Show where it listens and as whom."""
         return repr(self._server).replace("_LoopServer", type(self).__name__)
@@ -133,4 +141,5 @@ class _LoopServer(Server):
     """A server whose requests are served by tasks."""
 
     _performer_kind = AsyncPerformer
+    _asynchronous = True
     _association_kind = AsyncAssociation

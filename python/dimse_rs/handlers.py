@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast, overload
 
+from ._answers import check_handler, described
 from ._fields import (
     C_ECHO_RQ,
     C_FIND_RQ,
@@ -21,7 +22,7 @@ from ._fields import (
     N_SET_RQ,
     SERVICE_OF,
 )
-from ._uids import Model, SOPClass, TransferSyntax
+from ._uids import Model, SOPClass, TransferSyntax, is_uid
 from .errors import DecodeError, LocalProtocolError
 from .settings import Peer
 
@@ -137,6 +138,14 @@ class Request:
                 raise self.unreadable from error
             self._dataset = dataset
         return self._dataset
+
+    if not TYPE_CHECKING:  # for checkers there is no such name
+
+        def __getattr__(self, name: str) -> Any:
+            """Name what pynetdicom's attributes are called here."""
+            from ._hints import refuse
+
+            return refuse(self, "Request", name)
 
     def __repr__(self) -> str:
         """Show the message and where it came from."""
@@ -351,6 +360,9 @@ class Handlers:
     to answer one; any other exception is logged and answered as a failure.
     """
 
+    # Whether handlers may be asynchronous: what serves them has an event loop, or may have one.
+    _asynchronous = True
+
     def __init__(self, services: Iterable[Service] = ()) -> None:
         """Start with the handlers of some services, or without any.
 
@@ -359,7 +371,7 @@ class Handlers:
         """
         self._by_field: dict[int, dict[str | None, Handler]] = {}
         for service in services:
-            service.register(self)
+            register_service(service, self)
 
     @overload
     def c_echo(self, handler: P, /) -> P: ...
@@ -384,8 +396,8 @@ class Handlers:
     def c_find(self, *args: Any) -> Any:
         """Answer C-FIND requests: an iterable of data sets, each a pending response.
 
-        An item may be a pair of status 0xFF01 and a data set, or bytes that are encoded as the
-        context wants.
+        An item may be a mapping of keywords, a pair of status 0xFF00 or 0xFF01 and a data set, or
+        bytes that are encoded as the context wants. A pair of another status and None ends it.
         """
         return self._decorate(C_FIND_RQ, args)
 
@@ -397,7 +409,8 @@ class Handlers:
         """Answer C-GET requests: an iterable of instances, or a `Retrieve` of them.
 
         An instance is the path of a Part 10 file, which is sent undecoded, a pydicom data set, or a
-        Part 10 file as bytes.
+        Part 10 file as bytes. It may come in a pair with status 0xFF00, and how many there are
+        before the first; a pair of another status and None ends it.
         """
         return self._decorate(C_GET_RQ, args)
 
@@ -458,12 +471,13 @@ class Handlers:
         return self._decorate(N_DELETE_RQ, args)
 
     def _decorate(self, field: int, args: tuple[Any, ...]) -> Any:
-        if len(args) == 1 and callable(args[0]) and not isinstance(args[0], str):
+        if len(args) == 1 and callable(args[0]):
             return self._add(field, (), args[0])
         classes = tuple(_class_of(field, arg) for arg in args)
         return lambda handler: self._add(field, classes, handler)
 
     def _add(self, field: int, sop_classes: tuple[str, ...], handler: Handler) -> Handler:
+        check_handler(field, handler, asynchronous=self._asynchronous)
         handlers = self._by_field.setdefault(field, {})
         for sop_class in sop_classes or (None,):
             if sop_class in handlers:
@@ -471,6 +485,16 @@ class Handlers:
                 raise ValueError(f"there is a handler for {name} already")
             handlers[sop_class] = handler
         return handler
+
+    def check_blocking(self) -> None:
+        """See that no handler needs an event loop.
+
+        Raises:
+            TypeError: one does; the message says which.
+        """
+        for field, handlers in self._by_field.items():
+            for handler in handlers.values():
+                check_handler(field, handler, asynchronous=False)
 
     def find(self, field: int, sop_class: str, context: str = "") -> Handler | None:
         """Find the handler for a request: by its class, by that of its context, or for every."""
@@ -490,9 +514,28 @@ class Handlers:
         return list(self._by_field)
 
 
+def register_service(service: Any, handlers: Handlers) -> None:
+    """Have a service add its handlers.
+
+    Raises:
+        TypeError: it is none, or a class in place of an instance; the message says so.
+    """
+    if isinstance(service, type):
+        name = service.__name__
+        raise TypeError(f"services=[{name}] names a class: write services=[{name}(...)]")
+    if not hasattr(service, "register"):
+        raise TypeError(f"services takes ready-made services, not {described(service)}")
+    service.register(handlers)
+
+
 def _class_of(field: int, what: ClassLike) -> str:
     if isinstance(what, str):
+        if not is_uid(what):
+            raise ValueError(f"{what!r} is no SOP Class UID (PS3.5 9.1)")
         return what
+    if not isinstance(what, Model):
+        service = SERVICE_OF[field].lower().replace("-", "_")
+        raise TypeError(f"{service} takes a function, SOP Classes or models, not {described(what)}")
     sop_class: SOPClass | None = getattr(what, _OF_MODEL.get(field, ""), None)
     if sop_class is None:
         raise ValueError(f"the model {what.name} has no class for {SERVICE_OF[field]} (PS3.4 C.6)")

@@ -21,7 +21,7 @@ from .association import Association
 from .contexts import Supported, any_storage
 from .errors import LocalProtocolError
 from .events import MOST, Events, Kind
-from .handlers import Handler, Handlers, Service
+from .handlers import Handler, Handlers, Service, register_service
 from .metrics import Metrics
 from .registry import classes_of
 from .services.storage import Storage
@@ -66,6 +66,7 @@ class Server(Handlers):
 
     # What serves requests, and what handlers see of an association: others in `AsyncServer`.
     _performer_kind: type[Performer] = Performer
+    _asynchronous = False
     _association_kind: type[AssociationFacts] = Association
 
     def __init__(
@@ -178,7 +179,7 @@ class Server(Handlers):
         self._lock = threading.RLock()  # garbage that is collected meanwhile may come back here
         for service in services:
             if not isinstance(service, Storage):
-                service.register(self)
+                register_service(service, self)
 
     @property
     def host(self) -> str:
@@ -373,6 +374,14 @@ class Server(Handlers):
     ) -> None:
         """Stop."""
         self.stop()
+
+    if not TYPE_CHECKING:  # for checkers there is no such name
+
+        def __getattr__(self, name: str) -> Any:
+            """Name what pynetdicom's attributes are called here."""
+            from ._hints import refuse
+
+            return refuse(self, "Server", name)
 
     def __repr__(self) -> str:
         """Show where it listens and as whom."""

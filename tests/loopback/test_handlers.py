@@ -91,14 +91,30 @@ def test_any_other_exception_is_c000_and_logged_with_its_traceback(error, caplog
     assert "C-STORE-RQ" in records[0].getMessage()
 
 
-@pytest.mark.parametrize("nonsense", ["0", True, -1, 0x10000, 0xFF00, 0xFE00, object(), (0, None)])
-def test_nonsense_is_c000_and_logged(nonsense, caplog):
+NONSENSE = {
+    "a str": "SECRET^VALUE",
+    "True": True,
+    "-1": -1,
+    "0x10000": 0x10000,
+    "0xFF00": 0xFF00,
+    "0xFE00": 0xFE00,
+    "an object": object(),
+    "(0x0000, None)": (0, None),
+    "a dict": {"PatientName": "SECRET^VALUE"},
+}
+
+
+@pytest.mark.parametrize("got", NONSENSE)
+def test_nonsense_is_c000_and_logged(got, caplog):
+    nonsense = NONSENSE[got]
     server = scp()
     server.c_store(lambda request: nonsense)
     with link(server, CTImageStorage) as association:
         assert outcome(association) == (0xC000, "handler gave no valid status")
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert repr(nonsense) in record.getMessage()
+    gives = "a handler of C-STORE gives None for Success, or a status"
+    assert record.getMessage().endswith(f": got {got}; {gives}")
+    assert "SECRET" not in record.getMessage()
 
 
 def test_c_echo_has_handlers_too():

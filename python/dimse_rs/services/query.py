@@ -5,7 +5,7 @@ Glue: `hierarchy` and `matching` say what is asked for, the storage what there i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -33,7 +33,10 @@ __all__ = ["Archive", "QueryRetrieve", "Schedule", "worklist"]
 Instance: TypeAlias = "str | PathLike[str] | Dataset | bytes"
 """A Part 10 file by its path, a pydicom data set, or a Part 10 file as bytes."""
 
-Items: TypeAlias = "Iterable[Dataset] | Callable[[], Iterable[Dataset]]"
+Item: TypeAlias = "Dataset | Mapping[str, Any]"
+"""A worklist item: a data set, or keywords with values."""
+
+Items: TypeAlias = "Iterable[Item] | Callable[[], Iterable[Item]]"
 """Worklist items, or a function that gives those of now."""
 
 # What an instance without bulk data lacks (PS3.4 Z.1.2): at the top, in groups that repeat, and in
@@ -128,7 +131,8 @@ class Schedule:
 
     def _find(self, request: FindRequest) -> Iterator[tuple[Status, Dataset]]:
         matcher = Matcher(request.identifier, _rules(_agreed(request), WORKLIST))
-        items = self._items() if callable(self._items) else self._items
+        given = self._items() if callable(self._items) else self._items
+        items = (data_set_of(item) if isinstance(item, Mapping) else item for item in given)
         return ((matcher.pending, matcher.respond(item)) for item in items if matcher.matches(item))
 
 

@@ -1,0 +1,145 @@
+"""What pynetdicom's names are called here: said when one is asked for that is not there."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+__all__ = ["absent", "refuse"]
+
+_MINUTES: Final = "settings are made with AE(timeouts=Timeouts({}=...))"
+_STATUS: Final = "association.{} gives the Status"
+_RESPONSE: Final = "association.{} gives a Response with .status and .dataset"
+_CONTEXTS: Final = "ae.associate(peer, contexts=[CTImageStorage, Context(MRImageStorage, [...])])"
+_SUPPORTED: Final = "Server(ae, services=[...], supported=[Supported(...)])"
+_CALLED: Final = "Server(ae, called=[...]), or any_called=True"
+_IMPLEMENTATION: Final = "it is that of this package"
+
+_AE: Final = {
+    "ae_title": "ae.title",
+    "add_requested_context": _CONTEXTS,
+    "requested_contexts": _CONTEXTS,
+    "remove_requested_context": _CONTEXTS,
+    "add_supported_context": _SUPPORTED,
+    "supported_contexts": _SUPPORTED,
+    "remove_supported_context": _SUPPORTED,
+    "start_server": "Server(ae, host, port, services=[...]).start(), or `with Server(...)`",
+    "make_server": "Server(ae, host, port, services=[...])",
+    "shutdown": "server.stop()",
+    "acse_timeout": _MINUTES.format("acse"),
+    "dimse_timeout": _MINUTES.format("dimse"),
+    "network_timeout": _MINUTES.format("idle"),
+    "connection_timeout": _MINUTES.format("connect"),
+    "maximum_pdu_size": "AE(max_pdu=...)",
+    "maximum_associations": "AE(limits=Limits(max_associations=...))",
+    "require_called_aet": _CALLED,
+    "require_calling_aet": "Server(ae, calling=[...]), or allow=[Allow(...)]",
+    "active_associations": "server.metrics()",
+    "implementation_class_uid": _IMPLEMENTATION,
+    "implementation_version_name": _IMPLEMENTATION,
+}
+
+# Calls of an association, asked of the settings.
+_CALLS: Final = (
+    *("c_echo", "c_store", "c_find", "c_get", "c_move"),
+    *("send_c_echo", "send_c_store", "send_c_find", "send_c_get", "send_c_move"),
+)
+_AE.update(dict.fromkeys(_CALLS, "ae.associate(peer) gives an association, which has it"))
+
+_SENT: Final = {
+    "send_c_echo": _STATUS.format("c_echo()"),
+    "send_c_store": _STATUS.format("c_store(path)"),
+    "send_c_find": "association.c_find(keys, model=StudyRoot, level='STUDY') gives the matches",
+    "send_c_get": "association.c_get(keys, model=StudyRoot, into=folder) gives the responses",
+    "send_c_move": "association.c_move(keys, model=StudyRoot, destination=title) gives them",
+    "send_c_cancel": "responses.cancel(), of what c_find, c_get and c_move give",
+    "send_n_event_report": _RESPONSE.format("n_event_report(...)"),
+    "send_n_get": _RESPONSE.format("n_get(...)"),
+    "send_n_set": _RESPONSE.format("n_set(...)"),
+    "send_n_action": _RESPONSE.format("n_action(...)"),
+    "send_n_create": _RESPONSE.format("n_create(...)"),
+    "send_n_delete": _RESPONSE.format("n_delete(...)"),
+}
+
+_ASSOCIATION: Final = {
+    **_SENT,
+    "accepted_contexts": "association.accepted",
+    "rejected_contexts": "association.rejected",
+    "is_rejected": "ae.associate raises AssociationRejected",
+    "is_aborted": "calls raise AssociationAborted; association.is_established tells if it lives",
+    "is_released": "association.is_established tells if it lives",
+    "is_alive": "association.is_established tells if it lives",
+    "kill": "association.abort()",
+    "requestor": "association.titles and association.peer",
+    "acceptor": "association.titles and association.peer",
+    "ae": "association.titles and association.peer",
+}
+
+_SERVER: Final = {
+    "shutdown": "server.stop()",
+    "bind": "handlers are added by decorators, @server.c_store; server.events() tells the rest",
+    "unbind": "handlers are added by decorators, before the server starts",
+    "serve_forever": "server.start() and server.wait()",
+    "active_associations": "server.metrics()",
+    "server_address": "server.host and server.port",
+}
+
+_REQUEST: Final = {
+    "assoc": "request.association",
+    "request": "the request is the argument itself: request.command has its elements",
+    "is_cancelled": "request.cancelled",
+    "move_destination": "request.destination",
+    "modification_list": "request.modifications",
+    "attribute_list": "request.dataset",
+    "attribute_identifiers": "request.attributes",
+    "action_information": "request.dataset",
+    "event_information": "request.dataset",
+    "file_meta": "request.dataset.file_meta; request.save(folder) writes a Part 10 file",
+    "encoded_dataset": "request.data; request.save(folder) writes a Part 10 file",
+    "dataset_path": "request.path",
+}
+
+_MODULE: Final = {
+    "evt": "handlers are added by decorators, @server.c_store; server.events() tells the rest",
+    "build_context": "Context(sop_class, transfer_syntaxes)",
+    "build_role": "Context(sop_class, scu=True, scp=True)",
+    "debug_logger": "log.to_stderr('debug')",
+    "presentation": "Context, PRESETS and Supported",
+    "StoragePresentationContexts": "contexts=PRESETS[...], or contexts planned by ae.send",
+    "AllStoragePresentationContexts": "Storage(folder) takes all; ae.send plans from the files",
+    "VerificationPresentationContexts": "contexts=[Verification]",
+    "QueryRetrievePresentationContexts": "contexts=[PatientRoot, StudyRoot]",
+    "BasicWorklistManagementPresentationContexts": "contexts=[ModalityWorklist]",
+}
+
+_NAMES: Final = {
+    "AE": _AE,
+    "Association": _ASSOCIATION,
+    "Server": _SERVER,
+    "Request": _REQUEST,
+    "dimse_rs": _MODULE,
+}
+
+
+def absent(of: str, name: str, kind: str | None = None) -> str:
+    """Say that something has no such attribute, and what to use if that is known.
+
+    Args:
+        of: whose names: AE, Association, Server, Request, or the package.
+        name: the attribute.
+        kind: the name of the class, if another.
+    """
+    told = f"{kind or of!r} has no attribute {name!r}"
+    told = f"{'module' if of == 'dimse_rs' else 'object'} {told}"
+    instead = _NAMES[of].get(name)
+    return f"{told}: {instead}" if instead else told
+
+
+def refuse(thing: object, of: str, name: str) -> Any:
+    """Refuse an attribute that something has not.
+
+    Raises:
+        AttributeError: always; the one of a property's own, if that has raised it.
+    """
+    if hasattr(type(thing), name):
+        return object.__getattribute__(thing, name)
+    raise AttributeError(absent(of, name, type(thing).__name__), name=name, obj=thing)
