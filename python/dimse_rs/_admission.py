@@ -13,6 +13,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import extended as ext, log
+from ._threads import weakly
 from ._uids import Model, SOPClass
 from ._workers import Workers
 from .access import Allow
@@ -173,7 +174,7 @@ class Admission:
             listener.next_proposal,
             most,
             0,  # the core has the deadline
-            serve=self.decide,
+            serve=weakly(self.decide),
             name="dimse-admission",
         )
         self._workers.start()

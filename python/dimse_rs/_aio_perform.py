@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import ref
 
-from . import _scp
+from . import _scp, _threads
 from ._aio import Completer
 from ._aio_drive import run
 from ._aio_threads import Threads
@@ -29,43 +31,44 @@ class AsyncPerformer(Performer):
     _tasks: set[asyncio.Task[None]]
 
     def start(self) -> None:
-        """Start to pull, on the running loop."""
+        """Start to pull, on the running loop.
+
+        Raises:
+            RuntimeError, MemoryError: there are no threads to be had now.
+        """
         if self.serves:
+            _threads.stand_by()
             self._tasks = set()
             self._threads = Threads()
-            self._pulling = asyncio.get_running_loop().create_task(self._pull())
+            self._loop = asyncio.get_running_loop()
+            self._pulling = self._loop.create_task(_pull(ref(self), self.service))
 
     def stop(self) -> None:
-        """Stop to pull; what is being served goes on."""
+        """Stop to pull; what is being served goes on. From any thread."""
         if self._pulling is not None:
-            self._pulling.cancel()
+            with suppress(RuntimeError):  # the loop was closed, and its tasks with it
+                self._loop.call_soon_threadsafe(self._pulling.cancel)
 
     @property
     def busy(self) -> int:
         """Handlers that run now."""
         return 0 if self._pulling is None else len(self._tasks)
 
-    async def _pull(self) -> None:
-        completer = Completer.here()
-        free = asyncio.Semaphore(self._most)
-        turn = None if self._node is not None else _TURN
-        while True:
-            await free.acquire()
-            operation = await completer.wait(
-                lambda then: self.service.next_operation(turn, then=then)
-            )
-            if operation is None:
-                free.release()
-                if self._is_over():
-                    self._gone()
-                    return
-                continue
-            task = asyncio.get_running_loop().create_task(self._serve_one(operation, completer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(partial(self._served, operation))
-            task.add_done_callback(lambda _: free.release())
-            del operation, task  # or it would keep its spooled file until the next one comes
+    def _take(
+        self, operation: _core.Operation | None, completer: Completer, free: asyncio.Semaphore
+    ) -> bool:
+        """Have an operation served; False when none will come any more."""
+        if operation is None:
+            free.release()
+            if is_over := self._is_over():
+                self._gone()
+            return not is_over
+        task = asyncio.get_running_loop().create_task(self._serve_one(operation, completer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._served, operation))
+        task.add_done_callback(lambda _: free.release())
+        return True
 
     def _served(self, operation: _core.Operation, task: asyncio.Task[None]) -> None:
         """See to it that an operation is over, also when its task was cancelled unbegun."""
@@ -100,3 +103,20 @@ class AsyncPerformer(Performer):
             super()._abort(association)
         else:
             completer.begin(lambda then: association.abort(then=then))
+
+
+async def _pull(me: ref[AsyncPerformer], service: _core.Service) -> None:
+    """Pull operations for a performer, and keep neither it nor them alive meanwhile."""
+    completer = Completer.here()
+    performer = me()
+    if performer is None:
+        return
+    free = asyncio.Semaphore(performer._most)
+    turn = None if performer._node is not None else _TURN
+    take = _threads.weakly(performer._take)
+    del performer
+    await free.acquire()
+    while take(
+        await completer.wait(lambda then: service.next_operation(turn, then=then)), completer, free
+    ):
+        await free.acquire()

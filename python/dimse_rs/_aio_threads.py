@@ -15,6 +15,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
+from . import _threads
+
 __all__ = ["SHARED", "Threads"]
 
 T = TypeVar("T")
@@ -30,11 +32,17 @@ class Threads:
         """Start nothing yet."""
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._changed = threading.Lock()
-        self._idle = 0
+        self._spare = 0  # idle threads, less the functions that wait for one
         self.busy = 0
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
-        """Call a function on a thread and await what it gives; what it raises is raised here."""
+        """Call a function on a thread and await what it gives; what it raises is raised here.
+
+        When there are no threads to be had for a while, it waits for one.
+
+        Raises:
+            RuntimeError, MemoryError: there was none for the very first function of the process.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
@@ -51,7 +59,8 @@ class Threads:
             outcome: Any = None
             error: BaseException | None = None
             try:
-                outcome = context.run(function, *args)
+                if not future.cancelled():  # while it waited for a thread
+                    outcome = context.run(function, *args)
             except StopIteration as stop:  # no future takes one
                 error = RuntimeError("the function raised StopIteration")
                 error.__cause__ = stop
@@ -60,7 +69,7 @@ class Threads:
             # Before anybody sees the outcome: what they call next may have this very thread.
             with self._changed:
                 self.busy -= 1
-                self._idle += 1
+                self._spare += 1
             with suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(settle, outcome, error)
 
@@ -68,18 +77,24 @@ class Threads:
         return await future
 
     def _submit(self, job: Callable[[], None]) -> None:
+        _threads.stand_by()
         with self._changed:
             self.busy += 1
-            if self._idle:
-                self._idle -= 1
-                self._jobs.put(job)
-                return
-        threading.Thread(target=self._work, args=(job,), name="dimse-aio", daemon=True).start()
+            self._spare -= 1
+            self._jobs.put(job)
+        _threads.keep_trying(self._has_enough)
 
-    def _work(self, job: Callable[[], None]) -> None:
+    def _has_enough(self) -> bool:
+        """Have a thread for each function that waits; False when there is none to be had."""
+        with self._changed:
+            while self._spare < 0:
+                if not _threads.started("dimse-aio", self._work):
+                    return False
+                self._spare += 1
+            return True
+
+    def _work(self) -> None:
         while True:
-            job()
-            del job  # or what it holds would be kept until the next one comes
             try:
                 job = self._jobs.get(timeout=TURN)
             except Empty:
@@ -87,8 +102,10 @@ class Threads:
                     try:
                         job = self._jobs.get_nowait()  # it came in this very moment
                     except Empty:
-                        self._idle -= 1
+                        self._spare -= 1
                         return
+            job()
+            del job  # or what it holds would be kept until the next one comes
 
 
 SHARED: Final = Threads()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from . import _core
+from . import _core, _threads
 from ._events import log_event, wanted_by_logs
 from .errors import DimseError, LocalProtocolError
 from .events import MOST, Events
@@ -31,7 +32,9 @@ class _Narrator:
         self.association = 0
         self._follower = follower
         self._lock = threading.RLock()  # a log handler of the user's may call the association
-        threading.Thread(target=self._run, name="dimse-log", daemon=True).start()
+        # Without one it is told when a call of the user's catches up.
+        with suppress(RuntimeError, MemoryError):
+            _threads.keep_trying(lambda: _threads.started("dimse-log", self._run))
 
     def _run(self) -> None:
         try:
@@ -50,6 +53,8 @@ class _Narrator:
                         self.association = association
                         _narrators[association] = self
                     log_event(association, kind, facts)
+            if self._follower.over:
+                _narrators.pop(self.association, None)
 
 
 def catch_up(association: int) -> None:

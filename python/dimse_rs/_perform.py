@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from . import _core, _retrieve, _scp, log
 from ._drive import Answer, Step, log_message, run
 from ._fields import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, FIRST_N_SERVICE
+from ._threads import weakly
 from ._workers import Workers
 from .errors import DimseError, DimseTimeout, LocalProtocolError
 from .handlers import Handler, Handlers, Request, RetrieveRequest, StoreRequest, request_of
@@ -127,11 +128,6 @@ class Performer:
         self._association = weakref.ref(association)
         self.start()
 
-    def load(self) -> None:
-        """Import what requests will need: the first ones are not to wait for it, nor to race."""
-        if self.serves:
-            from . import _pydicom, datasets  # noqa: F401 - it is the loading that counts
-
     def start(self) -> None:
         """Start the first thread."""
         if self.serves:
@@ -139,11 +135,11 @@ class Performer:
                 self.service.next_operation,
                 self._most,
                 self._timeouts.handler,
-                serve=self._serve,
-                overdue=self._answer_overdue,
-                refuse=self._refuse,
-                over=self._is_over,
-                gone=self._gone,
+                serve=weakly(self._serve),
+                overdue=weakly(self._answer_overdue),
+                refuse=weakly(self._refuse),
+                over=weakly(self._is_over),
+                gone=weakly(self._gone),
             )
             self._workers.start()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
-from . import log
+from . import _threads, log
 
 __all__ = ["Workers"]
 
@@ -27,6 +27,8 @@ TURN: Final = 0.5
 class Workers(Generic[Work]):
     """Pulls operations, or what else there is to do, and has them served.
 
+    Its threads keep what they call alive: give `weakly` what is not to be.
+
     Args:
         pull: gives the next one, or None when there is none within so many seconds.
         most: how many are served at once.
@@ -34,7 +36,7 @@ class Workers(Generic[Work]):
         serve: runs the handler and answers. What it raises all the same ends no thread.
         overdue: answers for a handler that is past its deadline, if there is one.
         refuse: answers when there is no thread left, likewise.
-        over: tells an idle thread that nothing more will come.
+        over: tells an idle thread that nothing more will come, by anything but False.
         gone: called by the last thread when it goes.
         name: of the threads.
     """
@@ -45,11 +47,11 @@ class Workers(Generic[Work]):
         most: int,
         deadline: float,
         *,
-        serve: Callable[[Work], None],
-        overdue: Callable[[Work], None] | None = None,
-        refuse: Callable[[Work], None] | None = None,
-        over: Callable[[], bool] | None = None,
-        gone: Callable[[], None] | None = None,
+        serve: Callable[[Work], object],
+        overdue: Callable[[Work], object] | None = None,
+        refuse: Callable[[Work], object] | None = None,
+        over: Callable[[], bool | None] | None = None,
+        gone: Callable[[], object] | None = None,
         name: str = "dimse-worker",
     ) -> None:
         """Keep the settings; `start` starts the first thread."""
@@ -72,14 +74,21 @@ class Workers(Generic[Work]):
         self._lost: set[Work] = set()
 
     def start(self) -> None:
-        """Start to serve."""
+        """Start to serve.
+
+        Raises:
+            RuntimeError, MemoryError: there are no threads to be had now.
+        """
+        _threads.stand_by()
         with self._changed:
-            self._add()
+            if not self._add():
+                raise RuntimeError("can't start new thread")
         if self._deadline and self._overdue and self._refuse:
-            answers = self._overdue, self._refuse
-            threading.Thread(
-                target=self._watch, args=answers, name="dimse-deadline", daemon=True
-            ).start()
+            try:
+                _threads.start("dimse-deadline", self._watch, self._overdue, self._refuse)
+            except BaseException:
+                self.stop()
+                raise
 
     def stop(self) -> None:
         """Let the idle threads go; those that are busy go when they are done."""
@@ -92,17 +101,25 @@ class Workers(Generic[Work]):
         """How many are being served now."""
         return self._threads - self._idle
 
-    def _add(self) -> None:
+    def _add(self) -> bool:
+        """Start a thread, and count it when it is there; False when there is none to be had."""
+        if not _threads.started(f"{self._name}-{self._named + 1}", self._work):
+            return False
         self._threads += 1
         self._idle += 1
         self._named += 1
-        name = f"{self._name}-{self._named}"
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+        return True
+
+    def _has_spare(self) -> bool:
+        """Have a thread wait for the next operation, if there may be one; False if that failed."""
+        with self._changed:
+            wanted = self._idle == 0 and self._threads < self._most and not self._stopping
+            return not wanted or self._add()
 
     def _work(self) -> None:
         while True:
             operation = self._pull(TURN)
-            if operation is None and self._over is not None and self._over():
+            if operation is None and self._over is not None and self._over() is not False:
                 self.stop()
             with self._changed:
                 if operation is None:
@@ -126,8 +143,8 @@ class Workers(Generic[Work]):
 
     def _begin(self, operation: Work) -> None:
         self._idle -= 1
-        if self._idle == 0 and self._threads < self._most:
-            self._add()
+        # Without one, whoever is served is served; the others wait until a thread can be started.
+        _threads.keep_trying(self._has_spare)
         if self._deadline:
             self._due[operation] = time.monotonic() + self._deadline
             self._changed.notify_all()
@@ -137,7 +154,7 @@ class Workers(Generic[Work]):
         self._due.pop(operation, None)
         self._lost.discard(operation)
 
-    def _watch(self, overdue: Callable[[Work], None], refuse: Callable[[Work], None]) -> None:
+    def _watch(self, overdue: Callable[[Work], object], refuse: Callable[[Work], object]) -> None:
         while True:
             with self._changed:
                 if self._stopping:

@@ -67,6 +67,8 @@ class AsyncServer(Handlers):
             OSError: the address cannot be bound.
             LocalProtocolError: it was started before.
         """
+        if not self._server.is_started:
+            await SHARED.call(self._server._load)  # it may take a second
         self._server.start()
         return self
 

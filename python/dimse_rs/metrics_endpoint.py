@@ -5,13 +5,17 @@ serve_metrics(server, port=9100)
 
 from __future__ import annotations
 
+import selectors
 import socket
-import socketserver
 import threading
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
+from weakref import ref
 
-from . import log
+from . import _threads, log
 
 if TYPE_CHECKING:
     from .aio_server import AsyncServer
@@ -23,18 +27,34 @@ _logger = log.get(log.SERVER)
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-_TURN: Final = 0.25
-"""Seconds in which the endpoint notices that it is to stop."""
-
-_AT_ONCE: Final = 8
-"""Requests that are answered at once; one more is hung up on."""
+_AT_ONCE: Final = 64
+"""Clients at once; one more takes the place of the one that has been there for longest."""
 
 _PATIENCE: Final = 5.0
-"""Seconds that a client may be silent."""
+"""Seconds that a client has for all of its request and for taking the answer."""
+
+_LONGEST: Final = 16_384
+"""Bytes of a request."""
+
+_BACK_OFF: Final = 0.5
+"""Seconds that accepting rests when there are no descriptors left."""
+
+_OF_THE_PEER: Final = (BlockingIOError, InterruptedError, ConnectionError)
+"""What says nothing about this node when it comes from `accept`."""
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """A connection: its request as far as it came, then what is left of the answer."""
+
+    socket: socket.socket
+    due: float
+    request: bytearray = field(default_factory=bytearray)
+    answer: memoryview | None = None
 
 
 class MetricsEndpoint:
-    """An HTTP server with one page, `/metrics`, on a thread of its own; see `serve_metrics`.
+    """An HTTP server with one page, `/metrics`, on one thread for all clients; see `serve_metrics`.
 
     Attributes:
         host: where it listens.
@@ -46,14 +66,33 @@ class MetricsEndpoint:
 
         Raises:
             OSError: the address cannot be bound.
+            RuntimeError, MemoryError: there is no thread to be had now.
         """
-        self._http = _http_server(server, host, port)
-        name, self.port = self._http.server_address[:2]
-        self.host = str(name)
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, args=(_TURN,), name="dimse-metrics", daemon=True
-        )
-        self._thread.start()
+        self._over = False
+        self._clients: dict[_Client, None] = {}  # in the order in which they came
+        self._rests_until: float | None = None
+        self._failing = False
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with ExitStack() as opening:
+            self._listening = opening.enter_context(
+                socket.create_server((host, port), family=family)
+            )
+            self._selector = opening.enter_context(selectors.DefaultSelector())
+            self._woken, self._waker = map(opening.enter_context, socket.socketpair())
+            for one in (self._listening, self._woken, self._waker):
+                one.setblocking(False)
+            name, self.port = self._listening.getsockname()[:2]
+            self.host = str(name)
+            self._selector.register(self._listening, selectors.EVENT_READ)
+            self._selector.register(self._woken, selectors.EVENT_READ)
+            # A server that nobody keeps any more takes its page along.
+            self._server = ref(server, lambda _: self._stop())
+            opened = opening.pop_all()
+        try:
+            self._thread = _threads.start("dimse-metrics", self._run, opened)
+        except BaseException:
+            opened.close()
+            raise
 
     @property
     def url(self) -> str:
@@ -63,9 +102,14 @@ class MetricsEndpoint:
 
     def close(self) -> None:
         """Stop serving. Harmless when it has stopped."""
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        self._stop()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _stop(self) -> None:
+        self._over = True
+        with suppress(OSError):  # it is closed, or there is a byte already
+            self._waker.send(b"\0")
 
     def __enter__(self) -> Self:
         """Give itself: it serves already."""
@@ -79,6 +123,122 @@ class MetricsEndpoint:
     ) -> None:
         """Close."""
         self.close()
+
+    # ---- on its thread
+
+    def _run(self, opened: ExitStack) -> None:
+        with opened:
+            while not self._over:
+                ready = self._selector.select(self._wait())
+                for key, _ in ready:
+                    if key.fileobj is self._listening:
+                        self._accept()
+                    elif key.data in self._clients:
+                        self._go_on(key.data)
+                self._end_late_ones()
+            for client in list(self._clients):
+                self._drop(client)
+
+    def _wait(self) -> float | None:
+        """Give the seconds until something is due."""
+        due = [client.due for client in self._clients][:1]
+        if self._rests_until is not None:
+            due.append(self._rests_until)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listening.accept()
+            except _OF_THE_PEER as error:
+                if isinstance(error, BlockingIOError):
+                    return
+                continue
+            except OSError as error:  # no descriptors: the client waits in the kernel's queue
+                self._rest(error)
+                return
+            self._failing = False
+            if len(self._clients) >= _AT_ONCE:
+                self._drop(next(iter(self._clients)))
+            accepted.setblocking(False)
+            client = _Client(accepted, time.monotonic() + _PATIENCE)
+            self._clients[client] = None
+            self._selector.register(accepted, selectors.EVENT_READ, client)
+            self._go_on(client)
+
+    def _rest(self, error: OSError) -> None:
+        """Accept nobody for a moment; said when it begins, not twice a second."""
+        if not self._failing:
+            _logger.error("metrics: cannot accept: %s", error, extra={"code": "metrics"})
+        self._failing = True
+        self._selector.unregister(self._listening)
+        self._rests_until = time.monotonic() + _BACK_OFF
+
+    def _end_late_ones(self) -> None:
+        now = time.monotonic()
+        while self._clients and (first := next(iter(self._clients))).due <= now:
+            self._drop(first)
+        if self._rests_until is not None and self._rests_until <= now:
+            self._selector.register(self._listening, selectors.EVENT_READ)
+            self._rests_until = None
+
+    def _go_on(self, client: _Client) -> None:
+        """Read or write what can be without waiting."""
+        try:
+            if client.answer is None and not self._read(client):
+                return
+            while client.answer:
+                client.answer = client.answer[client.socket.send(client.answer) :]
+            client.socket.shutdown(socket.SHUT_WR)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            pass
+        except Exception:  # of `metrics()`: a fault of ours is not to end the page
+            _logger.exception("metrics: not answered", extra={"code": "metrics"})
+        self._drop(client)
+
+    def _read(self, client: _Client) -> bool:
+        """Read on; whether the request is there, and an answer to it."""
+        received = client.socket.recv(_LONGEST)
+        client.request += received
+        ended = b"\r\n\r\n" in client.request or b"\n\n" in client.request
+        if not (ended or len(client.request) >= _LONGEST):
+            if not received:
+                raise ConnectionResetError
+            return False
+        client.answer = memoryview(self._answer(bytes(client.request) if ended else b""))
+        self._selector.modify(client.socket, selectors.EVENT_WRITE, client)
+        return True
+
+    def _answer(self, request: bytes) -> bytes:
+        line = request.partition(b"\n")[0].strip().decode("ascii", "replace")
+        method, _, rest = line.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        server = self._server()
+        content, kind = "", CONTENT_TYPE
+        if server is None or not rest:
+            status = "400 Bad Request" if server else "503 Service Unavailable"
+        elif method not in ("GET", "HEAD"):
+            status = "405 Method Not Allowed"
+        elif path != "/metrics":
+            status = "404 Not Found"
+        else:
+            status, content = "200 OK", server.metrics().prometheus()
+        _logger.debug("metrics: %r: %s", line[:100], status, extra={"code": "metrics"})
+        if not content:
+            content, kind = status + "\n", "text/plain"
+        body = content.encode()
+        head = (
+            f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+            "Allow: GET, HEAD\r\nConnection: close\r\n\r\n"
+        )
+        return head.encode() + (b"" if method == "HEAD" else body)
+
+    def _drop(self, client: _Client) -> None:
+        del self._clients[client]
+        self._selector.unregister(client.socket)
+        client.socket.close()
 
 
 def serve_metrics(
@@ -103,49 +263,3 @@ def serve_metrics(
     server._on_stop(endpoint.close)
     _logger.info("metrics at %s", endpoint.url, extra={"code": "metrics"})
     return endpoint
-
-
-def _http_server(server: Server | AsyncServer, host: str, port: int) -> socketserver.TCPServer:
-    # Not with the module: it brings the whole of `email` along.
-    from http.server import BaseHTTPRequestHandler
-
-    class Page(BaseHTTPRequestHandler):
-        server_version, sys_version = "dimse_rs", ""
-        timeout = _PATIENCE
-
-        def do_GET(self) -> None:
-            if self.path.partition("?")[0] != "/metrics":
-                self.send_error(404)
-                return
-            body = server.metrics().prometheus().encode()
-            self.send_response(200)
-            self.send_header("Content-Type", CONTENT_TYPE)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            _logger.debug("metrics: " + format, *args, extra={"code": "metrics"})
-
-    class Pages(socketserver.ThreadingTCPServer):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        allow_reuse_address = True
-        daemon_threads = True
-        free = threading.Semaphore(_AT_ONCE)
-
-        def process_request(self, request: Any, client_address: Any) -> None:
-            if self.free.acquire(blocking=False):
-                super().process_request(request, client_address)
-            else:
-                self.shutdown_request(request)
-
-        def process_request_thread(self, request: Any, client_address: Any) -> None:
-            try:
-                super().process_request_thread(request, client_address)
-            finally:
-                self.free.release()
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            _logger.debug("metrics: not answered", exc_info=True, extra={"code": "metrics"})
-
-    return Pages((host, port), Page)

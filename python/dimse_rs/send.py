@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
-from . import _core, log
+from . import _core, _threads, log
 from .contexts import Contexts, FileInfo, Plan, expand, plan
 from .errors import DecodeError, DimseError, NoPresentationContext, StatusError
 from .sop_class import MediaStorageDirectoryStorage
@@ -408,13 +408,15 @@ def _run_together(account: _Account, jobs: Sequence[Plan], together: int) -> Non
                 failures.append(failure)
                 account.stop()
 
-    threads = [
-        Thread(target=work, name=f"dimse-send-{number}", daemon=True)
-        for number in range(min(together, len(jobs)))
-    ]
-    for thread in threads:
-        thread.start()
+    threads: list[Thread] = []
     try:
+        for number in range(min(together, len(jobs))):
+            try:
+                threads.append(_threads.start(f"dimse-send-{number}", work))
+            except (RuntimeError, MemoryError):
+                break  # there is none to be had: those that there are do its share
+        if not threads:
+            work()
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.1)  # in turns, for Ctrl-C

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakValueDictionary
 
-from . import _core, log
+from . import _core, _threads, log
 from ._admission import Admission, AllowList, ExtendedAnswers, Proposal
 from ._events import log_event, wanted_by_logs
 from ._facts import AssociationFacts
@@ -50,6 +52,9 @@ _UNCOMPRESSED: Final = (
     ExplicitVRBigEndian,
 )
 
+_HURRY: Final = 1.0
+"""Seconds that the end of a server may take to be logged after Ctrl-C."""
+
 _TURN: Final = 0.1
 """Seconds between two looks at the levels of the loggers."""
 
@@ -61,13 +66,17 @@ class Server(Handlers):
     choices to be made, not surprises. C-ECHO is answered by itself.
 
     Use it as a context manager, or call `start` and `stop`. Handlers are added before it starts, by
-    the decorators of `Handlers`.
+    the decorators of `Handlers`. One that nobody keeps any more closes its port, as a socket does,
+    with a ResourceWarning.
     """
 
     # What serves requests, and what handlers see of an association: others in `AsyncServer`.
     _performer_kind: type[Performer] = Performer
     _asynchronous = False
     _association_kind: type[AssociationFacts] = Association
+
+    _listener: _core.Listener | None = None
+    _pumping: threading.Thread | None = None
 
     def __init__(
         self,
@@ -168,12 +177,12 @@ class Server(Handlers):
         )
         if self._storage is not None and self._storage.predicate is not None:
             self._admission.add_predicate(self._storage.predicate)
-        self._listener: _core.Listener | None = None
         self._performer: Performer | None = None
         self._associations: WeakValueDictionary[int, AssociationFacts] = WeakValueDictionary()
         self._stopping = threading.Event()  # somebody said stop
         self._told = threading.Event()  # the last association has ended, and it is logged
-        self._stopped = threading.Event()
+        self._ending = threading.RLock()  # a signal handler may stop what is being stopped
+        self._stopped = False
         self._events = _core.Events()
         self._closing = ExitStack()  # what goes when the server has stopped
         self._lock = threading.RLock()  # garbage that is collected meanwhile may come back here
@@ -203,15 +212,16 @@ class Server(Handlers):
             OSError: the address cannot be bound.
             TlsError: the certificate, its key or another file of `AE.tls` is not in order.
             LocalProtocolError: it was started before.
+            RuntimeError, MemoryError: there are no threads to be had now.
         """
         if self._listener is not None:
             raise LocalProtocolError("a server starts once; make another one")
+        self._load()
         try:
             self._listen()
         except BaseException:
-            self._clean_up()
+            self._fall_silent()
             raise
-        threading.Thread(target=self._pump, name="dimse-events", daemon=True).start()
         _logger.info(
             "listening on %s:%d as %s",
             self.host,
@@ -220,6 +230,11 @@ class Server(Handlers):
             extra={"code": "listening"},
         )
         return self
+
+    def _load(self) -> None:
+        """Import what requests will need, while none can come that would wait for it, or race."""
+        if self.fields():
+            from . import _pydicom, datasets  # noqa: F401 - it is the loading that counts
 
     def _listen(self) -> None:
         self._performer = self._performer_kind(
@@ -230,7 +245,6 @@ class Server(Handlers):
             storage=self._storage,
             events=self._events,
         )
-        self._performer.load()  # while nobody can ask for anything
         self._log_follower = self._events.follow(wanted_by_logs(server=True), MOST)
         host, port = self._bind
         self._listener = _core.Listener(
@@ -248,6 +262,21 @@ class Server(Handlers):
         )
         self._admission.start(self._listener, self._max_handlers)
         self._performer.start()
+        self._pumping = _threads.start("dimse-events", _pump, self._log_follower, self._told)
+
+    def _fall_silent(self) -> None:
+        """Have nothing left of what was begun: neither a port, nor threads, nor files."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.stop(0.0)
+        self._admission.stop()
+        if self._performer is not None:
+            self._performer.stop()
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        if self._performer is not None:
+            self._performer.clean_up()
 
     def stop(self, grace: float = 5.0, patience: float = 0.0) -> None:
         """Stop accepting, let requests in progress be answered, then abort what is left.
@@ -266,31 +295,53 @@ class Server(Handlers):
         if self._listener is None:
             return
         _core.check_process()
-        with self._lock:
-            first = not self._stopping.is_set()
-            self._stopping.set()
-        if not first:
-            self._stopped.wait()
-            return
+        self._stopping.set()
         try:
             self._listener.stop(grace, patience)
         except BaseException:  # Ctrl-C: what is left is not left alone
             self._listener.stop(0.0)
+            self._finish(_HURRY)
             raise
-        finally:
-            self._events.close()
-            self._admission.stop()
-            if self._performer is not None:
-                self._performer.stop()
-            self._told.wait()
+        self._finish(None)
+
+    def _finish(self, within: float | None) -> None:
+        """End what is left when nobody is inside. What Ctrl-C leaves undone is done by the next."""
+        is_pump = threading.current_thread() is self._pumping  # by a log handler of the user's
+        if not self._ending.acquire(blocking=not is_pump):
+            return
+        try:
+            if self._stopped:
+                return
+            self._quieten()
+            if not is_pump and not self._told.wait(within):
+                return
             self._clean_up()
             self._closing.close()
             _logger.info("stopped", extra={"code": "stopped"})
-            self._stopped.set()
+            self._stopped = True
+        finally:
+            self._ending.release()
 
-    def _clean_up(self) -> None:
+    def _quieten(self) -> None:
+        """Let the threads go; waits for nothing."""
+        self._events.close()
+        self._admission.stop()
         if self._performer is not None:
-            self._performer.clean_up()
+            self._performer.stop()
+
+    def __del__(self) -> None:
+        """Close the port, if nobody did: at once, and whatever else holds a lock meanwhile."""
+        listener = self._listener
+        if listener is None or self._stopped or sys.is_finalizing():
+            return
+        with suppress(RuntimeError):
+            _core.check_process()  # a forked child leaves it to its parent
+            what = f"{self!r} was never stopped"
+            listener.stop(0.0)
+            self._quieten()
+            self._clean_up()
+            if not self._stopping.is_set():
+                warnings.warn(what, ResourceWarning, stacklevel=2, source=self)
 
     def wait(self) -> None:
         """Wait until `stop` is called, from another thread or a signal handler, or for Ctrl-C.
@@ -433,25 +484,6 @@ class Server(Handlers):
     def _titles_text(self) -> str:
         return "any AE title" if self._called is None else ", ".join(self._called)
 
-    # ---- what comes from the core
-
-    def _pump(self) -> None:
-        """Log what happens, as far as the loggers want it."""
-        wanted: list[str] = []
-        while True:
-            if wanted != (now := wanted_by_logs(server=True)):
-                self._log_follower.want(now)
-                wanted = now
-            batch = self._log_follower.next(_TURN)
-            if batch is None:
-                break
-            for association, kind, facts in batch:
-                try:
-                    log_event(association, kind, facts)
-                except Exception:  # of a log handler of the user's: the rest is logged all the same
-                    _logger.exception("an event could not be logged", extra={"code": "log"})
-        self._told.set()
-
     # ---- what the performer wants
 
     def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
@@ -471,6 +503,26 @@ class Server(Handlers):
                 known = self._association_kind(core, self.ae.timeouts, peer)
                 self._associations[core.id] = known
             return known
+
+
+def _pump(follower: _core.Follower, told: threading.Event) -> None:
+    """Log what happens, as far as the loggers want it. The server is not kept alive for that."""
+    wanted: list[str] = []
+    try:
+        while True:
+            if wanted != (now := wanted_by_logs(server=True)):
+                follower.want(now)
+                wanted = now
+            batch = follower.next(_TURN)
+            if batch is None:
+                return
+            for association, kind, facts in batch:
+                try:
+                    log_event(association, kind, facts)
+                except Exception:  # of a log handler of the user's: the rest is logged all the same
+                    _logger.exception("an event could not be logged", extra={"code": "log"})
+    finally:
+        told.set()
 
 
 def _titles(called: Iterable[str] | None, own: str) -> list[str]:

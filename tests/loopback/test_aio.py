@@ -30,6 +30,8 @@ from dimse_rs import (
 from dimse_rs.sop_class import StorageCommitmentPushModelInstance
 from tests.loopback.nodes import CT, JPEG_2000, MR_IMPLICIT, PATIENT, SCU, at, scp
 
+pytestmark = pytest.mark.usefixtures("either_mode")
+
 QUERY = {"PatientID": "", "StudyInstanceUID": "1.2"}
 
 

@@ -17,6 +17,8 @@ from dimse_rs._aio import Completer
 from tests.loopback.nodes import PATIENT, Puppet, scp
 from tests.peers.process import Process
 
+pytestmark = pytest.mark.usefixtures("either_mode")
+
 C_ECHO_RQ = 0x0030
 WITHIN = 15
 

@@ -26,6 +26,8 @@ from dimse_rs import (
 )
 from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at
 
+pytestmark = pytest.mark.usefixtures("either_mode")
+
 QUERY = {"PatientID": "", "StudyInstanceUID": "1.2"}
 
 

@@ -8,6 +8,7 @@ import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs.errors import TlsError
@@ -130,18 +131,27 @@ def serve(
         CliError: an address cannot be bound (64).
     """
     received: list[int] = []
+    # Not the main thread, which goes on telling events until there are no more. It waits from the
+    # beginning: when the signal comes there may be no thread to be had.
+    said: SimpleQueue[int] = SimpleQueue()
+
+    def stop_when_told() -> None:
+        said.get()
+        server.stop()
+
+    stopping = threading.Thread(target=stop_when_told, daemon=True)
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, previous[number])
         received.append(number)
-        # Not here: the main thread goes on telling events until there are no more.
-        threading.Thread(target=server.stop, daemon=True).start()
+        said.put(number)
 
     signals = signal.SIGINT, signal.SIGTERM
     previous: dict[int, Any] = {number: signal.getsignal(number) for number in signals}
     events = server.events() if output.wants_events else None
     try:
         start(server)
+        stopping.start()
         told = {} if metrics is None else {"metrics": _start_metrics(server, *metrics)}
         for number in signals:
             signal.signal(number, stop)
@@ -233,15 +243,16 @@ def running(server: Server, output: Output) -> Iterator[None]:
     events = server.events()
     start(server)
     telling = threading.Thread(target=_tell, args=(events, output), daemon=True)
-    telling.start()
     try:
+        telling.start()
         output.event("listening", host=server.host, port=server.port)
         yield
         # What it came for is here; the peer that brought it still has its association to release.
         server.stop(patience=_TO_RELEASE)
     finally:
         server.stop()
-        telling.join()
+        if telling.ident is not None:
+            telling.join()
 
 
 def _tell(events: Iterable[dict[str, Any]], output: Output) -> None:
