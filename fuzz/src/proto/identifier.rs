@@ -104,7 +104,8 @@ type Scanned = (Result<(), ScanError>, Vec<Option<Vec<u8>>>);
 fn scan(encoding: Encoding, bytes: &[u8], chunk: usize) -> Scanned {
     let mut scanner = Scanner::new(encoding, &ASKED_FOR);
     // What is open and what is asked for, whatever arrives.
-    let limit = 0x4000 + 2 * ASKED_FOR.len() * 2 * CAPTURE_LIMIT as usize;
+    // In four readings at most.
+    let limit = 4 * (0x3000 + ASKED_FOR.len() * 2 * CAPTURE_LIMIT as usize);
     let held = super::memory::peak(|| {
         for chunk in bytes.chunks(chunk.min(bytes.len()).max(1)) {
             if scanner.feed(chunk).is_err() {

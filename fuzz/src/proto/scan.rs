@@ -1,6 +1,6 @@
 //! Data sets.
 
-use dimse_proto::dataset::{CAPTURE_LIMIT, Encoding, ScanError, Scanner, Tag};
+use dimse_proto::dataset::{CAPTURE_LIMIT, Encoding, Oddity, ScanError, Scanner, Tag};
 
 const WANTED: [Tag; 4] = [
     Tag::SOP_CLASS_UID,
@@ -19,20 +19,24 @@ pub fn dataset_scan(data: &[u8]) {
         1 => Encoding::ExplicitLe,
         _ => Encoding::ExplicitBe,
     };
-    let whole = scan(encoding, [data]);
-    assert_eq!(scan(encoding, data.chunks(1)), whole);
-    assert_eq!(
-        scan(encoding, data.chunks(2 + usize::from(cut % 29))),
-        whole
-    );
+    let new = || Scanner::new(encoding, &WANTED);
+    let whole = scan(new(), [data]);
+    assert_eq!(scan(new(), data.chunks(1)), whole);
+    assert_eq!(scan(new(), data.chunks(2 + usize::from(cut % 29))), whole);
     let (head, tail) = data.split_at(usize::from(cut).min(data.len()));
-    assert_eq!(scan(encoding, [head, tail]), whole);
+    assert_eq!(scan(new(), [head, tail]), whole);
+    // Lenience takes more, and what was taken without it as it was.
+    let strict = scan(Scanner::strict(encoding, &WANTED), data.chunks(7));
+    match (&strict.0, &whole.0) {
+        (Ok(()), _) => assert_eq!(strict, whole),
+        (Err(_), Ok(())) => assert!(!whole.2.is_empty(), "{strict:?}"),
+        (Err(_), Err(_)) => {}
+    }
 }
 
-type Scanned = (Result<(), ScanError>, Vec<Option<Vec<u8>>>);
+type Scanned = (Result<(), ScanError>, Vec<Option<Vec<u8>>>, Vec<Oddity>);
 
-fn scan<'a>(encoding: Encoding, chunks: impl IntoIterator<Item = &'a [u8]>) -> Scanned {
-    let mut scanner = Scanner::new(encoding, &WANTED);
+fn scan<'a>(mut scanner: Scanner, chunks: impl IntoIterator<Item = &'a [u8]>) -> Scanned {
     let mut fault = None;
     let mut fed = 0;
     for chunk in chunks {
@@ -55,5 +59,9 @@ fn scan<'a>(encoding: Encoding, chunks: impl IntoIterator<Item = &'a [u8]>) -> S
         assert!(value.len() <= CAPTURE_LIMIT as usize);
         Some(value.to_vec())
     });
-    (outcome, values.collect())
+    let oddities = scanner.oddities().to_vec();
+    for odd in &oddities {
+        assert!(odd.offset <= fed, "{odd} beyond the end");
+    }
+    (outcome, values.collect(), oddities)
 }

@@ -12,7 +12,7 @@ pub(super) const UNDEFINED: u32 = 0xffff_ffff;
 /// How to read the length of an unknown VR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnknownVr {
-    /// None was met: stop there, so that the walk can be forked.
+    /// None was met: stop there, so that the walk can fork.
     NotMet,
     /// 32 bits, if the two bytes before it are the zeros they must be (PS3.5 7.1.2).
     Long,
@@ -34,7 +34,7 @@ pub(super) enum Parsed {
     /// More bytes are needed.
     Partial,
     /// An unknown VR, the first one.
-    Unknown,
+    Unknown(Tag),
     /// Not a VR.
     Bad(Tag),
 }
@@ -57,7 +57,7 @@ pub(super) fn parse_header(bytes: &[u8], encoding: Encoding, unknown_vr: Unknown
         (VrForm::Short, _) | (VrForm::Unknown, UnknownVr::Short) => false,
         (VrForm::Long, _) => true,
         (VrForm::Unknown, UnknownVr::Long) => [l0, l1] == [0, 0],
-        (VrForm::Unknown, UnknownVr::NotMet) => return Parsed::Unknown,
+        (VrForm::Unknown, UnknownVr::NotMet) => return Parsed::Unknown(tag),
         (VrForm::Not, _) => return Parsed::Bad(tag),
     };
     let vr = Some([v0, v1]);

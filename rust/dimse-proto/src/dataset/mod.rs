@@ -3,9 +3,12 @@
 
 mod encoding;
 mod header;
+mod oddity;
 mod scan;
 mod tag;
+mod walk;
 
 pub use encoding::{Encoding, is_deflated, is_encapsulated};
+pub use oddity::{Oddity, OddityKind};
 pub use scan::{CAPTURE_LIMIT, DEPTH_LIMIT, ScanError, ScanErrorKind, Scanner};
 pub use tag::Tag;

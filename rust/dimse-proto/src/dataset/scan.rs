@@ -4,15 +4,13 @@
 //! A data set cut short with the last fragment flagged looks like a complete message (PS3.7 9.3.1.3 even allows
 //! it after an early failure); only this walk tells the two apart.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::encoding::Encoding;
-use super::header::{
-    HEADER_MAX, Header, Parsed, UNDEFINED, UnknownVr, has_short_length, parse_header,
-};
+use super::oddity::Oddity;
 use super::tag::Tag;
+use super::walk::{Walk, length_of};
 
 /// Sequences inside sequences, at most.
 pub const DEPTH_LIMIT: usize = 64;
@@ -111,28 +109,42 @@ impl core::error::Error for ScanError {}
 
 /// Walks a data set handed over in chunks of any size; the result does not depend on how it was cut.
 ///
-/// Memory is constant: 64 open sequences and the wanted values. Time is linear in elements, and a value costs the
-/// same however long it is. Odd lengths and unsorted elements are let through: they harm nobody and occur.
+/// Memory is constant: 64 open sequences, the wanted values, and the first [`Oddity`] of each kind. Time is linear
+/// in elements, and a value costs the same however long it is.
 ///
-/// An explicit VR nobody knows has a 32-bit length (PS3.5 6.2), but some writers of private VRs disagree. From the
-/// first one on, a second walk runs beside the first and takes all of them as 16-bit; the data set is whole if
-/// either walk says so, and values come from the standard reading if it holds.
+/// What can be walked to its end without a doubt is whole, well formed or not. Two things can be read in two ways,
+/// and are: from the first one on, another walk runs beside the first.
+/// - An explicit VR nobody knows has a 32-bit length (PS3.5 6.2), but some writers of private VRs disagree.
+/// - A UN of undefined length holds Implicit VR (PS3.5 6.2.2), but some writers leave what it holds as it was.
+///
+/// The data set is whole if one walk says so; values come from the reading that holds, the standard's if it does.
 #[derive(Clone, Debug)]
 pub struct Scanner {
     walk: Walk,
-    other: Option<Box<Walk>>,
+    /// Of the other readings.
+    others: Vec<Walk>,
     offset: u64,
 }
 
 impl Scanner {
-    /// A scanner that keeps the values of the `wanted` elements of the top level.
+    /// A scanner that keeps the values of the `wanted` elements of the top level. Of two different values the
+    /// first is kept; an element that [is an identity](Tag::is_identity) has one.
     #[must_use]
     pub fn new(encoding: Encoding, wanted: &[Tag]) -> Self {
         Self {
             walk: Walk::new(encoding, wanted),
-            other: None,
+            others: Vec::new(),
             offset: 0,
         }
+    }
+
+    /// A scanner that takes nothing which another reader might not. Odd lengths, unsorted elements, delimiters
+    /// with a length and unknown VRs are let through even so: every reader takes those.
+    #[must_use]
+    pub fn strict(encoding: Encoding, wanted: &[Tag]) -> Self {
+        let mut scanner = Self::new(encoding, wanted);
+        scanner.walk.strict = true;
+        scanner
     }
 
     /// Takes the next bytes.
@@ -141,16 +153,12 @@ impl Scanner {
     /// The first fault, again on every later call.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
         self.offset = self.offset.saturating_add(length_of(bytes));
-        if let Some(other) = &mut self.other {
-            other.feed(bytes);
-            self.walk.feed(bytes);
-        } else if let Some(rest) = self.walk.feed(bytes) {
-            let other = self.other.insert(Box::new(self.walk.clone()));
-            other.unknown_vr = UnknownVr::Short;
-            self.walk.unknown_vr = UnknownVr::Long;
-            other.feed(rest);
-            self.walk.feed(rest);
+        let mut born = Vec::new();
+        self.walk.advance(bytes, &mut born);
+        for other in &mut self.others {
+            other.advance(bytes, &mut born);
         }
+        self.others.append(&mut born);
         self.outcome()
     }
 
@@ -160,7 +168,7 @@ impl Scanner {
     /// The fault found before, `Empty`, or `CutShort`.
     pub fn finish(&mut self) -> Result<(), ScanError> {
         self.walk.finish();
-        if let Some(other) = &mut self.other {
+        for other in &mut self.others {
             other.finish();
         }
         self.outcome()
@@ -169,10 +177,13 @@ impl Scanner {
     /// The bytes of a wanted element of the top level, padding included, once it was received whole.
     #[must_use]
     pub fn value(&self, tag: Tag) -> Option<&[u8]> {
-        match &self.other {
-            Some(other) if self.walk.failed.is_some() => other.value(tag),
-            _ => self.walk.value(tag),
-        }
+        self.best().value(tag)
+    }
+
+    /// What is not well formed in what was walked so far: the first of each kind.
+    #[must_use]
+    pub fn oddities(&self) -> &[Oddity] {
+        self.best().oddities.as_slice()
     }
 
     /// Bytes fed so far.
@@ -182,376 +193,17 @@ impl Scanner {
     }
 
     fn outcome(&self) -> Result<(), ScanError> {
-        match (self.walk.failed, &self.other) {
-            (Some(error), None) => Err(error),
-            (Some(error), Some(other)) if other.failed.is_some() => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inside {
-    Sequence,
-    Item,
-    /// Encapsulated pixel data (PS3.5 A.4): items without elements.
-    Fragments,
-}
-
-/// An open sequence or item.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    inside: Inside,
-    /// Ends at `limit`; otherwise at its delimiter.
-    defined: bool,
-    /// Nothing inside may reach past this offset: its own end, or that of what holds it.
-    limit: u64,
-    encoding: Encoding,
-}
-
-#[derive(Clone, Debug)]
-struct Wanted {
-    tag: Tag,
-    value: Vec<u8>,
-    state: Capture,
-}
-
-impl Wanted {
-    /// Takes more of the value, or says where the element began that differs from what was there before.
-    fn take(&mut self, bytes: &[u8]) -> Result<(), u64> {
-        let Capture::Again(offset, same) = self.state else {
-            self.value.extend_from_slice(bytes);
-            return Ok(());
-        };
-        self.state = Capture::Again(offset, same.saturating_add(bytes.len()));
-        let known = self.value.get(same..).unwrap_or_default();
-        known.starts_with(bytes).then_some(()).ok_or(offset)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Capture {
-    NotMet,
-    /// Met, and too long or not yet whole.
-    Open,
-    Whole,
-    /// Met again at this offset, and so far the same in so many bytes.
-    Again(u64, usize),
-}
-
-/// One reading of the bytes.
-#[derive(Clone, Debug)]
-struct Walk {
-    encoding: Encoding,
-    unknown_vr: UnknownVr,
-    /// Offset of the next byte.
-    at: u64,
-    /// Element last met, for errors.
-    tag: Option<Tag>,
-    /// A header cut by the end of a chunk.
-    partial: [u8; HEADER_MAX],
-    partial_length: usize,
-    /// Bytes of the current value still to come.
-    skip: u64,
-    /// Index into `wanted` of the value being kept.
-    keeping: Option<usize>,
-    wanted: Vec<Wanted>,
-    stack: Vec<Frame>,
-    failed: Option<ScanError>,
-}
-
-impl Walk {
-    fn new(encoding: Encoding, wanted: &[Tag]) -> Self {
-        Self {
-            encoding,
-            unknown_vr: UnknownVr::NotMet,
-            at: 0,
-            tag: None,
-            partial: [0; HEADER_MAX],
-            partial_length: 0,
-            skip: 0,
-            keeping: None,
-            wanted: wanted
-                .iter()
-                .map(|&tag| Wanted {
-                    tag,
-                    value: Vec::new(),
-                    state: Capture::NotMet,
-                })
-                .collect(),
-            stack: Vec::new(),
-            failed: None,
-        }
+        self.best().failed.map_or(Ok(()), Err)
     }
 
-    fn value(&self, tag: Tag) -> Option<&[u8]> {
-        self.wanted
-            .iter()
-            .find(|wanted| {
-                wanted.tag == tag && matches!(wanted.state, Capture::Whole | Capture::Again(..))
-            })
-            .map(|wanted| wanted.value.as_slice())
-    }
-
-    /// Takes `bytes`, or stops before the first unknown VR and gives back what it did not take.
-    fn feed<'a>(&mut self, mut bytes: &'a [u8]) -> Option<&'a [u8]> {
-        while self.failed.is_none() {
-            bytes = self.pass_value(bytes);
-            if bytes.is_empty() || self.failed.is_some() {
-                return None;
-            }
-            let (window, filled) = self.window(bytes);
-            let header = window.get(..filled).unwrap_or(&window);
-            match parse_header(header, self.current_encoding(), self.unknown_vr) {
-                Parsed::Header(header) => {
-                    let taken = usize::from(header.size).saturating_sub(self.partial_length);
-                    bytes = bytes.get(taken..).unwrap_or_default();
-                    self.partial_length = 0;
-                    self.tag = Some(header.tag);
-                    self.failed = self.enter(header).err().map(|kind| self.error(kind));
-                }
-                Parsed::Partial => {
-                    self.partial = window;
-                    self.partial_length = filled;
-                    return None;
-                }
-                Parsed::Unknown => return Some(bytes),
-                Parsed::Bad(tag) => {
-                    self.tag = Some(tag);
-                    let kind = self
-                        .forbidden_group(tag)
-                        .unwrap_or(ScanErrorKind::BadStructure);
-                    self.failed = Some(self.error(kind));
-                }
-            }
-        }
-        None
-    }
-
-    fn finish(&mut self) {
-        if self.failed.is_some() {
-            return;
-        }
-        let cut = self.skip > 0 || self.partial_length > 0 || !self.stack.is_empty();
-        if cut || self.at == 0 {
-            let kind = if cut {
-                ScanErrorKind::CutShort
+    /// The reading that holds, the least odd of those that do.
+    fn best(&self) -> &Walk {
+        self.others.iter().fold(&self.walk, |best, other| {
+            if other.rank() < best.rank() {
+                other
             } else {
-                ScanErrorKind::Empty
-            };
-            let mut error = self.error(kind);
-            error.offset = error
-                .offset
-                .saturating_add(u64::try_from(self.partial_length).unwrap_or_default());
-            self.failed = Some(error);
-        }
-    }
-
-    /// Passes over what `bytes` holds of the current value and returns the rest.
-    fn pass_value<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        if self.skip == 0 {
-            return bytes;
-        }
-        let here = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
-        let (value, rest) = bytes.split_at_checked(here).unwrap_or((bytes, &[]));
-        if let Some(wanted) = self.keeping.and_then(|index| self.wanted.get_mut(index))
-            && let Err(offset) = wanted.take(value)
-        {
-            let error = self.error(ScanErrorKind::Repeated);
-            self.failed = Some(ScanError { offset, ..error });
-            return rest;
-        }
-        self.skip = self.skip.saturating_sub(length_of(value));
-        self.at = self.at.saturating_add(length_of(value));
-        if self.skip == 0 {
-            self.value_ended();
-        }
-        rest
-    }
-
-    /// The next header as far as it was received: what was left over from the last chunk, then `bytes`.
-    fn window(&self, bytes: &[u8]) -> ([u8; HEADER_MAX], usize) {
-        let mut window = self.partial;
-        let mut filled = self.partial_length;
-        for (slot, byte) in window.iter_mut().skip(self.partial_length).zip(bytes) {
-            *slot = *byte;
-            filled = filled.saturating_add(1);
-        }
-        (window, filled)
-    }
-
-    /// Decides what an element, item or delimiter means where it stands.
-    fn enter(&mut self, header: Header) -> Result<(), ScanErrorKind> {
-        let value = self.at.saturating_add(u64::from(header.size));
-        let defined = header.length != UNDEFINED;
-        let end = match header.tag {
-            // The length of a delimiter is zero (PS3.5 7.5). Readers ignore anything else and look for the next
-            // element right behind it, so that is where it must stand here too.
-            Tag::ITEM_DELIMITATION | Tag::SEQUENCE_DELIMITATION => value,
-            _ if defined => value.saturating_add(u64::from(header.length)),
-            _ => value,
-        };
-        if end > self.limit() {
-            return Err(ScanErrorKind::BadLength);
-        }
-        let inside = self.stack.last().map(|frame| (frame.inside, frame.defined));
-        match (header.tag, inside) {
-            (Tag::ITEM, Some((Inside::Sequence, _))) => {
-                self.open(Inside::Item, defined, end, self.current_encoding());
+                best
             }
-            (Tag::ITEM, Some((Inside::Fragments, _))) if defined => {
-                self.skip = u64::from(header.length);
-            }
-            (Tag::ITEM, Some((Inside::Fragments, _))) => {
-                return Err(ScanErrorKind::UndefinedLengthNotAllowed);
-            }
-            (Tag::ITEM_DELIMITATION, Some((Inside::Item, false)))
-            | (Tag::SEQUENCE_DELIMITATION, Some((Inside::Sequence | Inside::Fragments, false))) => {
-                self.stack.pop();
-            }
-            (Tag(0xfffe, _), _) | (_, Some((Inside::Sequence | Inside::Fragments, _))) => {
-                return Err(ScanErrorKind::BadStructure);
-            }
-            (_, None | Some((Inside::Item, _))) => self.enter_element(header, end)?,
-        }
-        self.at = value;
-        if self.skip == 0 {
-            self.value_ended();
-        }
-        Ok(())
+        })
     }
-
-    /// An element of the data set or of an item.
-    fn enter_element(&mut self, header: Header, end: u64) -> Result<(), ScanErrorKind> {
-        let top = self.stack.is_empty();
-        if let Some(kind) = self.forbidden_group(header.tag) {
-            return Err(kind);
-        }
-        let encoding = self.current_encoding();
-        // Explicit VR taken for implicit: "CS" where a length should begin. No data set starts with an element of
-        // 16 KiB or more.
-        let [low, high, ..] = header.length.to_le_bytes();
-        if self.at == 0 && header.vr.is_none() && has_short_length([low, high]) {
-            return Err(ScanErrorKind::BadStructure);
-        }
-        if header.length == UNDEFINED {
-            let is_pixel_data = header.tag == Tag::PIXEL_DATA;
-            return match header.vr {
-                Some([b'O', b'B' | b'W'] | [b'U', b'N']) if is_pixel_data => {
-                    self.open(Inside::Fragments, false, end, encoding);
-                    Ok(())
-                }
-                None if is_pixel_data => Err(ScanErrorKind::UndefinedLengthNotAllowed),
-                None | Some([b'S', b'Q']) => self.open_sequence(false, end, encoding),
-                // Whatever the transfer syntax, Implicit VR Little Endian inside (PS3.5 6.2.2).
-                Some([b'U', b'N']) => self.open_sequence(false, end, Encoding::ImplicitLe),
-                Some(_) => Err(ScanErrorKind::UndefinedLengthNotAllowed),
-            };
-        }
-        if header.vr == Some(*b"SQ") {
-            return self.open_sequence(true, end, encoding);
-        }
-        self.skip = u64::from(header.length);
-        if top {
-            self.keep(header)?;
-        }
-        Ok(())
-    }
-
-    /// Groups no data element has (PS3.5 7.8.1, PS3.10 7.1).
-    fn forbidden_group(&self, tag: Tag) -> Option<ScanErrorKind> {
-        match tag.0 {
-            0x0002 if self.stack.is_empty() => Some(ScanErrorKind::FileMeta),
-            // A preamble is zeros unless somebody put another file's head there.
-            0x0000 if self.at == 0 => Some(ScanErrorKind::FileMeta),
-            // Padding or pixels taken for an element.
-            0x0000 | 0xffff => Some(ScanErrorKind::BadStructure),
-            _ => None,
-        }
-    }
-
-    /// Starts keeping the value if it is wanted and not too long.
-    fn keep(&mut self, header: Header) -> Result<(), ScanErrorKind> {
-        let found = self
-            .wanted
-            .iter_mut()
-            .enumerate()
-            .find(|(_, wanted)| wanted.tag == header.tag);
-        if let Some((index, wanted)) = found {
-            wanted.state = match wanted.state {
-                Capture::NotMet => Capture::Open,
-                // The same again harms nobody and occurs.
-                Capture::Whole if length_of(&wanted.value) == u64::from(header.length) => {
-                    Capture::Again(self.at, 0)
-                }
-                // Readers differ in which of two they believe; an instance with two identities is not stored.
-                _ => return Err(ScanErrorKind::Repeated),
-            };
-            self.keeping = (header.length <= CAPTURE_LIMIT).then_some(index);
-        }
-        Ok(())
-    }
-
-    /// At the end of a value, closes the items and sequences whose length is used up.
-    fn value_ended(&mut self) {
-        if let Some(wanted) = self
-            .keeping
-            .take()
-            .and_then(|index| self.wanted.get_mut(index))
-        {
-            wanted.state = Capture::Whole;
-        }
-        while let Some(frame) = self.stack.last()
-            && frame.defined
-            && frame.limit == self.at
-        {
-            self.stack.pop();
-        }
-    }
-
-    fn open_sequence(
-        &mut self,
-        defined: bool,
-        end: u64,
-        encoding: Encoding,
-    ) -> Result<(), ScanErrorKind> {
-        // Sequences and items alternate on the stack.
-        if self.stack.len() >= DEPTH_LIMIT.saturating_mul(2) {
-            return Err(ScanErrorKind::DepthExceeded);
-        }
-        self.open(Inside::Sequence, defined, end, encoding);
-        Ok(())
-    }
-
-    fn open(&mut self, inside: Inside, defined: bool, end: u64, encoding: Encoding) {
-        let limit = if defined { end } else { self.limit() };
-        self.stack.push(Frame {
-            inside,
-            defined,
-            limit,
-            encoding,
-        });
-    }
-
-    fn limit(&self) -> u64 {
-        self.stack.last().map_or(u64::MAX, |frame| frame.limit)
-    }
-
-    fn current_encoding(&self) -> Encoding {
-        self.stack
-            .last()
-            .map_or(self.encoding, |frame| frame.encoding)
-    }
-
-    fn error(&self, kind: ScanErrorKind) -> ScanError {
-        ScanError {
-            kind,
-            offset: self.at,
-            tag: self.tag,
-        }
-    }
-}
-
-fn length_of(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

@@ -27,6 +27,19 @@ impl Tag {
     pub const ITEM_DELIMITATION: Self = Self(0xfffe, 0xe00d);
     /// (FFFE,E0DD)
     pub const SEQUENCE_DELIMITATION: Self = Self(0xfffe, 0xe0dd);
+
+    /// Whether the element says which instance this is and where it belongs: an instance with two of them is
+    /// another one to each reader.
+    #[must_use]
+    pub const fn is_identity(self) -> bool {
+        matches!(
+            self,
+            Self::SOP_CLASS_UID
+                | Self::SOP_INSTANCE_UID
+                | Self::STUDY_INSTANCE_UID
+                | Self::SERIES_INSTANCE_UID
+        )
+    }
 }
 
 impl fmt::Display for Tag {
