@@ -344,9 +344,10 @@ class Folder:
         layout: str = "flat",
         duplicates: str = "keep-both",
         reserve: int | None = None,
+        strict: bool = False,
     ) -> Folder: ...
-    def store(self, operation: Operation) -> Path:
-        """Store the instance of a C-STORE request, as a sink would; give the path."""
+    def store(self, operation: Operation) -> tuple[Path, list[str]]:
+        """Store the instance of a C-STORE request, as a sink would; give path and oddities."""
 
 @final
 class Service:

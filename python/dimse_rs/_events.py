@@ -170,6 +170,8 @@ def _stored(facts: Facts) -> Facts:
         event["kept"] = str(facts["kept"])
     if facts["identical"]:
         event["identical"] = True
+    if facts["oddities"]:
+        event["oddities"] = facts["oddities"]
     return event
 
 
@@ -348,6 +350,9 @@ def _level(facts: Facts) -> int:
 
 def _how(facts: Facts) -> str:
     if facts["identical"]:
-        return "the same bytes as before"
-    kept = f", earlier version kept as {facts['kept']}" if facts["kept"] else ""
-    return f"{facts['bytes']} bytes{kept}"
+        how = "the same bytes as before"
+    else:
+        kept = f", earlier version kept as {facts['kept']}" if facts["kept"] else ""
+        how = f"{facts['bytes']} bytes{kept}"
+    odd = "; ".join(facts["oddities"])
+    return f"{how}, not well formed: {odd}" if odd else how

@@ -220,6 +220,12 @@ class StoreRequest(Request):
             StatusError: it cannot be stored; raised on, it answers the peer with the right status.
             OSError: the folder cannot be made.
         """
+        return self.saved(folder, mode)[0]
+
+    def saved(
+        self, folder: str | PathLike[str] | Storage, mode: Mode = "durable"
+    ) -> tuple[Path, list[str]]:
+        """Write the instance as `save` does; give the path and the oddities; private."""
         from . import _core
         from .services.storage import Storage
 

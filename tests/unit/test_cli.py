@@ -623,6 +623,7 @@ def test_storescp_defaults(world, tmp_path, monkeypatch):
         "duplicates": "keep-both",
         "unknown": False,
         "reserve": None,
+        "strict": False,
     }
 
 
@@ -630,7 +631,8 @@ def test_storescp_options(world, tmp_path):
     folder = tmp_path / "new" / "in"
     argv = ["-aet", "ME", "-ba", "::", "-od", str(folder), "--mode", "fast", "-td", "5"]
     argv += ["--layout", "study", "--duplicates", "reject", "-pm", "--any-called", "+B", "+xa"]
-    argv += ["--fork", "--max-associations", "7", "-pdu", "65536", "--reserve", "1000", "11112"]
+    argv += ["--fork", "--max-associations", "7", "-pdu", "65536", "--reserve", "1000"]
+    argv += ["--strict", "11112"]
     assert main(["storescp", *argv]) == 0
     assert folder.is_dir()
     assert world.ae.title == "ME"
@@ -646,6 +648,7 @@ def test_storescp_options(world, tmp_path):
         "duplicates": "reject",
         "unknown": True,
         "reserve": 1000,
+        "strict": True,
     }
 
 

@@ -70,6 +70,11 @@ def add_storage_options(parser: Parser, *, mode: str = "durable") -> None:
         type=size,
         help="refuse instances while less of the disk is free (default: 2 %%, at most 1 GiB)",
     )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse instances that are whole but not well formed",
+    )
     group.add_argument("--ignore", action="store_true", help="receive, but store nothing")
     group.add_argument(
         "--report", metavar="FILE", help="write the events of --json to FILE as well"
@@ -103,6 +108,7 @@ def storage_of(args: argparse.Namespace, output: Output, *, unknown: bool) -> St
             duplicates=args.duplicates,
             unknown=unknown,
             reserve=args.reserve,
+            strict=args.strict,
         )
     except OSError as error:
         raise CliError(
@@ -117,7 +123,7 @@ def save(request: StoreRequest, storage: Storage, output: Output) -> Path:
         StatusError: it cannot be stored; answers the peer.
     """
     size = request.size
-    path = request.save(storage)
+    path, oddities = request.saved(storage)
     output.event(
         "stored",
         uid=request.instance_uid,
@@ -127,6 +133,8 @@ def save(request: StoreRequest, storage: Storage, output: Output) -> Path:
         bytes=size,
         calling=request.peer.ae_title,
         status=0,
+        **({"oddities": oddities} if oddities else {}),
     )
-    output.log.info("stored %s", path)
+    odd = f", not well formed: {'; '.join(oddities)}" if oddities else ""
+    output.log.info("stored %s%s", path, odd)
     return path

@@ -37,6 +37,7 @@ class Storage:
         sop_classes: Iterable[str] | None = None,
         unknown: bool | Callable[[SOPClass], bool] = False,
         reserve: int | None = None,
+        strict: bool = False,
     ) -> None:
         """Make the folder if it is not there, and remove what a crash left unfinished in it.
 
@@ -53,6 +54,9 @@ class Storage:
                 D.3.3.6), which are always taken.
             reserve: bytes of the disk to leave free: with less, instances are refused (A700) as
                 soon as they begin to arrive. Default 2 % of the file system, at most 1 GiB.
+            strict: refuse (C000) what is whole but not well formed. Otherwise an instance that can
+                be walked to its end without a doubt is stored as it came, and its oddities are in
+                the event, see `Stored`.
 
         Raises:
             OSError: the folder cannot be made or written to.
@@ -65,7 +69,7 @@ class Storage:
             SOPClass.of(uid) for uid in (ALL_STORAGE if sop_classes is None else sop_classes)
         )
         self.unknown = unknown
-        self._core = _core.Folder(self.folder, mode, layout, duplicates, reserve)
+        self._core = _core.Folder(self.folder, mode, layout, duplicates, reserve, strict)
 
     @property
     def unknown_policy(self) -> str:

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use dimse_proto::Uid;
-use dimse_proto::dataset::{Encoding, ScanError, ScanErrorKind, Scanner, Tag, is_deflated};
+use dimse_proto::dataset::{Encoding, Oddity, ScanError, ScanErrorKind, Scanner, Tag, is_deflated};
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// Inflated bytes that are scanned whatever the ratio. Real segmentation masks exceed 1000:1, so the ratio alone
@@ -78,10 +78,23 @@ impl From<ScanError> for CheckError {
 impl Check {
     /// A walk that keeps the values of the `wanted` tags.
     pub(crate) fn new(transfer_syntax: &Uid, wanted: &[Tag]) -> Self {
+        Self::with(Scanner::new, transfer_syntax, wanted)
+    }
+
+    /// The same, of which nothing comes through that is not well formed.
+    pub(crate) fn strict(transfer_syntax: &Uid, wanted: &[Tag]) -> Self {
+        Self::with(Scanner::strict, transfer_syntax, wanted)
+    }
+
+    fn with(
+        scanner: fn(Encoding, &[Tag]) -> Scanner,
+        transfer_syntax: &Uid,
+        wanted: &[Tag],
+    ) -> Self {
         let Some(encoding) = Encoding::of_transfer_syntax(transfer_syntax) else {
             return Self::Opaque;
         };
-        let scanner = Scanner::new(encoding, wanted);
+        let scanner = scanner(encoding, wanted);
         if is_deflated(transfer_syntax) {
             Self::Deflated(Box::new(Inflater::new(scanner)))
         } else {
@@ -112,9 +125,19 @@ impl Check {
 
     /// A wanted value, once it was received whole.
     pub(crate) fn value(&self, tag: Tag) -> Option<&[u8]> {
+        self.scanner()?.value(tag)
+    }
+
+    /// What is not well formed in what was walked, the first of each kind. Of a deflated data set offsets count
+    /// inflated bytes.
+    pub(crate) fn oddities(&self) -> &[Oddity] {
+        self.scanner().map_or(&[], Scanner::oddities)
+    }
+
+    fn scanner(&self) -> Option<&Scanner> {
         match self {
-            Self::Plain(scanner) => scanner.value(tag),
-            Self::Deflated(inflater) => inflater.scanner.value(tag),
+            Self::Plain(scanner) => Some(scanner),
+            Self::Deflated(inflater) => Some(&inflater.scanner),
             Self::Opaque => None,
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use dimse_proto::dataset::Oddity;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::ul::reason::AssociateRj;
@@ -209,6 +210,8 @@ pub struct StoredEvent {
     pub identical: bool,
     /// The structure was verified; false for an encoding we cannot read.
     pub verified: bool,
+    /// What is not well formed in it, the first of each kind.
+    pub oddities: Vec<Oddity>,
 }
 
 /// A set of kinds of events.

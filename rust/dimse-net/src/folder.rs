@@ -79,6 +79,7 @@ pub struct Folder {
     durability: Durability,
     layout: Layout,
     duplicates: Duplicates,
+    strict: bool,
     reserve: Option<u64>,
     files: Arc<dyn Files>,
     handle: Mutex<Arc<OwnedFd>>,
@@ -120,6 +121,7 @@ impl Folder {
             durability,
             layout,
             duplicates,
+            strict: false,
             reserve: None,
             files,
             handle: Mutex::new(Arc::new(handle)),
@@ -134,6 +136,17 @@ impl Folder {
     pub fn with_reserve(mut self, bytes: u64) -> Self {
         self.reserve = Some(bytes);
         self
+    }
+
+    /// Refuses instances that are whole but not well formed.
+    #[must_use]
+    pub fn strictly(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
     }
 
     /// The folder's absolute path.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dimse_proto::dataset::Tag;
+use dimse_proto::dataset::{Oddity, Tag};
 use dimse_proto::{AeTitle, Uid};
 
 use crate::check::{Check, CheckError};
@@ -137,6 +137,8 @@ pub struct Stored {
     pub verified: bool,
     /// What it belongs to.
     pub subject: Subject,
+    /// What is not well formed in it, the first of each kind.
+    pub oddities: Vec<Oddity>,
 }
 
 /// A received instance as a closed file that is handed to somebody, and removed when this is dropped.
@@ -206,7 +208,11 @@ impl Writer {
             request.called_ae,
         );
         Ok(Self {
-            check: Check::new(&request.transfer_syntax, &WANTED),
+            check: if folder.is_strict() {
+                Check::strict(&request.transfer_syntax, &WANTED)
+            } else {
+                Check::new(&request.transfer_syntax, &WANTED)
+            },
             data_offset: u64::try_from(header.len()).unwrap_or(u64::MAX),
             data_length: 0,
             temporary: None,
@@ -371,6 +377,7 @@ impl Writer {
             transfer_syntax: self.request.transfer_syntax,
             verified,
             subject,
+            oddities: self.check.oddities().to_vec(),
         })
     }
 }

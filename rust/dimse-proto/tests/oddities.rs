@@ -1,5 +1,10 @@
 //! Whole is not the same as well formed: what can be walked to its end without a doubt is let through and told of.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 use dimse_proto::dataset::{Encoding, OddityKind, ScanErrorKind, Scanner, Tag};
 use hex_literal::hex;
@@ -71,6 +76,21 @@ fn zeros_behind_the_last_element_are_let_through_if_they_run_to_the_end() {
         }
         // The first byte of a tag, maybe.
         assert_eq!(odd(encoding, &[element, &[0]].concat()), Err(CutShort));
+    }
+    // Nor is it behind pixel data of odd length.
+    for (encoding, pixels) in [
+        (ImplicitLe, &hex!("E07F 1000 03000000 010203")[..]),
+        (ExplicitLe, &hex!("E07F 1000 4F57 0000 03000000 010203")),
+        (ExplicitBe, &hex!("7FE0 0010 4F57 0000 00000003 010203")),
+    ] {
+        let end = pixels.len() as u64;
+        let padded = [pixels, &[0]].concat();
+        assert_eq!(
+            odd(encoding, &padded),
+            Ok(vec![("odd-length", 0), ("trailing-zeros", end)])
+        );
+        assert_eq!(strict(encoding, &padded), Err(CutShort));
+        assert_eq!(odd(encoding, &[pixels, &[8]].concat()), Err(CutShort));
     }
     // No data set, and zeros where a value, an item or a sequence is not over.
     assert_eq!(odd(ImplicitLe, &[0; 132]), Err(FileMeta));
@@ -359,11 +379,7 @@ fn no_peer_makes_the_list_of_oddities_long() {
     scanner.feed(&odd.repeat(10_000)).unwrap();
     scanner.feed(&[0; 1_000]).unwrap();
     scanner.finish().unwrap();
-    let codes: Vec<_> = scanner
-        .oddities()
-        .iter()
-        .map(|odd| odd.to_string())
-        .collect();
+    let codes: Vec<_> = scanner.oddities().iter().map(ToString::to_string).collect();
     assert_eq!(
         codes,
         [

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use dimse_net::event::{Event, Events as Hub, Follower as Following, Kinds, Told};
 use dimse_proto::Uid;
+use dimse_proto::dataset::Oddity;
 use dimse_proto::dimse::CommandField;
 use dimse_proto::ul::associate::{Associate, Item};
 use dimse_proto::ul::pdu::Pdu;
@@ -176,6 +177,11 @@ fn told_to_py(py: Python<'_>, taken: &[Arc<Told>]) -> PyResult<Py<PyAny>> {
     Ok(list.into_any().unbind())
 }
 
+/// What is odd, for people and for JSON.
+pub(crate) fn texts(oddities: &[Oddity]) -> Vec<String> {
+    oddities.iter().map(Oddity::to_string).collect()
+}
+
 fn event_to_py(py: Python<'_>, event: &Event, facts: &Bound<'_, PyDict>) -> PyResult<&'static str> {
     Ok(match event {
         Event::Connected(agreed) => {
@@ -253,6 +259,7 @@ fn event_to_py(py: Python<'_>, event: &Event, facts: &Bound<'_, PyDict>) -> PyRe
             facts.set_item("kept", &stored.kept)?;
             facts.set_item("identical", stored.identical)?;
             facts.set_item("verified", stored.verified)?;
+            facts.set_item("oddities", texts(&stored.oddities))?;
             "stored"
         }
         Event::Denied(denied) => {

@@ -23,7 +23,7 @@ use pyo3::types::PyDict;
 use crate::association::Association;
 use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
-use crate::events::Events;
+use crate::events::{Events, texts};
 use crate::message::{Message, uid_of};
 use crate::{blocking, config, errors};
 
@@ -37,7 +37,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder if needed and removes what a crash left unfinished in it.
     #[new]
-    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", reserve=None))]
+    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", reserve=None, strict=false))]
     fn new(
         py: Python<'_>,
         path: PathBuf,
@@ -45,6 +45,7 @@ impl Folder {
         layout: &str,
         duplicates: &str,
         reserve: Option<u64>,
+        strict: bool,
     ) -> PyResult<Self> {
         let unknown =
             |what: &str, value: &str| PyValueError::new_err(format!("unknown {what} {value:?}"));
@@ -66,17 +67,22 @@ impl Folder {
         };
         let shown = path.display().to_string();
         py.detach(|| sink::Folder::open(path, durability, layout, duplicates, Arc::new(Disk)))
+            .map(|folder| match reserve {
+                Some(bytes) => folder.with_reserve(bytes),
+                None => folder,
+            })
             .map(|folder| Self {
-                inner: Arc::new(match reserve {
-                    Some(bytes) => folder.with_reserve(bytes),
-                    None => folder,
-                }),
+                inner: Arc::new(folder.strictly(strict)),
             })
             .map_err(|error| errors::os(py, &error, &shown))
     }
 
-    /// Stores the instance of a C-STORE request, as a sink would; gives the path.
-    fn store(&self, py: Python<'_>, operation: &Bound<'_, Operation>) -> PyResult<PathBuf> {
+    /// Stores the instance of a C-STORE request, as a sink would; gives the path, and what is odd.
+    fn store(
+        &self,
+        py: Python<'_>,
+        operation: &Bound<'_, Operation>,
+    ) -> PyResult<(PathBuf, Vec<String>)> {
         blocking::check_process()?;
         let operation = operation.get();
         let message = operation.message.get();
@@ -89,7 +95,7 @@ impl Folder {
             (None, None) => return Err(PyValueError::new_err("the request has no data set")),
         };
         stored
-            .map(|stored| stored.path)
+            .map(|stored| (stored.path, texts(&stored.oddities)))
             .map_err(|refusal| errors::refusal(py, &refusal))
     }
 }

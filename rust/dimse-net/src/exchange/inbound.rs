@@ -582,6 +582,7 @@ impl Driver {
                 kept: None,
                 identical: false,
                 verified: false,
+                oddities: Vec::new(),
             };
             match outcome {
                 Ok(stored) => {
@@ -589,6 +590,7 @@ impl Driver {
                     event.kept = stored.kept;
                     event.identical = stored.identical;
                     event.verified = stored.verified;
+                    event.oddities = stored.oddities;
                 }
                 Err(refusal) => {
                     event.status = refusal.status;

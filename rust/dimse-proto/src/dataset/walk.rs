@@ -235,8 +235,11 @@ impl Walk {
             return;
         }
         let partial = self.partial.get(..self.partial_length).unwrap_or_default();
-        // One zero may be the first byte of a tag (2000 in little endian); two are group 0000, which is none.
-        if partial.len() >= 2 && self.may_be_padded() && partial.iter().all(|byte| *byte == 0) {
+        if self.may_be_padded()
+            && (partial.len() >= 2 || self.is_at_odd_end())
+            && !partial.is_empty()
+            && partial.iter().all(|byte| *byte == 0)
+        {
             self.enter_zeros();
         }
         let cut = self.skip > 0 || self.partial_length > 0 || !self.stack.is_empty();
@@ -257,6 +260,12 @@ impl Walk {
     /// Behind a whole element of the top level, zeros harm nobody.
     fn may_be_padded(&self) -> bool {
         !self.strict && self.stack.is_empty() && self.at > 0
+    }
+
+    /// Whether one zero can only be padding. Two are group 0000, which is none, but one may be the first byte of a
+    /// tag (2000 in little endian). Behind pixel data of odd length there is none that it begins.
+    fn is_at_odd_end(&self) -> bool {
+        self.at & 1 == 1 && self.last.is_some_and(|last| last.0 >= Tag::PIXEL_DATA.0)
     }
 
     /// Zeros where an element of the top level should begin.

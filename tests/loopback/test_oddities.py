@@ -1,0 +1,261 @@
+"""Whole is not the same as well formed: what leaves no doubt where it ends is stored as it came."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import zlib
+
+import pytest
+
+from dimse_rs import (
+    AE,
+    AsyncServer,
+    Context,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    Storage,
+    StudyRoot,
+)
+from tests.hostile import wire
+from tests.loopback.nodes import SCU, at, scp
+
+UID = "1.2.826.0.1.3680043.10.999.12"
+IMPLICIT, EXPLICIT = False, True
+PIXELS = bytes(range(16))
+SCP = AE("SCP")
+
+
+def element(group, number, vr, value, *, explicit=EXPLICIT, length=None):
+    """Write one element."""
+    value = value.encode() if isinstance(value, str) else value
+    if len(value) % 2 and length is None:
+        value += b"\0" if vr == "UI" else b" "
+    length = len(value) if length is None else length
+    head = struct.pack("<HH", group, number)
+    if not explicit:
+        return head + struct.pack("<I", length) + value
+    if vr in {"OB", "OW", "SQ", "UN"}:
+        return head + struct.pack("<2sHI", vr.encode(), 0, length) + value
+    return head + struct.pack("<2sH", vr.encode(), length) + value
+
+
+def item(value, *, defined=False):
+    if defined:
+        return struct.pack("<HHI", 0xFFFE, 0xE000, len(value)) + value
+    return struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + value + END_OF_ITEM
+
+
+END_OF_ITEM = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+END_OF_SEQUENCE = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+
+def instance(middle=b"", behind=b"", *, explicit=EXPLICIT, uid=UID, pixels=PIXELS, length=None):
+    """A data set with something in the middle and something behind."""
+
+    def one(*facts, **how):
+        return element(*facts, explicit=explicit, **how)
+
+    return (
+        one(8, 0x16, "UI", SecondaryCaptureImageStorage)
+        + one(8, 0x18, "UI", uid)
+        + one(0x10, 0x10, "PN", "Odd^Instance")
+        + one(0x10, 0x20, "LO", "ODD1")
+        + one(0x20, 0x0D, "UI", "1.2.3.10")
+        + one(0x20, 0x0E, "UI", "1.2.3.11")
+        + middle
+        + one(0x7FE0, 0x10, "OW", pixels, length=length)
+        + behind
+    )
+
+
+def undefined(vr, *items, explicit=EXPLICIT):
+    body = b"".join(items) + END_OF_SEQUENCE
+    return element(0x0021, 0x1001, vr, body, explicit=explicit, length=0xFFFFFFFF)
+
+
+INNER = element(0x0021, 0x1002, "SH", "AB")
+INNER_IMPLICIT = element(0x0021, 0x1002, "SH", "AB", explicit=IMPLICIT)
+DELIMITED = element(0x0021, 0x1001, "SQ", item(INNER) + END_OF_SEQUENCE)
+ITEM_DELIMITED = element(0x0021, 0x1001, "SQ", item(INNER + END_OF_ITEM, defined=True))
+
+ODD = {
+    "zeros behind": (instance(behind=bytes(374)), "trailing-zeros"),
+    "two zeros behind": (instance(behind=bytes(2)), "trailing-zeros"),
+    "zeros behind implicit": (
+        instance(behind=bytes(20), explicit=IMPLICIT),
+        "trailing-zeros",
+    ),
+    "sequence delimiter": (instance(DELIMITED), "sequence-delimiter"),
+    "item delimiter": (instance(ITEM_DELIMITED), "item-delimiter"),
+    "group 0002": (
+        instance(element(2, 0x10, "UI", ExplicitVRLittleEndian)),
+        "file-meta",
+    ),
+    "Patient ID again": (instance(element(0x10, 0x20, "LO", "ODD2")), "repeated-element"),
+    "explicit in UN": (instance(undefined("UN", item(INNER))), "explicit-un"),
+    "pixels of odd length, padded": (
+        instance(pixels=PIXELS[:15], length=15, behind=b"\0"),
+        "trailing-zeros",
+    ),
+}
+ALWAYS = {
+    "out of order": (instance(element(0x18, 0x15, "CS", "HEAD")), "out-of-order"),
+    "UN as the standard has it": (instance(undefined("UN", item(INNER_IMPLICIT))), ""),
+    "well formed": (instance(), ""),
+}
+CUT = {
+    "inside the pixels": instance()[:-5],
+    "inside the pixels, zeros behind": instance(pixels=PIXELS[:4], length=1000) + bytes(20),
+    "inside a tag": instance() + b"\xfc",
+    "zeros that do not run to the end": instance(behind=bytes(20) + b"\1\0"),
+    "delimiter before the end": instance(
+        element(0x0021, 0x1001, "SQ", item(INNER) + END_OF_SEQUENCE + item(INNER))
+    ),
+    "two instances": instance(element(8, 0x18, "UI", UID + ".1")),
+    "two classes": instance(element(8, 0x16, "UI", "1.2.3")),
+    "two studies": instance(element(0x20, 0x0D, "UI", "1.2.3.12")),
+    "two series": instance(element(0x20, 0x0E, "UI", "1.2.3.12")),
+    "a file": bytes(128) + b"DICM" + instance(),
+}
+
+
+def syntax_of(name):
+    return ImplicitVRLittleEndian if "implicit" in name else ExplicitVRLittleEndian
+
+
+def bring(server, data, syntax=ExplicitVRLittleEndian):
+    """Store the bytes as they are, over a socket of our own; gives the status."""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 10) as peer,
+        peer.makefile("rb") as pdus,
+    ):
+
+        def message():
+            kind, length = struct.unpack(">BxI", pdus.read(6))
+            return kind, pdus.read(length)
+
+        proposed = wire.context(1, wire.SECONDARY_CAPTURE, [syntax.encode()])
+        application = wire.item(0x10, wire.APPLICATION_CONTEXT)
+        rq = wire.associate_rq(b"SCP", application, proposed, wire.user_information())
+        peer.sendall(rq)
+        assert message()[0] == 2
+        rq = wire.store_rq(UID.encode(), sop_class=wire.SECONDARY_CAPTURE)
+        peer.sendall(wire.as_commands(1, rq) + wire.as_data(1, data))
+        kind, body = message()
+        assert kind == 4
+        status = wire.number_of(wire.read_command(body[6:]), 0x0900)
+        peer.sendall(wire.pdu(5, bytes(4)))
+        assert message()[0] == 6
+    return status
+
+
+def codes(event):
+    return [said.split()[0] for said in event.get("oddities", [])]
+
+
+@pytest.mark.parametrize("mode", ["durable", "fast"])
+@pytest.mark.parametrize("name", [*ODD, *ALWAYS])
+def test_what_is_whole_is_stored_as_it_came(name, mode, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "dimse_rs.server")
+    data, code = (ODD | ALWAYS)[name]
+    folder = tmp_path / "in"
+    with scp(services=[Storage(folder, mode=mode)]) as server:
+        events = server.events("stored", "refused")
+        assert bring(server, data, syntax_of(name)) == 0
+    (event,) = events
+    assert event["event"] == "stored"
+    assert (code in codes(event)) if code else ("oddities" not in event)
+    assert (folder / f"{UID}.dcm").read_bytes().endswith(data)
+    told = [record.getMessage() for record in caplog.records if " stored " in record.getMessage()]
+    assert [code in line for line in told if ".dcm" in line] == [True]
+    assert ("not well formed" in told[0]) == bool(code)
+    assert "ODD" not in "".join(told)
+
+
+@pytest.mark.parametrize("name", [*ODD, *ALWAYS])
+def test_a_strict_folder_takes_only_what_every_reader_takes(name, tmp_path):
+    data, _ = (ODD | ALWAYS)[name]
+    with scp(services=[Storage(tmp_path / "in", mode="fast", strict=True)]) as server:
+        events = server.events("stored", "refused")
+        status = bring(server, data, syntax_of(name))
+    assert status == (0 if name in ALWAYS else 0xC000)
+    assert len(list((tmp_path / "in").glob("*.dcm"))) == (name in ALWAYS)
+    (event,) = events
+    assert event["event"] == ("stored" if name in ALWAYS else "refused")
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_what_is_cut_short_or_leaves_a_doubt_is_refused(name, tmp_path):
+    with scp(services=[Storage(tmp_path / "in", mode="fast")]) as server:
+        events = server.events("stored", "refused")
+        assert bring(server, CUT[name]) == 0xC000
+    assert [event["event"] for event in events] == ["refused"]
+    assert list((tmp_path / "in").rglob("*.dcm")) == []
+
+
+@pytest.mark.parametrize("name", [name for name in ODD if "implicit" not in name])
+def test_a_deflated_data_set_may_be_as_odd(name, tmp_path):
+    data, code = ODD[name]
+    deflate = zlib.compressobj(wbits=-15)
+    deflated = deflate.compress(data) + deflate.flush()
+    deflated += b"\0" * (len(deflated) % 2)
+    with scp(tmp_path / "in") as server:
+        events = server.events("stored", "refused")
+        assert bring(server, deflated, DeflatedExplicitVRLittleEndian) == 0
+    (event,) = events
+    assert code in codes(event)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_was_stored_can_be_retrieved_as_it_is(name, tmp_path):
+    data, _ = ODD[name]
+    stored, retrieved = tmp_path / "in", tmp_path / "out"
+    server = scp(stored)
+
+    @server.c_get(StudyRoot)
+    def get(request):
+        yield stored / f"{UID}.dcm"
+
+    syntax = syntax_of(name)
+    with server:
+        assert bring(server, data, syntax) == 0
+        wanted = Context(SecondaryCaptureImageStorage, syntax, scu=False, scp=True)
+        contexts = [StudyRoot.get, wanted]
+        with SCU.associate(at(server), contexts=contexts) as association:
+            key = {"StudyInstanceUID": "1.2.3.10"}
+            *_, last = association.c_get(key, model=StudyRoot, level="STUDY", into=retrieved)
+    assert (last.status, last.completed) == (0, 1)
+    assert (retrieved / f"{UID}.dcm").read_bytes().endswith(data)
+
+
+def test_asyncio_tells_of_oddities_too(tmp_path):
+    data, code = ODD["zeros behind"]
+
+    async def run():
+        storage = Storage(tmp_path, mode="fast")
+        async with AsyncServer(SCP, port=0, services=[storage]) as server:
+            events = server.events("stored")
+            assert await asyncio.to_thread(bring, server, data) == 0
+            return await anext(events)
+
+    assert codes(asyncio.run(run())) == [code]
+
+
+def test_a_handler_saves_what_is_odd_and_a_strict_folder_does_not(tmp_path):
+    data, _ = ODD["zeros behind"]
+    strict = Storage(tmp_path / "strict", mode="fast", strict=True)
+    for folder, status in ((tmp_path / "lenient", 0), (strict, 0xC000)):
+        server = scp()
+
+        @server.c_store(SecondaryCaptureImageStorage)
+        def store(request, folder=folder):
+            request.save(folder)
+
+        with server:
+            assert bring(server, data) == status
+    assert [path.name for path in tmp_path.rglob("*.dcm")] == [f"{UID}.dcm"]
