@@ -20,7 +20,7 @@ from .access import Allow
 from .contexts import Context, Supported, any_storage
 from .errors import AssociationRejected
 from .extended import Extended
-from .identity import Kerberos, UserIdentity, identity_of
+from .identity import Congested, Kerberos, UserIdentity, identity_of
 from .settings import Peer
 from .sop_class import ALL_STORAGE
 from .tls import TLSFacts
@@ -287,6 +287,13 @@ class Admission:
                 raise TypeError(
                     f"verify_identity gives bool or bytes, not {type(verdict).__name__}"
                 )
+        except Congested as said:
+            codes = (said.result, said.source, said.reason)
+            raise _Refused(codes, "user-identity", f"{what} not verified: {said.why}") from None
+        except AssociationRejected as said:
+            codes = (said.result, said.source, said.reason)
+            why = f"{what} not verified: rejected by the verify_identity function"
+            raise _Refused(codes, "user-identity", why) from None
         except BaseException:
             _failed(core, "user-identity", "verify_identity failed")
             why = f"{what} not verified: verify_identity failed"

@@ -10,11 +10,12 @@ import os
 import threading
 import time
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
-from .errors import LocalProtocolError
+from .errors import AssociationRejected, LocalProtocolError
 
 if TYPE_CHECKING:
     from ._admission import Proposal
@@ -273,57 +274,132 @@ def check_passcode(passcode: str, stored: str) -> bool:
     return _Hash.parse(stored).fits(passcode)
 
 
+class Congested(AssociationRejected):
+    """An identity cannot be verified now, and may be later (PS3.8 9.3.4: temporary congestion).
+
+    Attributes:
+        why: for our log; the peer gets the codes.
+    """
+
+    def __init__(self, why: str) -> None:
+        """Reject with (2,3,1)."""
+        super().__init__(2, 3, 1)
+        self.why = why
+
+
 class Passcodes:
     """Verifies names with passcodes: for `Server(verify_identity=...)`.
 
     A name that is not known takes as long as one that is. Identities of other types are refused.
     An address from which too many were wrong is not listened to for a while: guesses are few, and
-    hashing, which is meant to be slow, cannot be used to keep this node busy.
+    hashing, which is meant to be slow, cannot be used to keep this node busy. As many of one
+    address as may still be wrong are looked at side by side; the others wait for their turn.
     """
 
-    def __init__(self, users: Mapping[str, str], *, most_wrong: int = 10) -> None:
+    def __init__(
+        self,
+        users: Mapping[str, str],
+        *,
+        most_wrong: int = 10,
+        most_waiting: int = 32,
+        patience: float = 10.0,
+    ) -> None:
         """Keep the hashes.
 
         Args:
             users: what `hash_passcode` made, by name.
             most_wrong: how many may be wrong from one address within a minute; 0 is no limit.
+            most_waiting: how many may wait for their turn, from all addresses; each keeps one of
+                the server's threads. One more is rejected for the moment (2,3,1).
+            patience: seconds that one may wait; then it is rejected likewise.
 
         Raises:
             ValueError: a value is not what `hash_passcode` makes.
         """
+        import hashlib  # noqa: F401 - as everything that a server needs: before it has a port
+        import hmac  # noqa: F401
+
         self._users = {name: _Hash.parse(stored) for name, stored in users.items()}
         known = next(iter(self._users.values()), _Hash(_LOG_N, _R, _P, b"", b""))
         self._most_wrong = most_wrong
+        self._most_waiting = most_waiting
+        self._patience = patience
         self._wrong: dict[str, tuple[int, float]] = {}
-        self._lock = threading.Lock()
+        self._looked_at: Counter[str] = Counter()
+        self._waiting = 0
+        self._changed = threading.Condition()
         self._nobody = known._replace(salt=os.urandom(_SALT), digest=os.urandom(_DIGEST))
 
     def __call__(self, proposal: Proposal) -> bool:
-        """Verify the identity of a proposal."""
+        """Verify the identity of a proposal.
+
+        Raises:
+            AssociationRejected: too many wait for their turn, or it did not come.
+        """
         said = proposal.identity
         if not isinstance(said, UsernamePasscode):
             return False
+        if not self._most_wrong:
+            return self._fits(said)
         address = proposal.peer.host
-        if self._most_wrong and self._count(address, 1) > self._most_wrong:
+        if not self._begin(address):
             return False
-        stored = self._users.get(said.name)
-        fits = (stored or self._nobody).fits(said.passcode) and stored is not None
-        if fits and self._most_wrong:
-            self._count(address, -1)
+        fits = False
+        try:
+            fits = self._fits(said)
+        finally:
+            self._end(address, fits=fits)
         return fits
 
-    def _count(self, address: str, more: int) -> int:
-        """Count what is being looked at as wrong, until it is right; give how many there are."""
+    def _fits(self, said: UsernamePasscode) -> bool:
+        stored = self._users.get(said.name)
+        return (stored or self._nobody).fits(said.passcode) and stored is not None
+
+    def _begin(self, address: str) -> bool:
+        """Wait for a turn; False when too many were wrong.
+
+        Raises:
+            AssociationRejected: there is none now.
+        """
+        deadline = time.monotonic() + self._patience
+        with self._changed:
+            waits = False
+            try:
+                while (left := self._left(address)) > 0 and self._looked_at[address] >= left:
+                    if not waits and self._waiting >= self._most_waiting:
+                        raise Congested(f"{self._waiting} identities wait for their turn")
+                    self._waiting += not waits
+                    waits = True
+                    if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                        raise Congested(f"its turn did not come within {self._patience:g} s")
+            finally:
+                self._waiting -= waits
+            if left > 0:
+                self._looked_at[address] += 1
+            return left > 0
+
+    def _left(self, address: str) -> int:
+        """Give how many may still be wrong."""
+        wrong, since = self._wrong.get(address, (0, 0.0))
+        if time.monotonic() - since >= _WHILE:
+            wrong = 0
+        return self._most_wrong - wrong
+
+    def _end(self, address: str, *, fits: bool) -> None:
+        """Count one that was wrong, and have the next one looked at."""
         now = time.monotonic()
-        with self._lock:
-            wrong, since = self._wrong.pop(address, (0, now))
-            if now - since >= _WHILE:
-                wrong, since = 0, now
-            if len(self._wrong) >= _ADDRESSES:  # the one that has been quiet for longest
-                del self._wrong[next(iter(self._wrong))]
-            wrong = max(wrong + more, 0)
-            self._wrong[address] = min(wrong, self._most_wrong + 1), since
-            return wrong
+        with self._changed:
+            self._looked_at[address] -= 1
+            if not self._looked_at[address]:
+                del self._looked_at[address]
+            if not fits:
+                wrong, since = self._wrong.pop(address, (0, now))
+                if now - since >= _WHILE:
+                    wrong, since = 0, now
+                if len(self._wrong) >= _ADDRESSES:  # the one that has been quiet for longest
+                    del self._wrong[next(iter(self._wrong))]
+                self._wrong[address] = wrong + 1, since
+            self._changed.notify_all()
 
     def __repr__(self) -> str:
         """Show how many names are known."""

@@ -128,7 +128,8 @@ class Server(Handlers):
                 `Retrieve(..., destination=)`; without that it is A801.
             verify_identity: asked of each `Proposal` that has an `identity`. True or the server's
                 response (Kerberos, SAML) lets it in; the answer says so if that was asked for.
-                False, an exception or no word within `Timeouts.acse` rejects it. Without a verifier
+                False, an exception or no word within `Timeouts.acse` rejects it; an
+                `AssociationRejected` with its own codes. Without a verifier
                 every identity is let in, and the answer says nothing. This and the functions below
                 run on threads of their own, as many as handlers.
             require_identity: reject requestors that do not say who they are; else they are let in,

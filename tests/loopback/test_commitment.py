@@ -24,9 +24,9 @@ from dimse_rs import (
     StatusError,
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
-    parse_peer,
 )
 from dimse_rs.services import Commitment, CommitmentReports, commit
+from dimse_rs.services._aio_reports import Courier
 from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
 from tests.unit.test_mpps import data_set
 
@@ -269,22 +269,17 @@ def test_a_report_is_tried_again_until_the_scu_listens():
     released = threading.Event()
     reports = CommitmentReports()
     listening = scp(ae=AE("SCU", timeouts=PATIENT), services=[reports])
+    tries = []
     with nobody() as port:
-        commitment = Commitment(
-            lambda *_: released.wait(10), peers={"SCU": f"127.0.0.1:{port}"}, delay=0
-        )
-        report_once = commitment._report
-        tries = []
 
-        def counted(transaction, *rest):
-            again = report_once(transaction, *rest)
-            tries.append(again)
-            if len(tries) == 2:  # now the SCU is there
+        def where(title):
+            tries.append(title)
+            if len(tries) == 3:  # now the SCU is there
                 listening.start()
-                commitment._peers["SCU"] = parse_peer(f"SCU@127.0.0.1:{listening.port}")
-            return again
+                return f"127.0.0.1:{listening.port}"
+            return f"127.0.0.1:{port}"
 
-        commitment._report = counted
+        commitment = Commitment(lambda *_: released.wait(10), peers=where, delay=0)
         with scp(services=[commitment]) as server:
             with SCU.associate(at(server), contexts=StorageCommitmentPushModel) as association:
                 uid = reports.ask(association, PAIRS)
@@ -292,32 +287,160 @@ def test_a_report_is_tried_again_until_the_scu_listens():
             assert reports.wait(uid, 10).ok
             until(lambda: not commitment.outstanding)
         listening.stop()
-    assert tries == [0, 0, None]
+    assert tries == ["SCU"] * 3
 
 
-def test_a_report_is_given_up_after_so_many_attempts_with_delays_that_double(caplog):
+def test_a_report_is_given_up_after_so_many_attempts_with_delays_that_double(caplog, monkeypatch):
     released = threading.Event()
     delays = []
+    failed = Courier._failed
+
+    def at_once(courier, line, transactions, why):
+        [transaction] = transactions
+        before = time.monotonic()
+        failed(courier, line, transactions, why)
+        if transaction in line.waiting:
+            delays.append(round(transaction.due - before))
+            transaction.due = before
+
+    monkeypatch.setattr(Courier, "_failed", at_once)
     with nobody() as port:
         commitment = Commitment(
             lambda *_: released.wait(10), peers={"SCU": f"127.0.0.1:{port}"}, attempts=4, delay=5
         )
-        report_once = commitment._report
-
-        def at_once(transaction, *rest):
-            delays.append(report_once(transaction, *rest))
-            return None if delays[-1] is None else 0.0
-
-        commitment._report = at_once
         with scp(services=[commitment]) as server:
             with SCU.associate(at(server), contexts=StorageCommitmentPushModel) as association:
                 CommitmentReports().ask(association, PAIRS)
             released.set()
             until(lambda: not commitment.outstanding)
-    assert delays == [5, 10, 20, None]
+    assert delays == [5, 10, 20]
     errors = [r.message for r in caplog.records if r.levelno == logging.ERROR]
     assert len(errors) == 1
     assert "not reported to SCU" in errors[0]
+
+
+# ---- many destinations
+
+
+@contextlib.contextmanager
+def silent():
+    """Give a port where connections are made, and nothing is said."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+        yield listening.getsockname()[1]
+
+
+def ask_and_leave(server, title, uid):
+    """Ask, and hang up before the report."""
+    with AE(title, timeouts=PATIENT).associate(
+        at(server), contexts=StorageCommitmentPushModel
+    ) as association:
+        association.n_action(
+            1,
+            request(uid),
+            sop_class=StorageCommitmentPushModel,
+            instance_uid=StorageCommitmentPushModelInstance,
+        )
+        association.abort()
+
+
+def test_reports_to_live_peers_do_not_wait_behind_dead_ones():
+    came, over = [], threading.Event()
+    dead = [f"DEAD{number}" for number in range(40)]
+    with silent() as port, scp(services=[CommitmentReports(came.append)], any_called=True) as own:
+        commitment = Commitment(
+            lambda *_: over.wait(10),
+            peers={**dict.fromkeys(dead, f"127.0.0.1:{port}"), "LIVE": at(own)},
+        )
+        with scp(services=[commitment]) as server:
+            ended = server.events("ended")
+            for number, title in enumerate(dead):
+                ask_and_leave(server, title, f"1.9.{number}")
+            ask_and_leave(server, "LIVE", "1.8")
+            for _ in range(len(dead) + 1):
+                next(ended)
+            over.set()
+            until(lambda: came)  # on an association of ours
+            assert commit(SCU, at(server), PAIRS, timeout=10).ok  # on the one that asks
+            until(lambda: len(commitment.outstanding) == len(dead))
+    assert [report.transaction_uid for report in came] == ["1.8"]
+
+
+def test_reports_to_a_destination_come_in_the_order_of_the_requests():
+    came, over, tries = [], threading.Event(), []
+    uids = [f"1.9.{number}" for number in range(5)]
+    with nobody() as port, scp(services=[CommitmentReports(came.append)], any_called=True) as own:
+
+        def where(title):
+            tries.append(title)
+            return at(own) if len(tries) > 2 else f"127.0.0.1:{port}"
+
+        commitment = Commitment(lambda *_: over.wait(10), peers=where, delay=0.01)
+        with scp(services=[commitment]) as server:
+            follow = server.events("ended", "associated")
+            for uid in uids:
+                ask_and_leave(server, "SCU", uid)
+            for _ in range(2 * len(uids)):
+                next(follow)
+            over.set()
+            until(lambda: not commitment.outstanding)
+    assert [report.transaction_uid for report in came] == uids
+
+
+def test_a_report_that_a_peer_refuses_keeps_no_other_from_it():
+    came, over = [], threading.Event()
+
+    def take(report):
+        came.append(report.transaction_uid)
+        if report.transaction_uid == "1.9.0":
+            raise StatusError(0x0110)
+
+    with scp(services=[CommitmentReports(take)], any_called=True) as own:
+        commitment = Commitment(
+            lambda *_: over.wait(10), peers={"SCU": at(own)}, attempts=2, delay=0.01
+        )
+        with scp(services=[commitment]) as server:
+            ended = server.events("ended")
+            for number in range(3):
+                ask_and_leave(server, "SCU", f"1.9.{number}")
+            for _ in range(3):
+                next(ended)
+            over.set()
+            until(lambda: not commitment.outstanding)
+    assert sorted(came) == ["1.9.0", "1.9.0", "1.9.1", "1.9.2"]
+    assert came.index("1.9.1") < came.index("1.9.2")
+
+
+def test_functions_that_leave_the_process_lose_no_report():
+    calls = []
+
+    def stored(sop_class, instance):
+        calls.append(instance)
+        if len(calls) == 1:
+            raise SystemExit
+        return True
+
+    reports = CommitmentReports()
+    with asking(scp(services=[Commitment(stored)]), reports) as association:
+        first, second = (reports.ask(association, PAIRS[:1]) for _ in range(2))
+        assert reports.wait(first, 10).failed == {"1.2.1": 0x0110}
+        assert reports.wait(second, 10).ok
+
+
+def test_a_report_waits_for_a_thread_when_there_is_none(monkeypatch):
+    short, start = threading.Event(), threading.Thread.start
+
+    def perhaps(thread):
+        if thread.name == "dimse-commitment" and not short.is_set():
+            short.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", perhaps)
+    reports = CommitmentReports()
+    with asking(scp(services=[Commitment(everything)]), reports) as association:
+        uid = reports.ask(association, PAIRS)
+        assert reports.wait(uid, 10).ok
+    assert short.is_set()
 
 
 # ---- what is refused

@@ -18,11 +18,13 @@ from dimse_rs import (
     Jwt,
     Kerberos,
     LocalProtocolError,
+    Passcodes,
     Saml,
     Timeouts,
     Username,
     UsernamePasscode,
     Verification,
+    hash_passcode,
 )
 from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
 
@@ -383,3 +385,41 @@ def test_a_flood_of_silent_connections_does_not_evict_who_is_being_verified():
             connection.close()
         with admitted[0] as association:
             assert association.c_echo() == 0
+
+
+def test_many_right_passcodes_at_once_are_all_let_in():
+    verify = Passcodes({"bob": hash_passcode("right")}, most_wrong=2)
+    said = UsernamePasscode("bob", "right", in_clear=True)
+    statuses = []
+
+    def one():
+        with SCU.associate(at(server), identity=said) as association:
+            statuses.append(association.c_echo())
+
+    with scp(verify_identity=verify, passcode_in_clear=True) as server:
+        threads = [threading.Thread(target=one) for _ in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert statuses == [0] * 30
+
+
+def test_a_verifier_may_reject_for_the_moment(caplog):
+    def verify(proposal):
+        raise AssociationRejected(2, 3, 1)
+
+    full = Passcodes({}, most_waiting=0)
+    full._looked_at["127.0.0.1"] = 10
+    said = UsernamePasscode("bob", "right", in_clear=True)
+    for verifier, why in (
+        (verify, "rejected by the verify_identity function"),
+        (full, "0 identities wait for their turn"),
+    ):
+        with (
+            scp(verify_identity=verifier, passcode_in_clear=True) as server,
+            pytest.raises(AssociationRejected) as caught,
+        ):
+            SCU.associate(at(server), identity=said)
+        assert (caught.value.result, caught.value.source, caught.value.reason) == (2, 3, 1)
+        assert f"user identity of type 2 not verified: {why}" in caplog.text

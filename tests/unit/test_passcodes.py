@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import threading
+import time
 
 import pytest
 
 from dimse_rs import (
+    AssociationRejected,
     Passcodes,
     Peer,
     Proposal,
@@ -27,6 +30,14 @@ KNOWN = f"$scrypt$ln=10,r=8,p=16${NACL}${DIGEST}"
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch):
     monkeypatch.setattr(identity, "_LOG_N", 4)
+
+
+def until(condition):
+    """Wait for what other threads do, and no longer."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        threading.Event().wait(0.01)
 
 
 def proposal(said, host="10.1.2.3"):
@@ -138,6 +149,95 @@ def test_addresses_are_not_remembered_without_end(monkeypatch):
     for number in range(9):
         verify(proposal(UsernamePasscode("bob", "guess"), host=f"10.1.2.{number}"))
     assert len(verify._wrong) == 3
+
+
+def looked_at(monkeypatch, **options):
+    """Make a verifier whose hashing waits to be let go, and count what it is at."""
+    verify = Passcodes({"bob": hash_passcode("s3cret")}, **options)
+    begun, go_on = threading.Semaphore(0), threading.Event()
+    scrypt = identity._scrypt
+
+    def slow(*args):
+        begun.release()
+        assert go_on.wait(20)
+        return scrypt(*args)
+
+    monkeypatch.setattr(identity, "_scrypt", slow)
+    return verify, begun, go_on
+
+
+def together(verify, passcodes, outcomes):
+    def one(passcode):
+        try:
+            outcomes.append(verify(proposal(UsernamePasscode("bob", passcode))))
+        except AssociationRejected as rejected:
+            outcomes.append((rejected.result, rejected.source, rejected.reason))
+
+    threads = [threading.Thread(target=one, args=(passcode,)) for passcode in passcodes]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_right_passcodes_wait_while_others_are_hashed(monkeypatch):
+    verify, begun, go_on = looked_at(monkeypatch, most_wrong=3)
+    outcomes = []
+    threads = together(verify, ["s3cret"] * 20, outcomes)
+    for _ in range(3):
+        assert begun.acquire(timeout=10)
+    until(lambda: verify._waiting == 17)
+    assert not begun.acquire(blocking=False)  # no more guesses than may still be wrong
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert outcomes == [True] * 20
+
+
+def test_those_who_wait_are_refused_once_too_many_were_wrong(monkeypatch):
+    verify, begun, go_on = looked_at(monkeypatch, most_wrong=2)
+    outcomes = []
+    threads = together(verify, ["guess"] * 2, outcomes)
+    for _ in range(2):
+        assert begun.acquire(timeout=10)
+    threads += together(verify, ["s3cret"] * 5, outcomes)
+    until(lambda: verify._waiting == 5)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert outcomes == [False] * 7
+    assert not begun.acquire(blocking=False)
+    assert (verify._waiting, dict(verify._looked_at)) == (0, {})
+
+
+def test_who_finds_too_many_in_line_is_to_come_again(monkeypatch):
+    verify, begun, go_on = looked_at(monkeypatch, most_wrong=1, most_waiting=2)
+    outcomes = []
+    threads = together(verify, ["s3cret"], outcomes)
+    assert begun.acquire(timeout=10)
+    threads += together(verify, ["s3cret"] * 2, outcomes)
+    until(lambda: verify._waiting == 2)
+    with pytest.raises(AssociationRejected) as caught:
+        verify(proposal(UsernamePasscode("bob", "s3cret")))
+    assert caught.value.transient
+    assert "2 identities wait" in caught.value.why
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert outcomes == [True] * 3
+    assert verify(proposal(UsernamePasscode("bob", "s3cret")))
+
+
+def test_whose_turn_does_not_come_is_to_come_again(monkeypatch):
+    verify, begun, go_on = looked_at(monkeypatch, most_wrong=1, patience=0.01)
+    outcomes = []
+    threads = together(verify, ["s3cret"], outcomes)
+    assert begun.acquire(timeout=10)
+    with pytest.raises(AssociationRejected) as caught:
+        verify(proposal(UsernamePasscode("bob", "s3cret")))
+    assert (caught.value.result, caught.value.source, caught.value.reason) == (2, 3, 1)
+    go_on.set()
+    threads[0].join(10)
+    assert outcomes == [True]
 
 
 def test_secrets_are_compared_in_constant_time(monkeypatch):

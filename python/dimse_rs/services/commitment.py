@@ -9,19 +9,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import _core, log
-from dimse_rs._drive import run
-from dimse_rs._fields import N_EVENT_REPORT_RQ
-from dimse_rs._later import Later
 from dimse_rs._uids import SOPClass, is_uid
-from dimse_rs.contexts import Context
-from dimse_rs.errors import DecodeError, DimseError, DimseTimeout, StatusError
+from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
 from dimse_rs.handlers import Handlers
-from dimse_rs.settings import PeerLike, PeersByTitle, check_peers, find_peer
+from dimse_rs.settings import PeerLike, PeersByTitle, check_peers
 from dimse_rs.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 from dimse_rs.status import (
     DUPLICATE_TRANSACTION_UID,
@@ -38,10 +34,11 @@ from dimse_rs.status import (
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs._facts import AssociationFacts
     from dimse_rs.ae import AE
     from dimse_rs.association import Association
     from dimse_rs.handlers import ActionRequest, EventRequest
+
+    from ._aio_reports import Transaction
 
 __all__ = ["Commitment", "CommitmentReport", "CommitmentReports", "commit"]
 
@@ -64,23 +61,13 @@ IsStored: TypeAlias = Callable[[SOPClass, str], "bool | int"]
 # ---- the SCP
 
 
-@dataclass(slots=True, eq=False)
-class _Transaction:
-    uid: str
-    references: list[tuple[str, str]]
-    calling: str
-    called: str
-    association: AssociationFacts | None
-    attempts: int = 0
-    report: tuple[int, Dataset] | None = None
-
-
 class Commitment:
     """Says of instances whether they are safely stored: a service for a `Server`.
 
     A request is answered when it was understood; then the instances are looked up and the result
-    is reported: on the same association while that lives, else on one of our own. What could not be
-    reported when the process ends is lost.
+    is reported: on the same association while that lives, at once, else on one of our own, in the
+    order of the requests. Peers that do not answer hold up no others. What could not be reported
+    when the process ends is lost.
     """
 
     def __init__(
@@ -111,17 +98,22 @@ class Commitment:
         """
         from dimse_rs.ae import AE
 
+        from ._aio_reports import Courier
+
         if attempts < 1:
             raise ValueError(f"attempts is at least 1, not {attempts}")
         self._is_stored = is_stored
-        self._peers = check_peers({} if peers is None else peers)
-        self._ae = ae if ae is not None else AE()
-        self._attempts = attempts
-        self._delay = delay
         self._most = most
         self._outstanding: set[str] = set()
         self._lock = threading.Lock()
-        self._later = Later("dimse-commitment")
+        self._courier = Courier(
+            self._judged,
+            self._over,
+            check_peers({} if peers is None else peers),
+            ae if ae is not None else AE(),
+            attempts=attempts,
+            delay=delay,
+        )
 
     def register(self, handlers: Handlers) -> None:
         """Add a handler of N-ACTION."""
@@ -139,29 +131,20 @@ class Commitment:
         if request.action_type != REQUEST:
             raise StatusError(NO_SUCH_ACTION_TYPE)
         uid, references = _read_request(request.dataset)
-        calling, called = request.association.titles
         with self._lock:
             if uid in self._outstanding:
                 raise StatusError(DUPLICATE_TRANSACTION_UID)
             if len(self._outstanding) >= self._most:
                 raise StatusError(RESOURCE_LIMITATION, "too many reports outstanding")
             self._outstanding.add(uid)
-        transaction = _Transaction(uid, references, calling, called, request.association)
-        request.afterwards(lambda: self._later.put(lambda: self._deliver(transaction)))
+        association = request.association
+        request.afterwards(lambda: self._courier.take(uid, references, association))
 
-    def _deliver(self, transaction: _Transaction) -> float | None:
-        """Report once; give the seconds to the next attempt, None when there is none."""
-        again = None
-        try:
-            transaction.report = transaction.report or self._judged(transaction)
-            again = self._report(transaction, *transaction.report)
-        finally:
-            if again is None:
-                with self._lock:
-                    self._outstanding.discard(transaction.uid)
-        return again
+    def _over(self, transaction: Transaction) -> None:
+        with self._lock:
+            self._outstanding.discard(transaction.uid)
 
-    def _judged(self, transaction: _Transaction) -> tuple[int, Dataset]:
+    def _judged(self, transaction: Transaction) -> tuple[int, Dataset]:
         from dimse_rs._pydicom import Dataset
 
         committed, failed = [], []
@@ -190,67 +173,9 @@ class Commitment:
             if isinstance(answer, bool):
                 return None if answer else NO_SUCH_SOP_INSTANCE
             return Status(answer)
-        except Exception:
+        except BaseException:  # sys.exit() too: it must not take other reports along
             _logger.exception("is_stored failed", extra={"code": "handler-failed"})
             return PROCESSING_FAILURE
-
-    def _report(self, transaction: _Transaction, event: int, report: Dataset) -> float | None:
-        association, transaction.association = transaction.association, None
-        if association is not None and association.is_established:
-            try:
-                _tell(association, event, report)
-                return None
-            except DimseError as error:
-                _logger.info("%s: not reported on the same association: %s", association, error)
-        transaction.attempts += 1
-        try:
-            peer = find_peer(self._peers, transaction.calling)
-        except Exception:  # of the user's mapping or function: it has the other attempts
-            _logger.exception("peers= failed", extra={"code": "handler-failed"})
-            return self._again(transaction, "its address could not be looked up")
-        if peer is None:
-            _gave_up(transaction, "it is not among the peers")
-            return None
-        ae = replace(self._ae, title=transaction.called)
-        try:
-            with ae.associate(
-                peer, contexts=Context(StorageCommitmentPushModel, scu=False, scp=True)
-            ) as own:
-                _tell(own, event, report)
-                return None
-        except DimseError as error:
-            _logger.info("commitment report to %s: %s", peer, error)
-            return self._again(transaction, str(error))
-
-    def _again(self, transaction: _Transaction, why: str) -> float | None:
-        """Give the seconds to the next attempt; None after the last."""
-        if transaction.attempts >= self._attempts:
-            _gave_up(transaction, why)
-            return None
-        return float(self._delay * 2 ** (transaction.attempts - 1))
-
-
-def _tell(association: AssociationFacts, event: int, report: Dataset) -> None:
-    """Send a report, blocking, whatever kind of server the association is of."""
-    steps = association._service(
-        N_EVENT_REPORT_RQ,
-        StorageCommitmentPushModel,
-        StorageCommitmentPushModelInstance,
-        report,
-        EventTypeID=event,
-    )
-    run(association._core, steps)
-
-
-def _gave_up(transaction: _Transaction, why: str) -> None:
-    told = {"code": "commitment"}
-    _logger.error(
-        "storage commitment %s not reported to %s: %s",
-        transaction.uid,
-        transaction.calling,
-        why,
-        extra=told,
-    )
 
 
 def _read_request(dataset: Dataset) -> tuple[str, list[tuple[str, str]]]:
