@@ -295,8 +295,12 @@ class Association:
         priority: int = 0,
         within: float = 0.0,
         move_originator: tuple[str, int] | None = None,
+        part_of: Operation | None = None,
     ) -> Bulk:
-        """Send files, undecoded, as many at a time as were negotiated."""
+        """Send files, undecoded, as many at a time as were negotiated.
+
+        `part_of`: of a request whose cancellation stops them.
+        """
     def release(self, *, then: _Then | None = None) -> None:
         """Release it, after what is outstanding is confirmed."""
     def abort(self, *, then: _Then | None = None) -> None:

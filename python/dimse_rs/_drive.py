@@ -98,12 +98,13 @@ class ReceiveMany:
 
 @dataclass(slots=True, eq=False)
 class SendFiles:
-    """Part 10 files to be sent as they are."""
+    """Part 10 files to be sent as they are, until what they are part of is cancelled."""
 
     paths: Sequence[str | PathLike[str]]
     priority: int
     within: float
     move_originator: tuple[str, int] | None = None
+    part_of: _core.Operation | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -289,6 +290,7 @@ def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:
         priority=step.priority,
         within=step.within,
         move_originator=step.move_originator,
+        part_of=step.part_of,
     )
 
 

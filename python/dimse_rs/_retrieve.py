@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from . import _core, _scp, _scu, log
 from ._answers import described, is_code, is_data_set
 from ._drive import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
+from ._uids import is_uid
 from .contexts import FileInfo, plan
 from .errors import DimseError, NoPresentationContext, StatusError
 from .settings import Peer, PeerLike, look_up, peer_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .handlers import Handler, RetrieveRequest
     from .settings import Timeouts
 
-__all__ = ["Retrieve", "c_get", "c_move"]
+__all__ = ["Retrieve", "Unreadable", "c_get", "c_move", "uid_of"]
 
 _logger = log.get(log.SERVER)
 
@@ -54,7 +55,8 @@ class Retrieve:
 
     Attributes:
         count: how many.
-        instances: paths of Part 10 files, pydicom data sets, or Part 10 files as bytes.
+        instances: paths of Part 10 files, pydicom data sets, or Part 10 files as bytes. An
+            attribute `sop_instance` of a path names the instance where the file cannot be read.
         pending: seconds between two Pending responses; 0 sends one after each instance.
         destination: of a C-MOVE, in place of what `Server(destinations=...)` says of its title;
             the title that was asked for becomes the called one.
@@ -75,6 +77,14 @@ class Retrieve:
             raise TypeError(f"Retrieve.count is a number, not {described(self.count)}")
         if self.count < 0:
             raise ValueError(f"Retrieve.count is 0 or more, not {self.count}")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An instance in place of one that cannot be made: it counts as failed, the others go out."""
+
+    SOPInstanceUID: str
+    error: Exception
 
 
 @dataclass(slots=True)
@@ -143,7 +153,7 @@ class _Job:
     def as_path(self, instance: Any) -> Generator[Step, Any, Path | None]:
         """Give the file of an instance; what is none is written to one. None when it cannot be."""
         if isinstance(instance, (str, PathLike)):
-            return Path(instance)
+            return instance if isinstance(instance, Path) else Path(instance)
         try:
             return cast("Path", (yield Ask(self._spooled, instance)))
         except Exception as error:
@@ -156,6 +166,8 @@ class _Job:
             from tempfile import TemporaryDirectory
 
             self.spool = TemporaryDirectory(prefix="dimse-rs-", ignore_cleanup_errors=True)
+        if isinstance(instance, Unreadable):
+            raise instance.error
         self.spooled += 1
         path = Path(self.spool.name, f"{self.spooled}.dcm")
         if is_data_set(instance):
@@ -404,7 +416,7 @@ def _over_others(
             files.append(FileInfo(path, *(yield Ask(_core.probe, path))))
         except Exception as error:
             _report(job, path, error)
-            job.tally.fail("")
+            job.tally.fail(uid_of(path))
     calling, _ = job.operation.association.titles
     originator = (calling, job.request.message_id)
     for part in plan(files):
@@ -441,12 +453,13 @@ def _send(
 ) -> Generator[Step, Any, None]:
     waiting = dict(enumerate(paths))  # for their results
     bulk = None
-    stopped = False
+    # Once the request is cancelled the core begins no file: it hears of that before this does.
+    sending = SendFiles(paths, job.priority, job.timeouts.store, originator, job.operation)
     try:
         while True:
             try:
                 if bulk is None:
-                    bulk = yield SendFiles(paths, job.priority, job.timeouts.store, originator)
+                    bulk = yield sending
                 results = yield Results(bulk, _GLANCE)
             except Exception as failure:  # of where they go: the one who asked is told so
                 for path in waiting.values():
@@ -458,15 +471,14 @@ def _send(
                 path = waiting.pop(index)
                 if message is not None:
                     _count(job, path, file, message)
-                elif isinstance(error, NoPresentationContext) and not stopped:
+                elif job.request.cancelled:
+                    pass  # it remains
+                elif isinstance(error, NoPresentationContext):
                     yield from _convert(job, association, path)
-                elif not stopped:
+                else:
                     _fail(job, path, file, error)
                 yield from job.pending(done=True)
             yield from job.pending()
-            if not stopped and job.request.cancelled:
-                stopped = True
-                bulk.stop()
     finally:
         if waiting and bulk is not None:
             bulk.stop()
@@ -491,7 +503,7 @@ def _fail(job: _Job, path: Path, file: _File | None, error: BaseException | None
     """Count an instance that was not stored."""
     _tell(job, file, error.status if isinstance(error, StatusError) else None, error)
     _report(job, path, error)
-    job.tally.fail(file[1] if file else _uid_of(path))
+    job.tally.fail(file[1] if file else uid_of(path))
 
 
 def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[Step, Any, None]:
@@ -522,11 +534,16 @@ def _tell(
     job.operation.tell_sub_operation(sop_class, uid, None if status is None else int(status), why)
 
 
-def _uid_of(path: Path) -> str:
+def uid_of(path: Path) -> str:
+    """Give the SOP Instance UID of a file that was not sent; the file may be gone."""
+    uid: str = getattr(path, "sop_instance", "")
+    if uid:
+        return uid
     try:
         return _core.probe(path)[1]
-    except Exception:
-        return ""
+    except (DimseError, OSError):
+        name = path.name.removesuffix(".dcm")  # as `Storage` names them
+        return name if "." in name and is_uid(name) else ""
 
 
 def _report(job: _Job, what: Path | str, error: BaseException | None) -> None:

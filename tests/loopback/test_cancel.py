@@ -5,28 +5,37 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from contextlib import suppress
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dimse_rs import (
     AE,
     AssociationReleased,
+    Context,
     CTImageStorage,
+    DimseError,
     DimseTimeout,
+    ImplicitVRLittleEndian,
     Retrieve,
     StatusError,
     StudyRoot,
     Timeouts,
     Verification,
     _core,
+    _retrieve,
     for_retrieve,
 )
 from dimse_rs._scu import cancel_of
+from dimse_rs.datasets import write
+from dimse_rs.services import Index, QueryRetrieve
+from dimse_rs.services.matching import Matcher
 from tests.data.generate import series
 from tests.hostile import wire
 from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import SCU, at, link, scp
+from tests.loopback.nodes import CT, SCU, at, link, scp
 
 CONTEXTS = [StudyRoot.find, Verification]
 SOON = 5.0
@@ -350,6 +359,197 @@ def test_c_move_ends_with_fe00(paths, tmp_path):
             last = steps.response
             assert last.completed + last.failed + last.warning + last.remaining == 30
             assert association.c_echo() == 0
+
+
+class AtOnce:
+    """Gives every instance at once, and knows whether its request is cancelled."""
+
+    def __init__(self, paths):
+        self.paths = paths
+        self.request = None
+
+    def __call__(self, request):
+        self.request = request
+        return Retrieve(len(self.paths), self.paths, pending=0)
+
+    def wait_until_cancelled(self):
+        until = time.monotonic() + SOON
+        while not self.request.cancelled and time.monotonic() < until:
+            time.sleep(0.001)
+
+
+@pytest.fixture
+def held_up(monkeypatch):
+    """Hold up who counts the results until everything has come, or a second has passed."""
+    all_came = threading.Event()
+    count = _retrieve._count
+
+    def late(*args):
+        all_came.wait(1.0)
+        all_came.set()
+        count(*args)
+
+    monkeypatch.setattr(_retrieve, "_count", late)
+    return all_came
+
+
+def test_after_c_cancel_of_a_c_get_at_most_one_more_instance_goes_out(paths, held_up):
+    """Also to a receiver that answers at once: nobody has to look for the C-CANCEL first."""
+    server = scp()
+    server.c_get(StudyRoot)(AtOnce(paths))
+    received = []
+
+    def take(request):
+        received.append(request.instance_uid)
+        if len(received) == 5:
+            steps.cancel()  # leaves before the answer does
+        if len(received) == 30:
+            held_up.set()
+
+    with link(server, [for_retrieve(StudyRoot, [CTImageStorage]), Verification]) as association:
+        steps = get(association, take)
+        last = list(steps)[-1]
+        assert association.c_echo() == 0
+    assert last.status == 0xFE00
+    assert 5 <= len(received) <= 6
+    assert (last.completed, last.failed) == (len(received), 0)
+    assert last.remaining == 30 - len(received)
+
+
+def test_after_c_cancel_of_a_c_move_at_most_one_more_instance_goes_out(paths, held_up):
+    at_once = AtOnce(paths)
+    received = []
+    store = scp(any_called=True)
+
+    @store.c_store
+    def take(request):
+        received.append(request.instance_uid)
+        if len(received) == 5:
+            steps.cancel()
+            at_once.wait_until_cancelled()
+        if len(received) == 30:
+            held_up.set()
+
+    with store:
+        server = scp(destinations={"STORE": f"SCP@127.0.0.1:{store.port}"})
+        server.c_move(StudyRoot)(at_once)
+        with link(server, [StudyRoot.move, Verification]) as association:
+            keys = {"StudyInstanceUID": "1"}
+            steps = association.c_move(keys, model=StudyRoot, level="STUDY", destination="STORE")
+            last = list(steps)[-1]
+    assert last.status == 0xFE00
+    assert 5 <= len(received) <= 6
+    assert (last.completed, last.failed) == (len(received), 0)
+    assert last.remaining == 30 - len(received)
+
+
+def test_after_c_cancel_no_file_is_converted(tmp_path):
+    """What cannot go out as it is would be a sub-operation of its own."""
+    files = []
+    for number in range(30):
+        made = dcmread(CT)
+        made.SOPInstanceUID = f"1.2.3.{number}"
+        files.append(tmp_path / f"{number}.dcm")
+        write(files[-1], made)
+    server = scp()
+    server.c_get(StudyRoot)(AtOnce(files))
+    received = []
+
+    def take(request):
+        received.append(request.instance_uid)
+        if len(received) == 5:
+            steps.cancel()
+
+    implicit = Context(CTImageStorage, [ImplicitVRLittleEndian], scu=False, scp=True)
+    with link(server, [StudyRoot.get, implicit]) as association:
+        steps = get(association, take)
+        last = list(steps)[-1]
+    assert last.status == 0xFE00
+    assert 5 <= len(received) <= 6
+    assert last.completed + last.remaining == 30
+
+
+@pytest.mark.parametrize("how", ["cancel", "abort"])
+def test_a_search_that_finds_nothing_hears_of_its_end(how, monkeypatch):
+    """Matching goes on from one data set to the next, and looks whether anybody still wants it."""
+    index = Index()
+    made = dcmread(CT)
+    for number in range(50):
+        made.StudyInstanceUID = f"1.2.{number}"
+        index.add(str(number), made)
+    begun, over = threading.Event(), threading.Event()
+    requests, compared = [], []
+
+    def matches(self, source):
+        compared.append(1)
+        begun.set()
+        until = time.monotonic() + SOON
+        while not requests[0].cancelled and time.monotonic() < until:
+            time.sleep(0.001)
+        return False
+
+    monkeypatch.setattr(Matcher, "matches", matches)
+    service = QueryRetrieve(index)
+    find = service._find
+
+    def watched(model, request):
+        requests.append(request)
+        try:
+            yield from find(model, request)
+        finally:
+            over.set()
+
+    service._find = watched
+    with link(scp(services=[service]), CONTEXTS) as association:
+        results = query(association, "nobody")
+
+        def ask():
+            with suppress(DimseError):
+                list(results)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert begun.wait(SOON)
+        if how == "cancel":
+            results.cancel()
+        else:
+            association.abort()
+        assert over.wait(SOON)
+        asking.join(SOON)
+        if how == "cancel":
+            assert results.status == 0xFE00
+    assert len(compared) == 1
+
+
+def test_a_retrieval_whose_instances_are_still_looked_for_hears_of_its_end():
+    """A handler that does not say how many there are is asked for all of them first."""
+    server = scp()
+    given, waits, over = [], threading.Event(), threading.Event()
+
+    @server.c_get(StudyRoot)
+    def instances(request):
+        try:
+            for number in range(1000):
+                given.append(number)
+                if number == 3:
+                    waits.set()
+                    until = time.monotonic() + SOON
+                    while not request.cancelled and time.monotonic() < until:
+                        time.sleep(0.001)
+                yield f"/nowhere/{number}.dcm"
+        finally:
+            over.set()
+
+    with link(server, [for_retrieve(StudyRoot, [CTImageStorage]), Verification]) as association:
+        steps = get(association, [])
+        asking = threading.Thread(target=lambda: list(steps))
+        asking.start()
+        assert waits.wait(SOON)
+        steps.cancel()
+        assert over.wait(SOON)
+        asking.join(SOON)
+        assert steps.status == 0xFE00
+    assert given == [0, 1, 2, 3]
 
 
 # ---- what a peer may do

@@ -185,6 +185,72 @@ def test_bulk_data_is_left_out_wherever_it_is():
     assert "WaveformData" in whole.WaveformSequence[0], "the user's own was changed"
 
 
+@pytest.mark.parametrize("service", ["get", "move"])
+@pytest.mark.parametrize("named", ["by-uid", "otherwise"])
+def test_instances_of_files_that_are_gone_are_listed(tmp_path, service, named):
+    """(0008,0058) names them: what the index knew of them is all there is (PS3.4 C.4.3.1.3.2)."""
+    index, uids = Index("SCP"), []
+    for number in range(4):
+        made = dcmread(CT)
+        made.SOPInstanceUID = f"1.2.3.{number}"
+        uids.append(made.SOPInstanceUID)
+        name = f"{made.SOPInstanceUID}.dcm" if named == "by-uid" else f"image-{number}"
+        write(tmp_path / name, made)
+        index.add(tmp_path / name)
+    for path in sorted(tmp_path.iterdir())[1:3]:
+        path.unlink()
+    keys = {"StudyInstanceUID": HEADERS[CT].StudyInstanceUID}
+    with scp(tmp_path / "kept", ae=AE("KEEP", timeouts=PATIENT)) as keeper:
+        peers = {"KEEP": f"127.0.0.1:{keeper.port}"}
+        server = scp(services=[QueryRetrieve(index)], destinations=peers)
+        with link(server, [for_retrieve(StudyRoot), StudyRoot]) as association:
+            if service == "get":
+                steps = association.c_get(keys, model=StudyRoot, level="STUDY", into=[])
+            else:
+                steps = association.c_move(keys, model=StudyRoot, level="STUDY", destination="KEEP")
+            *_, last = steps
+    assert (last.status, last.completed, last.failed) == (0xB000, 2, 2)
+    assert sorted(last.failed_uids) == uids[1:3]
+
+
+@pytest.mark.parametrize("give", [list, iter])
+def test_files_of_a_handler_that_are_gone_are_listed_by_their_names(tmp_path, give):
+    """`Storage` names files so; a name that is no UID says nothing."""
+    names = ["1.2.3.dcm", "image.dcm", "00001.dcm", "1.2.4"]
+    server = scp()
+    server.c_get(StudyRoot)(lambda request: give([str(tmp_path / name) for name in names]))
+    with link(server, for_retrieve(StudyRoot)) as association:
+        steps = association.c_get(
+            {"StudyInstanceUID": "1"}, model=StudyRoot, level="STUDY", into=[]
+        )
+        with pytest.raises(StatusError):
+            list(steps)
+    assert steps.response.failed == 4
+    assert sorted(steps.response.failed_uids) == ["1.2.3", "1.2.4"]
+
+
+def test_one_file_that_is_gone_fails_alone_without_bulk_data(tmp_path):
+    index = Index("SCP")
+    for number in range(3):
+        made = dcmread(CT)
+        made.SOPInstanceUID = f"1.2.3.{number}"
+        write(tmp_path / f"{number}.dcm", made)
+        index.add(tmp_path / f"{number}.dcm")
+    (tmp_path / "1.dcm").unlink()
+    got = []
+    contexts = [WithoutBulkData, Context(CTImageStorage, scu=False, scp=True)]
+    with link(scp(services=[QueryRetrieve(index)]), contexts) as association:
+        *_, last = association.c_get(
+            {"SOPInstanceUID": ["1.2.3.0", "1.2.3.1", "1.2.3.2"]},
+            model=WithoutBulkData,
+            level="IMAGE",
+            into=got,
+        )
+    assert (last.status, last.completed, last.failed) == (0xB000, 2, 1)
+    assert list(last.failed_uids) == ["1.2.3.1"]
+    assert not any("PixelData" in one for one in got)
+
+
 # ---- what was negotiated
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "EMPTY",
     "LONGEST",
     "MOMENTS",
+    "MOST_PATTERNS",
     "Interval",
     "Test",
     "interval",
@@ -36,6 +37,8 @@ Interval: TypeAlias = tuple[str, str]
 
 LONGEST: Final = 10240
 """Characters of all the values of one key that has wild cards or moments: the longest LT."""
+MOST_PATTERNS: Final = 256
+"""Values of one key that are compared one by one: with wild cards, of names and of moments."""
 
 WILDCARDS: Final = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 """VRs that take wild card matching (PS3.4 C.2.2.2.4)."""
@@ -90,7 +93,8 @@ def key_test(
         zone: minutes east of UTC of a DT that does not say.
 
     Raises:
-        ValueError: the key is longer than `LONGEST`.
+        ValueError: the key is longer than `LONGEST`, or has more than `MOST_PATTERNS` values that
+            have to be compared one by one.
     """
     if not keys or (vr != "UI" and (all if all_of_them else any)(not k.strip("*") for k in keys)):
         return None
@@ -103,6 +107,8 @@ def key_test(
         return _one_of(keys)
     if sum(map(len, keys)) > LONGEST:
         raise ValueError(f"a key of more than {LONGEST} characters")
+    if len(keys) > MOST_PATTERNS:
+        raise ValueError(f"a key of more than {MOST_PATTERNS} patterns")
     if vr in MOMENTS:
         return within(interval(vr, key, zone) for key in keys)
     ones = [_name(key) if vr == "PN" else wildcard(key) for key in keys]

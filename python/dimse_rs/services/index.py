@@ -63,7 +63,7 @@ _OF_ALL_LEVELS: Final = (_CHARACTER_SET, _TIMEZONE)
 _ISSUER: Final = 0x00100021
 _MODALITY: Final = 0x00080060
 _SOP_CLASS: Final = 0x00080016
-_LONGEST_VALUE: Final = 0x10000
+_LONGEST_VALUE: Final = 0x4000
 """Bytes of a value that is kept; longer ones count as unknown."""
 _MOST_VALUES: Final = 1024
 """Values of an element, and elements of a sequence, that are kept; of more they count as unknown:
@@ -632,12 +632,14 @@ def _header(dataset: Dataset) -> _Header:
 
 def _is_short(sequence: DataElement) -> bool:
     """Decode a sequence to the last item; whether it has no more elements than are kept."""
-    elements = 0
+    elements = length = 0
     for item in sequence.value:
         elements += 1
         for element in item.iterall():
+            value = element.value
             elements += 1 if element.VR == "SQ" else max(element.VM, 1)
-            if elements > _MOST_VALUES:
+            length += len(value) if isinstance(value, (str, bytes)) else 0
+            if elements > _MOST_VALUES or length > _LONGEST_VALUE:
                 return False
     return elements <= _MOST_VALUES
 

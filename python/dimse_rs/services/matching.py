@@ -45,6 +45,8 @@ _NOT_KEYS: Final = frozenset((_CHARACTER_SET, _LEVEL, _VIEW, _TIMEZONE))
 
 _DEEPEST: Final = 64
 """Levels of sequences in an identifier."""
+_MOST_KEYS: Final = 4096
+"""Keys in an identifier, those in sequences among them: each match is answered with all of them."""
 
 _TEXT: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 """VRs whose repertoire (0008,0005) extends (PS3.5 6.1.2.3)."""
@@ -160,6 +162,7 @@ class Matcher:
         self._level = _element(identifier, _LEVEL) if depth == 0 else None
         self._zone = _zone_of(identifier) if rules.timezone else None
         self._keys: list[_Key] = []
+        self._size = 0
         self._pairs: list[_Pair] = []
         unsupported: list[int] = []
         for tag in sorted(identifier.keys()):
@@ -171,8 +174,12 @@ class Matcher:
                 continue
             key = self._key(identifier, int(tag), vr, depth)
             self._keys.append(key)
+            self._size += 1
             if key.item is not None:
+                self._size += key.item._size
                 unsupported.extend(key.item.unsupported)
+            if self._size > _MOST_KEYS:
+                raise IdentifierError(UNABLE_TO_PROCESS, f"more than {_MOST_KEYS} keys")
         if rules.combined_datetime:
             self._pair(identifier)
         self._asked = [key for key in self._keys if not key.is_universal]

@@ -302,15 +302,19 @@ class Mpps:
         if not is_uid(uid):
             raise StatusError(INVALID_SOP_INSTANCE)
         with self._lock:
-            if uid in self.steps:
-                raise StatusError(DUPLICATE_SOP_INSTANCE)
-            step = created(request.dataset)
+            self._check_new(uid)
+        step = created(request.dataset)  # decoded and copied while nobody waits for the lock
+        with self._lock:
+            self._check_new(uid)
             self.steps[uid] = step
             self._tell(uid, step, MppsEvent.IN_PROGRESS)
 
     def _set(self, request: DatasetRequest) -> None:
         with self._lock:
-            step = changed(self._step(request.instance_uid), request.modifications)
+            self._step(request.instance_uid)
+        modifications = request.modifications  # decoded while nobody waits for the lock
+        with self._lock:
+            step = changed(self._step(request.instance_uid), modifications)
             self.steps[request.instance_uid] = step
             event = {
                 COMPLETED: MppsEvent.COMPLETED,
@@ -321,6 +325,10 @@ class Mpps:
     def _get(self, request: AttributesRequest) -> tuple[int, Dataset]:
         with self._lock:
             return selected(self._step(request.instance_uid), request.attributes)
+
+    def _check_new(self, uid: str) -> None:
+        if uid in self.steps:
+            raise StatusError(DUPLICATE_SOP_INSTANCE)
 
     def _step(self, uid: str) -> Dataset:
         step = self.steps.get(uid)

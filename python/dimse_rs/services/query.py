@@ -10,9 +10,10 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from dimse_rs._retrieve import Retrieve
+from dimse_rs._retrieve import Retrieve, Unreadable, uid_of
 from dimse_rs._scu import data_set_of
 from dimse_rs.datasets import stored_syntax
 from dimse_rs.sop_class import ModalityWorklist, WithoutBulkData
@@ -36,8 +37,8 @@ Instance: TypeAlias = "str | PathLike[str] | Dataset | bytes"
 Item: TypeAlias = "Dataset | Mapping[str, Any]"
 """A worklist item: a data set, or keywords with values."""
 
-Items: TypeAlias = "Iterable[Item] | Callable[[], Iterable[Item]]"
-"""Worklist items, or a function that gives those of now."""
+Items: TypeAlias = "Iterable[Item | None] | Callable[[], Iterable[Item | None]]"
+"""Worklist items, or a function that gives those of now; None is passed over."""
 
 # What an instance without bulk data lacks (PS3.4 Z.1.2): at the top, in groups that repeat, and in
 # the items of Waveform Sequence.
@@ -109,7 +110,7 @@ class QueryRetrieve:
         instances = self._archive.retrieve(request.identifier, model, relational=relational)
         sent: Iterable[Any] = instances
         if model == WithoutBulkData:
-            sent = map(without_bulk_data, instances)
+            sent = map(_small, instances)
         return Retrieve(len(instances), sent, self._pending)
 
 
@@ -121,7 +122,8 @@ class Schedule:
 
         Args:
             items: one data set for each scheduled procedure step, or a function that gives them;
-                it is called for each query. A folder of files is a service by itself: `Worklist`.
+                it is called for each query. Where the next may take long, None in between lets
+                C-CANCEL be heard. A folder of files is a service by itself: `Worklist`.
         """
         self._items = items
 
@@ -131,9 +133,20 @@ class Schedule:
 
     def _find(self, request: FindRequest) -> Iterator[tuple[Status, Dataset]]:
         matcher = Matcher(request.identifier, _rules(_agreed(request), WORKLIST))
-        given = self._items() if callable(self._items) else self._items
-        items = (data_set_of(item) if isinstance(item, Mapping) else item for item in given)
-        return ((matcher.pending, matcher.respond(item)) for item in items if matcher.matches(item))
+        items = self._items() if callable(self._items) else self._items
+        return _matching(matcher, items, request)
+
+
+def _matching(
+    matcher: Matcher, items: Iterable[Item | None], request: Request
+) -> Iterator[tuple[Status, Dataset]]:
+    """Answer for the items that match, until nobody wants to know; None is passed over."""
+    for given in items:
+        if request.cancelled:
+            return
+        item = data_set_of(given) if isinstance(given, Mapping) else given
+        if item is not None and matcher.matches(item):
+            yield matcher.pending, matcher.respond(item)
 
 
 def _agreed(request: Request) -> Any:
@@ -151,6 +164,17 @@ def _rules(agreed: Any, base: Rules) -> Rules:
         empty_values=agreed.empty_values,
         multiple_values=agreed.multiple_values,
     )
+
+
+def _small(instance: Instance) -> Dataset | Unreadable:
+    """Leave bulk data out; an instance that cannot be read fails alone."""
+    try:
+        return without_bulk_data(instance)
+    except Exception as error:  # pydicom raises whatever comes up while it reads
+        if isinstance(instance, (str, PathLike)):
+            path = instance if isinstance(instance, Path) else Path(instance)
+            return Unreadable(uid_of(path), error)
+        return Unreadable(str(getattr(instance, "SOPInstanceUID", "")), error)
 
 
 def without_bulk_data(instance: Instance) -> Dataset:

@@ -7,7 +7,6 @@ read again only when it has changed.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from os import PathLike, fspath
 from pathlib import Path
@@ -44,13 +43,12 @@ class Worklist:
         """Name the folder; it is read when it is searched."""
         self.folder = Path(folder)
         self._items: dict[str, tuple[tuple[int, int], Dataset | None]] = {}
-        self._lock = threading.Lock()
 
     def register(self, handlers: Handlers) -> None:
         """Add a handler of C-FIND that answers Modality Worklist queries."""
         from .query import Schedule
 
-        Schedule(self.items).register(handlers)
+        Schedule(self._looked_at).register(handlers)
 
     def find(self, identifier: Dataset, *, rules: Rules = WORKLIST) -> Iterator[Dataset]:
         """Find items.
@@ -80,21 +78,31 @@ class Worklist:
         Raises:
             OSError: the folder cannot be read.
         """
-        with self._lock, os.scandir(self.folder) as entries:
-            now = {}
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if not entry.name.endswith(_SUFFIXES):
-                    continue
-                try:
-                    at = entry.stat()
-                except OSError:
-                    continue  # gone since
-                stamp = (at.st_mtime_ns, at.st_size)
-                known = self._items.get(entry.name)
-                fresh = known is not None and known[0] == stamp
-                now[entry.name] = known if fresh and known else (stamp, _read(Path(entry.path)))
-            self._items = now
-        return [item for _, item in now.values() if item is not None]
+        return [item for item in self._looked_at() if item is not None]
+
+    def _looked_at(self) -> Iterator[Dataset | None]:
+        """Give the item of each file, one by one as they are read; None where there is none.
+
+        No lock is held while a file is read: two searches may read it twice, neither waits.
+        """
+        with os.scandir(self.folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+        gone = set(self._items)
+        for entry in listed:
+            if not entry.name.endswith(_SUFFIXES):
+                continue
+            try:
+                at = entry.stat()
+            except OSError:
+                continue  # gone since
+            gone.discard(entry.name)
+            stamp = (at.st_mtime_ns, at.st_size)
+            known = self._items.get(entry.name)
+            if known is None or known[0] != stamp:
+                known = self._items[entry.name] = (stamp, _read(Path(entry.path)))
+            yield known[1]
+        for name in gone:
+            self._items.pop(name, None)
 
 
 def _read(path: Path) -> Dataset | None:

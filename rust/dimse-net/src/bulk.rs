@@ -41,8 +41,8 @@ pub struct ToSend {
     pub path: PathBuf,
 }
 
-/// What goes into each C-STORE-RQ.
-#[derive(Clone, Copy, Debug, Default)]
+/// What goes into each C-STORE-RQ, and how long they are sent.
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// (0000,0700): 0 medium, 1 high, 2 low.
     pub priority: u16,
@@ -50,6 +50,22 @@ pub struct Options {
     pub move_originator: Option<(AeTitle, u16)>,
     /// How long a response may take, from the last byte sent.
     pub within: Option<Duration>,
+    /// Set when the operation that they are part of is cancelled: files not begun are not sent then.
+    pub cancelled: Option<Arc<AtomicBool>>,
+}
+
+/// Whether files that are not begun are still to be sent.
+#[derive(Clone, Debug, Default)]
+struct Halt {
+    stopped: Arc<AtomicBool>,
+    cancelled: Option<Arc<AtomicBool>>,
+}
+
+impl Halt {
+    fn is_set(&self) -> bool {
+        let is_set = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
+        is_set(&self.stopped) || self.cancelled.as_ref().is_some_and(is_set)
+    }
 }
 
 /// What became of one file.
@@ -106,7 +122,7 @@ pub(crate) struct Feed {
     unread: Option<(Reader, Vec<ToSend>)>,
     batches: mpsc::Receiver<Vec<Item>>,
     taken: std::vec::IntoIter<Item>,
-    stopped: Arc<AtomicBool>,
+    halt: Halt,
     /// The message being taken is not to be sent.
     skipping: bool,
     results: Sender<BulkResult>,
@@ -168,7 +184,7 @@ impl Feed {
     /// A message that was read ahead is given up when the user stopped before it was begun.
     fn unless_stopped(&mut self, item: Item) -> Option<Item> {
         if matches!(item, Item::Start { .. }) {
-            self.skipping = self.stopped.load(Ordering::Relaxed);
+            self.skipping = self.halt.is_set();
         }
         if self.skipping {
             self.not_begun(item, &Error::Stopped);
@@ -215,13 +231,23 @@ impl Feed {
 impl Feed {
     /// One that gets what a test gives it, in place of a reading thread.
     pub(crate) fn by_hand() -> (mpsc::Sender<Vec<Item>>, Self, Queue<BulkResult>) {
+        Self::by_hand_of(Arc::default())
+    }
+
+    /// The same, for an operation that may be cancelled.
+    pub(crate) fn by_hand_of(
+        cancelled: Arc<AtomicBool>,
+    ) -> (mpsc::Sender<Vec<Item>>, Self, Queue<BulkResult>) {
         let (items, batches) = mpsc::channel(AHEAD);
         let (results, receiver) = Queue::new(usize::MAX);
         let feed = Self {
             unread: None,
             batches,
             taken: Vec::new().into_iter(),
-            stopped: Arc::default(),
+            halt: Halt {
+                stopped: Arc::default(),
+                cancelled: Some(cancelled),
+            },
             skipping: false,
             results,
             cut: Arc::new(AtomicU32::new(NOT_CUT)),
@@ -267,7 +293,12 @@ pub(crate) fn start(
     let (results, receiver) = Queue::new(usize::MAX);
     let left = AtomicUsize::new(files.len());
     let cut = Arc::new(AtomicU32::new(NOT_CUT));
-    let stopped = Arc::new(AtomicBool::new(false));
+    let halt = Halt {
+        stopped: Arc::default(),
+        cancelled: options.cancelled.clone(),
+    };
+    let stopped = Arc::clone(&halt.stopped);
+    let within = options.within;
     let reader = Reader {
         shared,
         negotiated,
@@ -278,18 +309,18 @@ pub(crate) fn start(
         batches: items,
         results: results.clone(),
         cut: Arc::clone(&cut),
-        stopped: Arc::clone(&stopped),
+        halt: halt.clone(),
         buffers: Buffers::default(),
     };
     let feed = Feed {
         unread: Some((reader, files)),
         batches: feed,
         taken: Vec::new().into_iter(),
-        stopped: Arc::clone(&stopped),
+        halt,
         skipping: false,
         results,
         cut,
-        within: options.within,
+        within,
     };
     let sending = Sending {
         results: receiver,
@@ -311,7 +342,7 @@ struct Reader {
     batches: mpsc::Sender<Vec<Item>>,
     results: Sender<BulkResult>,
     cut: Arc<AtomicU32>,
-    stopped: Arc<AtomicBool>,
+    halt: Halt,
     buffers: Buffers,
 }
 
@@ -358,7 +389,7 @@ impl Reader {
         let mut files = files.into_iter();
         let mut sent = Ok(());
         for file in files.by_ref() {
-            if self.stopped.load(Ordering::Relaxed) {
+            if self.halt.is_set() {
                 self.fail(file.index, None, Error::Stopped);
                 continue;
             }

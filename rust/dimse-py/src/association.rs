@@ -20,7 +20,7 @@ use crate::config::{self, CommonArgs, ContextArgs, ExtendedArgs, IdentityArgs, I
 use crate::errors;
 use crate::events::{Follower, kinds};
 use crate::message::{Message, title_of};
-use crate::service::Service;
+use crate::service::{Operation, Service};
 use crate::tls::{self, Tls, TlsFacts};
 use crate::{blocking, message};
 
@@ -337,8 +337,9 @@ impl Association {
             .map_err(|error| errors::to_py(py, &error))
     }
 
-    /// Sends files, undecoded, as many at a time as were negotiated.
-    #[pyo3(signature = (paths, *, priority=0, within=0.0, move_originator=None))]
+    /// Sends files, undecoded, as many at a time as were negotiated. `part_of`: of a request whose cancellation stops
+    /// them.
+    #[pyo3(signature = (paths, *, priority=0, within=0.0, move_originator=None, part_of=None))]
     fn send_files(
         &self,
         py: Python<'_>,
@@ -346,6 +347,7 @@ impl Association {
         priority: u16,
         within: f64,
         move_originator: Option<(String, u16)>,
+        part_of: Option<&Bound<'_, Operation>>,
     ) -> PyResult<Bulk> {
         blocking::check_process()?;
         let move_originator = match move_originator {
@@ -356,6 +358,7 @@ impl Association {
             priority,
             move_originator,
             within: config::duration(within),
+            cancelled: part_of.map(|operation| operation.get().cancellation()),
         };
         let files = paths
             .into_iter()

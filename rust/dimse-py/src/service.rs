@@ -266,6 +266,11 @@ impl Operation {
             answered: Mutex::new(false),
         })
     }
+
+    /// What is set when the peer cancels it, or is gone.
+    pub(crate) fn cancellation(&self) -> Arc<std::sync::atomic::AtomicBool> {
+        Arc::clone(&self.cancelled)
+    }
 }
 
 #[pymethods]

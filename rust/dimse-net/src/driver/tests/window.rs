@@ -1,5 +1,7 @@
 //! The asynchronous operations window (PS3.7 D.3.3.3): who may send, in which order, and what too many get.
 
+use std::sync::atomic::AtomicBool;
+
 use tokio::sync::mpsc::Sender;
 
 use super::*;
@@ -166,6 +168,26 @@ async fn files_and_single_requests_take_turns() {
         let expected: Vec<_> = (101..alone).chain(alternating).take(8).collect();
         assert_eq!(order[..6], expected[..6], "window {window}");
         rig.is_silent().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_of_an_operation_that_is_cancelled_are_not_begun() {
+    let mut rig = setup(1).established().await;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let (items, feed, results) = Feed::by_hand_of(Arc::clone(&cancelled));
+    let command = Box::new(Command::Bulk(feed));
+    rig.association.shared.commands.send(command).unwrap();
+    items.try_send(files(101..=105)).unwrap();
+    assert_eq!(rig.served(2).await, [101, 102]);
+    let third = rig.peer.command().await;
+    cancelled.store(true, Ordering::Relaxed);
+    rig.answer(&third, 0).await;
+    rig.is_silent().await;
+    for index in 101..=105 {
+        let result = sometime(results.next()).await.unwrap();
+        let stopped = matches!(result.outcome, Err(Error::Stopped));
+        assert_eq!((result.index, stopped), (index, index > 103));
     }
 }
 
