@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dimse_rs import sop_class as uids
-from dimse_rs.services import Mpps, Schedule, Worklist, _values, index as module
+from dimse_rs.services import Mpps, Schedule, Worklist, index as module, matching
 from dimse_rs.services.hierarchy import check_find
 from dimse_rs.services.index import Index
 from dimse_rs.services.matching import QUERY, IdentifierError, Matcher
@@ -235,8 +235,6 @@ def keys(count) -> Dataset:
 
 
 def test_an_identifier_has_so_many_keys_and_no_more(monkeypatch):
-    from dimse_rs.services import matching
-
     monkeypatch.setattr(matching, "_MOST_KEYS", 40)
     size = Matcher(keys(30))._size
     assert 31 <= size <= 40
@@ -255,11 +253,31 @@ def test_an_identifier_has_so_many_keys_and_no_more(monkeypatch):
     [("PatientID", "a*"), ("PatientName", "a"), ("StudyDate", "20200101-")],
 )
 def test_values_that_are_compared_one_by_one_are_few(keyword, value):
-    Matcher(data_set(**{keyword: [value] * _values.MOST_PATTERNS}))
-    with pytest.raises(IdentifierError, match="patterns") as caught:
-        Matcher(data_set(**{keyword: [value] * (_values.MOST_PATTERNS + 1)}))
-    assert caught.value.status == 0xC000
-    assert caught.value.offending == (data_set(**{keyword: ""})[keyword].tag,)
+    most = matching._MOST_PATTERNS
+    half = Dataset()
+    half.RequestAttributesSequence = [data_set(**{keyword: [value] * (most // 2)})]
+    for more, fits in ((most // 2, True), (most // 2 + 1, False)):
+        half.update(data_set(**{keyword: [value] * more}))
+        if fits:
+            Matcher(half)
+            continue
+        with pytest.raises(IdentifierError, match="patterns") as caught:
+            Matcher(half)
+        assert caught.value.status == 0xC000
+
+
+def test_groups_of_a_name_are_three():
+    find = Matcher(data_set(PatientName="x*"))
+    name = {"PatientName": "a=b=x"}
+    assert find.matches(data_set(**name))
+    assert not find.matches(SimpleElements(0x00100010, "PN", "a=b=c=x" + "=" * 10_000))
+
+
+class SimpleElements(dict):
+    """A stored element as it may come from a peer."""
+
+    def __init__(self, tag, vr, value):
+        super().__init__({tag: SimpleNamespace(VR=vr, value=value)})
 
 
 def test_a_list_without_wild_cards_is_looked_up_however_long():

@@ -17,13 +17,14 @@ __all__ = [
     "EMPTY",
     "LONGEST",
     "MOMENTS",
-    "MOST_PATTERNS",
+    "MOST_GROUPS",
     "Interval",
     "Test",
     "interval",
     "key_test",
     "low",
     "offset",
+    "patterns",
     "shifted",
     "texts",
     "wildcard",
@@ -37,8 +38,8 @@ Interval: TypeAlias = tuple[str, str]
 
 LONGEST: Final = 10240
 """Characters of all the values of one key that has wild cards or moments: the longest LT."""
-MOST_PATTERNS: Final = 256
-"""Values of one key that are compared one by one: with wild cards, of names and of moments."""
+MOST_GROUPS: Final = 3
+"""Component groups of a person name (PS3.5 6.2.1); what is behind them is none."""
 
 WILDCARDS: Final = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 """VRs that take wild card matching (PS3.4 C.2.2.2.4)."""
@@ -93,8 +94,7 @@ def key_test(
         zone: minutes east of UTC of a DT that does not say.
 
     Raises:
-        ValueError: the key is longer than `LONGEST`, or has more than `MOST_PATTERNS` values that
-            have to be compared one by one.
+        ValueError: the key is longer than `LONGEST`.
     """
     if not keys or (vr != "UI" and (all if all_of_them else any)(not k.strip("*") for k in keys)):
         return None
@@ -107,14 +107,18 @@ def key_test(
         return _one_of(keys)
     if sum(map(len, keys)) > LONGEST:
         raise ValueError(f"a key of more than {LONGEST} characters")
-    if len(keys) > MOST_PATTERNS:
-        raise ValueError(f"a key of more than {MOST_PATTERNS} patterns")
     if vr in MOMENTS:
         return within(interval(vr, key, zone) for key in keys)
     ones = [_name(key) if vr == "PN" else wildcard(key) for key in keys]
     if all_of_them and len(keys) > 1:
         return lambda stored: all(any(map(one, stored)) for one in ones)
     return lambda stored: any(one(text) for one in ones for text in stored)
+
+
+def patterns(vr: str, keys: Sequence[str]) -> int:
+    """Count the values of a key that are compared one by one: wild cards, names and moments."""
+    one_by_one = vr in MOMENTS or vr == "PN" or (vr in WILDCARDS and any(map(_is_wild, keys)))
+    return len(keys) if one_by_one else 0
 
 
 def _one_of(keys: Sequence[str]) -> Test:
@@ -202,16 +206,20 @@ def _name(key: str) -> Callable[[str], bool]:
     groups = [wildcard(bare) if (bare := _bare(group)) else None for group in key.split("=")]
     if len(groups) == 1:
         only = groups[0]
-        return lambda stored: only is None or any(only(_bare(g)) for g in stored.split("="))
+        return lambda stored: only is None or any(only(_bare(g)) for g in _groups(stored))
 
     def matches(stored: str) -> bool:
-        found = stored.split("=")
+        found = _groups(stored)
         return all(
             group is None or group(_bare(found[n]) if n < len(found) else "")
             for n, group in enumerate(groups)
         )
 
     return matches
+
+
+def _groups(stored: str) -> list[str]:
+    return stored.split("=", MOST_GROUPS)[:MOST_GROUPS]
 
 
 def _bare(group: str) -> str:

@@ -63,8 +63,8 @@ _OF_ALL_LEVELS: Final = (_CHARACTER_SET, _TIMEZONE)
 _ISSUER: Final = 0x00100021
 _MODALITY: Final = 0x00080060
 _SOP_CLASS: Final = 0x00080016
-_LONGEST_VALUE: Final = 0x4000
-"""Bytes of a value that is kept; longer ones count as unknown."""
+_LONGEST_VALUE: Final = 10240
+"""Bytes of a value that is kept, the longest LT; longer ones count as unknown."""
 _MOST_VALUES: Final = 1024
 """Values of an element, and elements of a sequence, that are kept; of more they count as unknown:
 what a search costs is not for the peer to choose that stores."""

@@ -26,6 +26,7 @@ from ._values import (
     key_test,
     low,
     offset,
+    patterns,
     shifted,
     texts,
 )
@@ -47,6 +48,9 @@ _DEEPEST: Final = 64
 """Levels of sequences in an identifier."""
 _MOST_KEYS: Final = 4096
 """Keys in an identifier, those in sequences among them: each match is answered with all of them."""
+_MOST_PATTERNS: Final = 64
+"""Values in an identifier that are compared one by one: with wild cards, of names and of moments.
+Together with the length of stored values they are what comparing one data set may cost."""
 
 _TEXT: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 """VRs whose repertoire (0008,0005) extends (PS3.5 6.1.2.3)."""
@@ -162,7 +166,7 @@ class Matcher:
         self._level = _element(identifier, _LEVEL) if depth == 0 else None
         self._zone = _zone_of(identifier) if rules.timezone else None
         self._keys: list[_Key] = []
-        self._size = 0
+        self._size = self._patterns = 0
         self._pairs: list[_Pair] = []
         unsupported: list[int] = []
         for tag in sorted(identifier.keys()):
@@ -177,9 +181,13 @@ class Matcher:
             self._size += 1
             if key.item is not None:
                 self._size += key.item._size
+                self._patterns += key.item._patterns
                 unsupported.extend(key.item.unsupported)
             if self._size > _MOST_KEYS:
                 raise IdentifierError(UNABLE_TO_PROCESS, f"more than {_MOST_KEYS} keys")
+            if self._patterns > _MOST_PATTERNS:
+                what = f"{_name_of(tag)}: more than {_MOST_PATTERNS} patterns"
+                raise IdentifierError(UNABLE_TO_PROCESS, what, tag)
         if rules.combined_datetime:
             self._pair(identifier)
         self._asked = [key for key in self._keys if not key.is_universal]
@@ -219,6 +227,8 @@ class Matcher:
             )
         except ValueError as error:
             raise IdentifierError(UNABLE_TO_PROCESS, f"{_name_of(tag)}: {error}", tag) from error
+        if key.test is not None:
+            self._patterns += patterns(vr, keys)
         return key
 
     def _sequence_key(self, element: DataElement, tag: int, depth: int) -> _Key:
