@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     )
     from .registry import classes_of as classes_of, register as register
     from .responses import Received as Received, Response as Response
-    from .send import SendReport as SendReport, SendResult as SendResult
+    from .send import SendReport as SendReport, SendResult as SendResult, Skipped as Skipped
     from .server import Server as Server
     from .services import (
         Commitment as Commitment,
@@ -213,6 +213,7 @@ _NAMES: Final = {
     "send": (
         "SendReport",
         "SendResult",
+        "Skipped",
     ),
     "server": ("Server",),
     "services": (

@@ -268,24 +268,38 @@ class AE:
         called: str | None = None,
         max_ops_invoked: int = 1,
         identity: UserIdentity | None = None,
+        repair: bool = False,
+        reassociate: int = 3,
         on_result: Callable[[SendResult], object] | None = None,
         on_event: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> SendReport:
         """Send files, as they are, and say what became of each.
 
         The files are looked at first; the contexts are planned from what they are, and files that
-        do not fit into the 128 contexts of one association go over further ones. Nothing is
-        retried: every file has one result, and a failure never ends the others.
+        do not fit into the 128 contexts of one association go over further ones. No file is sent
+        again: every file has one result, and a failure never ends the others. When an association
+        ends before its time, as of a peer that aborts at a file, what was on its way is failed, and
+        the files behind it go over another association.
+
+        A file without preamble or File Meta Information is known by its data set: Explicit or
+        Implicit VR Little Endian, whole, with both SOP UIDs. What a searched folder holds besides
+        instances is skipped, and `report.skipped` says why.
 
         Args:
             peer: as for `associate`.
-            paths: files, and folders that are searched for DICOM files.
+            paths: files, and folders that are searched for DICOM files, regular ones only; links to
+                folders are not followed.
             associations: how many associations to use at once, at most.
             recurse: search folders inside folders.
             contexts: propose these instead of planning from the files.
             called: as for `associate`.
             max_ops_invoked: operations to have outstanding on each association.
             identity: as for `associate`.
+            repair: mend files that are else refused: values of odd length are padded, File Meta
+                Information without a transfer syntax is made; `SendResult.repaired` says what was
+                done.
+            reassociate: how many associations in a row may end before their time without an answer
+                to any file, before the rest is not sent; 0 never associates again.
             on_result: called with each result as it comes, from one thread at a time.
             on_event: called with events: associated, progress.
 
@@ -294,12 +308,12 @@ class AE:
 
         Raises:
             LocalProtocolError: a passcode would go in clear.
-            ValueError: the address or a number is not allowed.
+            ValueError: the address or a number is not allowed, there are no paths, or one is "".
             KeyboardInterrupt: as ever; the associations are aborted.
 
         Source: PS3.7 9.1.1, PS3.4 B.
         """
-        from .send import send
+        from .send import Way, send
 
         fields_of(identity, secured=self.tls is not None)
         return send(
@@ -308,9 +322,9 @@ class AE:
             paths,
             associations=associations,
             recurse=recurse,
+            repair=repair,
             contexts=contexts,
-            max_ops_invoked=max_ops_invoked,
-            identity=identity,
+            way=Way(max_ops_invoked, identity, reassociate),
             on_result=on_result,
             on_event=on_event,
         )

@@ -10,8 +10,10 @@ from __future__ import annotations
 import zlib
 from io import BytesIO
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from . import _core
 from ._encode import encode
 from ._quiet import quiet
 from ._uids import TransferSyntax
@@ -145,7 +147,7 @@ def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
 
 
 def read(path: str | PathLike[str]) -> Dataset:
-    """Read a Part 10 file. Values are decoded when they are looked at.
+    """Read a Part 10 file, or one without its preamble. Values are decoded when they are looked at.
 
     Raises:
         DecodeError: it is not one, or not readable as one.
@@ -161,10 +163,28 @@ def read(path: str | PathLike[str]) -> Dataset:
     except OSError:
         raise
     except InvalidDicomError:
+        if (bare := _read_bare(path)) is not None:
+            return bare
         fault, section = "is not a DICOM file", "PS3.10 7.1"
     except Exception as error:  # its text has values in it
         fault, section = f"cannot be read: {type(error).__name__}", "PS3.5 7"
     raise DecodeError(f"{fspath(path)} {fault}", section=section)
+
+
+def _read_bare(path: str | PathLike[str]) -> Dataset | None:
+    """Read a file without preamble, if the core knows its data set."""
+    from ._pydicom import UID, FileMetaDataset, dcmread
+
+    try:
+        syntax = _core.probe(Path(path))[2]
+        with quiet():
+            dataset = dcmread(path, force=True)
+    except Exception:  # of pydicom, whatever comes up; of the core, that it is none
+        return None
+    meta = getattr(dataset, "file_meta", None)
+    dataset.file_meta = FileMetaDataset() if meta is None else meta
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    return dataset
 
 
 def write(path: str | PathLike[str], dataset: Dataset) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from os import PathLike, walk
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path, PosixPath
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _core, _threads, log
+from ._facts import in_a_file
+from ._repair import repair as repair_file
 from .contexts import Contexts, FileInfo, Plan, expand, plan
 from .errors import DecodeError, DimseError, NoPresentationContext, StatusError
 from .sop_class import MediaStorageDirectoryStorage
@@ -23,12 +28,16 @@ if TYPE_CHECKING:
     from .identity import UserIdentity
     from .settings import Peer
 
-__all__ = ["SendReport", "SendResult", "send"]
+__all__ = ["SendReport", "SendResult", "Skipped", "send"]
 
 _logger = log.get(log.ASSOCIATION)
 
-_MAGIC_OFFSET: Final = 128
 _WAKE: Final = 3600.0
+_DICOMDIR: Final = "DICOMDIR"
+_DIRECTORY: Final = "a directory of instances, not one of them"
+
+REASSOCIATE: Final = 3
+"""Associations in a row that may end without the answer to a file, before the rest is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,7 @@ class SendResult:
         comment: the Error Comment of the answer.
         error: why there is no answer.
         bytes: length of the data set that was sent; 0 when it was not.
+        repaired: what was done to it before it was sent, with `repair=True`.
     """
 
     path: Path
@@ -54,6 +64,7 @@ class SendResult:
     comment: str = ""
     error: DimseError | None = None
     bytes: int = 0
+    repaired: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -68,6 +79,35 @@ class SendResult:
         return "not-sent" if self.bytes == 0 else "failed"
 
 
+class Skipped(PosixPath):
+    """The path of what was found in a searched folder and not sent.
+
+    Attributes:
+        reason: why not.
+    """
+
+    reason: str = ""
+
+    def __new__(cls, path: Path, reason: str) -> Self:
+        """Keep the reason beside the path."""
+        made = super().__new__(cls, path)
+        made.reason = reason
+        return made
+
+    def __init__(self, path: Path, _reason: str) -> None:
+        """Take the path alone (from Python 3.12 on)."""
+        if sys.version_info >= (3, 12):
+            super().__init__(path)
+
+    def with_segments(self, *segments: str | PathLike[str]) -> Path:
+        """Make what is derived from it an ordinary path."""
+        return Path(*segments)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        """Pickle with the reason."""
+        return type(self), (str(self), self.reason)
+
+
 @dataclass(frozen=True)
 class SendReport:
     """What became of all files, in the order in which they were found.
@@ -75,12 +115,12 @@ class SendReport:
     Attributes:
         results: one for each file.
         seconds: from the first connection to the last release.
-        skipped: what a searched folder held that is no DICOM instance.
+        skipped: paths in searched folders that are no DICOM instances, each with its `.reason`.
     """
 
     results: tuple[SendResult, ...]
     seconds: float
-    skipped: tuple[Path, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -124,20 +164,21 @@ def send(
     *,
     associations: int,
     recurse: bool,
+    repair: bool,
     contexts: Contexts | None,
-    max_ops_invoked: int,
-    identity: UserIdentity | None,
+    way: Way,
     on_result: Callable[[SendResult], object] | None,
     on_event: Callable[[Mapping[str, Any]], object] | None,
 ) -> SendReport:
     """Carry out `AE.send`."""
     if associations < 1:
         raise ValueError(f"associations is at least 1, not {associations}")
-    given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
-    found = _look_at(map(Path, given), recurse)
+    if way.reassociate < 0:
+        raise ValueError(f"reassociate is 0 or more, not {way.reassociate}")
+    found = _look_at(_named(paths), recurse, repair)
     readable = [file for file in found.order if isinstance(file, FileInfo)]
     plans = plan(readable) if contexts is None else [Plan(expand(contexts), tuple(readable))]
-    account = _Account(ae, peer, max_ops_invoked, identity, on_result, on_event)
+    account = _Account(ae, peer, way, found.repaired, on_result, on_event)
     account.tell(event="progress", total=len(found.order))
     for file in found.order:
         if isinstance(file, SendResult):
@@ -161,31 +202,67 @@ def look_at(
 
     Returns:
         In order, what each file is, or a result with the reason why it cannot be sent.
+
+    Raises:
+        ValueError: a path is empty.
     """
-    return _look_at(map(Path, paths), recurse).order
+    return _look_at(_named(paths), recurse, False).order
+
+
+def _named(paths: Iterable[str | PathLike[str]] | str | PathLike[str]) -> list[Path]:
+    """Give what was named as paths.
+
+    Raises:
+        ValueError: nothing was, or an empty name, which would be the current folder.
+    """
+    given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+    if not given:
+        raise ValueError("no paths: there is nothing to send")
+    if "" in given:
+        raise ValueError('"" is no path; the current folder is "."')
+    return [Path(path) for path in given]
 
 
 @dataclass
 class _Found:
+    repair: bool = False
     order: list[FileInfo | SendResult] = field(default_factory=list)
-    skipped: list[Path] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
+    repaired: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+
+    def skip(self, path: Path, reason: str) -> None:
+        """Keep what is passed over, and why."""
+        _logger.info("skipped %s: %s", path, reason, extra={"code": "skipped"})
+        self.skipped.append(Skipped(path, reason))
+
+    def fail(self, path: Path, problem: DimseError | OSError) -> None:
+        """Keep what cannot be sent, and why."""
+        error = problem if isinstance(problem, DimseError) else _unreadable(path, problem)
+        self.order.append(SendResult(path, error=error))
 
 
-def _look_at(paths: Iterable[Path], recurse: bool) -> _Found:
-    found = _Found()
+def _look_at(paths: Iterable[Path], recurse: bool, repair: bool) -> _Found:
+    found = _Found(repair)
     for path in paths:
-        if path.is_dir():
-            for inside in _files_in(path, recurse):
+        if os.path.isdir(path):
+            for inside in _files_in(path, recurse, found):
                 _look_at_file(inside, found, searched=True)
         else:
             _look_at_file(path, found, searched=False)
     return found
 
 
-def _files_in(folder: Path, recurse: bool) -> Iterator[Path]:
-    for where, folders, names in walk(folder):
+def _files_in(folder: Path, recurse: bool, found: _Found) -> Iterator[Path]:
+    def unreadable(problem: OSError) -> None:
+        found.fail(Path(problem.filename or folder), problem)
+
+    for where, folders, names in os.walk(folder, onerror=unreadable):
         folders.sort()
+        for name in folders if recurse else ():
+            inside = Path(where, name)
+            if inside.is_symlink():  # it may lead back here
+                found.skip(inside, "a link to a folder: those are not followed")
         if not recurse:
             folders.clear()
         for name in sorted(names):
@@ -194,36 +271,54 @@ def _files_in(folder: Path, recurse: bool) -> Iterator[Path]:
 
 def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
     if not searched and path in found.skipped:  # but it is named: then it has a result
-        found.skipped.remove(path)
+        found.skipped = [skipped for skipped in found.skipped if skipped != path]
     elif path in found.seen:  # met twice is sent once: a result belongs to a path
         return
     found.seen.add(path)
     try:
+        if searched and not stat.S_ISREG(path.stat().st_mode):
+            found.skip(path, "not a regular file")
+            return
         sop_class, sop_instance, syntax, size = _core.probe(path)
     except (DecodeError, OSError) as problem:
-        error = problem if isinstance(problem, DimseError) else _unreadable(path, problem)
-        if searched and not _may_be_instance(path):
-            _logger.info("skipped %s: %s", path, error.message, extra={"code": "skipped"})
-            found.skipped.append(path)
-        else:
-            found.order.append(SendResult(path, error=error))
+        _look_again(path, found, problem, searched=searched)
         return
     if searched and sop_class == MediaStorageDirectoryStorage:
-        found.skipped.append(path)
+        found.skip(path, _DIRECTORY)
         return
     found.order.append(FileInfo(path, sop_class, sop_instance, syntax, size))
 
 
-def _may_be_instance(path: Path) -> bool:
+def _look_again(
+    path: Path, found: _Found, problem: DecodeError | OSError, *, searched: bool
+) -> None:
+    """Decide on a file that cannot be sent: it is repaired, passed over, or failed."""
+    if isinstance(problem, OSError) or not found.repair or (searched and path.name == _DICOMDIR):
+        pass
+    else:
+        try:
+            mended = repair_file(path)
+            with in_a_file(mended.content) as spooled:
+                facts = _core.probe(spooled)
+        except DecodeError as failed:
+            _logger.debug("%s", failed, extra={"code": "unrepaired"})
+        except OSError as failed:
+            problem = failed
+        else:
+            found.repaired[path] = mended.done
+            found.order.append(FileInfo(path, *facts))
+            return
+    if not searched or isinstance(problem, OSError) or _may_be_instance(path, problem):
+        found.fail(path, problem)
+    elif path.name == _DICOMDIR:
+        found.skip(path, _DIRECTORY)
+    else:
+        found.skip(path, problem.message.removeprefix(f"{path}: "))
+
+
+def _may_be_instance(path: Path, problem: DecodeError) -> bool:
     """Whether a file that cannot be sent looks like one that should have been."""
-    if path.name == "DICOMDIR":
-        return False
-    try:
-        with path.open("rb") as file:
-            file.seek(_MAGIC_OFFSET)
-            return file.read(4) == b"DICM"
-    except OSError:
-        return True
+    return path.name != _DICOMDIR and not problem.message.startswith(f"{path}: not a DICOM file")
 
 
 def _split(whole: Plan, parts: int) -> list[Plan]:
@@ -243,6 +338,21 @@ def _split(whole: Plan, parts: int) -> list[Plan]:
     return [Plan(whole.contexts, tuple(files)) for files in cut]
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the associations of a sending are made.
+
+    Attributes:
+        max_ops_invoked: operations to have outstanding on each.
+        identity: who is asking.
+        reassociate: how many in a row may end before their time without an answer; 0 is no other.
+    """
+
+    max_ops_invoked: int = 1
+    identity: UserIdentity | None = None
+    reassociate: int = REASSOCIATE
+
+
 class _Account:
     """Runs jobs and keeps one result for each file."""
 
@@ -250,16 +360,16 @@ class _Account:
         self,
         ae: AE,
         peer: Peer,
-        max_ops_invoked: int,
-        identity: UserIdentity | None,
+        way: Way,
+        repaired: Mapping[Path, tuple[str, ...]],
         on_result: Callable[[SendResult], object] | None,
         on_event: Callable[[Mapping[str, Any]], object] | None,
     ) -> None:
         self.results: dict[Path, SendResult] = {}
         self._ae = ae
         self._peer = peer
-        self._max_ops_invoked = max_ops_invoked
-        self._identity = identity
+        self._way = way
+        self._repaired = repaired
         self._on_result = on_result
         self._on_event = on_event
         self._lock = Lock()
@@ -284,25 +394,40 @@ class _Account:
             association.abort()
 
     def run(self, job: Plan) -> None:
-        """Send the files of one association."""
-        if self._stopped:
-            return
+        """Send the files of one association, and over further ones what its end left behind."""
+        unfruitful = 0
+        while job.files and not self._stopped:
+            left = self._run_once(job)
+            unfruitful = 0 if left.answered else unfruitful + 1
+            most = self._way.reassociate
+            if left.error is not None and (unfruitful > most or not most):
+                self._not_sent(left.files, left.error)
+                return
+            job = Plan(job.contexts, tuple(left.files))
+            if job.files:
+                what = (self._peer, left.error, len(job.files))
+                text = "%s ended before its time, %s: associating again for %d files"
+                _logger.warning(text, *what, extra={"code": "reassociate"})
+
+    def _run_once(self, job: Plan) -> _Left:
+        """Send files over one association; gives those that its end left unsent."""
+        left = _Left()
         try:
             association = self._ae.associate(
                 self._peer,
                 contexts=job.contexts,
-                max_ops_invoked=self._max_ops_invoked,
-                identity=self._identity,
+                max_ops_invoked=self._way.max_ops_invoked,
+                identity=self._way.identity,
             )
         except DimseError as error:
             self._not_sent(job.files, error)
-            return
+            return left
         self._live.add(association)
         try:
             if self._stopped:  # meanwhile: what was not there yet could not be aborted
                 association.abort()
             self.tell(event="associated", peer=str(self._peer), contexts=_told(association))
-            self._send(association, job.files)
+            self._send(association, job.files, left)
         except BaseException:
             association.abort()
             raise
@@ -315,47 +440,80 @@ class _Account:
                 # Every file has its answer: a bad farewell changes none of them.
                 told = log.of(association._core, "unreleased")
                 _logger.warning("%s was not released: %s", association, error, extra=told)
+        return left
 
-    def _send(self, association: Association, files: Sequence[FileInfo]) -> None:
+    def _send(self, association: Association, files: Sequence[FileInfo], left: _Left) -> None:
+        singly = [file for file in files if file.path in self._repaired]
+        files = [file for file in files if file.path not in self._repaired]
         try:
             bulk = association.send_files([file.path for file in files])
         except DimseError as over:
-            self._not_sent(files, over)
+            left.add(files, over)
+            left.add(singly, over)
             return
-        convert: list[FileInfo] = []
         while (results := bulk.next(_WAKE)) is not None:
             for index, begun, message, error in results:
                 file = files[index]
                 if message is not None:
+                    left.answered = True
                     status = Status(message.status or 0, "C-STORE")
                     comment = message.get("ErrorComment") or ""
                     self.add(_result(file, status=status, comment=comment, sent=True))
                 elif isinstance(error, NoPresentationContext):
-                    convert.append(file)
+                    singly.append(file)
+                elif begun is None and error is not None and not isinstance(error, DecodeError):
+                    left.add([file], error)
                 else:
                     self.add(_result(file, error=error, sent=begun is not None))
-        for file in convert:
-            self._send_converted(association, file)
+        for file in singly:
+            self._send_singly(association, file, left)
 
     def _not_sent(self, files: Iterable[FileInfo], error: DimseError) -> None:
         for file in files:
             self.add(_result(file, error=error))
 
-    def _send_converted(self, association: Association, file: FileInfo) -> None:
-        """Send a file whose own transfer syntax the peer did not accept."""
+    def _send_singly(self, association: Association, file: FileInfo, left: _Left) -> None:
+        """Send a file that is repaired, or whose own transfer syntax the peer did not accept."""
+        done = self._repaired.get(file.path, ())
         alive = association.is_established
         try:
-            status = association.c_store(file.path)
+            status = association.c_store(repair_file(file.path).content if done else file.path)
         except StatusError as error:
-            self.add(_result(file, status=error.status, comment=error.comment, sent=True))
+            left.answered = True
+            result = _result(file, status=error.status, comment=error.comment, sent=True)
         except (NoPresentationContext, DecodeError) as error:
-            self.add(_result(file, error=error))
+            result = _result(file, error=error)
         except DimseError as error:
-            self.add(_result(file, error=error, sent=alive))
+            if not alive:
+                left.add([file], error)
+                return
+            result = _result(file, error=error, sent=True)
         except OSError as problem:
-            self.add(_result(file, error=_unreadable(file.path, problem)))
+            result = _result(file, error=_unreadable(file.path, problem))
         else:
-            self.add(_result(file, status=status, sent=True))
+            left.answered = True
+            result = _result(file, status=status, sent=True)
+        self.add(replace(result, repaired=done if result.bytes else ()))
+
+
+@dataclass(slots=True)
+class _Left:
+    """What the end of an association left behind.
+
+    Attributes:
+        files: those of which nothing was sent.
+        error: how it ended.
+        answered: whether any file was.
+    """
+
+    files: list[FileInfo] = field(default_factory=list)
+    error: DimseError | None = None
+    answered: bool = False
+
+    def add(self, files: Iterable[FileInfo], error: DimseError) -> None:
+        """Keep files that were not sent, and why."""
+        self.files += files
+        self.error = error
 
 
 def _unreadable(path: Path, problem: OSError) -> DecodeError:

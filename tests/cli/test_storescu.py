@@ -6,6 +6,7 @@ import os
 import pty
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.data.files import data_set
 from tests.data.generate import series
 from tests.loopback.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp
 from tests.loopback.test_interrupts import until
+from tests.loopback.test_send_oddities import ODD, Aborting, instance, part10
 from tests.peers.process import Process
 
 
@@ -265,3 +267,67 @@ def test_files_are_found_whatever_they_are_called(tmp_path):
     assert done.returncode == 0
     paths = {event["path"] for event in events(done.stdout) if event["event"] == "sent"}
     assert paths == {str(path) for path in folder.iterdir()}
+
+
+def test_what_is_skipped_is_counted_and_told(study, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(CT, folder / "good.dcm")
+    (folder / "notes.txt").write_text("not DICOM")
+    os.mkfifo(folder / "pipe.dcm")
+    with scp(tmp_path / "out") as server:
+        done = dimse("storescu", "-v", "--json", at(server), folder)
+    assert done.returncode == 0
+    told = {
+        Path(event["path"]).name: event["reason"]
+        for event in events(done.stdout)
+        if event["event"] == "skipped"
+    }
+    assert told.keys() == {"notes.txt", "pipe.dcm"}
+    assert told["pipe.dcm"] == "not a regular file"
+    assert events(done.stdout)[-1]["skipped"] == 2
+    assert done.stderr.rstrip().endswith(", 2 skipped")
+
+
+def test_an_empty_path_is_refused_by_name(tmp_path):
+    with scp(tmp_path) as server:
+        done = dimse("storescu", at(server), "")
+    assert done.returncode == 1
+    assert done.stderr == 'E: "" is no path; the current directory is "."\n'
+
+
+def test_a_data_set_without_preamble_is_sent(tmp_path):
+    data = data_set(CT)
+    (tmp_path / "bare").write_bytes(data)
+    with scp(tmp_path / "out") as server:
+        done = dimse("storescu", at(server), tmp_path / "bare")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stored(tmp_path / "out") == {data}
+
+
+def test_repair_says_what_it_did(tmp_path):
+    path = tmp_path / "odd.dcm"
+    path.write_bytes(part10(instance(b"1.2.3", ODD["pixels"][0])))
+    with scp(tmp_path / "out") as server:
+        done = dimse("storescu", at(server), path)
+        assert done.returncode == 20
+        assert "odd length" in done.stderr
+        done = dimse("storescu", "--json", "--repair", at(server), path)
+    assert done.returncode == 0
+    assert done.stderr == f"W: {path}: repaired, padded (7FE0,0010)\n"
+    [sent] = [event for event in events(done.stdout) if event["event"] == "sent"]
+    assert sent["repaired"] == ["padded (7FE0,0010)"]
+
+
+def test_files_behind_one_at_which_the_peer_aborts_are_sent(tmp_path):
+    for number in range(6):
+        data = instance(b"1.2.3.%d" % number)
+        (tmp_path / f"{number}.dcm").write_bytes(part10(data))
+    with Aborting({1, 2, 4}) as peer:
+        done = dimse("storescu", "--json", peer.address, tmp_path)
+        assert done.returncode == 69
+        assert peer.stored == [0, 3, 5]
+        summary = events(done.stdout)[-1]
+        assert (summary["sent"], summary["failed"], summary["not_sent"]) == (3, 3, 0)
+        done = dimse("storescu", "--json", "--reassociate", 0, peer.address, tmp_path)
+    assert events(done.stdout)[-1]["not_sent"] == 5 - 1

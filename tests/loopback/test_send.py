@@ -189,8 +189,9 @@ def test_a_rejection_fails_every_file_with_the_reason(study, tmp_path):
         report.raise_for_failures()
 
 
+@pytest.mark.parametrize("reassociate", [0, 3])
 @pytest.mark.parametrize("max_ops", [1, 4])
-def test_an_association_that_dies_leaves_a_result_for_every_file(max_ops, study):
+def test_an_association_that_dies_leaves_a_result_for_every_file(max_ops, reassociate, study):
     server = scp(max_ops_performed=8)
     count = iter(range(1000))
 
@@ -200,17 +201,21 @@ def test_an_association_that_dies_leaves_a_result_for_every_file(max_ops, study)
             request.association.abort()
 
     with server:
-        report = SCU.send(at(server), study, max_ops_invoked=max_ops)
+        report = SCU.send(at(server), study, max_ops_invoked=max_ops, reassociate=reassociate)
     results = report.results
     assert len(results) == 30
-    assert sum(result.ok for result in results) <= 12
     bad = [result for result in results if not result.ok]
     assert all(isinstance(result.error, AssociationAborted) for result in bad)
-    # What had begun to leave is failed: nobody knows. The rest was not sent, and says so.
+    # What had begun to leave is failed: nobody knows. The rest goes over another association, or
+    # was not sent, and says so.
     begun = [result for result in bad if result.category == "failed"]
     assert 1 <= len(begun) <= max_ops
     assert all(result.bytes > 0 for result in begun)
     assert all(result.bytes == 0 for result in bad if result not in begun)
+    if reassociate:
+        assert begun == bad
+    else:
+        assert sum(result.ok for result in results) <= 12
 
 
 def test_a_peer_that_hangs_up_after_accepting_leaves_a_result_for_every_file(study):

@@ -32,12 +32,14 @@ class Result:
     error: errors.DimseError | None = None
     bytes: int = 100
     category: str = "ok"
+    repaired: tuple[str, ...] = ()
 
 
 @dataclass
 class Report:
     results: list[Result]
     seconds: float = 0.5
+    skipped: tuple[Any, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -586,6 +588,7 @@ def test_storescu_json_and_report_hold_the_same_events(world, folder, capsys, tm
         "sent": 1,
         "warnings": 0,
         "failed": 0,
+        "skipped": 0,
         "not_sent": 1,
         "bytes": 100,
         "seconds": 0.5,

@@ -57,6 +57,18 @@ class SendResult(Protocol):
     def category(self) -> str:
         """One of ok, warning, failed, not-sent."""
 
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """What was done to it before it was sent."""
+
+
+class Skipped(Protocol):
+    """A path that was passed over; as text it is the path."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+
 
 class SendReport(Protocol):
     """What became of all files."""
@@ -68,6 +80,10 @@ class SendReport(Protocol):
     @property
     def seconds(self) -> float:
         """From the first connection to the last release."""
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """What searched folders hold besides."""
 
     @property
     def bytes(self) -> int:

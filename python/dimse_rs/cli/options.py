@@ -41,6 +41,7 @@ __all__ = [
     "requestor",
     "seconds",
     "user_identity",
+    "whole",
 ]
 
 MIN_PDU: Final = 4096
@@ -359,6 +360,13 @@ def count(text: str) -> int:
     """Read a positive number."""
     if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a number from 1 up, not {text!r}")
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """Read a number that may be zero."""
+    if not re.fullmatch(r"[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"a number from 0 up, not {text!r}")
     return int(text)
 
 

@@ -22,6 +22,7 @@ from .options import (
     peer_and_rest,
     requestor,
     user_identity,
+    whole,
 )
 from .output import Output, Progress, size_text
 
@@ -81,6 +82,11 @@ def _add_input_options(result: Parser) -> None:
     group.add_argument(
         "--no-recurse", action="store_true", help="only the top of the directories given"
     )
+    group.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend files that are else refused: pad values of odd length, make missing file meta",
+    )
     add_already_so(group, _ALREADY_SO)
 
 
@@ -99,6 +105,14 @@ def _add_sending_options(result: Parser) -> None:
         type=count,
         default=1,
         help="requests outstanding in an association, if the peer agrees (default: 1)",
+    )
+    group.add_argument(
+        "--reassociate",
+        metavar="N",
+        type=whole,
+        default=3,
+        help="go on behind a file at which the peer aborts, until so many associations in a row "
+        "end without an answer; 0: never (default: 3)",
     )
     add_report_option(group)
     add_propose_options(group, " for the 120 most used classes")
@@ -135,14 +149,19 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
         paths,
         associations=args.associations,
         recurse=not args.no_recurse,
+        repair=args.repair,
+        reassociate=args.reassociate,
         on_result=on_result,
         on_event=on_event,
         contexts=_contexts(args.propose),
         **options,
     )
     progress.clear()
+    for skipped in report.skipped:
+        output.event("skipped", path=str(skipped), reason=skipped.reason)
     if not report.results:
-        raise CliError(ExitCode.INPUT, f"no DICOM files in {', '.join(inputs)}")
+        found = f": {len(report.skipped)} others skipped" if report.skipped else ""
+        raise CliError(ExitCode.INPUT, f"no DICOM files in {', '.join(inputs)}{found}")
     for reason, times in reasons.items():
         if times > 1:
             output.log.error("%d more not sent, %s", times - 1, reason)
@@ -150,6 +169,8 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
 
 
 def _inputs(inputs: list[str], args: argparse.Namespace) -> list[Path]:
+    if "" in inputs:
+        raise CliError(ExitCode.USAGE, '"" is no path; the current directory is "."')
     paths = [Path(name) for name in inputs]
     for path in paths:
         if not path.exists():
@@ -188,6 +209,9 @@ def _tell(result: SendResult, output: Output, progress: Progress, reasons: Count
     }
     if result.error is not None:
         fields["error"] = _reason(result, result.error)
+    if result.repaired:
+        fields["repaired"] = result.repaired
+        output.log.warning("%s: repaired, %s", result.path, "; ".join(result.repaired))
     output.event("sent", **fields)
     if result.category == "ok":
         output.log.info("sent %s", result.path)
@@ -226,6 +250,7 @@ def _summary(report: SendReport, output: Output, progress: Progress) -> int:
         warnings=counts["warning"],
         failed=counts["failed"],
         not_sent=counts["not-sent"],
+        skipped=len(report.skipped),
         bytes=report.bytes,
         seconds=round(report.seconds, 6),
     )
@@ -233,6 +258,7 @@ def _summary(report: SendReport, output: Output, progress: Progress) -> int:
     text += f" in {report.seconds:.1f} s ({size_text(rate)}/s)"
     for name in ("warning", "failed", "not-sent"):
         text += f", {counts[name]} {name}" if counts[name] else ""
+    text += f", {len(report.skipped)} skipped" if report.skipped else ""
     if progress.shown:
         output.message(text)
     else:

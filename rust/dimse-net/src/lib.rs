@@ -20,6 +20,7 @@
 
 pub mod admission;
 pub mod association;
+mod bare;
 pub mod bulk;
 mod check;
 pub mod deadline;

@@ -95,7 +95,7 @@ impl Meta {
     /// `not-part10` when there is no `DICM` at offset 128, `truncated` when `head` ends too early,
     /// `bad-file-meta` when an element has an undefined length.
     pub fn parse(head: Bytes) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(head, SECTION);
+        let mut reader = Reader::new(head.clone(), SECTION);
         let not_part10 = DecodeError::new("not-part10", "no DICM prefix", PREAMBLE, SECTION);
         if reader.take(PREAMBLE, "preamble").is_err() {
             return Err(not_part10);
@@ -103,6 +103,16 @@ impl Meta {
         if !reader.array("DICM").is_ok_and(|prefix| prefix == *b"DICM") {
             return Err(not_part10);
         }
+        Self::parse_group(head, reader.offset())
+    }
+
+    /// The same where the group starts, whatever stands before it.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], but for `not-part10`.
+    pub(crate) fn parse_group(head: Bytes, start: usize) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(head, SECTION);
+        reader.take(start, "preamble")?;
         let mut meta = Self::default();
         let mut declared_end = None;
         loop {

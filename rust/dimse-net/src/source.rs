@@ -15,6 +15,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
+use crate::bare;
 use crate::check::{Check, CheckError};
 use crate::part10::{META_LIMIT, Meta};
 
@@ -65,7 +66,7 @@ pub enum SourceErrorKind {
     Io(io::Error),
     /// A folder, a pipe, a device.
     NotAFile,
-    /// No preamble with `DICM`.
+    /// No preamble with `DICM`, and no data set without one.
     NotDicom,
     /// Group 0002 cannot be read.
     BadMeta(DecodeError),
@@ -88,9 +89,9 @@ impl fmt::Display for SourceErrorKind {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::NotAFile => f.write_str("not a regular file"),
-            Self::NotDicom => {
-                f.write_str("not a DICOM file: no preamble and DICM prefix (PS3.10 7.1)")
-            }
+            Self::NotDicom => f.write_str(
+                "not a DICOM file: no preamble and DICM prefix (PS3.10 7.1), nor a data set",
+            ),
             Self::BadMeta(error) => write!(f, "file meta information cannot be read: {error}"),
             Self::BadDataSet(reason) => write!(f, "the data set cannot be read: {reason}"),
             Self::MissingUid(name) => write!(f, "no valid {name}"),
@@ -119,7 +120,7 @@ impl From<io::Error> for SourceErrorKind {
 }
 
 /// Says what a file is, from its first bytes: 16 KiB, and at most 1 MiB each for an unusual group 0002 and for
-/// elements before the SOP UIDs.
+/// elements before the SOP UIDs. One without preamble is read whole.
 ///
 /// # Errors
 /// When it cannot be sent: see [`SourceErrorKind`].
@@ -254,10 +255,10 @@ fn inspect(path: &Path) -> Result<(Outgoing, FileInfo), SourceErrorKind> {
         head = read_head(&file, shorter(size, META_LIMIT))?;
         meta = Meta::parse(head.clone());
     }
-    let meta = meta.map_err(|error| match error.code {
-        "not-part10" => SourceErrorKind::NotDicom,
-        _ => SourceErrorKind::BadMeta(error),
-    })?;
+    let meta = match meta {
+        Err(error) if error.code == "not-part10" => bare::look(&file, &head)?,
+        meta => meta.map_err(SourceErrorKind::BadMeta)?,
+    };
     let transfer_syntax = needed(meta.transfer_syntax, "Transfer Syntax UID (0002,0010)")?;
     let data_offset = widen(meta.data_offset);
     let data_length = size.saturating_sub(data_offset);

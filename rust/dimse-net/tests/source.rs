@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use common::{
-    CT, DEFLATED, EXPLICIT, PRIVATE, deflate, element, flat, instance, part10, request, uid,
+    CT, DEFLATED, EXPLICIT, IMPLICIT, PRIVATE, deflate, element, flat, instance, part10, request,
+    uid,
 };
 use dimse_net::sink::store_whole;
 use dimse_net::source::{Outgoing, SourceErrorKind, probe};
@@ -149,7 +150,7 @@ fn what_cannot_be_sent_says_why() {
     let cases: [(&str, Vec<u8>); 11] = [
         ("not a DICOM file", Vec::new()),
         ("not a DICOM file", vec![0; 4000]),
-        ("not a DICOM file", instance("1.2.3", b"px")),
+        ("not a DICOM file", class.clone()),
         ("file meta information cannot be read", cut_meta),
         ("no valid Transfer Syntax UID (0002,0010)", no_syntax),
         (
@@ -192,6 +193,79 @@ fn what_cannot_be_sent_says_why() {
         probe(folder.path()).unwrap_err().kind,
         SourceErrorKind::NotAFile
     ));
+}
+
+/// A data set in Implicit VR Little Endian, with the elements of `instance`.
+fn implicit(uid: &str, pixels: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    let mut rest = &instance(uid, pixels)[..];
+    while let [group, more, number, next, vr @ ..] = rest {
+        let (header, length) = if vr.starts_with(b"OB") {
+            (12, u32::from_le_bytes(rest[8..12].try_into().unwrap()))
+        } else {
+            (
+                8,
+                u32::from(u16::from_le_bytes(rest[6..8].try_into().unwrap())),
+            )
+        };
+        data.extend_from_slice(&[*group, *more, *number, *next]);
+        data.extend_from_slice(&length.to_le_bytes());
+        let end = header + length as usize;
+        data.extend_from_slice(&rest[header..end]);
+        rest = &rest[end..];
+    }
+    data
+}
+
+#[test]
+fn a_data_set_without_preamble_is_known_by_itself() {
+    let folder = TempDir::new().unwrap();
+    let pixels = vec![7; 300_000]; // more than is read at a time
+    let with_meta = part10("9.9.9", EXPLICIT, &instance("1.2.3", &pixels));
+    for (file, syntax, data) in [
+        (
+            instance("1.2.3", &pixels),
+            EXPLICIT,
+            instance("1.2.3", &pixels),
+        ),
+        (
+            implicit("1.2.3", &pixels),
+            IMPLICIT,
+            implicit("1.2.3", &pixels),
+        ),
+        // Group 0002 without preamble and prefix.
+        (
+            with_meta[132..].to_vec(),
+            EXPLICIT,
+            instance("1.2.3", &pixels),
+        ),
+    ] {
+        let path = write(&folder, &file);
+        let info = probe(&path).unwrap();
+        assert_eq!(info.sop_instance, uid("1.2.3"));
+        assert_eq!(info.sop_class, uid(CT));
+        assert_eq!(info.transfer_syntax, uid(syntax));
+        assert_eq!(info.data_length, data.len() as u64);
+        assert_eq!(frame(&path, 16_378, 1 << 20), data);
+    }
+}
+
+#[test]
+fn a_data_set_without_preamble_that_is_not_whole_is_no_instance_to_send() {
+    let folder = TempDir::new().unwrap();
+    for whole in [instance("1.2.3", &[7; 5000]), implicit("1.2.3", &[7; 5000])] {
+        let path = write(&folder, &whole[..whole.len() - 2]);
+        assert!(matches!(
+            probe(&path).unwrap_err().kind,
+            SourceErrorKind::BadDataSet(_)
+        ));
+        // Cut before both UIDs are there, nothing says that it is an instance.
+        let path = write(&folder, &whole[..40]);
+        assert!(matches!(
+            probe(&path).unwrap_err().kind,
+            SourceErrorKind::NotDicom
+        ));
+    }
 }
 
 #[test]

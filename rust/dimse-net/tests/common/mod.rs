@@ -25,6 +25,7 @@ use dimse_proto::{AeTitle, Uid};
 
 pub const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+pub const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 pub const PRIVATE: &str = "1.3.6.1.4.1.55555.1.2";
 pub const STUDY: &str = "1.2.3.1";
