@@ -80,6 +80,97 @@ fn values_over_the_capture_limit_are_passed_over() {
     }
 }
 
+/// A scanner that collects these, fed in chunks of so many bytes.
+fn collected(encoding: Encoding, tags: &[Tag], bytes: &[u8], chunk: usize) -> Scanner {
+    let mut scanner = Scanner::new(encoding, &[Tag::PATIENT_ID]).collecting(tags);
+    for part in bytes.chunks(chunk) {
+        scanner.feed(part).unwrap();
+    }
+    scanner.finish().unwrap();
+    scanner
+}
+
+const OTHER_IDS: Tag = Tag(0x0010, 0x1002);
+const PRIVATE: Tag = Tag(0x0011, 0x1001);
+
+#[test]
+fn collected_elements_have_their_vr_and_their_bytes_however_they_are_cut() {
+    let item = hex!("FEFF00E0 0A000000 1000 2000 4C4F 0200 4235");
+    let delimiter = hex!("FEFFDDE0 00000000");
+    let bytes = [
+        &hex!("1000 2000 4C4F 0200 4131")[..],
+        &hex!("1000 0210 5351 0000 FFFFFFFF"),
+        &item,
+        &delimiter,
+        &hex!("1100 0110 554E 0000 04000000 01020304"),
+        &hex!("2000 0D00 5549 0000"),
+    ]
+    .concat();
+    let tags = [PRIVATE, OTHER_IDS, Tag::PATIENT_ID, Tag::STUDY_INSTANCE_UID];
+    for chunk in 1..=bytes.len() {
+        let scanner = collected(ExplicitLe, &tags, &bytes, chunk);
+        let element = |tag| scanner.element(tag);
+        assert_eq!(element(Tag::PATIENT_ID), Some((Some(*b"LO"), &b"A1"[..])));
+        assert_eq!(element(OTHER_IDS), Some((Some(*b"SQ"), &item[..])));
+        assert_eq!(element(PRIVATE), Some((Some(*b"UN"), &[1, 2, 3, 4][..])));
+        let study = element(Tag::STUDY_INSTANCE_UID);
+        assert_eq!(study, Some((Some(*b"UI"), &b""[..])));
+        assert_eq!(element(Tag::SERIES_INSTANCE_UID), None);
+    }
+}
+
+#[test]
+fn collected_elements_without_a_vr_say_so_and_big_endian_is_as_it_is() {
+    let implicit = hex!("2800 1000 02000000 0002");
+    let scanner = collected(ImplicitLe, &[Tag(0x0028, 0x0010)], &implicit, 3);
+    let rows = scanner.element(Tag(0x0028, 0x0010));
+    assert_eq!(rows, Some((None, &[0x00, 0x02][..])));
+    let big = hex!("0028 0010 5553 0002 0200");
+    let scanner = collected(ExplicitBe, &[Tag(0x0028, 0x0010)], &big, 3);
+    let rows = scanner.element(Tag(0x0028, 0x0010));
+    assert_eq!(rows, Some((Some(*b"US"), &[0x02, 0x00][..])));
+}
+
+#[test]
+fn collected_elements_are_kept_up_to_four_kibibytes() {
+    for (length, kept) in [(4096_u32, true), (4098, false)] {
+        let mut value = hex!("1100 0110 554E 0000").to_vec();
+        value.extend(length.to_le_bytes());
+        value.resize(value.len() + length as usize, b'x');
+        for defined in [true, false] {
+            let inside = length - 8;
+            let mut bytes = hex!("1000 0210 5351 0000").to_vec();
+            bytes.extend((if defined { length } else { u32::MAX }).to_le_bytes());
+            bytes.extend(hex!("FEFF00E0"));
+            bytes.extend(inside.to_le_bytes());
+            bytes.extend(hex!("1100 0110 554E 0000"));
+            bytes.extend((inside - 12).to_le_bytes());
+            bytes.resize(bytes.len() + inside as usize - 12, 0);
+            if !defined {
+                bytes.extend(hex!("FEFFDDE0 00000000"));
+            }
+            bytes.extend(&value);
+            let scanner = collected(ExplicitLe, &[OTHER_IDS, PRIVATE], &bytes, 100);
+            let length = kept.then_some(length as usize);
+            let found = |tag| scanner.element(tag).map(|(_, value)| value.len());
+            assert_eq!(found(OTHER_IDS), length, "{defined}");
+            assert_eq!(found(PRIVATE), length);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_refused_for_being_collected() {
+    let bytes = hex!(
+        "1000 0210 5351 0000 00000000"
+        "1000 0210 4C4F 0200 4131"
+        "1100 0110 4C4F 0200 4131  1100 0110 4C4F 0400 42323333"
+    );
+    let scanner = collected(ExplicitLe, &[OTHER_IDS, PRIVATE], &bytes, 7);
+    assert_eq!(scanner.element(OTHER_IDS), Some((Some(*b"SQ"), &b""[..])));
+    assert_eq!(scanner.element(PRIVATE), Some((Some(*b"LO"), &b"A1"[..])));
+}
+
 #[test]
 fn rejects_a_wanted_element_with_two_values() {
     let two: [&[u8]; 3] = [

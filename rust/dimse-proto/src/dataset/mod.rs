@@ -7,8 +7,9 @@ mod oddity;
 mod scan;
 mod tag;
 mod walk;
+mod wanted;
 
 pub use encoding::{Encoding, is_deflated, is_encapsulated};
 pub use oddity::{Oddity, OddityKind};
-pub use scan::{CAPTURE_LIMIT, DEPTH_LIMIT, ScanError, ScanErrorKind, Scanner};
+pub use scan::{CAPTURE_LIMIT, COLLECT_LIMIT, DEPTH_LIMIT, ScanError, ScanErrorKind, Scanner};
 pub use tag::Tag;

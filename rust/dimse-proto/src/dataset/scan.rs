@@ -18,6 +18,9 @@ pub const DEPTH_LIMIT: usize = 64;
 /// Longest wanted value that is kept, in bytes. A longer one is passed over as if it had not been asked for.
 pub const CAPTURE_LIMIT: u32 = 1024;
 
+/// The same of a collected one.
+pub const COLLECT_LIMIT: u32 = 4096;
+
 /// Why bytes are not a whole data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -147,6 +150,16 @@ impl Scanner {
         scanner
     }
 
+    /// Has the elements of the top level with these tags kept too, up to [`COLLECT_LIMIT`], for [`Self::element`].
+    /// Nothing is refused for them: of two elements with one tag the first is kept.
+    #[must_use]
+    pub fn collecting(mut self, collected: &[Tag]) -> Self {
+        for &tag in collected {
+            self.walk.wanted.collect(tag);
+        }
+        self
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -177,7 +190,14 @@ impl Scanner {
     /// The bytes of a wanted element of the top level, padding included, once it was received whole.
     #[must_use]
     pub fn value(&self, tag: Tag) -> Option<&[u8]> {
-        self.best().value(tag)
+        self.element(tag).map(|(_, value)| value)
+    }
+
+    /// The same with the VR that its header has; of a sequence or encapsulated pixel data, if it is collected, what
+    /// stands between its header and its delimiter.
+    #[must_use]
+    pub fn element(&self, tag: Tag) -> Option<(Option<[u8; 2]>, &[u8])> {
+        self.best().wanted.element(tag)
     }
 
     /// What is not well formed in what was walked so far: the first of each kind.

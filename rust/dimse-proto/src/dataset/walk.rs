@@ -8,8 +8,9 @@ use super::header::{
     HEADER_MAX, Header, Parsed, UNDEFINED, UnknownVr, has_short_length, parse_header,
 };
 use super::oddity::{Oddities, Oddity, OddityKind};
-use super::scan::{CAPTURE_LIMIT, DEPTH_LIMIT, ScanError, ScanErrorKind};
+use super::scan::{DEPTH_LIMIT, ScanError, ScanErrorKind};
 use super::tag::Tag;
+use super::wanted::{Capture, Kept};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
@@ -50,36 +51,6 @@ enum Doubt {
     UnItems,
 }
 
-#[derive(Clone, Debug)]
-struct Wanted {
-    tag: Tag,
-    value: Vec<u8>,
-    state: Capture,
-}
-
-impl Wanted {
-    /// Takes more of the value, or says where the element began that differs from what was there before.
-    fn take(&mut self, bytes: &[u8]) -> Result<(), u64> {
-        let Capture::Again(offset, same) = self.state else {
-            self.value.extend_from_slice(bytes);
-            return Ok(());
-        };
-        self.state = Capture::Again(offset, same.saturating_add(bytes.len()));
-        let known = self.value.get(same..).unwrap_or_default();
-        known.starts_with(bytes).then_some(()).ok_or(offset)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Capture {
-    NotMet,
-    /// Met, and too long or not yet whole.
-    Open,
-    Whole,
-    /// Met again at this offset, and so far the same in so many bytes.
-    Again(u64, usize),
-}
-
 /// One reading of the bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
@@ -99,7 +70,7 @@ pub(super) struct Walk {
     skip: u64,
     /// Index into `wanted` of the value being kept.
     keeping: Option<usize>,
-    wanted: Vec<Wanted>,
+    pub(super) wanted: Kept,
     stack: Vec<Frame>,
     /// The last element of the top level.
     last: Option<Tag>,
@@ -124,14 +95,7 @@ impl Walk {
             partial_length: 0,
             skip: 0,
             keeping: None,
-            wanted: wanted
-                .iter()
-                .map(|&tag| Wanted {
-                    tag,
-                    value: Vec::new(),
-                    state: Capture::NotMet,
-                })
-                .collect(),
+            wanted: Kept::new(wanted),
             stack: Vec::new(),
             last: None,
             zeros: false,
@@ -173,15 +137,6 @@ impl Walk {
         }
     }
 
-    pub(super) fn value(&self, tag: Tag) -> Option<&[u8]> {
-        self.wanted
-            .iter()
-            .find(|wanted| {
-                wanted.tag == tag && matches!(wanted.state, Capture::Whole | Capture::Again(..))
-            })
-            .map(|wanted| wanted.value.as_slice())
-    }
-
     /// Takes `bytes`, or stops before what can be read in two ways and gives back what it did not take.
     fn feed<'a>(&mut self, mut bytes: &'a [u8]) -> Option<(&'a [u8], Doubt)> {
         while self.failed.is_none() {
@@ -207,6 +162,8 @@ impl Walk {
                     bytes = bytes.get(taken..).unwrap_or_default();
                     self.partial_length = 0;
                     self.tag = Some(header.tag);
+                    let taken = window.get(..usize::from(header.size));
+                    self.wanted.record(taken.unwrap_or_default());
                     self.failed = self.enter(header).err().map(|kind| self.error(kind));
                 }
                 Parsed::Partial => {
@@ -332,6 +289,7 @@ impl Walk {
                 return rest;
             }
         }
+        self.wanted.record(value);
         self.skip = self.skip.saturating_sub(length_of(value));
         self.at = self.at.saturating_add(length_of(value));
         if self.skip == 0 {
@@ -422,6 +380,10 @@ impl Walk {
             return Err(ScanErrorKind::BadStructure);
         }
         self.order(header.tag)?;
+        let is_sequence = header.length == UNDEFINED || header.vr == Some(*b"SQ");
+        if top && is_sequence {
+            self.wanted.begin_recording(header);
+        }
         if header.length == UNDEFINED {
             let is_pixel_data = header.tag == Tag::PIXEL_DATA;
             return match header.vr {
@@ -492,16 +454,14 @@ impl Walk {
 
     /// Starts keeping the value if it is wanted and not too long.
     fn keep(&mut self, header: Header) -> Result<(), ScanErrorKind> {
-        let found = self.wanted.iter().enumerate();
-        let found = found
-            .filter(|(_, wanted)| wanted.tag == header.tag)
-            .map(|(index, wanted)| (index, wanted.state, length_of(&wanted.value)))
-            .next();
-        let Some((index, state, known)) = found else {
+        let Some((index, wanted)) = self.wanted.find(header.tag) else {
             return Ok(());
         };
+        let (state, known) = (wanted.state, length_of(&wanted.value));
         let state = match state {
-            Capture::NotMet => Capture::Open,
+            Capture::NotMet => state,
+            // Of what is collected only, the first is kept, and nothing is refused for it.
+            _ if !wanted.once => return Ok(()),
             // The same again harms nobody and occurs.
             Capture::Whole if known == u64::from(header.length) => {
                 self.note(OddityKind::Repeated, Some(header.tag));
@@ -516,8 +476,8 @@ impl Walk {
         };
         if let Some(wanted) = self.wanted.get_mut(index) {
             wanted.state = state;
+            self.keeping = wanted.met(header).then_some(index);
         }
-        self.keeping = (header.length <= CAPTURE_LIMIT).then_some(index);
         Ok(())
     }
 
@@ -551,6 +511,9 @@ impl Walk {
             && frame.limit == self.at
         {
             self.stack.pop();
+        }
+        if self.stack.is_empty() {
+            self.wanted.end_recording();
         }
     }
 

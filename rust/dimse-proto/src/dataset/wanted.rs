@@ -1,0 +1,172 @@
+//! What a walk keeps of the top level: values that decide on an instance, and elements that somebody collects.
+
+use alloc::vec::Vec;
+
+use super::header::{Header, UNDEFINED};
+use super::scan::{CAPTURE_LIMIT, COLLECT_LIMIT};
+use super::tag::Tag;
+
+/// Length of a delimiter: tag, and a length of zero (PS3.5 7.5).
+const DELIMITER: usize = 8;
+
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) tag: Tag,
+    vr: Option<[u8; 2]>,
+    pub(super) value: Vec<u8>,
+    pub(super) state: Capture,
+    /// A second one with another value is not taken in silence.
+    pub(super) once: bool,
+    /// Kept for whoever collects it, sequences too.
+    collected: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Capture {
+    NotMet,
+    /// Met, and too long or not yet whole.
+    Open,
+    Whole,
+    /// Met again at this offset, and so far the same in so many bytes.
+    Again(u64, usize),
+}
+
+impl Wanted {
+    const fn new(tag: Tag) -> Self {
+        Self {
+            tag,
+            vr: None,
+            value: Vec::new(),
+            state: Capture::NotMet,
+            once: false,
+            collected: false,
+        }
+    }
+
+    /// The element is there, and its value follows. Whether it is to be kept.
+    pub(super) fn met(&mut self, header: Header) -> bool {
+        if self.state == Capture::NotMet {
+            self.vr = header.vr;
+            self.state = Capture::Open;
+        }
+        let limit = if self.collected {
+            COLLECT_LIMIT
+        } else {
+            CAPTURE_LIMIT
+        };
+        header.length <= limit
+    }
+
+    /// Takes more of the value, or says where the element began that differs from what was there before.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), u64> {
+        let Capture::Again(offset, same) = self.state else {
+            self.value.extend_from_slice(bytes);
+            return Ok(());
+        };
+        self.state = Capture::Again(offset, same.saturating_add(bytes.len()));
+        let known = self.value.get(same..).unwrap_or_default();
+        known.starts_with(bytes).then_some(()).ok_or(offset)
+    }
+}
+
+/// All of them, in the order of tags.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    all: Vec<Wanted>,
+    /// Which of them is a sequence or pixel data whose items are passing by, and whether a delimiter ends it.
+    recording: Option<(usize, bool)>,
+}
+
+impl Kept {
+    pub(super) fn new(wanted: &[Tag]) -> Self {
+        let mut kept = Self {
+            all: Vec::with_capacity(wanted.len()),
+            recording: None,
+        };
+        for &tag in wanted {
+            kept.want(tag, |wanted| wanted.once = true);
+        }
+        kept
+    }
+
+    pub(super) fn collect(&mut self, tag: Tag) {
+        self.want(tag, |wanted| wanted.collected = true);
+    }
+
+    fn want(&mut self, tag: Tag, how: impl FnOnce(&mut Wanted)) {
+        let index = self.index(tag).unwrap_or_else(|index| {
+            self.all.insert(index, Wanted::new(tag));
+            index
+        });
+        if let Some(wanted) = self.all.get_mut(index) {
+            how(wanted);
+        }
+    }
+
+    fn index(&self, tag: Tag) -> Result<usize, usize> {
+        self.all.binary_search_by_key(&tag, |wanted| wanted.tag)
+    }
+
+    pub(super) fn find(&self, tag: Tag) -> Option<(usize, &Wanted)> {
+        let index = self.index(tag).ok()?;
+        Some((index, self.all.get(index)?))
+    }
+
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Wanted> {
+        self.all.get_mut(index)
+    }
+
+    /// VR and value of what was received whole.
+    pub(super) fn element(&self, tag: Tag) -> Option<(Option<[u8; 2]>, &[u8])> {
+        let (_, wanted) = self.find(tag)?;
+        matches!(wanted.state, Capture::Whole | Capture::Again(..))
+            .then_some((wanted.vr, wanted.value.as_slice()))
+    }
+
+    /// A sequence or encapsulated pixel data of the top level begins: what stands in it is kept, if it is collected.
+    pub(super) fn begin_recording(&mut self, header: Header) {
+        if let Ok(index) = self.index(header.tag)
+            && let Some(wanted) = self.all.get_mut(index)
+            && wanted.collected
+            && !wanted.once
+            && wanted.state == Capture::NotMet
+        {
+            let delimited = header.length == UNDEFINED;
+            if wanted.met(header) || delimited {
+                self.recording = Some((index, delimited));
+            }
+        }
+    }
+
+    /// Keeps more of it, while it is not too long.
+    pub(super) fn record(&mut self, bytes: &[u8]) {
+        let Some((index, delimited)) = self.recording else {
+            return;
+        };
+        let Some(wanted) = self.all.get_mut(index) else {
+            return;
+        };
+        let delimiter = if delimited { DELIMITER } else { 0 };
+        let most = usize::try_from(COLLECT_LIMIT)
+            .unwrap_or(usize::MAX)
+            .saturating_add(delimiter);
+        if wanted.value.len().saturating_add(bytes.len()) > most {
+            wanted.value = Vec::new();
+            self.recording = None;
+        } else {
+            wanted.value.extend_from_slice(bytes);
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn end_recording(&mut self) {
+        if let Some((index, delimited)) = self.recording.take()
+            && let Some(wanted) = self.all.get_mut(index)
+        {
+            let delimiter = if delimited { DELIMITER } else { 0 };
+            let length = wanted.value.len().saturating_sub(delimiter);
+            wanted.value.truncate(length);
+            wanted.state = Capture::Whole;
+        }
+    }
+}
