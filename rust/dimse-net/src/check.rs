@@ -86,6 +86,19 @@ impl Check {
         Self::with(Scanner::strict, transfer_syntax, wanted)
     }
 
+    /// Keeps the elements of these tags too.
+    pub(crate) fn collecting(self, collected: &[Tag]) -> Self {
+        match self {
+            Self::Plain(scanner) => Self::Plain(scanner.collecting(collected)),
+            Self::Deflated(inflater) => {
+                let mut inflater = *inflater;
+                inflater.scanner = inflater.scanner.collecting(collected);
+                Self::Deflated(Box::new(inflater))
+            }
+            Self::Opaque => Self::Opaque,
+        }
+    }
+
     fn with(
         scanner: fn(Encoding, &[Tag]) -> Scanner,
         transfer_syntax: &Uid,
@@ -126,6 +139,11 @@ impl Check {
     /// A wanted value, once it was received whole.
     pub(crate) fn value(&self, tag: Tag) -> Option<&[u8]> {
         self.scanner()?.value(tag)
+    }
+
+    /// The same with its VR, if it has one.
+    pub(crate) fn element(&self, tag: Tag) -> Option<(Option<[u8; 2]>, &[u8])> {
+        self.scanner()?.element(tag)
     }
 
     /// What is not well formed in what was walked, the first of each kind. Of a deflated data set offsets count

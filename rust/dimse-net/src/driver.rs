@@ -487,9 +487,14 @@ impl Driver {
             Command::Close(why) => {
                 self.end_with(why);
                 self.closed = true;
+                self.exchange.undecided.hurried = true;
             }
             Command::Shutdown => self.draining = true,
         }
+    }
+
+    pub(crate) fn peer(&self) -> Option<std::net::SocketAddr> {
+        self.peer
     }
 
     fn wants_read(&self) -> bool {

@@ -35,6 +35,8 @@ pub enum Deadline {
     Progress,
     /// The peer sends a message so slowly that it as good as stopped.
     Pace,
+    /// The user has not decided on a stored instance.
+    Verdict,
     /// No room in the byte budget for the message being received.
     Budget,
     /// Nothing was read for a moment: the read buffer goes back.
@@ -55,6 +57,7 @@ impl Deadline {
             Self::Release => "release",
             Self::Write => "write",
             Self::Progress | Self::Pace => "progress",
+            Self::Verdict => "on_stored_timeout",
             Self::Budget => "budget",
             Self::Cooling => "cooling",
         }

@@ -4,6 +4,7 @@
 mod inbound;
 mod outbound;
 mod story;
+mod verdicts;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -28,7 +29,10 @@ use crate::metrics::Running;
 use crate::queue::Sender;
 use crate::service::{Data, Parts, Permit};
 use crate::source::FileInfo;
-use crate::store::{Done, Finished, Jobs};
+use crate::store::{Done, Jobs};
+use crate::verdict::Verdict;
+
+use verdicts::Undecided;
 
 /// Feeds that read ahead of their turn: a user may have a thousand, and each takes a thread and memory.
 const FEEDS_AHEAD: usize = 4;
@@ -62,6 +66,8 @@ pub(crate) struct Exchange {
     /// Requests that no service could be meant by.
     errors: usize,
     jobs: Jobs,
+    /// What is stored and not answered: the user decides.
+    pub(crate) undecided: Undecided,
     budget: Budget,
     /// Operations we may have outstanding.
     window: usize,
@@ -175,6 +181,7 @@ impl Collected {
 pub(crate) enum Progress {
     Job(Done),
     Feed(Option<Item>),
+    Verdict(u64, Verdict),
 }
 
 impl Exchange {
@@ -195,6 +202,7 @@ impl Exchange {
             arriving: None,
             errors: 0,
             jobs: Jobs::default(),
+            undecided: Undecided::default(),
             budget: settings.budget.clone(),
             window: 1,
             tolerated: settings.limits.queued.saturating_add(1),
@@ -216,17 +224,23 @@ impl Exchange {
             .saturating_add(limit(negotiated.performed).min(usize::from(u8::MAX)));
     }
 
-    /// The next thing that happens by itself: a writer thread is done, or a file's bytes are there.
+    /// The next thing that happens by itself: a writer thread is done, the user has decided, or a file's bytes are
+    /// there.
     pub(crate) async fn progress(&mut self, may_feed: bool) -> Progress {
         let may_feed = may_feed && self.may_feed();
-        let jobs = &mut self.jobs;
+        let (jobs, undecided) = (&mut self.jobs, &mut self.undecided);
         match self.feeds.front_mut() {
             Some(feed) if may_feed => tokio::select! {
                 biased;
                 done = jobs.next() => Progress::Job(done),
+                (key, verdict) = undecided.next() => Progress::Verdict(key, verdict),
                 item = feed.next() => Progress::Feed(item),
             },
-            _ => Progress::Job(jobs.next().await),
+            _ => tokio::select! {
+                biased;
+                done = jobs.next() => Progress::Job(done),
+                (key, verdict) = undecided.next() => Progress::Verdict(key, verdict),
+            },
         }
     }
 
@@ -337,23 +351,21 @@ impl Exchange {
             && self.invoked.values().all(Invoked::is_behind)
     }
 
-    /// The association is over: the next instance of those that came whole. What is not whole is given up.
-    pub(crate) async fn last_job(&mut self) -> Option<Finished> {
+    /// The association is over: what is not whole is given up.
+    pub(crate) fn give_up_unfinished(&mut self) {
         self.jobs.give_up_unfinished();
-        while !self.jobs.is_empty() {
-            let done = self.jobs.next().await;
-            if let Some(finished) = self.jobs.done(done) {
-                return Some(finished);
-            }
-        }
-        None
+    }
+
+    /// An instance is being stored, or undecided.
+    pub(crate) fn is_storing(&self) -> bool {
+        !self.jobs.is_empty() || !self.undecided.is_empty()
     }
 
     /// The writer threads cannot keep up: the socket waits.
     pub(crate) fn is_congested(&self) -> bool {
         match self.inbound {
             Inbound::Store(key) => self.jobs.is_congested(key),
-            _ => self.jobs.is_full(),
+            _ => self.jobs.is_full(self.undecided.len()),
         }
     }
 
@@ -430,6 +442,7 @@ impl Driver {
                 }
             }
             Progress::Feed(Some(item)) => self.feed(item),
+            Progress::Verdict(key, verdict) => self.verdict_came(key, verdict),
             Progress::Job(done) => {
                 if let Some(finished) = self.exchange.jobs.done(done) {
                     if matches!(self.exchange.inbound, Inbound::Store(key) if key == finished.key) {

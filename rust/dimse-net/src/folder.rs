@@ -1,5 +1,7 @@
 //! A folder of stored instances: names, temporary files, and the one way a file gets its name.
 
+mod undo;
+
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,6 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use dimse_proto::Uid;
+use dimse_proto::dataset::Tag;
 use rustix::io::Errno;
 
 use crate::files::Files;
@@ -20,6 +23,9 @@ use crate::group::Group;
 use crate::metrics::Syncs;
 use crate::part10::Meta;
 use crate::refusal::{DUPLICATE, NO_SPACE, OUT_OF_RESOURCES, Refusal};
+
+pub use undo::Hold;
+pub(crate) use undo::Undo;
 
 /// What a Success promises about power cuts. Every mode survives the end of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -81,12 +87,20 @@ pub struct Folder {
     duplicates: Duplicates,
     strict: bool,
     reserve: Option<u64>,
+    /// Elements of the top level that are kept of what is stored.
+    collected: Vec<Tag>,
+    /// Whether data sets are hashed.
+    digest: bool,
     files: Arc<dyn Files>,
     handle: Mutex<Arc<OwnedFd>>,
     /// Series folders whose own names are known to be durable.
     settled: Mutex<HashSet<PathBuf>>,
+    /// How often series folders were removed by us.
+    removals: AtomicU64,
     /// Folder syncs that stores share.
     group: Group,
+    /// Instances that the user has not decided on.
+    holds: undo::Holds,
     pub(crate) syncs: Syncs,
 }
 
@@ -123,10 +137,14 @@ impl Folder {
             duplicates,
             strict: false,
             reserve: None,
+            collected: Vec::new(),
+            digest: false,
             files,
             handle: Mutex::new(Arc::new(handle)),
             settled: Mutex::default(),
+            removals: AtomicU64::default(),
             group: Group::default(),
+            holds: undo::Holds::default(),
             syncs: Syncs::default(),
         })
     }
@@ -147,6 +165,32 @@ impl Folder {
 
     pub(crate) fn is_strict(&self) -> bool {
         self.strict
+    }
+
+    /// Keeps these elements of the top level of each data set, up to 4 KiB each, in [`Stored::values`].
+    ///
+    /// [`Stored::values`]: crate::sink::Stored::values
+    #[must_use]
+    pub fn with_collected(mut self, tags: Vec<Tag>) -> Self {
+        self.collected = tags;
+        self
+    }
+
+    /// Hashes each data set as it is received, for [`Stored::digest`].
+    ///
+    /// [`Stored::digest`]: crate::sink::Stored::digest
+    #[must_use]
+    pub fn with_digest(mut self) -> Self {
+        self.digest = true;
+        self
+    }
+
+    pub(crate) fn collected(&self) -> &[Tag] {
+        &self.collected
+    }
+
+    pub(crate) fn digests(&self) -> bool {
+        self.digest
     }
 
     /// The folder's absolute path.
@@ -253,19 +297,29 @@ impl Folder {
     /// Gives a written and synced temporary file the name of its instance.
     pub(crate) fn publish(
         &self,
-        temporary: Temporary,
+        mut temporary: Temporary,
         instance: &Instance<'_>,
     ) -> Result<Published, Refusal> {
-        let place = self.place(&temporary, instance.series)?;
-        let published = self.publish_in(&place, temporary, instance);
-        if published.is_err() {
-            place.undo(&*self.files);
+        for _ in 0..TRIES {
+            let published = self.place(&temporary, instance.series).and_then(|place| {
+                let published = self.publish_in(&place, &mut temporary, instance);
+                if published.is_err() {
+                    place.undo(&*self.files);
+                }
+                published
+            });
+            match published {
+                Ok(published) => return Ok(published),
+                Err(Trouble::Gone) => {}
+                Err(Trouble::Refused(refusal)) => return Err(refusal),
+            }
         }
-        published
+        let error = io::ErrorKind::NotFound.into();
+        Err(Refusal::io("name the file", &error))
     }
 
     /// Opens or makes the folder an instance belongs in.
-    fn place(&self, temporary: &Temporary, series: Option<(&Uid, &Uid)>) -> Result<Place, Refusal> {
+    fn place(&self, temporary: &Temporary, series: Option<(&Uid, &Uid)>) -> Result<Place, Trouble> {
         let mut place = Place {
             handle: Arc::clone(&temporary.name.handle),
             path: self.root.clone(),
@@ -276,14 +330,15 @@ impl Folder {
         };
         match self.descend(&mut place, study, series) {
             Ok(()) => Ok(place),
-            Err(refusal) => {
+            Err(trouble) => {
                 place.undo(&*self.files);
-                Err(refusal)
+                Err(trouble)
             }
         }
     }
 
-    fn descend(&self, place: &mut Place, study: &Uid, series: &Uid) -> Result<(), Refusal> {
+    fn descend(&self, place: &mut Place, study: &Uid, series: &Uid) -> Result<(), Trouble> {
+        let removals = self.removals.load(Ordering::SeqCst);
         let parents = [Arc::clone(&place.handle), self.step(place, study)?];
         let _series = self.step(place, series)?;
         if self.durability == Durability::Durable && !locked(&self.settled).contains(&place.path) {
@@ -294,13 +349,16 @@ impl Folder {
             if settled.len() >= SETTLED_LIMIT {
                 settled.clear();
             }
-            settled.insert(place.path.clone());
+            // One that was removed meanwhile may be there again, made by another store whose name is not durable.
+            if self.removals.load(Ordering::SeqCst) == removals {
+                settled.insert(place.path.clone());
+            }
         }
         Ok(())
     }
 
     /// Goes one folder down.
-    fn step(&self, place: &mut Place, uid: &Uid) -> Result<Arc<OwnedFd>, Refusal> {
+    fn step(&self, place: &mut Place, uid: &Uid) -> Result<Arc<OwnedFd>, Trouble> {
         let name = OsStr::from_bytes(uid.as_bytes());
         place.path.push(name);
         let opened = match self.files.open_folder(&place.handle, name) {
@@ -312,13 +370,13 @@ impl Folder {
                         .made
                         .push((Arc::clone(&place.handle), name.to_owned())),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    Err(error) => return Err(Refusal::io("make a folder", &error)),
+                    Err(error) => return Err(Trouble::on("make a folder", &error)),
                 }
                 self.files.open_folder(&place.handle, name)
             }
             opened => opened,
         };
-        let opened = opened.map_err(|error| Refusal::io("open a folder", &error))?;
+        let opened = opened.map_err(|error| Trouble::on("open a folder", &error))?;
         place.handle = Arc::new(opened);
         Ok(Arc::clone(&place.handle))
     }
@@ -326,10 +384,10 @@ impl Folder {
     fn publish_in(
         &self,
         place: &Place,
-        temporary: Temporary,
+        temporary: &mut Temporary,
         instance: &Instance<'_>,
-    ) -> Result<Published, Refusal> {
-        let name = OsString::from(format!("{}.dcm", instance.uid));
+    ) -> Result<Published, Trouble> {
+        let name = file_name(instance.uid);
         let target = (&*place.handle, &*name);
         let path = place.path.join(&name);
         let _turn = turn_of(&name);
@@ -340,7 +398,7 @@ impl Folder {
                     if let Err(refusal) = self.sync_names(&place.handle) {
                         // Not a Success, so not an instance. Nobody can have been told otherwise: it is our turn.
                         let _ = self.files.remove(&place.handle, &name);
-                        return Err(refusal);
+                        return Err(refusal.into());
                     }
                     return Ok(Published {
                         path,
@@ -349,9 +407,9 @@ impl Folder {
                     });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Refusal::io("name the file", &error)),
+                Err(error) => return Err(Trouble::on("name the file", &error)),
             }
-            let kept = match self.compare(place, &name, &temporary, instance)? {
+            let kept = match self.compare(place, &name, temporary, instance)? {
                 Earlier::Gone => continue,
                 Earlier::Same(earlier) => {
                     // It may come from a mode that promises less, or from somebody who has not synced yet.
@@ -374,7 +432,8 @@ impl Folder {
                         DUPLICATE,
                         "instance is stored already with other content",
                         format!("{} is stored already with other content", path.display()),
-                    ));
+                    )
+                    .into());
                 }
                 Earlier::Different => match self.keep(place, &name)? {
                     Some(kept) => kept,
@@ -388,10 +447,8 @@ impl Folder {
                 identical: false,
             });
         }
-        Err(Refusal::io(
-            "name the file",
-            &io::ErrorKind::ResourceBusy.into(),
-        ))
+        let busy = io::ErrorKind::ResourceBusy.into();
+        Err(Refusal::io("name the file", &busy).into())
     }
 
     fn compare(
@@ -496,7 +553,7 @@ impl Folder {
         place: &Place,
         name: &OsStr,
         kept: &OsStr,
-        temporary: Temporary,
+        temporary: &mut Temporary,
     ) -> Result<(), Refusal> {
         let target = (&*place.handle, name);
         let replaced = self.sync_names(&place.handle).and_then(|()| {
@@ -530,6 +587,28 @@ pub(crate) struct Published {
     pub(crate) path: PathBuf,
     pub(crate) kept: Option<PathBuf>,
     pub(crate) identical: bool,
+}
+
+/// Why an instance is not published.
+enum Trouble {
+    /// A folder on its way was removed meanwhile, perhaps by a refusal that left it empty: it is made anew.
+    Gone,
+    Refused(Refusal),
+}
+
+impl Trouble {
+    fn on(doing: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            _ => Self::Refused(Refusal::io(doing, error)),
+        }
+    }
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 enum Earlier {
@@ -582,7 +661,7 @@ impl TemporaryName {
     }
 
     /// The name is no longer ours.
-    fn disarm(mut self) {
+    fn disarm(&mut self) {
         self.armed = false;
     }
 }
@@ -593,6 +672,11 @@ impl Drop for TemporaryName {
             let _ = self.folder.files.remove(&self.handle, &self.name);
         }
     }
+}
+
+/// Under which name an instance is stored.
+fn file_name(uid: &Uid) -> OsString {
+    format!("{uid}.dcm").into()
 }
 
 /// A name no other temporary file of this process has, and hardly one of another.

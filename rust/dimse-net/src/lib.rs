@@ -11,6 +11,7 @@
 //! | [`bulk`], [`source`] | Part 10 files become C-STORE requests, read ahead and framed on a thread |
 //! | `store`, [`sink`] | received instances become files on writer threads: scanned, synced, published by rename |
 //! | `folder`, `group` | names in a folder of instances; one folder sync for all who wait for one |
+//! | [`verdict`] | stored instances that wait for the user's word |
 //! | [`files`], [`part10`] | the file operations behind one trait; the file meta information (PS3.10 7.1) |
 //! | [`event`], `follow` | what happened, for whoever pulls it |
 //! | [`metrics`] | how often it did, and how long it took, for whoever asks |
@@ -50,4 +51,5 @@ pub mod tls;
 #[path = "no_tls.rs"]
 pub mod tls;
 mod transport;
+pub mod verdict;
 mod write;

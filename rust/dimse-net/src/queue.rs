@@ -75,6 +75,14 @@ impl<T> Queue<T> {
         self.0.ready.is_closed() && self.0.items.lock().is_empty()
     }
 
+    /// Takes no more, and drops what there is.
+    pub fn close(&self) {
+        self.0.ready.close();
+        // Dropped when it is unlocked: an item may have more to do at its end than a lock should wait for.
+        let items = std::mem::take(&mut *self.0.items.lock());
+        drop(items);
+    }
+
     /// The next item if there is one now that nobody waits for.
     #[must_use]
     pub fn try_next(&self) -> Option<T> {
@@ -97,7 +105,7 @@ impl<T> Sender<T> {
             return Err(item);
         };
         let mut items = shared.items.lock();
-        if items.len() >= shared.most {
+        if items.len() >= shared.most || shared.ready.is_closed() {
             return Err(item);
         }
         items.push_back(item);
@@ -193,6 +201,16 @@ mod tests {
         assert_eq!(sender.send(2), Err(2));
         drop(queue);
         assert_eq!(sender.send(3), Err(3));
+    }
+
+    #[tokio::test]
+    async fn what_is_closed_takes_nothing_and_gives_nothing() {
+        let (sender, queue) = Queue::new(usize::MAX);
+        sender.send(1).unwrap();
+        queue.close();
+        assert_eq!(sender.send(2), Err(2));
+        assert_eq!(queue.next().await, None);
+        assert!(queue.is_over());
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use crate::event::Events;
 use crate::limits::Charge;
 use crate::queue::Sender;
 use crate::sink::{Folder, Spooled};
+use crate::verdict::Desk;
 
 /// How requests are answered.
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ pub struct StoreService {
     pub classes: Classes,
     /// It goes before handlers: a C-GET says where its instances go.
     pub first: bool,
+    /// Whoever decides on what is stored, before it is answered.
+    pub desk: Option<Desk>,
 }
 
 /// A set of SOP classes.
@@ -154,8 +157,8 @@ pub(crate) enum Route {
     Answer(u16, &'static str),
     /// The peer may not ask for it: answered with this status.
     Denied(u16),
-    /// Stored by the file sink.
-    Folder(Arc<Folder>),
+    /// Stored by the file sink; whoever has a desk decides on it.
+    Folder(Arc<Folder>, Option<Desk>),
     /// To the user.
     Queue,
 }
@@ -202,8 +205,8 @@ impl Service {
             return Route::Answer(0xC000, "no data set");
         }
         let folder = self.folder_for(field, &class);
-        if let Some((folder, true)) = &folder {
-            return Route::Folder(Arc::clone(folder));
+        if let Some((route, true)) = folder {
+            return route;
         }
         if self.operations.is_some()
             && self
@@ -215,12 +218,12 @@ impl Service {
         }
         match field {
             CommandField::C_ECHO_RQ if self.echo => Route::Answer(0x0000, ""),
-            _ => folder.map_or(unsupported, |(folder, _)| Route::Folder(folder)),
+            _ => folder.map_or(unsupported, |(route, _)| route),
         }
     }
 
     /// The folder that takes instances of a class, and whether it goes before handlers.
-    fn folder_for(&self, field: CommandField, class: &Uid) -> Option<(Arc<Folder>, bool)> {
+    fn folder_for(&self, field: CommandField, class: &Uid) -> Option<(Route, bool)> {
         if field != CommandField::C_STORE_RQ {
             return None;
         }
@@ -228,7 +231,8 @@ impl Service {
         let store = store
             .as_ref()
             .filter(|store| store.classes.contain(class))?;
-        Some((Arc::clone(&store.folder), store.first))
+        let route = Route::Folder(Arc::clone(&store.folder), store.desk.clone());
+        Some((route, store.first))
     }
 }
 

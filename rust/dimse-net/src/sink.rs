@@ -13,6 +13,7 @@
 //! process. Two processes may share a folder, but then two different versions of one instance that arrive in the
 //! same instant can replace each other.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IoSlice, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -23,11 +24,11 @@ use dimse_proto::dataset::{Oddity, Tag};
 use dimse_proto::{AeTitle, Uid};
 
 use crate::check::{Check, CheckError};
-use crate::folder::{Instance, Temporary, TemporaryName};
+use crate::folder::{Instance, Temporary, TemporaryName, Undo};
 use crate::part10;
 use crate::refusal::{CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED, INVALID_INSTANCE, MISMATCH};
 
-pub use crate::folder::{Duplicates, Durability, Folder, Layout};
+pub use crate::folder::{Duplicates, Durability, Folder, Hold, Layout};
 pub use crate::refusal::Refusal;
 
 const WANTED: [Tag; 5] = [
@@ -139,6 +140,41 @@ pub struct Stored {
     pub subject: Subject,
     /// What is not well formed in it, the first of each kind.
     pub oddities: Vec<Oddity>,
+    /// Series Instance UID (0020,000E).
+    pub series: Option<Uid>,
+    /// BLAKE3 of the data set as received, where the folder hashes.
+    pub digest: Option<[u8; 32]>,
+    /// What the folder collects, in its order, as far as it is there and not too long.
+    pub values: Vec<Value>,
+}
+
+/// An element of the top level of a data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Which.
+    pub tag: Tag,
+    /// As the data set says it; none in Implicit VR.
+    pub vr: Option<[u8; 2]>,
+    /// As encoded, padding included.
+    pub bytes: Bytes,
+}
+
+/// An instance that is in the folder until the user has decided. Dropped, it stays.
+#[derive(Debug)]
+pub struct Tentative {
+    /// As if it were for good.
+    pub stored: Stored,
+    pub(crate) undo: Undo,
+}
+
+impl Tentative {
+    /// Puts back what was there before, as durable as the folder's mode promises.
+    ///
+    /// # Errors
+    /// When that fails; then the instance may still be there, whole, and an earlier version beside it.
+    pub fn put_back(self) -> Result<(), Refusal> {
+        self.undo.put_back()
+    }
 }
 
 /// A received instance as a closed file that is handed to somebody, and removed when this is dropped.
@@ -184,6 +220,7 @@ pub struct Writer {
     folder: Arc<Folder>,
     request: StoreRequest,
     check: Check,
+    digest: Option<Box<blake3::Hasher>>,
     /// File meta that is not written yet.
     header: Vec<u8>,
     data_offset: u64,
@@ -212,7 +249,9 @@ impl Writer {
                 Check::strict(&request.transfer_syntax, &WANTED)
             } else {
                 Check::new(&request.transfer_syntax, &WANTED)
-            },
+            }
+            .collecting(folder.collected()),
+            digest: folder.digests().then(Box::default),
             data_offset: u64::try_from(header.len()).unwrap_or(u64::MAX),
             data_length: 0,
             temporary: None,
@@ -248,7 +287,14 @@ impl Writer {
     /// folder rejects duplicates.
     pub fn commit(mut self) -> Result<Stored, Refusal> {
         let findings = self.conclude()?;
-        self.publish(findings)
+        let (stored, _kept) = self.publish(findings)?;
+        Ok(stored)
+    }
+
+    /// The same, but it can be taken back: `hold` is the turn of its UID.
+    pub(crate) fn commit_tentatively(mut self, hold: Hold) -> Result<Tentative, Refusal> {
+        let findings = self.conclude()?;
+        self.publish_tentatively(findings, hold)
     }
 
     /// Ends the instance and leaves it a temporary file, for a handler that decides what becomes of it.
@@ -274,6 +320,9 @@ impl Writer {
             let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             self.data_length = self.data_length.saturating_add(length);
             self.check.feed(bytes).map_err(|error| not_whole(&error))?;
+            if let Some(digest) = &mut self.digest {
+                digest.update(bytes);
+            }
         }
         Ok(())
     }
@@ -351,12 +400,37 @@ impl Writer {
         })
     }
 
-    fn publish(mut self, findings: Findings) -> Result<Stored, Refusal> {
+    fn publish_tentatively(self, findings: Findings, hold: Hold) -> Result<Tentative, Refusal> {
+        let series = findings.series.clone();
+        let file = self.temporary.as_ref().ok_or_else(empty)?;
+        let file = self.folder.files().identity(&file.file);
+        let file = file.map_err(|error| Refusal::io("look at the file", &error))?;
+        let (stored, kept) = self.publish(findings)?;
+        let undo = Undo {
+            hold,
+            series,
+            file,
+            kept,
+            identical: stored.identical,
+        };
+        Ok(Tentative { stored, undo })
+    }
+
+    /// Gives the instance its name; with the one that an earlier version got.
+    fn publish(mut self, findings: Findings) -> Result<(Stored, Option<OsString>), Refusal> {
         let Findings {
             verified,
             series,
             subject,
         } = findings;
+        let collected = self.folder.collected().iter();
+        let values = collected
+            .filter_map(|&tag| {
+                let (vr, bytes) = self.check.element(tag)?;
+                let bytes = Bytes::copy_from_slice(bytes);
+                Some(Value { tag, vr, bytes })
+            })
+            .collect();
         let temporary = self.temporary.take().ok_or_else(empty)?;
         self.folder.sync_contents(&temporary.file)?;
         let instance = Instance {
@@ -367,7 +441,9 @@ impl Writer {
             data_length: self.data_length,
         };
         let published = self.folder.publish(temporary, &instance)?;
-        Ok(Stored {
+        let kept = published.kept.as_deref().and_then(Path::file_name);
+        let kept = kept.map(OsStr::to_owned);
+        let stored = Stored {
             path: published.path,
             bytes: self.data_length,
             kept: published.kept,
@@ -378,7 +454,11 @@ impl Writer {
             verified,
             subject,
             oddities: self.check.oddities().to_vec(),
-        })
+            series: self.check.uid(Tag::SERIES_INSTANCE_UID),
+            digest: self.digest.map(|digest| *digest.finalize().as_bytes()),
+            values,
+        };
+        Ok((stored, kept))
     }
 }
 
@@ -391,11 +471,35 @@ pub fn store_whole(
     request: StoreRequest,
     data: &[Bytes],
 ) -> Result<Stored, Refusal> {
+    let (writer, findings) = write_whole(folder, request, data)?;
+    let (stored, _kept) = writer.publish(findings)?;
+    Ok(stored)
+}
+
+/// The same, but it can be taken back: `hold` is the turn of its UID.
+///
+/// # Errors
+/// As [`Writer::commit`].
+pub fn store_tentatively(
+    folder: Arc<Folder>,
+    request: StoreRequest,
+    data: &[Bytes],
+    hold: Hold,
+) -> Result<Tentative, Refusal> {
+    let (writer, findings) = write_whole(folder, request, data)?;
+    writer.publish_tentatively(findings, hold)
+}
+
+fn write_whole(
+    folder: Arc<Folder>,
+    request: StoreRequest,
+    data: &[Bytes],
+) -> Result<(Writer, Findings), Refusal> {
     let mut writer = Writer::new(folder, request)?;
     writer.examine(data)?;
     let findings = writer.conclude()?;
     writer.append(data)?;
-    writer.publish(findings)
+    Ok((writer, findings))
 }
 
 /// What the data set turned out to be.

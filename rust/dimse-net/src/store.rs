@@ -6,14 +6,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dimse_proto::Uid;
 use dimse_proto::dimse::CommandSet;
 use tokio::runtime::RuntimeFlavor;
 use tokio::task::JoinSet;
 
+use crate::folder::Hold;
 use crate::limits::Charge;
 use crate::refusal::OUT_OF_RESOURCES;
 use crate::runtime;
-use crate::sink::{Folder, Refusal, Spooled, StoreRequest, Stored, Writer, store_whole};
+use crate::sink::{
+    Folder, Refusal, Spooled, StoreRequest, Stored, Tentative, Writer, store_tentatively,
+    store_whole,
+};
+use crate::verdict::Desk;
 
 /// Bytes that are worth waking a writer thread for. A smaller instance is handed over once, whole.
 const BATCH: usize = 256 << 10;
@@ -64,15 +70,18 @@ impl Purpose {
     }
 
     /// All of an instance at once.
-    fn store(self, data: &[Bytes]) -> Result<Outcome, Refusal> {
-        match self {
-            Self::Publish(folder, request) => {
+    fn store(self, data: &[Bytes], hold: Option<Hold>) -> Result<Outcome, Refusal> {
+        match (self, hold) {
+            (Self::Publish(folder, request), Some(hold)) => {
+                store_tentatively(folder, request, data, hold).map(Outcome::Tentative)
+            }
+            (Self::Publish(folder, request), None) => {
                 store_whole(folder, request, data).map(Outcome::Stored)
             }
-            spool @ Self::Spool(..) => {
+            (spool @ Self::Spool(..), _) => {
                 let (mut writer, ending) = spool.writer()?;
                 writer.write(data)?;
-                ending.apply(writer)
+                ending.apply(writer, None)
             }
         }
     }
@@ -85,10 +94,11 @@ enum Ending {
 }
 
 impl Ending {
-    fn apply(self, writer: Writer) -> Result<Outcome, Refusal> {
-        match self {
-            Self::Publish => writer.commit().map(Outcome::Stored),
-            Self::Spool => writer.finish_spooled().map(Outcome::Spooled),
+    fn apply(self, writer: Writer, hold: Option<Hold>) -> Result<Outcome, Refusal> {
+        match (self, hold) {
+            (Self::Publish, Some(hold)) => writer.commit_tentatively(hold).map(Outcome::Tentative),
+            (Self::Publish, None) => writer.commit().map(Outcome::Stored),
+            (Self::Spool, _) => writer.finish_spooled().map(Outcome::Spooled),
         }
     }
 }
@@ -97,6 +107,8 @@ impl Ending {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Stored(Stored),
+    /// Until the user has decided.
+    Tentative(Tentative),
     Spooled(Spooled),
 }
 
@@ -122,6 +134,7 @@ pub(crate) struct Finished {
     pub(crate) context_id: u8,
     pub(crate) command: CommandSet,
     pub(crate) bytes: u64,
+    pub(crate) desk: Option<Desk>,
     pub(crate) outcome: Result<Outcome, Refusal>,
 }
 
@@ -144,8 +157,18 @@ struct Job {
     bytes: u64,
     charge: Charge,
     hand: Hand,
+    /// Who decides on it when it is stored, and whose turn that has to be.
+    deciding: Option<Deciding>,
     /// Nothing more comes.
     ended: bool,
+}
+
+/// Of an instance that the user decides on.
+#[derive(Debug)]
+struct Deciding {
+    desk: Desk,
+    folder: Arc<Folder>,
+    uid: Uid,
 }
 
 /// Who holds the pen.
@@ -177,7 +200,16 @@ impl Jobs {
         context_id: u8,
         command: CommandSet,
         charge: Charge,
+        desk: Option<Desk>,
     ) -> u64 {
+        let deciding = match (&purpose, desk) {
+            (Purpose::Publish(folder, request), Some(desk)) => Some(Deciding {
+                desk,
+                folder: Arc::clone(folder),
+                uid: request.sop_instance.clone(),
+            }),
+            _ => None,
+        };
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         let job = Job {
@@ -188,6 +220,7 @@ impl Jobs {
             bytes: 0,
             charge,
             hand: Hand::Fresh(purpose),
+            deciding,
             ended: false,
         };
         self.open.insert(key, job);
@@ -230,14 +263,33 @@ impl Jobs {
         let small = std::mem::take(&mut job.pending_bytes) <= SMALL;
         let charge = job.charge.take();
         let ended = job.ended;
+        let mut hold = None;
+        if let Some(deciding) = job.deciding.as_ref().filter(|_| ended) {
+            hold = deciding.folder.try_hold(&deciding.uid);
+            if hold.is_none() {
+                let turn = deciding.turn();
+                self.threads.spawn_on(
+                    async move {
+                        let result = match turn.await {
+                            Ok(hold) => finish_on_a_thread(hand, batch, hold).await,
+                            Err(refusal) => Err(refusal),
+                        };
+                        drop(charge);
+                        Done { key, result }
+                    },
+                    runtime::handle(),
+                );
+                return;
+            }
+        }
         if ended && small && hand.is_quick() && can_block_in_place() {
-            let result = tokio::task::block_in_place(|| guarded(hand, &batch, ended));
+            let result = tokio::task::block_in_place(|| guarded(hand, &batch, ended, hold));
             self.ready.push_back(Done { key, result });
             return;
         }
         self.threads.spawn_blocking_on(
             move || {
-                let result = guarded(hand, &batch, ended);
+                let result = guarded(hand, &batch, ended, hold);
                 drop(batch);
                 drop(charge);
                 Done { key, result }
@@ -282,6 +334,7 @@ impl Jobs {
             context_id: job.context_id,
             command: job.command,
             bytes: job.bytes,
+            desk: job.deciding.map(|deciding| deciding.desk),
             outcome,
         })
     }
@@ -310,25 +363,54 @@ impl Jobs {
             .is_some_and(|job| job.pending_bytes >= PENDING_LIMIT)
     }
 
-    /// As many writes are in progress as one association gets.
-    pub(crate) fn is_full(&self) -> bool {
-        self.open.len() >= JOBS_LIMIT
+    /// As many writes are in progress, or stored instances undecided, as one association gets.
+    pub(crate) fn is_full(&self, undecided: usize) -> bool {
+        self.open.len().saturating_add(undecided) >= JOBS_LIMIT
     }
+}
+
+impl Deciding {
+    /// Waits until the verdict on the instance before it is known, no longer than that may take.
+    fn turn(&self) -> impl Future<Output = Result<Hold, Refusal>> + Send + 'static {
+        let (folder, uid, within) = (Arc::clone(&self.folder), self.uid.clone(), self.desk.within);
+        async move {
+            let turn = folder.hold(&uid);
+            match within {
+                None => Ok(turn.await),
+                Some(within) => tokio::time::timeout(within, turn).await.map_err(|_passed| {
+                    let within = within.as_secs_f64();
+                    let detail = format!(
+                        "on_stored has not decided on the same instance, sent before, within {within} s"
+                    );
+                    Refusal::new(OUT_OF_RESOURCES, "not processed in time", detail)
+                }),
+            }
+        }
+    }
+}
+
+async fn finish_on_a_thread(hand: Hand, batch: Vec<Bytes>, hold: Hold) -> Result<Step, Refusal> {
+    let work = move || guarded(hand, &batch, true, Some(hold));
+    // The runtime goes away.
+    let stopped = |_| Refusal::new(OUT_OF_RESOURCES, "cannot store", "this node is stopping");
+    let work = runtime::handle().spawn_blocking(work);
+    work.await.unwrap_or_else(|error| Err(stopped(error)))
 }
 
 /// The writer thread's part. A panic there is ours to mend and this instance's to pay for: it is refused, and
 /// nothing else is harmed.
-fn guarded(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
-    catch_unwind(AssertUnwindSafe(|| write(hand, batch, ended))).unwrap_or_else(|_panic| {
+fn guarded(hand: Hand, batch: &[Bytes], ended: bool, hold: Option<Hold>) -> Result<Step, Refusal> {
+    catch_unwind(AssertUnwindSafe(|| write(hand, batch, ended, hold))).unwrap_or_else(|_panic| {
         let detail = "a fault of this node: the thread that stores it panicked";
         Err(Refusal::new(OUT_OF_RESOURCES, "cannot store", detail))
     })
 }
 
-fn write(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
+fn write(hand: Hand, batch: &[Bytes], ended: bool, hold: Option<Hold>) -> Result<Step, Refusal> {
     let (mut writer, ending) = match hand {
         Hand::Fresh(purpose) if ended => {
-            return purpose.store(batch).map(Box::new).map(Step::Finished);
+            let stored = purpose.store(batch, hold);
+            return stored.map(Box::new).map(Step::Finished);
         }
         Hand::Fresh(purpose) => {
             let (writer, ending) = purpose.writer()?;
@@ -339,7 +421,8 @@ fn write(hand: Hand, batch: &[Bytes], ended: bool) -> Result<Step, Refusal> {
     };
     writer.write(batch)?;
     if ended {
-        ending.apply(*writer).map(Box::new).map(Step::Finished)
+        let stored = ending.apply(*writer, hold);
+        stored.map(Box::new).map(Step::Finished)
     } else {
         Ok(Step::Wrote(writer, ending))
     }

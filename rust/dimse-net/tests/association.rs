@@ -62,6 +62,7 @@ impl Node {
         let service = Service {
             echo: true,
             folder: Mutex::new(Some(StoreService {
+                desk: None,
                 folder: Arc::clone(&folder),
                 classes: Classes::All,
                 first: false,

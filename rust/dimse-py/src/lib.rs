@@ -16,6 +16,7 @@ mod message;
 mod proposal;
 mod service;
 mod tls;
+mod verdict;
 
 use dimse_net::source::SourceErrorKind;
 use pyo3::prelude::*;
@@ -45,6 +46,8 @@ mod _core {
     use super::service::{Folder, Operation, Service};
     #[pymodule_export]
     use super::tls::Tls;
+    #[pymodule_export]
+    use super::verdict::Arrivals;
     #[pymodule_export]
     use super::{alive_tasks, fixed_limits, implementation, is_debug_build, panics, probe};
 

@@ -12,7 +12,9 @@ use dimse_net::files::Disk;
 use dimse_net::queue::Queue;
 use dimse_net::service::{self as net, Classes, StoreService};
 use dimse_net::sink::{self, Duplicates, Durability, Layout};
+use dimse_net::verdict::{Arrival, Desk};
 use dimse_proto::LocalError;
+use dimse_proto::dataset::Tag;
 use dimse_proto::dimse::CommandField;
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
@@ -25,6 +27,7 @@ use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::events::{Events, texts};
 use crate::message::{Message, uid_of};
+use crate::verdict::Arrivals;
 use crate::{blocking, config, errors};
 
 /// A folder that receives instances.
@@ -37,7 +40,12 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder if needed and removes what a crash left unfinished in it.
     #[new]
-    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", reserve=None, strict=false))]
+    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", reserve=None, strict=false, *,
+                        collect=vec![], digest=false))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "named on the Python side, private to dimse_rs"
+    )]
     fn new(
         py: Python<'_>,
         path: PathBuf,
@@ -46,6 +54,8 @@ impl Folder {
         duplicates: &str,
         reserve: Option<u64>,
         strict: bool,
+        collect: Vec<u32>,
+        digest: bool,
     ) -> PyResult<Self> {
         let unknown =
             |what: &str, value: &str| PyValueError::new_err(format!("unknown {what} {value:?}"));
@@ -65,16 +75,27 @@ impl Folder {
             "reject" => Duplicates::Reject,
             other => return Err(unknown("duplicates", other)),
         };
+        let tags = collect.into_iter().map(|tag| {
+            let [high, low, rest @ ..] = tag.to_be_bytes();
+            Tag(u16::from_be_bytes([high, low]), u16::from_be_bytes(rest))
+        });
+        let tags = tags.collect();
         let shown = path.display().to_string();
-        py.detach(|| sink::Folder::open(path, durability, layout, duplicates, Arc::new(Disk)))
-            .map(|folder| match reserve {
-                Some(bytes) => folder.with_reserve(bytes),
-                None => folder,
-            })
-            .map(|folder| Self {
-                inner: Arc::new(folder.strictly(strict)),
-            })
-            .map_err(|error| errors::os(py, &error, &shown))
+        let folder =
+            py.detach(|| sink::Folder::open(path, durability, layout, duplicates, Arc::new(Disk)));
+        let mut folder = folder
+            .map_err(|error| errors::os(py, &error, &shown))?
+            .strictly(strict)
+            .with_collected(tags);
+        if let Some(bytes) = reserve {
+            folder = folder.with_reserve(bytes);
+        }
+        if digest {
+            folder = folder.with_digest();
+        }
+        Ok(Self {
+            inner: Arc::new(folder),
+        })
     }
 
     /// Stores the instance of a C-STORE request, as a sink would; gives the path, and what is odd.
@@ -131,6 +152,8 @@ impl Folder {
 pub(crate) struct Service {
     pub(crate) inner: OfProcess<Arc<net::Service>>,
     operations: OfProcess<Arc<Queue<net::Operation>>>,
+    /// What is stored and waits for Python's word, if that is asked for.
+    arrivals: Option<OfProcess<Arc<Queue<Arrival>>>>,
 }
 
 /// SOP classes, or None for all that were negotiated.
@@ -159,6 +182,7 @@ fn store_service(
                 folder: Arc::clone(&folder.get().inner),
                 classes: classes(py, args)?,
                 first,
+                desk: None,
             })
         })
         .transpose()
@@ -169,10 +193,11 @@ impl Service {
     /// `echo`: answer C-ECHO. `folder`, `store`: the sink and its classes; `store_not`: when it takes whatever was
     /// negotiated, what it does not take. `handled`: Command Field -> classes that
     /// are for Python. `spool`: where large instances for Python wait. `events`: where they go. `lenient_roles`:
-    /// take the instances of a C-GET of ours without the SCP role, and on its own context.
+    /// take the instances of a C-GET of ours without the SCP role, and on its own context. `verdict_within`: what is
+    /// stored comes out of `next_arrivals`, and is answered when it is settled, or after so many seconds, 0 for none.
     #[new]
     #[pyo3(signature = (*, echo=true, folder=None, store=None, store_not=None, handled=None, spool=None,
-                        events=None, lenient_roles=false))]
+                        events=None, lenient_roles=false, verdict_within=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "named on the Python side, private to dimse_rs"
@@ -187,10 +212,18 @@ impl Service {
         spool: Option<&Bound<'_, Folder>>,
         events: Option<&Bound<'_, Events>>,
         lenient_roles: bool,
+        verdict_within: Option<f64>,
     ) -> PyResult<Self> {
         let mut folder = store_service(py, folder, store, false)?;
         if let (Some(store), Classes::These(others)) = (&mut folder, classes(py, store_not)?) {
             store.classes = Classes::AllBut(others);
+        }
+        let mut arrivals = None;
+        if let (Some(store), Some(seconds)) = (&mut folder, verdict_within) {
+            let (queue, pulled) = Queue::new(usize::MAX);
+            let within = config::duration(seconds);
+            store.desk = Some(Desk { queue, within });
+            arrivals = Some(Arc::new(pulled).into());
         }
         let handled = handled
             .unwrap_or_default()
@@ -211,7 +244,38 @@ impl Service {
                     .unwrap_or_default(),
             })),
             operations: Arc::new(operations).into(),
+            arrivals,
         })
+    }
+
+    /// Stored instances that wait for Python's word, 256 at most; None when none came within `within` seconds, or none
+    /// will come.
+    #[pyo3(signature = (within=None, *, then=None))]
+    fn next_arrivals(
+        &self,
+        py: Python<'_>,
+        within: Option<f64>,
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        let within = config::patience(within);
+        let queue = self.arrivals.as_ref().map(|queue| Arc::clone(queue));
+        let next = async move {
+            let queue = queue?;
+            blocking::at_most(within, Arrivals::next(queue)).await
+        };
+        settle(py, then, next, |py, arrivals| match arrivals {
+            Some(arrivals) => arrivals.into_py_any(py),
+            None => Ok(py.None()),
+        })
+    }
+
+    /// Takes no more for `next_arrivals`, and has what waits there answered as a failure.
+    fn close_arrivals(&self, py: Python<'_>) -> PyResult<()> {
+        blocking::check_process()?;
+        if let Some(queue) = &self.arrivals {
+            py.detach(|| queue.close());
+        }
+        Ok(())
     }
 
     /// The next request for Python; None when none came within `within` seconds.

@@ -8,6 +8,7 @@ use dimse_proto::ul::State;
 use dimse_proto::ul::connection::Role;
 use dimse_proto::ul::output::PAbortOrigin;
 use dimse_proto::ul::reason::AbortReason;
+use tokio::time::{Instant, sleep_until};
 
 use super::Driver;
 use crate::association::Command;
@@ -29,7 +30,10 @@ impl Driver {
                 let _gone = done.map(|done| done.send(Err(why)));
             }
             Command::Bulk(feed) => feed.fail(&why),
-            Command::Close(_) => self.closed = true,
+            Command::Close(_) => {
+                self.closed = true;
+                self.exchange.undecided.hurried = true;
+            }
             Command::Admit(_) | Command::Abort | Command::Shutdown => {}
         }
     }
@@ -107,16 +111,32 @@ impl Driver {
         self.count(|metrics| metrics.over(self.since, &why));
     }
 
-    /// The connection is closed. Instances that came whole are stored all the same, and told of.
+    /// Instances that came whole are stored although the association is over, and the user decides on them.
+    async fn finish_storing(&mut self) {
+        self.exchange.give_up_unfinished();
+        while self.exchange.is_storing() {
+            let due = self.exchange.undecided.due().map(|(at, _)| at);
+            tokio::select! {
+                biased;
+                Some(command) = self.commands.recv() => self.too_late(*command, self.why()),
+                progress = self.exchange.progress(false) => self.exchange_progress(progress),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.overdue(Instant::now());
+                }
+            }
+            self.give_up_undecided();
+        }
+    }
+
+    /// The connection is closed.
     pub(super) async fn finish(mut self: Box<Self>) {
         self.carry_out();
         self.conclude();
+        self.give_up_undecided();
+        self.finish_storing().await;
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             self.too_late(*command, self.why());
-        }
-        while let Some(finished) = self.exchange.last_job().await {
-            self.job_finished(finished);
         }
         let why = self.why();
         let (stored, messages) = (self.exchange.stored, self.exchange.messages);

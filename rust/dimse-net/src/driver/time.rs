@@ -52,6 +52,10 @@ impl Driver {
             Some((at, after)) => self.deadlines.at(Deadline::Drain, at, after),
             None => self.deadlines.clear(Deadline::Drain),
         }
+        match self.exchange.undecided.due() {
+            Some((at, after)) => self.deadlines.at(Deadline::Verdict, at, after),
+            None => self.deadlines.clear(Deadline::Verdict),
+        }
         let idle = established && self.exchange.is_quiet() && !self.is_receiving();
         self.keep(Deadline::Idle, idle, timeouts.idle);
         self.keep(Deadline::Budget, self.is_starved(), Some(BUDGET_WAIT));
@@ -81,6 +85,7 @@ impl Driver {
                         self.read_size = READ_SMALLEST;
                     }
                 }
+                Deadline::Verdict => self.overdue(Instant::now()),
                 Deadline::Budget => self.refuse_inbound("no room in the byte budget"),
                 Deadline::Progress => self.stalled(format!(
                     "nothing of the rest of a message came for {} s",

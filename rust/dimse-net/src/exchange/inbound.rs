@@ -14,7 +14,7 @@ use crate::driver::Driver;
 use crate::event::{Denied, Event, Kinds, Performed, StoredEvent};
 use crate::metrics::Running;
 use crate::service::{Data, Operation, Route, denial_of, field_of, is_composite};
-use crate::sink::{Refusal, StoreRequest};
+use crate::sink::{Refusal, StoreRequest, Stored};
 use crate::store::{Finished, Outcome, Purpose};
 
 impl Driver {
@@ -167,7 +167,7 @@ impl Driver {
         }
         let story = match route {
             Route::Answer(..) | Route::Denied(_) => None,
-            Route::Folder(_) | Route::Queue => self.story_of(id, context_id, &command),
+            Route::Folder(..) | Route::Queue => self.story_of(id, context_id, &command),
         };
         self.begin(id, &command, story);
         match route {
@@ -178,7 +178,7 @@ impl Driver {
             Route::Denied(status) => {
                 self.answer_after_data(context_id, command, status, "not authorized");
             }
-            Route::Folder(folder) => {
+            Route::Folder(folder, desk) => {
                 let request = self.store_request(context_id, &command);
                 match Purpose::publish(folder, request) {
                     Ok(purpose) => {
@@ -186,7 +186,7 @@ impl Driver {
                         let key = self
                             .exchange
                             .jobs
-                            .open(purpose, context_id, command, charge);
+                            .open(purpose, context_id, command, charge, desk);
                         self.exchange.inbound = Inbound::Store(key);
                     }
                     Err(refusal) => self.refuse_store(context_id, command, &refusal),
@@ -472,7 +472,7 @@ impl Driver {
                 let key = self
                     .exchange
                     .jobs
-                    .open(purpose, context_id, command, charge);
+                    .open(purpose, context_id, command, charge, None);
                 for fragment in fragments {
                     self.exchange.jobs.push(key, fragment, false);
                 }
@@ -536,19 +536,16 @@ impl Driver {
             context_id,
             command,
             bytes,
+            desk,
             outcome,
             ..
         } = finished;
         match outcome {
-            Ok(Outcome::Stored(stored)) => {
-                self.exchange.stored = self.exchange.stored.saturating_add(1);
-                if let Some(story) = self.story(&command) {
-                    story.subject.clone_from(&stored.subject);
-                    story.identical = stored.identical;
-                    story.changed = stored.kept.is_some();
+            Ok(Outcome::Stored(stored)) => self.stored(context_id, &command, &stored),
+            Ok(Outcome::Tentative(tentative)) => {
+                if let Some(desk) = desk {
+                    self.ask(context_id, command, tentative, &desk);
                 }
-                self.store_event(context_id, &command, bytes, Ok(stored));
-                self.respond(context_id, &command, 0x0000, "");
             }
             // A handler could not answer any more.
             Ok(Outcome::Spooled(_)) if self.is_over() => {}
@@ -562,12 +559,24 @@ impl Driver {
         }
     }
 
-    fn store_event(
+    /// An instance is stored, and nobody has a word in it any more.
+    pub(super) fn stored(&mut self, context_id: u8, command: &CommandSet, stored: &Stored) {
+        self.exchange.stored = self.exchange.stored.saturating_add(1);
+        if let Some(story) = self.story(command) {
+            story.subject.clone_from(&stored.subject);
+            story.identical = stored.identical;
+            story.changed = stored.kept.is_some();
+        }
+        self.store_event(context_id, command, stored.bytes, Ok(stored));
+        self.respond(context_id, command, 0x0000, "");
+    }
+
+    pub(super) fn store_event(
         &self,
         context_id: u8,
         command: &CommandSet,
         bytes: u64,
-        outcome: Result<crate::sink::Stored, &Refusal>,
+        outcome: Result<&Stored, &Refusal>,
     ) {
         let kinds = Kinds::STORED.problem_if(outcome.is_err());
         self.event(kinds, || {
@@ -586,11 +595,11 @@ impl Driver {
             };
             match outcome {
                 Ok(stored) => {
-                    event.path = Some(stored.path);
-                    event.kept = stored.kept;
+                    event.path = Some(stored.path.clone());
+                    event.kept.clone_from(&stored.kept);
                     event.identical = stored.identical;
                     event.verified = stored.verified;
-                    event.oddities = stored.oddities;
+                    event.oddities.clone_from(&stored.oddities);
                 }
                 Err(refusal) => {
                     event.status = refusal.status;

@@ -1,0 +1,144 @@
+//! Instances that are stored and wait for the user's word: pulled like everything else that the user decides.
+//!
+//! ```text
+//! Tentative -> Arrival, in the queue -> accept, refuse, or dropped -> Verdict -> the association answers
+//!                 `-- overdue, or the server stops: the association answers A700 without it
+//! ```
+//! Whoever takes the [`Ticket`] decides, and nobody after that: a verdict that comes too late changes nothing.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::association::Association;
+use crate::event::{AssociationId, Titles};
+use crate::folder::Undo;
+use crate::limits::Charge;
+use crate::queue::Sender;
+use crate::refusal::{OUT_OF_RESOURCES, Refusal};
+use crate::sink::Stored;
+
+/// Where instances of a folder go when they are stored, and how long a verdict may take; `None` is for ever.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// Pulled by the user.
+    pub queue: Sender<Arrival>,
+    /// From the moment when the instance was stored.
+    pub within: Option<Duration>,
+}
+
+/// A stored instance that is not answered. Dropped without a verdict it stays, and is answered as a failure.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What was stored, and where.
+    pub stored: Arc<Stored>,
+    /// Who sent it, as whom, to whom.
+    pub association: AssociationId,
+    /// AE titles of the association.
+    pub titles: Titles,
+    /// Where the peer is.
+    pub peer: Option<SocketAddr>,
+    pub(crate) of: Association,
+    pub(crate) key: u64,
+    pub(crate) ticket: Ticket,
+    pub(crate) answer: UnboundedSender<(u64, Verdict)>,
+    /// Against the byte budget, until it is decided.
+    pub(crate) charge: Charge,
+}
+
+/// What a verdict met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// The peer is answered so.
+    InTime,
+    /// The association is over: the verdict holds, and nobody hears of it.
+    Gone,
+    /// It was answered before, and stays.
+    TooLate,
+    /// The peer is answered so, but what was there before could not be put back.
+    NotPutBack(Refusal),
+}
+
+/// What the association is told.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Accepted,
+    Refused(Refusal),
+    /// Nobody will decide.
+    None,
+}
+
+/// The right to decide, once.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket(Arc<Mutex<Option<Undo>>>);
+
+impl Ticket {
+    pub(crate) fn new(undo: Undo) -> Self {
+        Self(Arc::new(Mutex::new(Some(undo))))
+    }
+
+    /// Takes the decision, if it is open. Dropped, the instance stays and the next one of its UID has its turn.
+    pub(crate) fn take(&self) -> Option<Undo> {
+        self.0.lock().take()
+    }
+}
+
+impl Arrival {
+    /// The instance stays, and the peer is told Success.
+    #[must_use]
+    pub fn accept(self) -> Met {
+        let Some(undo) = self.ticket.take() else {
+            return Met::TooLate;
+        };
+        drop(undo);
+        self.tell(Verdict::Accepted)
+    }
+
+    /// What was there before comes back, and the peer is told why. Blocks while files are moved and synced.
+    #[must_use]
+    pub fn refuse(self, mut refusal: Refusal) -> Met {
+        let Some(undo) = self.ticket.take() else {
+            return Met::TooLate;
+        };
+        // A panic there is ours to mend, and the peer is answered all the same.
+        let put_back =
+            catch_unwind(AssertUnwindSafe(|| undo.put_back())).unwrap_or_else(|_panic| {
+                let detail = "a fault of this node: the thread that puts back panicked";
+                Err(Refusal::new(OUT_OF_RESOURCES, "cannot store", detail))
+            });
+        drop(undo);
+        if let Err(failure) = &put_back {
+            refusal.detail = format!("{}; it may still be there: {failure}", refusal.detail);
+        }
+        let met = self.tell(Verdict::Refused(refusal));
+        put_back.map_or_else(Met::NotPutBack, |()| met)
+    }
+
+    fn tell(&self, verdict: Verdict) -> Met {
+        let gone = self.answer.send((self.key, verdict)).is_err() || self.of.is_over();
+        if gone { Met::Gone } else { Met::InTime }
+    }
+
+    /// Bytes that it takes while it waits, about.
+    pub(crate) fn cost(stored: &Stored) -> usize {
+        const REST: usize = 1024;
+        stored
+            .values
+            .iter()
+            .map(|value| value.bytes.len().saturating_add(size_of_val(value)))
+            .fold(REST, usize::saturating_add)
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if self.ticket.take().is_some() {
+            let _gone = self.answer.send((self.key, Verdict::None));
+        }
+        drop(self.charge.take());
+    }
+}

@@ -1,0 +1,166 @@
+//! `_core.Arrivals`: instances that are stored and wait for Python's word, pulled together and settled together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dimse_net::queue::Queue;
+use dimse_net::runtime;
+use dimse_net::sink::{Refusal, Stored};
+use dimse_net::verdict::{Arrival, Met};
+use dimse_proto::Uid;
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use tokio::task::JoinSet;
+
+use crate::blocking::{self, OfProcess};
+use crate::completions::{Then, settle};
+use crate::events::texts;
+
+/// Instances given to Python at a time.
+const TOGETHER: usize = 256;
+
+/// Refusals that are carried out at the same time: they share syncs.
+const AT_ONCE: usize = 32;
+
+/// Some stored instances. Dropped unsettled they stay, and are answered as failures.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Arrivals {
+    inner: OfProcess<Mutex<Vec<Arrival>>>,
+}
+
+impl Arrivals {
+    /// Waits for the next one, and takes those that came with it.
+    pub(crate) async fn next(queue: Arc<Queue<Arrival>>) -> Option<Self> {
+        let mut arrivals = vec![queue.next().await?];
+        arrivals.extend(queue.take(TOGETHER.saturating_sub(1)));
+        Some(Self {
+            inner: Mutex::new(arrivals).into(),
+        })
+    }
+}
+
+/// Of one instance: none for Success, or the status and comment of a refusal.
+type VerdictArgs = Option<(u16, String)>;
+
+#[pymethods]
+impl Arrivals {
+    /// What is known of each, as a tuple.
+    fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        blocking::check_process()?;
+        let arrivals = self.inner.lock();
+        let facts = arrivals.iter().map(|arrival| facts_of(py, arrival));
+        PyList::new(py, facts.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// Has each answered: None for Success, (status, comment) for a refusal, after what was there before is back.
+    /// Gives for each what its verdict met: "" for in time, "late", "gone", or why it could not be put back.
+    #[pyo3(signature = (verdicts, *, then=None))]
+    fn settle(
+        &self,
+        py: Python<'_>,
+        verdicts: Vec<VerdictArgs>,
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        blocking::check_process()?;
+        let arrivals = std::mem::take(&mut *self.inner.lock());
+        if arrivals.len() != verdicts.len() {
+            let (wanted, given) = (arrivals.len(), verdicts.len());
+            let what = format!("{given} verdicts for {wanted} instances");
+            return Err(PyValueError::new_err(what));
+        }
+        settle(py, then, carry_out(arrivals, verdicts), |py, met| {
+            Ok(met.into_pyobject(py)?.into_any().unbind())
+        })
+    }
+}
+
+async fn carry_out(arrivals: Vec<Arrival>, verdicts: Vec<VerdictArgs>) -> Vec<String> {
+    let mut met = vec![Met::InTime; arrivals.len()];
+    let mut refused = Vec::new();
+    for ((index, arrival), verdict) in arrivals.into_iter().enumerate().zip(verdicts) {
+        match verdict {
+            Some(verdict) => refused.push((index, arrival, verdict)),
+            None => put(&mut met, index, arrival.accept()),
+        }
+    }
+    let mut working = JoinSet::new();
+    let mut refused = refused.into_iter();
+    loop {
+        while working.len() < AT_ONCE
+            && let Some((index, arrival, (status, comment))) = refused.next()
+        {
+            let refusal = Refusal {
+                status,
+                detail: format!("refused by on_stored: {comment}"),
+                comment: comment.into(),
+            };
+            let work = move || (index, arrival.refuse(refusal));
+            working.spawn_blocking_on(work, runtime::handle());
+        }
+        match working.join_next().await {
+            Some(Ok((index, what))) => put(&mut met, index, what),
+            Some(Err(_runtime_goes_away)) => {}
+            None => break,
+        }
+    }
+    let texts = met.into_iter().map(|met| match met {
+        Met::InTime => String::new(),
+        Met::TooLate => "late".to_owned(),
+        Met::Gone => "gone".to_owned(),
+        Met::NotPutBack(refusal) => refusal.to_string(),
+    });
+    texts.collect()
+}
+
+fn put(met: &mut [Met], index: usize, what: Met) {
+    if let Some(slot) = met.get_mut(index) {
+        *slot = what;
+    }
+}
+
+/// In the order of `dimse_rs._deciding`.
+fn facts_of<'py>(py: Python<'py>, arrival: &Arrival) -> PyResult<Bound<'py, PyAny>> {
+    let stored: &Stored = &arrival.stored;
+    let text = |uid: &Option<Uid>| uid.as_ref().map(Uid::to_text).unwrap_or_default();
+    let values = PyDict::new(py);
+    for value in &stored.values {
+        let tag = u32::from(value.tag.0) << 16 | u32::from(value.tag.1);
+        let vr = value.vr.map(|vr| String::from_utf8_lossy(&vr).into_owned());
+        values.set_item(tag, (vr, PyBytes::new(py, &value.bytes)))?;
+    }
+    let peer: Option<(String, u16)> = arrival.peer.map(address);
+    let identity = (
+        stored.sop_class.to_text(),
+        stored.sop_instance.to_text(),
+        stored.transfer_syntax.to_text(),
+        text(&stored.subject.study),
+        text(&stored.series),
+    );
+    let sender = (
+        arrival.association,
+        arrival.titles.calling.to_text(),
+        arrival.titles.called.to_text(),
+        peer,
+    );
+    let kept: Option<PathBuf> = stored.kept.clone();
+    let digest = stored.digest.map(|digest| PyBytes::new(py, &digest));
+    let facts = (
+        stored.path.clone(),
+        identity,
+        stored.bytes,
+        digest,
+        sender,
+        stored.identical,
+        kept,
+        texts(&stored.oddities),
+        values,
+    );
+    Ok(facts.into_pyobject(py)?.into_any())
+}
+
+fn address(peer: SocketAddr) -> (String, u16) {
+    (peer.ip().to_string(), peer.port())
+}
