@@ -102,7 +102,11 @@ if TYPE_CHECKING:
         notify_availability as notify_availability,
     )
     from .services.query import worklist as worklist
-    from .services.storage import Storage as Storage
+    from .services.storage import (
+        Storage as Storage,
+        StoredInstance as StoredInstance,
+        StoredValue as StoredValue,
+    )
     from .settings import (
         Limits as Limits,
         Peer as Peer,
@@ -232,7 +236,11 @@ _NAMES: Final = {
         "notify_availability",
     ),
     "services.query": ("worklist",),
-    "services.storage": ("Storage",),
+    "services.storage": (
+        "Storage",
+        "StoredInstance",
+        "StoredValue",
+    ),
     "settings": (
         "Limits",
         "Peer",

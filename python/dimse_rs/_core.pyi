@@ -20,6 +20,7 @@ from .errors import DimseError
 
 __all__ = [
     "TLS",
+    "Arrivals",
     "Association",
     "Bulk",
     "Completions",
@@ -349,6 +350,9 @@ class Folder:
         duplicates: str = "keep-both",
         reserve: int | None = None,
         strict: bool = False,
+        *,
+        collect: Sequence[int] = ...,
+        digest: bool = False,
     ) -> Folder: ...
     def store(self, operation: Operation) -> tuple[Path, list[str]]:
         """Store the instance of a C-STORE request, as a sink would; give path and oddities."""
@@ -367,6 +371,8 @@ class Service:
         events: where what happens is told.
         lenient_roles: take the instances of a C-GET of ours without the SCP role too, and on the
             context of the C-GET itself.
+        verdict_within: what is stored comes out of `next_arrivals`, and is answered when it is
+            settled, or after so many seconds; 0 is no limit.
     """
 
     def __new__(
@@ -380,16 +386,57 @@ class Service:
         spool: Folder | None = None,
         events: Events | None = None,
         lenient_roles: bool = False,
+        verdict_within: float | None = None,
     ) -> Service: ...
     def next_operation(
         self, within: float | None = None, *, then: _Then | None = None
     ) -> Operation | None:
         """The next request; None when none came within so many seconds."""
+    def next_arrivals(
+        self, within: float | None = None, *, then: _Then | None = None
+    ) -> Arrivals | None:
+        """Stored instances that wait for a verdict; None when none came in time, or none will."""
+    def close_arrivals(self) -> None:
+        """Take no more for `next_arrivals`, and have what waits there answered as a failure."""
     def receive(self, folder: Folder | None, classes: Sequence[str] | None = None) -> None:
         """From now on, put instances of these SOP classes, default all, into this folder, or none.
 
         What is being received goes on as it began. `stored` events are there before the peer has
         its answers: when the final response of a C-GET is, so are those of its sub-operations.
+        """
+
+@final
+class Arrivals:
+    """Stored instances that are not answered: 256 at most. Dropped unsettled they stay."""
+
+    def facts(
+        self,
+    ) -> list[
+        tuple[
+            Path,
+            tuple[str, str, str, str, str],
+            int,
+            bytes | None,
+            tuple[int, str, str, tuple[str, int] | None],
+            bool,
+            Path | None,
+            list[str],
+            dict[int, tuple[str | None, bytes]],
+        ]
+    ]:
+        """What is known of each.
+
+        In this order: path; SOP class and instance, transfer syntax, study, series; bytes; digest;
+        association, calling and called title, address; identical; where an earlier version went;
+        oddities; elements by tag.
+        """
+    def settle(
+        self, verdicts: Sequence[tuple[int, str] | None], *, then: _Then | None = None
+    ) -> list[str]:
+        """Have each answered, after what was there before is back; say what each verdict met.
+
+        A verdict is None for Success, or status and comment. It met nothing (an empty text), came
+        "late", found the association "gone", or what it refused could not be put back: why.
         """
 
 @final

@@ -106,6 +106,8 @@ class Performer:
             # It takes what was negotiated, and that may be unknown here.
             others = [str(uid) for uid in tuple(SOP_CLASSES.values()) if not uid.is_storage]
             sink = {"folder": storage.core, "store_not": others}
+            if storage.on_stored is not None:
+                sink["verdict_within"] = storage.on_stored_timeout
         self.service = _core.Service(
             **sink,
             # The class of an N-service may differ from its context's: Python looks (R-319).
@@ -171,12 +173,14 @@ class Performer:
         Raises:
             LocalProtocolError: another call receives on this association.
             OSError: the folder cannot be made.
+            ValueError: a `Storage` with a function that only servers call.
         """
         if self._into is not None:
             raise LocalProtocolError("another C-GET receives on this association")
         if isinstance(into, (str, PathLike)):
             into = Storage(into, mode="fast", unknown=True)
         if isinstance(into, Storage):
+            into.check_undecided("C-GET")
             self.service.receive(into.core)
             self._into = _refuse_all
         elif isinstance(into, MutableSequence):

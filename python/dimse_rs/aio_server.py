@@ -6,8 +6,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ._aio_deciding import AsyncDeciding
 from ._aio_perform import AsyncPerformer
 from ._aio_threads import SHARED
+from ._deciding import Deciding, is_async
 from .aio import AsyncAssociation
 from .errors import LocalProtocolError
 from .events import Events, Kind
@@ -16,7 +18,9 @@ from .metrics import Metrics
 from .server import Server
 
 if TYPE_CHECKING:
+    from . import _core
     from .ae import AE
+    from .services.storage import Storage
 
 __all__ = ["AsyncServer"]
 
@@ -145,3 +149,11 @@ class _LoopServer(Server):
     _performer_kind = AsyncPerformer
     _asynchronous = True
     _association_kind = AsyncAssociation
+
+    def _check_on_stored(self, storage: Storage) -> None:
+        """Take both kinds: an `async` one runs on the loop, any other on a thread."""
+
+    def _make_deciding(self, service: _core.Service, storage: Storage) -> Deciding:
+        if storage.on_stored is not None and is_async(storage.on_stored):
+            return AsyncDeciding(service, storage)
+        return Deciding(service, storage)

@@ -219,6 +219,7 @@ class StoreRequest(Request):
         Raises:
             StatusError: it cannot be stored; raised on, it answers the peer with the right status.
             OSError: the folder cannot be made.
+            ValueError: a `Storage` with a function that only servers call.
         """
         return self.saved(folder, mode)[0]
 
@@ -229,7 +230,11 @@ class StoreRequest(Request):
         from . import _core
         from .services.storage import Storage
 
-        core = folder.core if isinstance(folder, Storage) else _core.Folder(folder, mode)
+        if isinstance(folder, Storage):
+            folder.check_undecided("request.save()")
+            core = folder.core
+        else:
+            core = _core.Folder(folder, mode)
         return core.store(self._operation)
 
 

@@ -14,10 +14,12 @@ from weakref import WeakValueDictionary
 
 from . import _core, _threads, log
 from ._admission import Admission, AllowList, ExtendedAnswers, Proposal
+from ._deciding import Deciding, is_async
 from ._events import log_event, wanted_by_logs
 from ._facts import AssociationFacts
 from ._fields import C_GET_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, SERVICE_OF
 from ._perform import Performer
+from ._uids import SOPClass
 from .ae import AE
 from .association import Association
 from .contexts import Supported, any_storage
@@ -74,6 +76,7 @@ class Server(Handlers):
     _performer_kind: type[Performer] = Performer
     _asynchronous = False
     _association_kind: type[AssociationFacts] = Association
+    _deciding: Deciding | None = None
 
     _listener: _core.Listener | None = None
     _pumping: threading.Thread | None = None
@@ -149,6 +152,7 @@ class Server(Handlers):
         Raises:
             ValueError: a title, a number or an option is not allowed, there are two `Storage`s, or
                 two services for the same.
+            TypeError: `Storage(on_stored=)` is `async`, which an `AsyncServer` can call.
         """
         super().__init__()
         self.ae = ae if ae is not None else AE()
@@ -158,6 +162,8 @@ class Server(Handlers):
         if len(storages) > 1:
             raise ValueError("one Storage at most: a C-STORE can go to one folder only")
         self._storage = storages[0] if storages else None
+        if self._storage is not None:
+            self._check_on_stored(self._storage)
         self._called = None if any_called else _titles(called, self.ae.title)
         self._calling = None if calling is None else [check_ae_title(title) for title in calling]
         self._max_associations = max_associations or self.ae.limits.max_associations
@@ -246,6 +252,9 @@ class Server(Handlers):
             storage=self._storage,
             events=self._events,
         )
+        if self._storage is not None and self._storage.on_stored is not None:
+            self._deciding = self._make_deciding(self._performer.service, self._storage)
+            self._deciding.start()
         self._log_follower = self._events.follow(wanted_by_logs(server=True), MOST)
         host, port = self._bind
         self._listener = _core.Listener(
@@ -275,7 +284,19 @@ class Server(Handlers):
             self._performer.stop()
         self._clean_up()
 
+    def _check_on_stored(self, storage: Storage) -> None:
+        if storage.on_stored is not None and is_async(storage.on_stored):
+            raise TypeError(
+                "Storage(on_stored=) is `async def`, which only an AsyncServer can call; a Server "
+                "calls a plain function on a thread"
+            )
+
+    def _make_deciding(self, service: _core.Service, storage: Storage) -> Deciding:
+        return Deciding(service, storage)
+
     def _clean_up(self) -> None:
+        if self._deciding is not None:
+            self._deciding.stop()
         if self._performer is not None:
             self._performer.clean_up()
 
@@ -325,6 +346,8 @@ class Server(Handlers):
 
     def _quieten(self) -> None:
         """Let the threads go; waits for nothing."""
+        if self._deciding is not None:
+            self._deciding.stop()
         self._events.close()
         self._admission.stop()
         if self._performer is not None:
@@ -442,6 +465,8 @@ class Server(Handlers):
     def _add(self, field: int, sop_classes: tuple[str, ...], handler: Handler) -> Handler:
         if self._listener is not None:
             raise LocalProtocolError("handlers are added before the server starts")
+        if field == C_STORE_RQ and self._storage is not None:
+            _check_alone(self._storage, sop_classes)
         return super()._add(field, sop_classes, handler)
 
     # ---- what is told to the core
@@ -524,6 +549,26 @@ def _pump(follower: _core.Follower, told: threading.Event) -> None:
                     _logger.exception("an event could not be logged", extra={"code": "log"})
     finally:
         told.set()
+
+
+def _check_alone(storage: Storage, sop_classes: tuple[str, ...]) -> None:
+    """Refuse a handler of C-STORE for what goes to a folder: the folder would get nothing.
+
+    One that names classes is meant to be asked for them, beside a folder for every other class.
+
+    Raises:
+        ValueError: the handler is for every class, or both name the same.
+    """
+    named = storage.sop_classes if storage.is_selective else ()
+    taken = [repr(SOPClass.of(uid)) for uid in sop_classes if uid in named]
+    if sop_classes and not taken:
+        return
+    both = taken[0] if taken else "every class"
+    raise ValueError(
+        f"a handler of C-STORE for {both} and {storage!r} are for the same instances, of which the "
+        "folder would get none: use Storage(folder, on_stored=function) to hear of what is stored, "
+        "or no Storage and request.save(folder) in the handler, or let each name its classes"
+    )
 
 
 def _titles(called: Iterable[str] | None, own: str) -> list[str]:

@@ -29,6 +29,8 @@ from dimse_rs import (
     Status,
     StatusError,
     Storage,
+    StoredInstance,
+    StoredValue,
     StoreRequest,
     StudyRoot,
     Timeouts,
@@ -100,6 +102,31 @@ def send() -> None:
 
 server = Server(ae, port=0, services=[Storage("in/", mode="fast", layout="study")])
 Storage("in/", mode="slow")  # type: ignore[arg-type]
+
+
+def decide(items: list[StoredInstance]) -> None:
+    for item in items:
+        assert_type(item.path, Path)
+        assert_type(item.sop_class, SOPClass)
+        assert_type(item.digest, bytes | None)
+        assert_type(item.replaces, Path | None)
+        assert_type(item.oddities, tuple[str, ...])
+        assert_type(item.values[0x00100010], StoredValue)
+        assert_type(item.values[0x00100010].data, bytes)
+        item.refuse(0xA700, "no room")
+        item.size = 3  # type: ignore[misc]
+
+
+async def decide_later(items: list[StoredInstance]) -> None:
+    decide(items)
+
+
+def decide_one(item: StoredInstance) -> None: ...
+
+
+Storage("in/", on_stored=decide, on_stored_timeout=5, collect=["PatientID", 0x00091001])
+Storage("in/", on_stored=decide_later, digest=True)
+Storage("in/", on_stored=decide_one)  # type: ignore[arg-type]
 
 
 @server.c_echo

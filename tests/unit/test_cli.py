@@ -627,6 +627,7 @@ def test_storescp_defaults(world, tmp_path, monkeypatch):
         "unknown": False,
         "reserve": None,
         "strict": False,
+        "on_stored": None,
     }
 
 
@@ -652,6 +653,7 @@ def test_storescp_options(world, tmp_path):
         "unknown": True,
         "reserve": 1000,
         "strict": True,
+        "on_stored": None,
     }
 
 

@@ -15,10 +15,10 @@ from dimse_rs.sop_class import PatientRoot, PatientStudyOnly, StudyRoot
 from .exits import CliError, ExitCode
 from .options import Parser, add_association_options, add_general_options, count
 from .serving import add_access_options, make_server, port_of, serve
-from .storing import add_storage_options, save, storage_of
+from .storing import add_storage_options, storage_of
 
 if TYPE_CHECKING:
-    from dimse_rs import StoreRequest
+    from dimse_rs import StoredInstance
 
     from .output import Output
 
@@ -97,9 +97,18 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
 
     port = port_of(parser, args)
     destinations = {**_hosts(args.config), **dict(args.destinations)}
-    storage = storage_of(args, output, unknown=False)
     index = Index(args.aetitle)
-    services: list[Any] = [QueryRetrieve(index)]
+
+    def add(items: list[StoredInstance]) -> None:
+        # Not by the events: who was told of Success finds the instance.
+        for item in items:
+            try:
+                index.add(item.path)
+            except (DecodeError, OSError) as error:
+                output.log.warning("stored, but cannot be found: %s", error)
+
+    storage = storage_of(args, output, unknown=False, on_stored=add)
+    services: list[Any] = [QueryRetrieve(index), *([] if storage is None else [storage])]
     if args.worklist is not None:
         if not Path(args.worklist).is_dir():
             raise CliError(ExitCode.INPUT, f"{args.worklist}: no such directory")
@@ -112,18 +121,8 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
         extended=dict.fromkeys((PatientRoot, StudyRoot, PatientStudyOnly), _OPTIONS),
         max_ops_performed=args.max_ops,
     )
-
-    @server.c_store
-    def store(request: StoreRequest) -> None:
-        if storage is None:
-            return
-        path = save(request, storage, output)
-        # Not by the events: who was told of Success finds the instance.
-        try:
-            index.add(path)
-        except (DecodeError, OSError) as error:
-            output.log.warning("stored, but cannot be found: %s", error)
-
+    if storage is None:
+        server.c_store(lambda request: None)
     indexed = index.add_folder(args.output_directory)
     output.log.info("%d instances in %s", indexed, args.output_directory)
     return serve(server, output, free=port == 0, metrics=args.metrics)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from dimse_rs import Storage, StoreRequest
+    from dimse_rs.services.storage import OnStored
 
     from .options import Parser
     from .output import Output
@@ -82,13 +83,20 @@ def add_storage_options(parser: Parser, *, mode: str = "durable") -> None:
     add_already_so(group, _ALREADY_SO)
 
 
-def storage_of(args: argparse.Namespace, output: Output, *, unknown: bool) -> Storage | None:
+def storage_of(
+    args: argparse.Namespace,
+    output: Output,
+    *,
+    unknown: bool,
+    on_stored: OnStored | None = None,
+) -> Storage | None:
     """Make the storage that the options describe; None for --ignore.
 
     Args:
         args: with the options.
         output: for a warning.
         unknown: whether classes that are not in the tables are taken too.
+        on_stored: what decides on stored instances.
 
     Raises:
         CliError: the folder cannot be made or written to (40).
@@ -109,6 +117,7 @@ def storage_of(args: argparse.Namespace, output: Output, *, unknown: bool) -> St
             unknown=unknown,
             reserve=args.reserve,
             strict=args.strict,
+            on_stored=on_stored,
         )
     except OSError as error:
         raise CliError(

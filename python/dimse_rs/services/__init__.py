@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .matching import IdentifierError, Matcher, Rules, matches, respond
     from .mpps import Mpps, MppsEvent, PerformedStep
     from .query import QueryRetrieve, Schedule
-    from .storage import Storage
+    from .storage import Storage, StoredInstance, StoredValue
     from .worklist import Worklist
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "Rules",
     "Schedule",
     "Storage",
+    "StoredInstance",
+    "StoredValue",
     "Worklist",
     "commit",
     "matches",

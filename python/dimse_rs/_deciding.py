@@ -1,0 +1,200 @@
+"""Stored instances and the function that decides on them, `Storage(on_stored=)`, on a thread.
+
+The core says what is stored and waits; this pulls, has the function called, and settles: then each
+is answered. `_aio_deciding` does the same on an event loop.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from . import _threads, log
+from ._scp import response
+from ._uids import SOPClass, TransferSyntax
+from .services.storage import StoredInstance, StoredValue
+from .settings import Peer
+from .status import CANNOT_UNDERSTAND
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from . import _core
+    from .services.storage import OnStored, Storage
+
+__all__ = ["Deciding", "is_async"]
+
+_logger = log.get(log.SERVER)
+
+TURN: Final = 0.5
+"""Seconds after which an idle thread sees whether it is still needed."""
+
+_Verdict = tuple[int, str] | None
+
+
+class Deciding:
+    """Has a function decide on what a server stores.
+
+    Args:
+        service: of the core; it has the instances.
+        storage: has the function, and says what is collected.
+    """
+
+    def __init__(self, service: _core.Service, storage: Storage) -> None:
+        """Keep both; `start` begins."""
+        assert storage.on_stored is not None  # noqa: S101 - whoever makes this has looked
+        self._service = service
+        self._function: OnStored = storage.on_stored
+        self._vrs = storage.vrs
+        self._timeout = storage.on_stored_timeout
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError, MemoryError: there is none to be had now.
+        """
+        _threads.start("dimse-on-stored", self._run)
+
+    def stop(self) -> None:
+        """Give the function no more; what waits for it is answered as a failure, and stays."""
+        self._stopping = True
+        self._service.close_arrivals()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            arrivals = self._service.next_arrivals(TURN)
+            if arrivals is None:
+                continue
+            try:
+                self._decide(arrivals)
+            except BaseException:  # perhaps of a log handler of the user's
+                with suppress(BaseException):
+                    _logger.exception("on_stored goes on after this", extra={"code": "on-stored"})
+            del arrivals  # or those that were not settled would wait for the next ones
+
+    def _decide(self, arrivals: _core.Arrivals) -> None:
+        items = self.items(arrivals)
+        try:
+            answer = self._function(items)
+            if inspect.isawaitable(answer):
+                _close(answer)
+                raise TypeError(
+                    "on_stored gave back an awaitable: it is to be `async def`, of an AsyncServer"
+                )
+        except BaseException as error:
+            verdicts = self.failed(items, error)
+        else:
+            verdicts = self.verdicts(items)
+        self.told(items, verdicts, arrivals.settle(verdicts))
+
+    # ---- what a loop does too
+
+    def items(self, arrivals: _core.Arrivals) -> list[StoredInstance]:
+        """Make of what the core says what the function gets."""
+        return [self._item(*facts) for facts in arrivals.facts()]
+
+    def _item(
+        self,
+        path: Path,
+        identity: tuple[str, str, str, str, str],
+        size: int,
+        digest: bytes | None,
+        sender: tuple[int, str, str, tuple[str, int] | None],
+        identical: bool,
+        kept: Path | None,
+        oddities: list[str],
+        values: dict[int, tuple[str | None, bytes]],
+    ) -> StoredInstance:
+        sop_class, instance_uid, transfer_syntax, study_uid, series_uid = identity
+        association, calling, called, address = sender
+        return StoredInstance(
+            path=path,
+            sop_class=SOPClass.of(sop_class),
+            instance_uid=instance_uid,
+            transfer_syntax=TransferSyntax.of(transfer_syntax),
+            study_uid=study_uid,
+            series_uid=series_uid,
+            size=size,
+            digest=digest,
+            peer=Peer.received(calling, *(address or ("", 0))),
+            called=called,
+            association=association,
+            identical=identical,
+            replaces=kept,
+            oddities=tuple(oddities),
+            values={
+                tag: StoredValue(vr or self._vrs.get(tag, "UN"), data)
+                for tag, (vr, data) in values.items()
+            },
+        )
+
+    def verdicts(self, items: Sequence[StoredInstance]) -> list[_Verdict]:
+        """Give what the function said of each; from now on it cannot say more."""
+        for item in items:
+            item._decision.open = False
+        return [_sendable(item._decision.refusal) for item in items]
+
+    def failed(self, items: Sequence[StoredInstance], error: BaseException) -> list[_Verdict]:
+        """Log what the function raised, and refuse all."""
+        _logger.error(
+            "on_stored failed, and %d instances are refused with C000",
+            len(items),
+            exc_info=error,
+            extra={"code": "on-stored-failed"},
+        )
+        self.verdicts(items)
+        return [(CANNOT_UNDERSTAND, "on_stored failed")] * len(items)
+
+    def told(
+        self, items: Sequence[StoredInstance], verdicts: Sequence[_Verdict], met: Sequence[str]
+    ) -> None:
+        """Log what the sender was not told, or what could not be done."""
+        for item, verdict, what in zip(items, verdicts, met, strict=True):
+            if not what:
+                continue
+            said = "Success" if verdict is None else f"{verdict[0]:04X}"
+            extra: dict[str, Any] = {"association": item.association}
+            if what == "late":
+                _logger.warning(
+                    "(%d) on_stored said %s of %s too late (on_stored_timeout is %g s): "
+                    "it was answered as a failure before, and %s stays",
+                    *(item.association, said, item.instance_uid, self._timeout, item.path),
+                    extra={"code": "on-stored-late", **extra},
+                )
+            elif what == "gone":
+                _logger.warning(
+                    "(%d) %s of %s not answered, the association is over",
+                    *(item.association, said, item.instance_uid),
+                    extra={"code": "unanswered", **extra},
+                )
+            else:
+                _logger.error(
+                    "(%d) %s is refused with %s, and may still be there: %s",
+                    *(item.association, item.path, said, what),
+                    extra={"code": "not-put-back", **extra},
+                )
+
+
+def is_async(function: OnStored) -> bool:
+    """Tell whether a function is `async`, or an object that is called as one."""
+    called = getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def _sendable(refusal: tuple[int, str] | None) -> _Verdict:
+    """Make the comment one that can be sent."""
+    if refusal is None:
+        return None
+    status, comment = refusal
+    return status, response(status, comment).get("ErrorComment", "")
+
+
+def _close(awaitable: object) -> None:
+    """Have a coroutine that nobody will await not complain."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()
