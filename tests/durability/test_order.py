@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dimse_rs import StatusError
 from tests.durability.instances import data_set, part10
 from tests.durability.storm import CONTEXT, SENDER
 from tests.peers.process import LOOPBACK, PeerError, Process
@@ -88,15 +89,24 @@ def steps(trace: str) -> list[str]:
     return [name for at, name in enumerate(names) if at == 0 or names[at - 1] != name]
 
 
-def store(port: int, pixels: bytes) -> None:
+def store(port: int, pixels: bytes, status: int = 0) -> None:
     with SENDER.associate(f"ANY-SCP@{LOOPBACK}:{port}", contexts=CONTEXT) as association:
-        assert association.c_store(part10(data_set(UID, pixels), UID)) == 0
+        try:
+            answer = association.c_store(part10(data_set(UID, pixels), UID))
+        except StatusError as error:
+            answer = error.status
+        assert answer == status
 
 
-def traced(folder: Path, options: Sequence[str], first: bytes | None, pixels: bytes) -> str:
+def storescp(folder: Path, options: Sequence[str]) -> list[str]:
+    return [*DIMSE, "storescp", "0", "-od", str(folder), *options]
+
+
+def traced(
+    folder: Path, command: Sequence[str], first: bytes | None, pixels: bytes, status: int = 0
+) -> str:
     """Store one instance, after another if there is one, and trace only that."""
     trace = folder.with_name("trace")
-    command = [*DIMSE, "storescp", "0", "-od", str(folder), *options]
     with Process(command) as server:
         port = int(server.wait_for_line(bool))
         if first is not None:
@@ -109,7 +119,7 @@ def traced(folder: Path, options: Sequence[str], first: bytes | None, pixels: by
                 if "not permitted" not in str(error) or os.environ.get("CI") == "true":
                     raise
                 pytest.skip("strace may not attach to a process here")
-            store(port, pixels)
+            store(port, pixels, status)
             server.stop()
             strace.wait()
     return trace.read_text()
@@ -150,12 +160,15 @@ def traced(folder: Path, options: Sequence[str], first: bytes | None, pixels: by
 )
 def test_success_is_said_last(options, first, expected, tmp_path, need):
     need("strace")
-    assert steps(traced(tmp_path / "store", options, first, b"same")) == expected
+    folder = tmp_path / "store"
+    assert steps(traced(folder, storescp(folder, options), first, b"same")) == expected
 
 
 def test_an_instance_in_many_pieces_is_synced_after_the_last(tmp_path, need):
     need("strace")
-    trace = traced(tmp_path / "store", ["--mode", "durable"], None, bytes(3 << 20))
+    folder = tmp_path / "store"
+    command = storescp(folder, ["--mode", "durable"])
+    trace = traced(folder, command, None, bytes(3 << 20))
     assert steps(trace) == [*NEW, "publish", "sync store", "response"]
     assert sum(call.step() == "write" for call in calls(trace)) > 1
 
