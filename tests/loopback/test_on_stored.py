@@ -33,6 +33,7 @@ from dimse_rs import (
 )
 from tests.data.files import data_set
 from tests.loopback.nodes import CT, MR_BIG_ENDIAN, PATIENT, SCU, at, link, scp
+from tests.loopback.test_oddities import ODD, bring
 
 ENOUGH = 15.0
 
@@ -230,6 +231,17 @@ def test_a_collected_sequence_comes_with_its_items(tmp_path):
     assert value.vr == "SQ"
     assert value.data.startswith(b"\xfe\xff\x00\xe0")
     assert b"P2" in value.data
+
+
+def test_an_item_says_what_is_odd_and_collects_it_all_the_same(tmp_path):
+    items = []
+    server = deciding(tmp_path, items.extend, collect=["PatientID"])
+    with server:
+        assert bring(server, ODD["Patient ID again"][0]) == 0
+        assert bring(server, ODD["zeros behind"][0]) == 0
+    codes = [[oddity.split()[0] for oddity in item.oddities] for item in items]
+    assert codes == [["out-of-order", "repeated-element"], ["trailing-zeros"]]
+    assert [item.values[0x00100020] for item in items] == [("LO", b"ODD1")] * 2
 
 
 def test_what_cannot_be_collected_is_named(tmp_path):
