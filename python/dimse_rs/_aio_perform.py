@@ -14,6 +14,7 @@ from ._aio_drive import run
 from ._aio_threads import Threads
 from ._drive import log_message
 from ._perform import Performer
+from ._quiet import hush
 
 if TYPE_CHECKING:
     from . import _core
@@ -76,6 +77,7 @@ class AsyncPerformer(Performer):
         self._conclude(operation, error)
 
     async def _serve_one(self, operation: _core.Operation, completer: Completer) -> None:
+        hush()  # a task has a context of its own, which its threads take over
         error: BaseException | None = None
         deadline: asyncio.Timeout | None = None
         try:

@@ -23,6 +23,7 @@ from ._fields import (
     N_SET_RQ,
     SERVICE_OF,
 )
+from ._quiet import quietly
 from .audit import (
     ACCESSED,
     ACTIVITY,
@@ -453,6 +454,7 @@ def _studies(studies: Sequence[str], classes: Mapping[str, int]) -> list[Subject
     return about
 
 
+@quietly
 def _asked_for(facts: Facts) -> list[Subject]:
     """Read from the identifier of a retrieval what it is about, as far as that says it."""
     from ._pydicom import MultiValue

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from ._uids import TransferSyntax
 
-__all__ = ["NOT_SENT", "encode"]
+__all__ = ["NOT_SENT", "encode", "name_of"]
 
 # PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one; the second row is of
 # those that pydicom leaves as bytes.
@@ -130,7 +130,7 @@ class _Writer:
 
     def _refused(self, what: str, hint: str = "") -> DecodeError:
         tag = int(self._at)
-        return DecodeError(f"{_name(tag)} {what}", section="PS3.5 6", hint=hint)
+        return DecodeError(f"{name_of(tag)} {what}", section="PS3.5 6", hint=hint)
 
     def _elements(
         self, lineage: tuple[Dataset, ...], within: Repertoire, *, declare: bool = False
@@ -360,7 +360,7 @@ def _check_decodable(value: bytes, within: Repertoire) -> None:
         raise Undecodable
 
 
-def _name(tag: int) -> str:
+def name_of(tag: int) -> str:
     """Name an element as the standard does: tag and keyword."""
     from ._pydicom import keyword_for_tag
 

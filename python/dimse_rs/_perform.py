@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from . import _core, _retrieve, _scp, log
 from ._drive import Answer, Step, log_message, run
 from ._fields import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, FIRST_N_SERVICE
+from ._quiet import quietly
 from ._threads import weakly
 from ._workers import Workers
 from .errors import DimseError, DimseTimeout, LocalProtocolError
@@ -195,6 +196,7 @@ class Performer:
 
     # ---- requests, each on a thread of `Workers`
 
+    @quietly
     def _serve(self, operation: _core.Operation) -> None:
         error: BaseException | None = None
         try:

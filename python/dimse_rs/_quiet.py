@@ -16,7 +16,7 @@ from contextvars import ContextVar, Token
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-__all__ = ["quiet", "quietly"]
+__all__ = ["hush", "quiet", "quietly"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -55,6 +55,13 @@ class quiet:  # noqa: N801 - a context manager, used as one
     def __exit__(self, *_raised: object) -> None:
         """Let pydicom speak again, unless an outer one keeps it quiet."""
         _within.reset(self._before)
+
+
+def hush() -> None:
+    """Keep pydicom quiet in this context for as long as that is: for a task of our own."""
+    with quiet():
+        pass  # the filter is in place
+    _within.set(True)
 
 
 def quietly(function: Callable[_P, _T]) -> Callable[_P, _T]:

@@ -20,7 +20,7 @@ from ._fields import (
     N_CREATE_RQ,
     N_EVENT_REPORT_RQ,
 )
-from ._quiet import quiet
+from ._quiet import quiet, quietly
 from ._uids import SOPClass, TransferSyntax, is_uid
 from .contexts import any_storage
 from .errors import (
@@ -125,8 +125,9 @@ def c_store_data_set(
     """C-STORE of a pydicom data set, in its own transfer syntax when that was accepted."""
     from .datasets import stored_syntax, to_bytes
 
-    sop_class = str(dataset.get("SOPClassUID", ""))
-    sop_instance = str(dataset.get("SOPInstanceUID", ""))
+    with quiet():
+        sop_class = str(dataset.get("SOPClassUID", ""))
+        sop_instance = str(dataset.get("SOPInstanceUID", ""))
     for uid, name in (
         (sop_class, "SOP Class UID (0008,0016)"),
         (sop_instance, "SOP Instance UID (0008,0018)"),
@@ -307,6 +308,7 @@ def _check_finished(call: Call) -> None:
         raise RemoteProtocolError("the operation ended without a final response")
 
 
+@quietly
 def _encoded(
     identifier: Dataset | Mapping[str, Any], level: str | None, context: AcceptedContext
 ) -> bytes:

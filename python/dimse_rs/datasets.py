@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from . import _core
-from ._encode import encode
+from ._encode import encode, name_of
 from ._quiet import quiet
 from ._uids import TransferSyntax
 from .errors import DecodeError, NoPresentationContext
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileMetaDataset
     from typing_extensions import Buffer
 
-__all__ = ["convert", "from_bytes", "new_uid", "read", "stored_syntax", "to_bytes", "write"]
+__all__ = [
+    "convert",
+    "decode",
+    "from_bytes",
+    "new_uid",
+    "read",
+    "stored_syntax",
+    "to_bytes",
+    "write",
+]
 __all__ += ["write_encoded"]
 
 _UNDEFINED: Final = 0xFFFFFFFF
@@ -137,6 +146,32 @@ def _check_end(dataset: Dataset) -> None:
             f"the data set ends in {last.tag}: {len(last.value)} of {last.length} bytes",
             section="PS3.5 7.1",
         )
+
+
+def decode(dataset: Dataset) -> None:
+    """Decode every value, those of items too.
+
+    Raises:
+        DecodeError: one is none of its VR; named by its tag and keyword.
+    """
+    with quiet():
+        _decode(dataset)
+
+
+def _decode(dataset: Dataset) -> None:
+    for tag in sorted(dataset.keys(), key=int):
+        fault = ""
+        try:
+            element = dataset[tag]
+            if element.VR == "SQ":
+                for item in element.value or ():
+                    _decode(item)
+        except DecodeError:
+            raise
+        except Exception as error:  # its text has values in it
+            fault = type(error).__name__
+        if fault:
+            raise DecodeError(f"{name_of(tag)} cannot be read: {fault}", section="PS3.5 6.2")
 
 
 def stored_syntax(dataset: Dataset) -> TransferSyntax | None:

@@ -127,15 +127,14 @@ class Request:
     def _decoded(self) -> Dataset:
         """Decode the data set on first use, all of it; an empty one when there is none."""
         if self._dataset is None:
-            from .datasets import from_bytes
+            from .datasets import decode, from_bytes
 
             try:
                 dataset = from_bytes(self._message.data or b"", self.context.transfer_syntax)
-                for _ in dataset.iterall():  # values that are none are found here, not by the user
-                    pass
-            except Exception as error:
-                self.unreadable = error if isinstance(error, DecodeError) else _undecoded(error)
-                raise self.unreadable from error
+                decode(dataset)  # values that are none are found here, not by the user
+            except DecodeError as error:
+                self.unreadable = error
+                raise
             self._dataset = dataset
         return self._dataset
 
@@ -308,10 +307,6 @@ class AttributesRequest(Request):
     def attributes(self) -> tuple[int, ...]:
         """Attribute Identifier List (0000,1005) as tags; empty asks for all."""
         return tuple(self._message.get("AttributeIdentifierList") or ())
-
-
-def _undecoded(error: Exception) -> DecodeError:
-    return DecodeError(f"a value cannot be read: {error}", section="PS3.5 6.2")
 
 
 _REQUESTS: Final[dict[int, type[Request]]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import threading
 import time
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,19 +196,17 @@ class _Matches:
         from dimse_rs.datasets import from_bytes
 
         told = {} if path is None else {"path": str(path)}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that break a rule: shown as they are
-            try:
-                dataset = from_bytes(data, self.syntax)
-            except DecodeError as error:
-                self.code = ExitCode.FAILED
-                self._output.failure(error, self.code)
-                return
-            if self._tell:
-                values = dataset.to_json_dict(suppress_invalid_tags=True)
-                self._output.event("match", dataset=values, **told)
-            if self._print:
-                self._output.data(f"# match {self.count}\n{_text(dataset)}\n")
+        try:
+            dataset = from_bytes(data, self.syntax)
+        except DecodeError as error:
+            self.code = ExitCode.FAILED
+            self._output.failure(error, self.code)
+            return
+        if self._tell:
+            values = dataset.to_json_dict(suppress_invalid_tags=True)
+            self._output.event("match", dataset=values, **told)
+        if self._print:
+            self._output.data(f"# match {self.count}\n{_text(dataset)}\n")
 
     def _write(self, data: Payload) -> Path:
         from dimse_rs.datasets import write_encoded

@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from dimse_rs._quiet import quietly
+
 from .exits import CliError, ExitCode, exit_code
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
 
 
+@quietly
 def _run(verb: str, arguments: list[str]) -> int:
     from .options import make_output
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from dimse_rs._quiet import quietly
 from dimse_rs.contexts import Context
 from dimse_rs.extended import QueryRetrieveOptions
 from dimse_rs.sop_class import ModalityWorklist, PatientRoot, PatientStudyOnly, StudyRoot
@@ -254,7 +255,7 @@ def side_by_side(call: Callable[[T], R], items: Sequence[T], most: int) -> list[
 
     pool = ThreadPoolExecutor(most)
     try:
-        return list(pool.map(call, items))
+        return list(pool.map(quietly(call), items))
     finally:
         # Not waited for: after an exception the association has to be aborted first.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from dimse_rs._quiet import quietly
 from dimse_rs._uids import is_uid
 from dimse_rs.errors import StatusError
 from dimse_rs.sop_class import InstanceAvailabilityNotification
@@ -83,6 +84,7 @@ def _check(dataset: Dataset, keywords: Iterable[str]) -> None:
             raise StatusError(MISSING_ATTRIBUTE_VALUE, f"{keyword} has no value")
 
 
+@quietly
 def notify_availability(
     association: Association,
     study: str,

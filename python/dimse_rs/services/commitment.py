@@ -14,6 +14,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import _core, log
+from dimse_rs._quiet import quietly
 from dimse_rs._uids import SOPClass, is_uid
 from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
 from dimse_rs.handlers import Handlers
@@ -254,6 +255,7 @@ class CommitmentReports:
         """Add a handler of N-EVENT-REPORT."""
         handlers.n_event_report(StorageCommitmentPushModel)(self._reported)
 
+    @quietly
     def ask(self, association: Association, instances: Iterable[Any]) -> str:
         """Ask for commitment (N-ACTION).
 

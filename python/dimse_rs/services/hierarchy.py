@@ -10,10 +10,12 @@ without the unique key of its own level.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from dimse_rs._quiet import quietly
 from dimse_rs._uids import Model
 from dimse_rs.sop_class import (
     CompositeInstanceRoot,
@@ -162,6 +164,7 @@ class Retrieve:
     issuer: str = ""
 
 
+@quietly
 def check_find(
     identifier: Dataset, model: Model, *, relational: bool = False, rules: Rules = QUERY
 ) -> Find:
@@ -201,6 +204,7 @@ def check_find(
     return Find(level, Matcher(identifier, rules, supported=supported), unique)
 
 
+@quietly
 def check_retrieve(identifier: Dataset, model: Model, *, relational: bool = False) -> Retrieve:
     """Check a C-GET or C-MOVE identifier against a model.
 
@@ -254,9 +258,8 @@ def _single(values: tuple[str, ...], level: str) -> str:
 
 
 def _values(identifier: Dataset, tag: int, vr: str) -> list[str]:
-    try:
+    with suppress(Exception):  # pydicom raises whatever comes up while it decodes
         element = identifier.get(tag)
         return [] if element is None or element.VR == "SQ" else texts(element.value, vr)
-    except Exception as error:  # pydicom raises whatever comes up while it decodes
-        name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-        raise IdentifierError(DOES_NOT_MATCH, f"{name} cannot be read", tag) from error
+    name = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    raise IdentifierError(DOES_NOT_MATCH, f"{name} cannot be read", tag)

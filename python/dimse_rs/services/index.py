@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from dimse_rs import log
+from dimse_rs._quiet import quietly
 from dimse_rs._uids import Model
 from dimse_rs.errors import DecodeError
 
@@ -179,6 +180,7 @@ class Index:
 
     # ---- what is in it
 
+    @quietly
     def add(self, path: str | PathLike[str], dataset: Dataset | None = None) -> None:
         """Add an instance; one with the same UIDs, or in the same file, is replaced.
 
@@ -392,6 +394,7 @@ class Index:
                 response.add(entity.get(RETRIEVE_AE_TITLE))
                 yield response
 
+    @quietly
     def retrieve(
         self, identifier: Dataset, model: Model, *, relational: bool = False
     ) -> list[Path]:

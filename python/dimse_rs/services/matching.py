@@ -11,9 +11,11 @@ was agreed; private attributes are no keys; "*" alone is universal for every VR 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from dimse_rs._quiet import quietly
 from dimse_rs.errors import StatusError
 from dimse_rs.status import PENDING, PENDING_WARNING, Status
 
@@ -54,6 +56,9 @@ Together with the length of stored values they are what comparing one data set m
 
 _TEXT: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 """VRs whose repertoire (0008,0005) extends (PS3.5 6.1.2.3)."""
+
+_CHARACTERS: Final = _TEXT | {"AE", "AS", "CS", "DA", "DT", "TM", "UI", "UR"}
+"""VRs whose values are characters."""
 
 DOES_NOT_MATCH: Final = 0xA900
 UNABLE_TO_PROCESS: Final = 0xC000
@@ -139,6 +144,7 @@ class Matcher:
         unsupported: keys that are neither matched nor returned.
     """
 
+    @quietly
     def __init__(
         self,
         identifier: Dataset,
@@ -256,6 +262,7 @@ class Matcher:
 
     # ---- matching
 
+    @quietly
     def matches(self, source: Elements) -> bool:
         """Tell whether a data set matches every key."""
         return all(self._fits(key, source) for key in self._asked) and all(
@@ -316,6 +323,7 @@ class Matcher:
 
     # ---- answering
 
+    @quietly
     def respond(self, source: Elements) -> Dataset:
         """Build the response identifier for a data set that matched.
 
@@ -354,9 +362,11 @@ class Matcher:
             items, asked = _items(source, key.tag), key.item
             if asked is not None:
                 items = [asked._answer(item) for item in items if asked.matches(item)]
+            else:
+                items = [_sendable(item) for item in items]
             return DataElement(key.tag, "SQ", Sequence(items))
         element = _stored_element(source, key.tag)
-        if element is None or element.VR == "SQ" or len(element.VR) > 2:
+        if element is None or element.VR == "SQ" or len(element.VR) > 2 or _is_lost(element):
             return DataElement(key.tag, key.vr, empty_value_for_VR(key.vr))
         return element
 
@@ -397,10 +407,9 @@ def respond(
 
 def _readable(tag: int, read: Callable[[], Any]) -> Any:
     """Read something of an identifier: pydicom raises whatever comes up while it decodes."""
-    try:
+    with suppress(Exception):
         return read()
-    except Exception as error:
-        raise _wrong(tag, "cannot be read") from error
+    raise _wrong(tag, "cannot be read")  # without what pydicom says, which has the value in it
 
 
 def _element(identifier: Dataset, tag: int) -> DataElement | None:
@@ -414,6 +423,41 @@ def _stored_element(source: Elements, tag: int) -> DataElement | None:
     except Exception:  # what pydicom cannot decode is unknown
         return None
     return found
+
+
+def _is_lost(element: DataElement) -> bool:
+    """Whether it is a text that cannot be sent on: pydicom could not decode it, or its VR is ASCII.
+
+    Bytes that are beyond their character set are replaced when they are read (PS3.5 6.1).
+    """
+    value = element.value
+    if not value or element.VR not in _CHARACTERS:
+        return False
+    several = hasattr(value, "append") or isinstance(value, tuple)
+    return any(_is_lost_text(str(one), element.VR) for one in (value if several else (value,)))
+
+
+def _is_lost_text(text: str, vr: str) -> bool:
+    if text.isascii():
+        return "\x1b" in text
+    return vr not in _TEXT or "\ufffd" in text
+
+
+def _sendable(item: Dataset, depth: int = 0) -> Dataset:
+    """Give an item of a stored sequence, without the values that cannot be sent on."""
+    from dimse_rs._pydicom import DataElement, Dataset, Sequence, empty_value_for_VR
+
+    answer = Dataset()
+    for tag in item.keys():  # noqa: SIM118 - iterating gives elements, and decodes them
+        element = _stored_element(item, tag)
+        if element is not None and element.VR == "SQ" and depth < _DEEPEST:
+            items = Sequence(_sendable(one, depth + 1) for one in element.value or ())
+            element = DataElement(tag, "SQ", items)
+        elif element is not None and _is_lost(element):
+            element = DataElement(tag, element.VR, empty_value_for_VR(element.VR))
+        if element is not None:
+            answer.add(element)
+    return answer
 
 
 def _texts(source: Elements, tag: int, vr: str) -> list[str]:

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import log
+from dimse_rs._quiet import quietly
 from dimse_rs._scu import data_set_of
 from dimse_rs._uids import is_uid
 from dimse_rs.errors import StatusError
@@ -121,6 +122,7 @@ OnChange: TypeAlias = Callable[[str, "Dataset", MppsEvent], object]
 # ---- the rules
 
 
+@quietly
 def created(attributes: Dataset) -> Dataset:
     """Make a step of what an N-CREATE says; attributes of type 2 that it leaves out are empty.
 
@@ -134,12 +136,12 @@ def created(attributes: Dataset) -> Dataset:
         _check_present(item, ("StudyInstanceUID",))
     if _status_of(attributes) != IN_PROGRESS:
         raise _invalid(attributes, "PerformedProcedureStepStatus", f"is not {IN_PROGRESS}")
-    attributes.decode()
     step = data_set_of(attributes)
     _fill(step, _TYPE_2)
     return step
 
 
+@quietly
 def changed(step: Dataset, modifications: Dataset) -> Dataset:
     """Make the step that an N-SET turns a step into; the old one stays as it is.
 
@@ -152,7 +154,6 @@ def changed(step: Dataset, modifications: Dataset) -> Dataset:
     """
     if _status_of(step) != IN_PROGRESS:
         raise StatusError(PROCESSING_FAILURE, _NO_LONGER_TEXT, elements={"ErrorID": NO_LONGER})
-    modifications.decode()
     unknown = [int(e.tag) for e in modifications if e.tag not in step and e.tag != 0x00080005]
     if unknown:
         raise StatusError(
@@ -177,6 +178,7 @@ def changed(step: Dataset, modifications: Dataset) -> Dataset:
     return merged
 
 
+@quietly
 def selected(step: Dataset, attributes: Sequence[int]) -> tuple[int, Dataset]:
     """Select attributes of a step for an N-GET; none selects all.
 
@@ -382,6 +384,7 @@ class PerformedStep:
         self.response: Response | None = None
 
     @classmethod
+    @quietly
     def start(
         cls,
         association: Association,
@@ -459,6 +462,7 @@ class PerformedStep:
         """
         return self._end(DISCONTINUED, attributes)
 
+    @quietly
     def _end(self, state: str, attributes: Dataset | Mapping[str, Any]) -> Response:
         now = datetime.now()
         changes = data_set_of(attributes)
@@ -471,6 +475,7 @@ class PerformedStep:
         return self.update(changes)
 
 
+@quietly
 def from_worklist(item: Dataset) -> Dataset:
     """Take what a step has in common with the worklist item that it performs.
 

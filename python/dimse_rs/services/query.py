@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from dimse_rs._quiet import quietly
 from dimse_rs._retrieve import Retrieve, Unreadable, uid_of
 from dimse_rs._scu import data_set_of
 from dimse_rs.datasets import stored_syntax
@@ -177,6 +178,7 @@ def _small(instance: Instance) -> Dataset | Unreadable:
         return Unreadable(str(getattr(instance, "SOPInstanceUID", "")), error)
 
 
+@quietly
 def without_bulk_data(instance: Instance) -> Dataset:
     """Read an instance and leave its bulk data out (PS3.4 Z.1.2)."""
     from io import BytesIO
@@ -203,6 +205,7 @@ def without_bulk_data(instance: Instance) -> Dataset:
     return small
 
 
+@quietly
 def worklist(association: Association, **keys: Any) -> list[Dataset]:
     """Query a Modality Worklist.
 

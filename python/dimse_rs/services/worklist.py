@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dimse_rs import log
+from dimse_rs._quiet import quietly
 from dimse_rs.errors import DecodeError
 
 from .matching import WORKLIST, Matcher, Rules
@@ -105,16 +106,19 @@ class Worklist:
             self._items.pop(name, None)
 
 
+@quietly
 def _read(path: Path) -> Dataset | None:
-    from dimse_rs.datasets import read
+    from dimse_rs.datasets import decode, read
 
     try:
         item = read(path)
         if not item[_STEPS].value:
             raise DecodeError(f"{fspath(path)} has no (0040,0100)", section="PS3.4 K.6.1")
-        for _ in item.iterall():  # so that searching threads only read
-            pass
-    except Exception as error:  # pydicom raises whatever comes up while it decodes
-        _logger.warning("no worklist item: %s: %s", path, error, extra={"code": "no-item"})
-        return None
-    return item
+        decode(item)  # so that searching threads only read
+        return item
+    except DecodeError as error:
+        why = error.message
+    except Exception as error:  # pydicom's texts have values in them
+        why = type(error).__name__
+    _logger.warning("no worklist item: %s: %s", path, why, extra={"code": "no-item"})
+    return None
