@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from . import log
 from ._narrate import catch_up
-from .status import Status
+from .status import PENDING, PENDING_WARNING, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -295,8 +295,9 @@ def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:
 
 
 def log_message(core: _core.Association, arrow: str, message: _core.Message) -> None:
-    """Log a message in one line, `>>` received and `<<` sent."""
-    if not _logger.isEnabledFor(logging.INFO):
+    """Log a message in one line, `>>` received and `<<` sent; a pending response below INFO."""
+    level = _level_of(message.status)
+    if not _logger.isEnabledFor(level):
         return
     calling, called = core.titles
     number = message.message_id or message.responding_to
@@ -304,12 +305,13 @@ def log_message(core: _core.Association, arrow: str, message: _core.Message) -> 
     what = f"{message.name} {number}{status}"
     told = log.of(core, "message")
     catch_up(core.id)
-    _logger.info("%s<-%s(%d) %s %s", called, calling, core.id, arrow, what, extra=told)
+    _logger.log(level, "%s<-%s(%d) %s %s", called, calling, core.id, arrow, what, extra=told)
 
 
 def log_answer(operation: _core.Operation, status: int) -> None:
-    """Log a response of ours in one line."""
-    if not _logger.isEnabledFor(logging.INFO):
+    """Log a response of ours in one line; a pending one below INFO."""
+    level = _level_of(status)
+    if not _logger.isEnabledFor(level):
         return
     request = operation.message
     calling, called = operation.association.titles
@@ -318,4 +320,9 @@ def log_answer(operation: _core.Operation, status: int) -> None:
     core = operation.association
     told = log.of(core, "message")
     catch_up(core.id)
-    _logger.info("%s<-%s(%d) << %s", called, calling, core.id, what, extra=told)
+    _logger.log(level, "%s<-%s(%d) << %s", called, calling, core.id, what, extra=told)
+
+
+def _level_of(status: int | None) -> int:
+    """Give the level of a message: there may be as many pending ones as a peer has patients."""
+    return logging.DEBUG if status in (PENDING, PENDING_WARNING) else logging.INFO

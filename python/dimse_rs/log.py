@@ -1,9 +1,10 @@
 """Logging: the names of the loggers, and how the command line prints them.
 
 It logs below "dimse_rs", INFO for the life of an association and one line per message, DEBUG for
-decoded PDUs, command sets and changes of state, TRACE for every PDU and transition. Contents of
-data sets are not logged. Records carry `code`, a stable name of what happened, and where there is
-one `association`, its number, and its `peer`.
+decoded PDUs, command sets, changes of state and pending responses, TRACE for every PDU and
+transition. Contents of data sets are not logged, and what pydicom says of them is kept back.
+Records carry `code`, a stable name of what happened, and where there is one `association`, its
+number, and its `peer`.
 
 Where nobody has configured logging, WARNING and above go to stderr, as Python's own last resort has
 it; a handler on the root logger or on one of these, whatever it does, ends that. `to_stderr` is for

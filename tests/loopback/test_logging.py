@@ -6,8 +6,9 @@ import logging
 
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
-from dimse_rs import CTImageStorage, DimseError, StatusError, Verification
+from dimse_rs import CTImageStorage, DimseError, StatusError, StudyRoot, Verification
 from tests.loopback.nodes import CT, MR_IMPLICIT, SCU, at, link, scp
 
 PATIENT = "Secret^Patient"
@@ -118,3 +119,20 @@ def test_without_problems_nothing_is_said_above_info(level, caplog, tmp_path):
         association.c_echo()
         association.c_store(CT)
     assert [r for r in caplog.records if r.levelno > logging.INFO] == []
+
+
+def test_matches_are_no_lines_of_their_own_but_for_debug(caplog):
+    server = scp()
+    server.c_find(StudyRoot)(lambda request: [Dataset() for _ in range(50)])
+    lines = {}
+    for level in (logging.INFO, logging.DEBUG):
+        caplog.clear()
+        caplog.set_level(level, "dimse_rs.dimse")
+        with link(server, [StudyRoot]) as association:
+            list(association.c_find({}, model=StudyRoot, level="STUDY"))
+        told = [r for r in caplog.records if "C-FIND-RSP" in r.getMessage() and r.code == "message"]
+        lines[level] = [r.levelno for r in told]
+        server = scp()
+        server.c_find(StudyRoot)(lambda request: [Dataset() for _ in range(50)])
+    assert lines[logging.INFO] == [logging.INFO] * 2
+    assert lines[logging.DEBUG].count(logging.DEBUG) == 100
