@@ -6,7 +6,6 @@ import logging
 
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 
 from dimse_rs import CTImageStorage, DimseError, StatusError, StudyRoot, Verification
 from tests.loopback.nodes import CT, MR_IMPLICIT, SCU, at, link, scp
@@ -123,7 +122,7 @@ def test_without_problems_nothing_is_said_above_info(level, caplog, tmp_path):
 
 def test_matches_are_no_lines_of_their_own_but_for_debug(caplog):
     server = scp()
-    server.c_find(StudyRoot)(lambda request: [Dataset() for _ in range(50)])
+    server.c_find(StudyRoot)(lambda request: [instance() for _ in range(50)])
     lines = {}
     for level in (logging.INFO, logging.DEBUG):
         caplog.clear()
@@ -133,6 +132,6 @@ def test_matches_are_no_lines_of_their_own_but_for_debug(caplog):
         told = [r for r in caplog.records if "C-FIND-RSP" in r.getMessage() and r.code == "message"]
         lines[level] = [r.levelno for r in told]
         server = scp()
-        server.c_find(StudyRoot)(lambda request: [Dataset() for _ in range(50)])
+        server.c_find(StudyRoot)(lambda request: [instance() for _ in range(50)])
     assert lines[logging.INFO] == [logging.INFO] * 2
     assert lines[logging.DEBUG].count(logging.DEBUG) == 100

@@ -604,8 +604,9 @@ def _read(path: Path) -> Dataset:
         return dcmread(path, stop_before_pixels=True, specific_tags=wanted)
     except OSError:
         raise
-    except Exception as error:  # pydicom raises whatever comes up while it reads
-        raise DecodeError(f"{fspath(path)} cannot be read: {error}", section="PS3.10 7") from error
+    except Exception as error:  # pydicom's texts have values in them
+        fault = type(error).__name__
+    raise DecodeError(f"{fspath(path)} cannot be read: {fault}", section="PS3.10 7")
 
 
 def _header(dataset: Dataset) -> _Header:
