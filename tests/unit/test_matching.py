@@ -551,3 +551,35 @@ def test_identifiers_of_random_bytes_are_served_or_refused(elements):
         return
     matcher.matches(stored)
     assert set(matcher.respond(stored).keys()) <= set(elements)
+
+
+def stored_raw(*elements: bytes) -> Dataset:
+    return from_bytes(b"".join(elements), uids.ExplicitVRLittleEndian)
+
+
+def test_a_match_never_has_values_that_cannot_be_sent():
+    item = b"\x40\x00\x07\x00LO\x04\x00M\xfcl " + b"\x40\x00\x09\x00SH\x02\x00ID"
+    within = b"\xfe\xff\x00\xe0" + len(item).to_bytes(4, "little") + item
+    stored = stored_raw(
+        b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 192",
+        b"\x08\x00\x60\x00CS\x02\x00\xc4 ",
+        b"\x10\x00\x10\x00PN\x04\x00M\xfcl ",
+        b"\x10\x00\x20\x00LO\x02\x00P1",
+        b"\x40\x00\x00\x01SQ\x00\x00" + len(within).to_bytes(4, "little") + within,
+    )
+    wanted = data_set(PatientName="", PatientID="P1", Modality="")
+    wanted.ScheduledProcedureStepSequence = []
+    answer = respond(wanted, stored)
+    sent = from_bytes(to_bytes(answer, uids.ExplicitVRLittleEndian), uids.ExplicitVRLittleEndian)
+    assert (sent.PatientID, sent.PatientName, sent.Modality) == ("P1", "", "")
+    [step] = sent.ScheduledProcedureStepSequence
+    assert (step.ScheduledProcedureStepDescription, step.ScheduledProcedureStepID) == ("", "ID")
+
+
+@pytest.mark.parametrize("charset", ["", "ISO_IR 100", "ISO_IR 144", "no such set"])
+def test_a_match_is_declared_as_what_it_is_sent_in(charset):
+    stored = data_set(SpecificCharacterSet=charset, PatientName="Müller", StudyDescription="Люк")
+    answer = respond(data_set(PatientName="", StudyDescription=""), stored)
+    sent = from_bytes(to_bytes(answer, uids.ExplicitVRLittleEndian), uids.ExplicitVRLittleEndian)
+    assert (str(sent.PatientName), sent.StudyDescription) == ("Müller", "Люк")
+    assert sent.SpecificCharacterSet == "ISO_IR 192"

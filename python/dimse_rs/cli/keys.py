@@ -56,7 +56,8 @@ def apply(keys: Iterable[str], dataset: Dataset) -> None:
         try:
             _set(dataset, key)
         except (ValueError, TypeError, OverflowError) as error:
-            raise CliError(ExitCode.USAGE, f"-k {key}: {error}") from error
+            path = key.partition("=")[0]  # values are not repeated: they may be a patient's
+            raise CliError(ExitCode.USAGE, f"-k {path}: {error}") from error
         if not key.isascii() and not dataset.get("SpecificCharacterSet"):
             dataset.SpecificCharacterSet = _UTF_8
 
@@ -128,6 +129,14 @@ def _vr(tag: int) -> str:
 
 
 def _value(vr: str, text: str) -> Any:
+    try:
+        return _converted(vr, text)
+    except (ValueError, TypeError):
+        what = f"the value is none of VR {vr}"
+    raise ValueError(what)  # without Python's text, which has the value in it
+
+
+def _converted(vr: str, text: str) -> Any:
     if vr == "SQ":
         return []
     if not text:
