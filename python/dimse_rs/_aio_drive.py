@@ -116,7 +116,7 @@ async def carry_out(
 
 
 async def _answer(step: Answer, completer: Completer) -> None:
-    log_answer(step.operation, step.command["Status"])
+    log_answer(step.operation, step.command["Status"], step.after)
     operation, command, data = step.operation, step.command, step.data
     if step.wait:
         await completer.wait(lambda then: operation.respond(command, data, then=then))

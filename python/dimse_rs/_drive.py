@@ -117,12 +117,13 @@ class Results:
 
 @dataclass(slots=True, eq=False)
 class Answer:
-    """A response to a request of the peer; `wait`: until it has left."""
+    """A response to a request of the peer; `wait`: until it has left; `after` how many pending."""
 
     operation: _core.Operation
     command: dict[str, Any]
     data: Buffer | None = None
     wait: bool = True
+    after: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -257,7 +258,7 @@ def _begin(core: _core.Association, step: Step) -> Any:
             log_message(core, "<<", step.message)
             return core.invoke(step.message, step.within, step.again)
         case Answer():
-            log_answer(step.operation, step.command["Status"])
+            log_answer(step.operation, step.command["Status"], step.after)
             return step.operation.respond(step.command, step.data, wait=step.wait)
         case Ask():
             return step.function(step.argument)
@@ -308,15 +309,15 @@ def log_message(core: _core.Association, arrow: str, message: _core.Message) -> 
     _logger.log(level, "%s<-%s(%d) %s %s", called, calling, core.id, arrow, what, extra=told)
 
 
-def log_answer(operation: _core.Operation, status: int) -> None:
-    """Log a response of ours in one line; a pending one below INFO."""
+def log_answer(operation: _core.Operation, status: int, after: int = 0) -> None:
+    """Log a response of ours in one line, with the pending ones before it; those below INFO."""
     level = _level_of(status)
     if not _logger.isEnabledFor(level):
         return
     request = operation.message
     calling, called = operation.association.titles
     name = (request.name or "").replace("-RQ", "-RSP")
-    what = f"{name} {request.message_id} {Status(status)}"
+    what = f"{name} {request.message_id} {Status(status)}" + (f" after {after}" if after else "")
     core = operation.association
     told = log.of(core, "message")
     catch_up(core.id)

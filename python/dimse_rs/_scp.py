@@ -121,12 +121,13 @@ def final(
     request: Request,
     command: dict[str, Any],
     data: Buffer | None = None,
+    after: int = 0,
 ) -> Generator[Step, Any, None]:
     """Send the final response. One that cannot be sent is a fault of the handler's."""
     if operation.association.ended is not None:
         return  # perhaps by the handler itself
     try:
-        yield Answer(operation, command, data)
+        yield Answer(operation, command, data, after=after)
     except _UNSENDABLE as error:
         if operation.answered:  # by its deadline
             raise
@@ -139,14 +140,14 @@ def many_matches(
 ) -> Generator[Step, Any, None]:
     """Ask the handler and send a pending response for each data set that it gives (C-FIND)."""
     opened: list[Any] = []
-    command = yield from closing(opened, _matches(operation, request, handler, opened))
-    yield from final(operation, request, command)
+    command, sent = yield from closing(opened, _matches(operation, request, handler, opened))
+    yield from final(operation, request, command, after=sent)
 
 
 def _matches(
     operation: _core.Operation, request: Request, handler: Handler, opened: list[Any]
-) -> Generator[Step, Any, dict[str, Any]]:
-    """Send what the handler gives; the final response is for the caller to send."""
+) -> Generator[Step, Any, tuple[dict[str, Any], int]]:
+    """Send what the handler gives, and count it; the final response is for the caller to send."""
     sent = 0
     try:
         answer = yield from ask(operation, request, handler)
@@ -165,8 +166,8 @@ def _matches(
                     raise
                 raise _unsendable(operation, request, error) from error
     except Failed as failed:
-        return failed.command
-    return response(CANCEL if request.cancelled else SUCCESS)
+        return failed.command, sent
+    return response(CANCEL if request.cancelled else SUCCESS), sent
 
 
 def _match(operation: _core.Operation, request: Request, item: Any) -> tuple[int, Buffer]:

@@ -112,7 +112,7 @@ def test_what_is_no_key_is_a_usage_error(key, why):
         apply([key], Dataset())
     assert refused.value.code == ExitCode.USAGE
     assert refused.value.message.startswith(f"-k {key.partition('=')[0]}: ")
-    assert refused.value.__context__ is None or "one" not in str(refused.value.__context__)
+    assert "literal" not in str(refused.value.__context__)
 
 
 def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path):

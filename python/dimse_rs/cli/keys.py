@@ -14,6 +14,7 @@ from .exits import CliError, ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 __all__ = ["apply", "read_file"]
@@ -63,8 +64,6 @@ def apply(keys: Iterable[str], dataset: Dataset) -> None:
 
 
 def _set(dataset: Dataset, key: str) -> None:
-    from dimse_rs._pydicom import DataElement, config
-
     path, has_value, text = key.partition("=")
     steps = _steps(path)
     for tag, item in steps[:-1]:
@@ -80,8 +79,18 @@ def _set(dataset: Dataset, key: str) -> None:
         return
     if vr == "SQ" and text:
         raise ValueError("a sequence has no value: give an item's, Sequence[0].Keyword=value")
-    # Not checked against the VR: queries hold wildcards, ranges and lists (PS3.4 C.2.2.2).
-    dataset[tag] = DataElement(tag, vr, _value(vr, text), validation_mode=config.IGNORE)
+    dataset[tag] = _element(tag, vr, text)
+
+
+def _element(tag: int, vr: str, text: str) -> DataElement:
+    from dimse_rs._pydicom import DataElement, config
+
+    try:
+        # Not checked against the VR: queries hold wildcards, ranges and lists (PS3.4 C.2.2.2).
+        return DataElement(tag, vr, _value(vr, text), validation_mode=config.IGNORE)
+    except (ValueError, TypeError, OverflowError):
+        what = f"the value is none of VR {vr}"
+    raise ValueError(what)  # without Python's text, which has the value in it
 
 
 def _steps(path: str) -> list[tuple[int, int | None]]:
@@ -129,14 +138,6 @@ def _vr(tag: int) -> str:
 
 
 def _value(vr: str, text: str) -> Any:
-    try:
-        return _converted(vr, text)
-    except (ValueError, TypeError):
-        what = f"the value is none of VR {vr}"
-    raise ValueError(what)  # without Python's text, which has the value in it
-
-
-def _converted(vr: str, text: str) -> Any:
     if vr == "SQ":
         return []
     if not text:
