@@ -145,6 +145,7 @@ class Commitment:
         with self._lock:
             self._outstanding.discard(transaction.uid)
 
+    @quietly
     def _judged(self, transaction: Transaction) -> tuple[int, Dataset]:
         from dimse_rs._pydicom import Dataset
 
