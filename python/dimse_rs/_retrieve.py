@@ -548,4 +548,7 @@ def uid_of(path: Path) -> str:
 
 def _report(job: _Job, what: Path | str, error: BaseException | None) -> None:
     told = log.of(job.operation.association, "sub-operation")
-    _logger.warning("%s: %s not sent: %s", job.request, what, error, extra=told)
+    # pydicom's texts have values in them.
+    ours = error is None or isinstance(error, DimseError | OSError)
+    why = error if ours else type(error).__name__
+    _logger.warning("%s: %s not sent: %s", job.request, what, why, extra=told)

@@ -41,6 +41,7 @@ from dimse_rs import (
     StorageCommitmentPushModelInstance,
     StudyRoot,
     Timeouts,
+    WithoutBulkData,
     for_retrieve,
     log,
 )
@@ -185,6 +186,7 @@ def contexts() -> list[Any]:
     return [
         *for_retrieve(PatientRoot)[:3],
         *(Context(sop_class.find, ExplicitVRLittleEndian) for sop_class in QUERY_CLASSES),
+        Context(WithoutBulkData.get, ExplicitVRLittleEndian),
         *(Context(StudyRoot.get, ExplicitVRLittleEndian), Context(StudyRoot.move)),
         Context(CTImageStorage, ExplicitVRLittleEndian, scu=True, scp=True),
         ModalityPerformedProcedureStep,
@@ -201,6 +203,8 @@ def ask_everything(association: Any, dataset: Dataset, tmp_path: Any) -> None:
         quietly(association.c_find, dataset, model=model, level=level)
         quietly(association.c_find, dataset, model=model, level=level, raw=True)
     quietly(association.c_get, dataset, model=StudyRoot, level="IMAGE", into=tmp_path)
+    bulk = {"model": WithoutBulkData, "level": "IMAGE", "into": tmp_path}
+    quietly(association.c_get, dataset, **bulk)
     quietly(association.c_move, dataset, model=StudyRoot, level="IMAGE", destination="THERE")
     quietly(association.c_store, dataset)
     commitment = {
