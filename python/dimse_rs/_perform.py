@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from . import _core, _retrieve, _scp, log
 from ._drive import Answer, Step, log_message, run
-from ._fields import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, FIRST_N_SERVICE
+from ._fields import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    FIRST_N_SERVICE,
+    N_SET_RQ,
+)
 from ._quiet import quietly
 from ._threads import weakly
 from ._workers import Workers
@@ -20,7 +28,7 @@ from .handlers import Handler, Handlers, Request, RetrieveRequest, StoreRequest,
 from .registry import allows
 from .services.storage import Storage
 from .sop_class import SOP_CLASSES
-from .status import NO_SUCH_SOP_CLASS, SOP_CLASS_NOT_SUPPORTED
+from .status import NO_SUCH_SOP_CLASS, PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -246,6 +254,8 @@ class Performer:
         named = request.context.sop_class, request.sop_class
         if request.field >= FIRST_N_SERVICE and not allows(*named):
             return _refused(operation, NO_SUCH_SOP_CLASS)
+        if request.field == N_SET_RQ and not operation.message.data:
+            return _refused(operation, PROCESSING_FAILURE, "no Modification List (PS3.7 10.1.3)")
         handler = self._handler_of(request)
         if handler is None:
             echo = request.field == C_ECHO_RQ
@@ -310,8 +320,10 @@ def _remove(folder: str, owner: int) -> None:
         rmtree(folder, ignore_errors=True)
 
 
-def _refused(operation: _core.Operation, status: int) -> Generator[Step, Any, None]:
-    yield Answer(operation, _scp.response(status))
+def _refused(
+    operation: _core.Operation, status: int, comment: str = ""
+) -> Generator[Step, Any, None]:
+    yield Answer(operation, _scp.response(status, comment))
 
 
 def _refuse_all(_request: StoreRequest) -> int:

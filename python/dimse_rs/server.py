@@ -32,6 +32,8 @@ from .services.storage import Storage
 from .settings import Peer, PeersByTitle, check_ae_title, check_peers
 from .sop_class import (
     ALL_STORAGE,
+    MEMBERS,
+    SOP_CLASSES,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -490,6 +492,7 @@ class Server(Handlers):
             if of_handlers is None:
                 of_handlers = [*classes_of(SERVICE_OF[field]), *self.named(field)]
             classes.update(dict.fromkeys(_plain(of_handlers)))
+            classes.update(dict.fromkeys(_print_meta(of_handlers)))
             # The provider of a service may associate to tell of an event (PS3.4 J.3.3).
             if field == N_EVENT_REPORT_RQ:
                 reversed_.update(_plain(of_handlers))
@@ -576,6 +579,16 @@ def _titles(called: Iterable[str] | None, own: str) -> list[str]:
     if not titles:
         raise ValueError("called= names no AE title: any_called=True answers to all")
     return titles
+
+
+def _print_meta(classes: Iterable[str]) -> list[str]:
+    """List the print meta classes with one of these as a member: peers propose them (PS3.4 H.3)."""
+    served = set(classes)
+    return [
+        str(meta)
+        for meta, members in MEMBERS.items()
+        if SOP_CLASSES[meta].service == "print" and served.intersection(members)
+    ]
 
 
 def _plain(uids: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -21,7 +22,7 @@ from tests.hostile import wire
 from tests.hostile.scp import ScriptedScp
 from tests.loopback.nodes import Puppet, at, picky, scp
 from tests.loopback.test_interrupts import until
-from tests.peers.process import Process
+from tests.peers.process import Process, run
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -383,3 +384,47 @@ def test_an_end_before_the_end_is_told(tool, status, code, text):
         done = dimse(tool, "--json", *options, peer.address)
     assert done.returncode == code
     assert done.stderr.startswith(text)
+
+
+TERMINALS = [
+    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "latin-1"},
+    {"PYTHONIOENCODING": "utf-8:strict"},
+]
+
+
+@pytest.mark.parametrize("tool", ["findscu", "mwlscu"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_a_terminal_that_has_not_all_letters_is_survived(terminal, options, tool, tmp_path):
+    def answer(request):
+        found = match(1, request)
+        found.SpecificCharacterSet = "ISO_IR 192"
+        found.PatientName = "山田^Łukasz"
+        return [found]
+
+    report = tmp_path / "report"
+    query = ["-k", "PatientID"] if tool == "mwlscu" else STUDIES
+    with finder(answer) as server:
+        done = run(
+            [*DIMSE, tool, *options, "--report", str(report), *query, at(server)], env=terminal
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    if options:
+        [found] = [event for event in events(done.stdout) if event["event"] == "match"]
+        assert found["dataset"]["00100010"]["Value"] == [{"Alphabetic": "山田^Łukasz"}]
+    else:
+        assert "ukasz" in done.stdout
+    assert any(event["event"] == "match" for event in events(report.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_names_of_files_are_survived_too(terminal, tmp_path):
+    """Also those that are no text in any encoding."""
+    missing = os.fsencode(tmp_path / "Größe-") + b"\xe4.dcm"
+    done = run([*DIMSE, "storescu", "--json", "A@127.0.0.1:1", os.fsdecode(missing)], env=terminal)
+    assert done.returncode == 20
+    assert "no such file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert events(done.stdout)[-1]["event"] == "error"

@@ -176,3 +176,42 @@ def test_a_peer_that_listens_is_notified():
     with server, SCU.associate(at(server), contexts=context) as association:
         notify(association, "1.2.3", MppsEvent.DELETED)
     assert told == [("1.2.3", 5)]
+
+
+def test_a_lenient_service_takes_what_modalities_send():
+    with link(scp(services=[Mpps(lenient=True)]), CONTEXTS) as association:
+        step = start(association)
+        step.update({"CommentsOnThePerformedProcedureStep": "x"})
+        step.discontinue({})
+        got = association.n_get(
+            sop_class=ModalityPerformedProcedureStepRetrieve, instance_uid=step.instance_uid
+        )
+    assert got.dataset.CommentsOnThePerformedProcedureStep == "x"
+    assert got.dataset.PerformedProcedureStepStatus == "DISCONTINUED"
+
+
+def test_a_lenient_service_keeps_to_the_other_rules():
+    with link(scp(services=[Mpps(lenient=True)]), CONTEXTS) as association:
+        step = start(association)
+        for change, status in (
+            ({"PerformedProcedureStepStatus": "NONSENSE"}, 0x0106),
+            ({"Modality": "XX"}, 0x0106),
+            ({"PerformedProcedureStepStatus": "COMPLETED"}, 0x0121),
+        ):
+            with pytest.raises(StatusError) as caught:
+                step.update(change)
+            assert caught.value.status == status
+        step.discontinue({})
+        with pytest.raises(StatusError) as late:
+            step.update({"CommentsOnThePerformedProcedureStep": "x"})
+    assert late.value.response.error_id == 0xA710
+
+
+def test_without_lenient_those_are_refused():
+    with link(scp(services=[Mpps()]), CONTEXTS) as association:
+        step = start(association)
+        with pytest.raises(StatusError) as uncreated:
+            step.update({"CommentsOnThePerformedProcedureStep": "x"})
+        with pytest.raises(StatusError) as seriesless:
+            step.discontinue({})
+    assert (uncreated.value.status, seriesless.value.status) == (0x0105, 0x0121)

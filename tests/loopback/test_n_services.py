@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 
 import pytest
@@ -11,6 +12,8 @@ from pydicom.dataset import Dataset
 from dimse_rs import (
     ActionRequest,
     AttributesRequest,
+    BasicColorImageBox,
+    BasicColorPrintManagementMeta,
     BasicFilmBox,
     BasicFilmSession,
     BasicGrayscaleImageBox,
@@ -35,7 +38,7 @@ from dimse_rs import (
     Verification,
 )
 from tests.hostile import wire
-from tests.hostile.scp import ScriptedScp
+from tests.hostile.scp import Connection, ScriptedScp
 from tests.loopback.nodes import SCU, at, link, scp
 
 MPPS = ModalityPerformedProcedureStep
@@ -450,6 +453,61 @@ def test_print_by_a_meta_class():
         (meta, BasicFilmBox, box.instance_uid),
         (meta, BasicGrayscaleImageBox, "1.9"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("served", "metas"),
+    [
+        (BasicFilmBox, [BasicGrayscalePrintManagementMeta, BasicColorPrintManagementMeta]),
+        (BasicGrayscaleImageBox, [BasicGrayscalePrintManagementMeta]),
+        (BasicColorImageBox, [BasicColorPrintManagementMeta]),
+        (MPPS, []),
+    ],
+)
+def test_a_handler_of_a_print_class_has_its_meta_class_accepted(served, metas):
+    """Printers are asked for by the meta classes alone (PS3.4 H.3)."""
+    seen = []
+
+    def set_(request):
+        seen.append((request.context.sop_class, request.sop_class))
+
+    proposed = [BasicGrayscalePrintManagementMeta, BasicColorPrintManagementMeta]
+    with link(performer("n_set", set_, served), proposed) as association:
+        assert [context.sop_class for context in association.accepted] == metas
+        for meta in metas:
+            association.n_set(
+                {"NumberOfCopies": "1"}, sop_class=served, instance_uid=UID, context=meta
+            )
+    assert seen == [(meta, served) for meta in metas]
+
+
+@pytest.mark.parametrize("data", [None, b""], ids=["none", "empty"])
+def test_an_n_set_without_modification_list_fails_by_name(data):
+    seen = []
+    request = wire.n_rq(
+        wire.N_SET_RQ, wire.PERFORMED_STEP, b"1.2.3", data=wire.NO_DATA if data is None else 1
+    )
+    with (
+        performer("n_set", seen.append, MPPS) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as link_,
+    ):
+        peer = Connection(link_)
+        peer.send(
+            wire.associate_rq(
+                b"SCP",
+                wire.item(0x10, wire.APPLICATION_CONTEXT),
+                wire.context(1, wire.PERFORMED_STEP),
+                wire.user_information(),
+            )
+        )
+        peer.expect(wire.AC)
+        peer.send(wire.as_commands(1, request))
+        if data is not None:
+            peer.send(wire.as_data(1, data))
+        answer, _ = peer.message()
+    assert wire.number_of(answer, 0x0900) == 0x0110
+    assert answer[0x0902].strip() == b"no Modification List (PS3.7 10.1.3)"
+    assert seen == []
 
 
 @pytest.mark.parametrize("context", [UnifiedProcedureStepWatch, UnifiedProcedureStepPull])

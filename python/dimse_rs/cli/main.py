@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dimse_rs._quiet import quietly
 
 from .exits import CliError, ExitCode, exit_code
+from .output import survive_any_letter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    survive_any_letter()
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = arguments[0] if arguments else ""
     if verb in ("-h", "--help", "help"):

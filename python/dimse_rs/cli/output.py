@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 import threading
@@ -14,7 +16,33 @@ from dimse_rs.errors import AssociationRejected
 
 from .exits import CliError, ExitCode
 
-__all__ = ["Output", "Progress", "accepted", "size_text"]
+__all__ = ["Output", "Progress", "accepted", "is_utf8", "size_text", "survive_any_letter"]
+
+
+ESCAPED: Final = "dimse_rs.escaped"
+"""What becomes of letters that an output has not: bytes of file names stay, others are escaped."""
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+codecs.register_error(ESCAPED, _escaped)
+
+
+def survive_any_letter() -> None:
+    """Have standard output and error take every letter, whatever their encoding is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
+
+
+def is_utf8(stream: IO[str]) -> bool:
+    """Whether a stream has every letter."""
+    return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
 
 
 class Output:
@@ -48,7 +76,9 @@ class Output:
         self._report: IO[str] | None = None
         if report:
             try:
-                self._report = Path(report).open("w", encoding="utf-8")  # noqa: SIM115 - `close`
+                self._report = Path(report).open(  # noqa: SIM115 - `close`
+                    "w", encoding="utf-8", errors=ESCAPED
+                )
             except OSError as error:
                 raise CliError(
                     ExitCode.OUTPUT, f"cannot write the report {report}: {error.strerror}"
@@ -65,7 +95,9 @@ class Output:
             return
         import json
 
-        line = json.dumps({"event": event, **fields}, default=str, ensure_ascii=False)
+        # Where the terminal has not all letters, they are escaped as JSON has it.
+        ascii_only = self.json and not is_utf8(sys.stdout)
+        line = json.dumps({"event": event, **fields}, default=str, ensure_ascii=ascii_only)
         with self._lock:  # so that lines stay whole, whichever threads they come from
             if self.json:
                 print(line, flush=True)

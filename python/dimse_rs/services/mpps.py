@@ -142,8 +142,14 @@ def created(attributes: Dataset) -> Dataset:
 
 
 @quietly
-def changed(step: Dataset, modifications: Dataset) -> Dataset:
+def changed(step: Dataset, modifications: Dataset, *, lenient: bool = False) -> Dataset:
     """Make the step that an N-SET turns a step into; the old one stays as it is.
+
+    Args:
+        step: as it is.
+        modifications: the Modification List.
+        lenient: take what modalities do against the rules: attributes that were not created, and
+            DISCONTINUED without a series.
 
     Raises:
         StatusError: 0110 with Error ID A710 when the step is final; 0105 for attributes that were
@@ -155,22 +161,24 @@ def changed(step: Dataset, modifications: Dataset) -> Dataset:
     if _status_of(step) != IN_PROGRESS:
         raise StatusError(PROCESSING_FAILURE, _NO_LONGER_TEXT, elements={"ErrorID": NO_LONGER})
     unknown = [int(e.tag) for e in modifications if e.tag not in step and e.tag != 0x00080005]
-    if unknown:
+    if unknown and not lenient:
         raise StatusError(
             NO_SUCH_ATTRIBUTE,
             f"{_name_of(unknown[0])} was not created",
             elements={"AttributeIdentifierList": unknown},
         )
     for keyword in _FIXED:
-        if keyword in modifications and modifications[keyword].value != step[keyword].value:
+        known = keyword in modifications and keyword in step
+        if known and modifications[keyword].value != step[keyword].value:
             raise _invalid(modifications, keyword, "may not be changed")
     merged = data_set_of(step)
     merged.update(modifications)
     if _status_of(merged) not in (IN_PROGRESS, COMPLETED, DISCONTINUED):
         raise _invalid(modifications, "PerformedProcedureStepStatus", "is no state")
     if _status_of(merged) != IN_PROGRESS:
-        _check_present(merged, _FINAL)
-        for item in merged.PerformedSeriesSequence:
+        seriesless = lenient and _status_of(merged) == DISCONTINUED
+        _check_present(merged, _FINAL[:-1] if seriesless else _FINAL)
+        for item in merged.get("PerformedSeriesSequence") or ():
             _check_present(item, _FINAL_SERIES)
     charset = _combined(_charset(step), _charset(modifications))
     if charset:
@@ -280,6 +288,7 @@ class Mpps:
         steps: MutableMapping[str, Dataset] | None = None,
         *,
         on_change: OnChange | None = None,
+        lenient: bool = False,
     ) -> None:
         """Keep the steps there; default in memory, for as long as the process lives.
 
@@ -288,9 +297,12 @@ class Mpps:
                 another one is put in its place.
             on_change: called before the peer is answered, in the order of the changes. What it
                 raises is logged: the step has changed all the same.
+            lenient: take N-SETs of attributes that N-CREATE had not, and DISCONTINUED without a
+                series, as modalities send them (against PS3.4 F.7.2.2).
         """
         self.steps: MutableMapping[str, Dataset] = {} if steps is None else steps
         self._on_change = on_change
+        self._lenient = lenient
         self._lock = threading.RLock()
 
     def register(self, handlers: Handlers) -> None:
@@ -316,7 +328,8 @@ class Mpps:
             self._step(request.instance_uid)
         modifications = request.modifications  # decoded while nobody waits for the lock
         with self._lock:
-            step = changed(self._step(request.instance_uid), modifications)
+            before = self._step(request.instance_uid)
+            step = changed(before, modifications, lenient=self._lenient)
             self.steps[request.instance_uid] = step
             event = {
                 COMPLETED: MppsEvent.COMPLETED,
