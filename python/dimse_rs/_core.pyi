@@ -335,7 +335,7 @@ class Bulk:
 
 @final
 class Folder:
-    """A folder that receives instances.
+    """A folder that receives instances. In mode "temporary" it is made anew when it is removed.
 
     Raises:
         OSError: it cannot be made.

@@ -50,7 +50,7 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "denied": ("denied",),
     "released": ("ended",),
     "aborted": ("ended",),
-    "error": ("violation", "ended", "accept-failed", "tls-files"),
+    "error": ("violation", "ended", "accept-failed", "evicted", "tls-files"),
     "ended": ("ended",),
     "audit": (
         *("serving", "rejected", "identity", "denied", "performed", "suboperation", "ended"),
@@ -122,7 +122,7 @@ def events_of(association: int, kind: str, facts: Facts) -> Iterator[Facts]:
             error = facts["error"]
             how = {"code": facts["code"] or "released", "why": "" if error is None else str(error)}
             yield {"event": kind, **about, **titles, **how, **_some(facts, "stored", "messages")}
-        case "accept-failed" | "tls-files":
+        case "accept-failed" | "evicted" | "tls-files":
             yield {"event": "error", "code": kind, "message": facts["detail"]}
         case "lost":
             yield {"event": kind, "count": facts["count"]}
@@ -316,6 +316,8 @@ def log_event(association: int, kind: str, facts: Facts) -> None:
             line(level, code, "%s %s ended: %s", who, where, facts["error"])
         case "tls-files":
             line(logging.ERROR, kind, "%s; going on with what was read before", facts["detail"])
+        case "evicted":
+            line(logging.WARNING, kind, "%s", facts["detail"])
         case "accept-failed":
             line(logging.ERROR, kind, "cannot accept connections: %s", facts["detail"])
         case _:
@@ -343,6 +345,8 @@ def _by_us(facts: Facts) -> bool:
 
 
 def _level(facts: Facts) -> int:
+    if facts["code"] == "evicted":  # many are told of together
+        return logging.DEBUG
     if _by_us(facts):
         return logging.INFO
     return logging.DEBUG if facts["told"] else logging.WARNING

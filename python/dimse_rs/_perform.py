@@ -126,7 +126,7 @@ class Performer:
                 else _plain(handlers, field)
                 for field in fields
             },
-            spool=None if self._spool is None else _core.Folder(self._spool, "fast"),
+            spool=None if self._spool is None else _core.Folder(self._spool, "temporary"),
             events=events,
             lenient_roles=lenient_roles,
         )

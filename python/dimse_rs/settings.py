@@ -86,8 +86,8 @@ class Limits:
     Attributes:
         max_associations: established associations; one more is rejected (2,3,2).
         max_pending: connections that have not sent their A-ASSOCIATE-RQ yet; one more and the
-            oldest is closed.
-        max_pending_per_address: the same, from one address.
+            oldest is closed, which the log tells of once a second at most.
+        max_pending_per_address: the same, from one address: it may be that of a proxy.
         byte_budget: all buffers of a server together; sockets wait for it, then A700 is answered.
         associate: an A-ASSOCIATE-RQ or -AC.
         command: a command set.
@@ -103,8 +103,8 @@ class Limits:
     """
 
     max_associations: int = 1000
-    max_pending: int = 256
-    max_pending_per_address: int = 32
+    max_pending: int = 1024
+    max_pending_per_address: int = 512
     byte_budget: int = 256 * MIB
     associate: int = 1 * MIB
     command: int = 64 * KIB

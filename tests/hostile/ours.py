@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom import Dataset
@@ -39,6 +40,8 @@ from dimse_rs import (
     _core,
 )
 
+SILENT = 32
+"""Connections of one address that may be silent at once."""
 INSTANCE = 16 << 20
 """Longest instance in bytes that it takes, unless it is there for enormous ones."""
 DATASET = 1 << 20
@@ -121,7 +124,10 @@ def accept(proposal: Proposal) -> bool:
 
 def server(kind: str, called: str, folder: Path, timeouts: dict[str, float]) -> Server:
     """Make the server of a kind."""
-    limits = Limits() if kind == "enormous" else Limits(instance=INSTANCE, dataset=DATASET)
+    # Fewer than by default may be silent, so that crowds of 40 are too many.
+    limits = Limits(max_pending_per_address=SILENT)
+    if kind != "enormous":
+        limits = replace(limits, instance=INSTANCE, dataset=DATASET)
     ae = AE(called, timeouts=Timeouts(**timeouts, acse=ACSE), limits=limits)
     made = Server(
         ae,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -244,6 +245,33 @@ def test_spool_above_decides_what_is_large():
     with link(server, CTImageStorage) as association:
         association.c_store(CT)
     assert seen == [True]
+
+
+def test_a_temporary_folder_that_was_cleared_away_is_made_anew(tmp_path):
+    server = scp(ae=AE("SCP", timeouts=PATIENT, limits=Limits(spool_above=0)))
+    seen = []
+    server.c_store(lambda request: seen.append(request.path))
+    with link(server, CTImageStorage) as association:
+        association.c_store(CT)
+        folder = seen[0].parent
+        shutil.rmtree(folder)
+        association.c_store(CT)
+        assert seen[1].parent == folder
+        assert folder.stat().st_mode & 0o777 == 0o700
+        # Somebody else's that has the name is not taken for ours.
+        shutil.rmtree(folder)
+        (tmp_path / "others").mkdir()
+        folder.symlink_to(tmp_path / "others")
+        status, _ = outcome(association, CT)
+        assert status & 0xFF00 == 0xA700
+        assert list((tmp_path / "others").iterdir()) == []
+        folder.unlink()
+        folder.mkdir(mode=0o777)
+        folder.chmod(0o777)
+        assert outcome(association, CT)[0] == status
+        folder.rmdir()
+        association.c_store(CT)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("size", ["small", "large"])

@@ -115,6 +115,8 @@ pub enum Event {
     },
     /// Connections could not be accepted.
     AcceptFailed(String),
+    /// Connections were closed to make room for others.
+    Evicted(String),
     /// The files of TLS were changed and are not in order: what they said before still counts.
     TlsFiles(String),
     /// So many events were not kept: the follower was slow.
@@ -275,6 +277,8 @@ kinds! {
     IDENTITY = 17 "identity",
     /// [`Event::Serving`].
     SERVING = 18 "serving",
+    /// [`Event::Evicted`].
+    EVICTED = 19 "evicted",
 }
 
 impl Kinds {

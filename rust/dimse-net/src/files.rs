@@ -25,6 +25,9 @@ use rustix::io::{Errno, retry_on_intr};
 pub trait Files: Send + Sync + fmt::Debug {
     /// Opens the folder at an operator's path; symbolic links are followed.
     fn open_root(&self, path: &Path) -> io::Result<OwnedFd>;
+    /// Opens a folder of ours, and makes it for its owner alone if it is missing. One that is another's, or a
+    /// symbolic link, is refused: somebody took the name of what was removed.
+    fn make_private(&self, path: &Path) -> io::Result<OwnedFd>;
     /// Opens a folder inside a folder.
     fn open_folder(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd>;
     /// Makes a folder inside a folder.
@@ -73,6 +76,21 @@ impl Files for Disk {
     fn open_root(&self, path: &Path) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         done(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))
+    }
+
+    fn make_private(&self, path: &Path) -> io::Result<OwnedFd> {
+        match done(|| rustix::fs::mkdirat(CWD, path, Mode::from(0o700))) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = done(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))?;
+        let found = done(|| rustix::fs::fstat(&handle))?;
+        let ours = found.st_uid == rustix::process::geteuid().as_raw();
+        if !ours || Mode::from_raw_mode(found.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(handle)
     }
 
     fn open_folder(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {

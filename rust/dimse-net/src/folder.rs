@@ -91,6 +91,8 @@ pub struct Folder {
     collected: Vec<Tag>,
     /// Whether data sets are hashed.
     digest: bool,
+    /// Nobody else's, and made anew when it is removed.
+    private: bool,
     files: Arc<dyn Files>,
     handle: Mutex<Arc<OwnedFd>>,
     /// Series folders whose own names are known to be durable.
@@ -139,6 +141,7 @@ impl Folder {
             reserve: None,
             collected: Vec::new(),
             digest: false,
+            private: false,
             files,
             handle: Mutex::new(Arc::new(handle)),
             settled: Mutex::default(),
@@ -191,6 +194,14 @@ impl Folder {
 
     pub(crate) fn digests(&self) -> bool {
         self.digest
+    }
+
+    /// Makes the folder anew, for its owner alone, when somebody removes it: for temporary ones, which are cleared
+    /// away by age.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.private = true;
+        self
     }
 
     /// The folder's absolute path.
@@ -257,10 +268,14 @@ impl Folder {
         Ok(())
     }
 
-    /// Follows the path again after the folder was removed. It is not made anew: a missing folder may be a disk
-    /// that is not mounted.
+    /// Follows the path again after the folder was removed. It is not made anew, unless it is private: a missing
+    /// folder may be a disk that is not mounted.
     fn reopen(&self) -> Result<Arc<OwnedFd>, Refusal> {
-        let handle = self.files.open_root(&self.root);
+        let handle = if self.private {
+            self.files.make_private(&self.root)
+        } else {
+            self.files.open_root(&self.root)
+        };
         let handle = handle.map_err(|error| Refusal::io("open the storage folder", &error))?;
         share(&*self.files, &handle);
         let handle = Arc::new(handle);

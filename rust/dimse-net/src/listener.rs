@@ -28,6 +28,9 @@ use crate::transport::Stream;
 /// How long accepting rests when the operating system has no descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// How long closures are counted before they are told of together.
+const CLOSURES: Duration = Duration::from_secs(1);
+
 /// Connections waiting in the kernel.
 const BACKLOG: i32 = 1024;
 
@@ -69,8 +72,9 @@ impl Default for Capacity {
     fn default() -> Self {
         Self {
             associations: 1000,
-            pending: 256,
-            pending_per_address: 32,
+            pending: 1024,
+            // A proxy is one address: half of all, so that one address cannot have the places of all others.
+            pending_per_address: 512,
         }
     }
 }
@@ -80,7 +84,8 @@ impl Default for Capacity {
 pub struct Listener {
     hall: Arc<Hall>,
     address: SocketAddr,
-    accepting: Mutex<Option<JoinHandle<()>>>,
+    /// Waited for by everybody who stops.
+    accepting: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     inquiries: Arc<Queue<Inquiry>>,
 }
 
@@ -94,7 +99,10 @@ struct Hall {
     ask: Ask,
     desk: Sender<Inquiry>,
     guests: Mutex<Guests>,
+    closures: Mutex<Closures>,
     stopping: AtomicBool,
+    /// Told of.
+    stopped: AtomicBool,
     stop: Notify,
     /// The last one has left.
     empty: Notify,
@@ -106,6 +114,13 @@ struct Guests {
     pending: std::collections::BTreeMap<AssociationId, Pending>,
     /// Established, or about to be: the user is asked.
     established: HashMap<AssociationId, Association>,
+}
+
+/// Connections that were closed to make room, and not told of yet.
+#[derive(Debug, Default)]
+struct Closures {
+    count: u64,
+    last: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -148,7 +163,9 @@ impl Listener {
             ask,
             desk,
             guests: Mutex::default(),
+            closures: Mutex::default(),
             stopping: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             stop: Notify::new(),
             empty: Notify::new(),
         });
@@ -157,7 +174,7 @@ impl Listener {
         Ok(Self {
             hall,
             address,
-            accepting: Mutex::new(Some(accepting)),
+            accepting: tokio::sync::Mutex::new(Some(accepting)),
             inquiries: Arc::new(inquiries),
         })
     }
@@ -236,10 +253,12 @@ impl Listener {
         self.hall.stopping.store(true, Ordering::Release);
         self.hall.stop.notify_one();
         // Whoever returns from here has a port that nobody listens on.
-        let accepting = self.accepting.lock().take();
-        if let Some(accepting) = accepting {
-            let _ended = accepting.await;
+        let mut accepting = self.accepting.lock().await;
+        if let Some(task) = accepting.as_mut() {
+            let _ended = task.await;
         }
+        *accepting = None;
+        drop(accepting);
         let _ = tokio::time::timeout(patience, self.hall.wait_empty()).await;
         for association in self.inside() {
             association.shutdown();
@@ -260,7 +279,10 @@ impl Listener {
         for guest in pending {
             guest.association.close(Error::Shutdown);
         }
-        self.hall.tell(Event::Serving(false));
+        self.hall.tell_closures();
+        if !self.hall.stopped.swap(true, Ordering::AcqRel) {
+            self.hall.tell(Event::Serving(false));
+        }
     }
 }
 
@@ -308,6 +330,7 @@ impl Hall {
     fn tell(&self, event: Event) {
         let kinds = match event {
             Event::Serving(_) => Kinds::SERVING,
+            Event::Evicted(_) => Kinds::EVICTED | Kinds::PROBLEM,
             _ => Kinds::ACCEPT_FAILED | Kinds::PROBLEM,
         };
         self.settings.service.events.emit(0, kinds, || Told {
@@ -333,6 +356,32 @@ impl Hall {
         drop(guests);
         if let Some(evicted) = evicted {
             evicted.association.close(Error::Evicted);
+            self.count_closure(evicted.address);
+        }
+    }
+
+    /// Tells of a closure, together with those of the next second: a crowd is one line in the log.
+    fn count_closure(self: &Arc<Self>, address: IpAddr) {
+        let mut closures = self.closures.lock();
+        closures.count = closures.count.saturating_add(1);
+        closures.last = Some(address);
+        if closures.count == 1 {
+            let hall = Arc::clone(self);
+            runtime::handle().spawn(async move {
+                tokio::time::sleep(CLOSURES).await;
+                hall.tell_closures();
+            });
+        }
+    }
+
+    fn tell_closures(&self) {
+        let closures = std::mem::take(&mut *self.closures.lock());
+        if let Some(last) = closures.last {
+            self.tell(Event::Evicted(format!(
+                "{} connections without an association were closed to make room, each the oldest, the last of {last}: \
+                 there may be {} of an address (max_pending_per_address), {} in all (max_pending)",
+                closures.count, self.capacity.pending_per_address, self.capacity.pending
+            )));
         }
     }
 

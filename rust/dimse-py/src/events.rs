@@ -328,6 +328,10 @@ fn event_to_py(py: Python<'_>, event: &Event, facts: &Bound<'_, PyDict>) -> PyRe
             facts.set_item("detail", detail)?;
             "accept-failed"
         }
+        Event::Evicted(detail) => {
+            facts.set_item("detail", detail)?;
+            "evicted"
+        }
         Event::TlsFiles(detail) => {
             facts.set_item("detail", detail)?;
             "tls-files"

@@ -38,7 +38,8 @@ pub(crate) struct Folder {
 
 #[pymethods]
 impl Folder {
-    /// Makes the folder if needed and removes what a crash left unfinished in it.
+    /// Makes the folder if needed and removes what a crash left unfinished in it. One whose mode is "temporary" is
+    /// this process's alone, and made anew when somebody removes it.
     #[new]
     #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", reserve=None, strict=false, *,
                         collect=vec![], digest=false))]
@@ -62,7 +63,7 @@ impl Folder {
         let durability = match mode {
             "durable" => Durability::Durable,
             "file-only" => Durability::FileOnly,
-            "fast" => Durability::Fast,
+            "fast" | "temporary" => Durability::Fast,
             other => return Err(unknown("mode", other)),
         };
         let layout = match layout {
@@ -92,6 +93,9 @@ impl Folder {
         }
         if digest {
             folder = folder.with_digest();
+        }
+        if mode == "temporary" {
+            folder = folder.private();
         }
         Ok(Self {
             inner: Arc::new(folder),

@@ -143,7 +143,7 @@ impl Driver {
         let ours = self.connection.role() == Role::Acceptor;
         let told = match &why {
             // Said when it happened; whoever did it knows.
-            Error::Remote(_) | Error::LocalAbort | Error::Shutdown => true,
+            Error::Remote(_) | Error::LocalAbort | Error::Shutdown | Error::Evicted => true,
             Error::Rejected(_) => ours,
             // Somebody only looked whether the port is open.
             Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => {

@@ -269,6 +269,10 @@ impl Files for Faulty {
     fn open_root(&self, path: &Path) -> io::Result<OwnedFd> {
         self.step("open_root").and_then(|()| Disk.open_root(path))
     }
+    fn make_private(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.step("make_private")
+            .and_then(|()| Disk.make_private(path))
+    }
     fn open_folder(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
         self.step("open_folder")
             .and_then(|()| Disk.open_folder(folder, name))
