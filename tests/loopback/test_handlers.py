@@ -228,7 +228,7 @@ def test_a_large_instance_is_in_a_file_that_goes_with_the_request(tmp_path):
         assert request.dataset.Rows == 1024
         assert pydicom.dcmread(request.path).SOPInstanceUID == request.instance_uid
 
-    with link(server, CTImageStorage) as association:
+    with link(server, [CTImageStorage, Verification]) as association:
         assert outcome(association, large) == (0, "")
         assert outcome(association, CT)[0] == 0xC000  # the next one is small: no path
         while seen[0].exists():  # until the thread that has answered lets go of it
