@@ -99,6 +99,7 @@ if TYPE_CHECKING:
         Schedule as Schedule,
         Worklist as Worklist,
         commit as commit,
+        from_worklist as from_worklist,
         notify_availability as notify_availability,
     )
     from .services.query import worklist as worklist
@@ -233,6 +234,7 @@ _NAMES: Final = {
         "Schedule",
         "Worklist",
         "commit",
+        "from_worklist",
         "notify_availability",
     ),
     "services.query": ("worklist",),

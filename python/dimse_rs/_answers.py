@@ -28,6 +28,7 @@ __all__ = [
     "is_asynchronous",
     "is_code",
     "is_data_set",
+    "name_of",
     "status_and_elements",
 ]
 
@@ -67,7 +68,7 @@ def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:
         raise TypeError(
             f"got {described(handler)}; a handler of {service} is a function of the request"
         )
-    name = getattr(handler, "__qualname__", type(handler).__name__)
+    name = name_of(handler)
     if not asynchronous and is_asynchronous(handler):
         raise TypeError(
             f"{name} is asynchronous: such handlers of {service} are for an AsyncServer, or an"
@@ -81,6 +82,11 @@ def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:
         ) from None
     except ValueError:
         return  # of a function that does not say
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Name a function, or an object that is called, as its writer does."""
+    return str(getattr(function, "__qualname__", type(function).__name__))
 
 
 def is_asynchronous(function: Callable[..., Any]) -> bool:

@@ -67,6 +67,15 @@ class Call:
     pending: int | None = None
     cancelled: bool = False
 
+    def __str__(self) -> str:
+        """Show the request and how far it is."""
+        if self.request is None:
+            return "not begun"
+        what = f"{self.request.name} {self.request.message_id}"
+        if self.final is not None:
+            return f"{what}, {self.final.status}"
+        return f"{what}, {'cancelled' if self.cancelled else 'under way'}"
+
 
 def c_echo(
     contexts: Sequence[AcceptedContext], message_id: int, timeouts: Timeouts, again: int = 0

@@ -99,7 +99,7 @@ class AE:
         """Connect to a peer and establish an association.
 
         Args:
-            peer: "AET@host:port", "host:port", (host, port) or a `Peer`.
+            peer: "AET@host:port", "host:port", (host, port), (host, port, AET) or a `Peer`.
             contexts: SOP classes, `Context`s and models to propose; default Verification.
             handlers: what answers the peer's requests on this association: instances of C-GET,
                 N-EVENT-REPORT. They are served on threads, also while no call is waiting.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
 
 from . import _core, _fields, _scu
 from ._aio import Completer
@@ -127,6 +127,10 @@ class AsyncResponses(Generic[V_co]):
     def pending(self) -> Status | None:
         """The status that the latest match of C-FIND came with, as `Responses.pending`."""
         return None if self._call.pending is None else Status(self._call.pending, "C-FIND")
+
+    def __repr__(self) -> str:
+        """Show which operation it is of, and what came of it."""
+        return f"<{type(self).__name__} {self._call} on {self._association}>"
 
     def cancel(self) -> None:
         """Tell the peer to stop, and go on: iterating ends with its final response.
@@ -386,6 +390,19 @@ class Connecting:
     def __await__(self) -> Generator[Any, Any, AsyncAssociation]:
         """Wait until it is established."""
         return self._making.__await__()
+
+    def __enter__(self) -> NoReturn:
+        """Refuse `with`: it cannot wait on an event loop.
+
+        Raises:
+            TypeError: always.
+        """
+        if isinstance(self._making, Coroutine):
+            self._making.close()
+        raise TypeError("use `async with ae.associate_async(...)`, or `with ae.associate(...)`")
+
+    def __exit__(self, *_: object) -> None:
+        """Never reached: `with` wants it to be there."""
 
     async def __aenter__(self) -> AsyncAssociation:
         """Wait until it is established."""

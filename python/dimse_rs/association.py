@@ -92,6 +92,10 @@ class Responses(Generic[V_co]):
         """
         return None if self._call.pending is None else Status(self._call.pending, "C-FIND")
 
+    def __repr__(self) -> str:
+        """Show which operation it is of, and what came of it."""
+        return f"<{type(self).__name__} {self._call} on {self._association}>"
+
     def cancel(self) -> None:
         """Tell the peer to stop, and go on: iterating ends with its final response.
 

@@ -122,6 +122,15 @@ class SendReport:
     seconds: float
     skipped: tuple[Skipped, ...] = ()
 
+    def __repr__(self) -> str:
+        """Show how many there are of each sort; `results` has them one by one."""
+        counts = f"{len(self.results)} files, {len(self.failures)} failed"
+        if warned := len(self.warnings):
+            counts += f", {warned} with a warning"
+        if self.skipped:
+            counts += f", {len(self.skipped)} skipped"
+        return f"<SendReport {counts}, {self.bytes} bytes in {self.seconds:.1f} s>"
+
     @property
     def bytes(self) -> int:
         """Length of all data sets that were sent."""

@@ -171,16 +171,17 @@ class Peer:
         return f"{self.ae_title}@{host}:{self.port}"
 
 
-PeerLike: TypeAlias = str | tuple[str, int] | Peer
-"""A peer as a user writes it: "AET@host:port", "host:port", (host, port) or a `Peer`."""
+PeerLike: TypeAlias = str | tuple[str, int] | tuple[str, int, str] | Peer
+"""A peer as a user writes it: "AET@host:port", "host:port", (host, port), (host, port, AET), or a
+`Peer`."""
 
 
 def parse_peer(peer: PeerLike, *, called: str | None = None) -> Peer:
     """Understand a peer address.
 
     Args:
-        peer: "AET@host:port", "host:port", "AET@[::1]:11112", (host, port), (AET@host, port), or a
-            `Peer`.
+        peer: "AET@host:port", "host:port", "AET@[::1]:11112", (host, port), (AET@host, port),
+            (host, port, AET), or a `Peer`.
         called: the called AE title; wins over one in the address. Without either it is ANY-SCP.
 
     Raises:
@@ -192,7 +193,11 @@ def parse_peer(peer: PeerLike, *, called: str | None = None) -> Peer:
         title, address = _split_title(peer)
         host, port = _split_port(peer, address)
     else:
+        if not 2 <= len(peer) <= 3:
+            raise ValueError(f"a peer is (host, port) or (host, port, AET), not {peer!r}")
         title, host = _split_title(peer[0])
+        if len(peer) == 3:
+            title = peer[2]
         host, port = host.removeprefix("[").removesuffix("]"), int(peer[1])
     return Peer(called or title or DEFAULT_CALLED_AE, host, port)
 
@@ -270,10 +275,14 @@ def check_ae_title(title: str) -> str:
     """Trim an AE title and check it: 1 to 16 characters of ISO 646, no control, no backslash.
 
     Raises:
+        TypeError: it is no text.
         ValueError: it is not one.
 
     Source: PS3.5 6.2, PS3.8 9.3.2.
     """
+    if not isinstance(title, str):
+        hint = f": write {title.decode('ascii', 'replace')!r}" if isinstance(title, bytes) else ""
+        raise TypeError(f"an AE title is a str, not {type(title).__name__}{hint}")
     trimmed = title.strip(" ")
     if not 1 <= len(trimmed) <= 16:
         raise ValueError(f"an AE title has 1 to 16 characters: {title!r} (PS3.5 6.2)")

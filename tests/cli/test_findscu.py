@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import subprocess
 import time
 
 import pytest
@@ -428,3 +430,46 @@ def test_names_of_files_are_survived_too(terminal, tmp_path):
     assert "no such file" in done.stderr
     assert "Traceback" not in done.stderr
     assert events(done.stdout)[-1]["event"] == "error"
+
+
+# ---- a table, for people
+
+
+def at_a_terminal(*arguments, columns=60):
+    """Run a tool whose standard output is a terminal; give what it shows."""
+    terminal, end = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "PYTHONUTF8": "1"}
+    process = subprocess.Popen([*DIMSE, *map(str, arguments)], stdout=end, env=environment)
+    os.close(end)
+    shown = b""
+    try:
+        while more := os.read(terminal, 65536):
+            shown += more
+    except OSError:  # how Linux tells that the other end is closed
+        pass
+    os.close(terminal)
+    assert process.wait(20) == 0
+    return shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("tool", ["findscu", "mwlscu"])
+def test_people_get_a_table(tool):
+    keys = STUDIES if tool == "findscu" else []
+    with finder() as server:
+        shown = at_a_terminal(tool, *keys, "-k", "PatientName", at(server))
+        piped = dimse(tool, *keys, "-k", "PatientName", at(server)).stdout
+        full = at_a_terminal(tool, *keys, "-k", "PatientName", "+sr", at(server))
+    head, rule, *rows = shown.rstrip("\n").split("\n")
+    assert sorted(head.split()) == ["PatientID", "PatientName"]
+    assert set(rule) == {"-", " "}
+    assert [sorted(row.split()) for row in rows] == [[str(n), f"Doe^{n}"] for n in range(3)]
+    assert piped.startswith("# match 1\n(0")
+    assert full == piped
+
+
+def test_what_a_terminal_would_obey_is_not_sent_to_it():
+    evil = b"\x10\0\x20\0\x06\0\0\0" + b"1\x1b[2J "  # implicit: our own encoding refuses it
+    with finder(lambda request: [evil]) as server:
+        shown = at_a_terminal("findscu", "-xi", *STUDIES, at(server))
+    assert "\x1b" not in shown
+    assert "1\\x1b[2J" in shown

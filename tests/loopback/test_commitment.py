@@ -11,6 +11,7 @@ import time
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from dimse_rs import (
     AE,
@@ -524,6 +525,41 @@ def test_a_report_that_nobody_asked_for_is_refused():
             association.c_echo()
         assert outcomes == [expected]
     assert [report.transaction_uid for report in told] == ["1.7"]
+
+
+def uidless(*, keyword, leave_out):
+    item = Dataset()
+    for name in ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID"):
+        if name != leave_out:
+            setattr(item, name, "1.2.3")
+    report = request("1.7")
+    setattr(report, keyword, [item])
+    return report
+
+
+@pytest.mark.parametrize("leave_out", ["ReferencedSOPClassUID", "ReferencedSOPInstanceUID"])
+@pytest.mark.parametrize("keyword", ["ReferencedSOPSequence", "FailedSOPSequence"])
+def test_a_report_with_an_item_without_its_uids_is_refused(keyword, leave_out):
+    told, outcomes = [], []
+    report = uidless(keyword=keyword, leave_out=leave_out)
+    server = scp(services=[Commitment(everything)])
+
+    @server.c_echo
+    def echo(request):
+        to = {
+            "sop_class": StorageCommitmentPushModel,
+            "instance_uid": StorageCommitmentPushModelInstance,
+        }
+        with pytest.raises(StatusError) as caught:
+            request.association.n_event_report(2, report, **to)
+        outcomes.append((int(caught.value.status), caught.value.comment))
+
+    handlers = Handlers([CommitmentReports(told.append)])
+    contexts = ["1.2.840.10008.1.1", StorageCommitmentPushModel]
+    with link(server, contexts, handlers=handlers) as association:
+        association.c_echo()
+    assert outcomes == [(0x0115, f"{keyword} has an item without its UIDs")]
+    assert told == []
 
 
 # ---- waiting

@@ -76,6 +76,10 @@ def store(dataset: Dataset, path: Path) -> None:
             association.c_store(file)
         association.c_store(12)  # type: ignore[arg-type]
     ae.associate(12)  # type: ignore[arg-type]
+    ae.associate(("h", 104))
+    ae.associate(("h", 104, "A"))
+    ae.associate(("h", "104"))  # type: ignore[arg-type]
+    ae.add_requested_context("1.2")  # type: ignore[attr-defined]
     ae.associate("A@h:1", contexts=CTImageStorage)
     ae.associate("A@h:1", contexts=[12])  # type: ignore[list-item]
 

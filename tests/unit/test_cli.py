@@ -331,6 +331,27 @@ def test_echoscu_is_silent_by_default_and_talks_like_dcmtk_with_v(world, capsys)
     assert all(line.startswith("I: ") for line in err.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("verb", "meant"),
+    [("echo", "echoscu"), ("storscu", "storescu"), ("FINDSCU", "findscu"), ("scpp", "scp")],
+)
+def test_a_misspelt_verb_gets_a_hint(verb, meant, capsys):
+    assert main([verb]) == 1
+    err = capsys.readouterr().err.splitlines()
+    assert err[:2] == [f"E: no such verb: {verb}", f"hint: did you mean {meant}?"]
+    assert err[2].startswith("usage: ")
+
+
+def test_a_verb_that_is_like_none_gets_none(capsys):
+    assert main(["xyzzy"]) == 1
+    assert "hint" not in capsys.readouterr().err
+
+
+def test_the_deadline_for_progress_can_be_chosen(world):
+    assert main(["echoscu", "--progress-timeout", "90", "PACS@h:104"]) == 0
+    assert world.ae.options["timeouts"].progress == 90
+
+
 def test_echoscu_settings_reach_the_ae(world):
     argv = ["-aet", "ME", "-pdu", "16384", "-to", "1", "-ts", "2.5", "-ta", "3", "-td", "0"]
     assert main(["echoscu", *argv, "PACS@h:104"]) == 0

@@ -275,3 +275,16 @@ def test_help_is_not_hidden_by_the_hints():
         "assert not any('timeout' in name for name in dir(ae) if name != 'timeouts')"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=25)
+
+
+def test_a_title_in_bytes_says_how_it_is_written():
+    with pytest.raises(TypeError, match=r"^an AE title is a str, not bytes: write 'ECHO'$"):
+        AE(b"ECHO")
+    with pytest.raises(TypeError, match=r"^an AE title is a str, not int$"):
+        AE(5)
+
+
+def test_with_without_async_says_what_to_write():
+    making = AE("X").associate_async("127.0.0.1:1")
+    with pytest.raises(TypeError, match=r"use `async with ae\.associate_async"), making:
+        pass

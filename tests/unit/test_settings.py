@@ -61,6 +61,8 @@ def test_limits_default_and_may_be_replaced():
         (("::1", 104), Peer("ANY-SCP", "::1", 104)),
         (("[::1]", 104), Peer("ANY-SCP", "::1", 104)),
         (("PACS@host", 104), Peer("PACS", "host", 104)),
+        (("host", 104, "PACS"), Peer("PACS", "host", 104)),
+        (("::1", 104, "A@B"), Peer("A@B", "::1", 104)),
         (Peer("PACS", "host", 104), Peer("PACS", "host", 104)),
     ],
 )
@@ -88,6 +90,8 @@ def test_parse_peer_accepts(text, expected):
         ("A\\B@host:104", "backslash"),
         ("Ä@host:104", "ASCII"),
         (("host", 0), "not a port"),
+        (("host",), r"\(host, port\) or \(host, port, AET\)"),
+        (("host", 104, "PACS", 1), r"\(host, port\) or \(host, port, AET\)"),
     ],
 )
 def test_parse_peer_rejects_and_says_why(text, why):

@@ -24,6 +24,7 @@ from .query import (
     proposed,
     side_by_side,
 )
+from .table import Table, on_a_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,7 +83,7 @@ def add_output_options(result: Parser) -> None:
         dest="show",
         action="store_true",
         default=None,
-        help="print the matches (default, unless -X)",
+        help="print the matches in full (default, unless -X; on a terminal a table is)",
     )
     show.add_argument(
         "-sr", "--hide-responses", dest="show", action="store_false", help="do not print them"
@@ -105,18 +106,21 @@ def query(
 ) -> ExitCode:
     """Make the requests over one association, and tell what came of them."""
     context = proposed(args, model_of(args).find)
-    found = _Matches(args, output, context.sop_class)
+    found = _Matches(args, output, context.sop_class, requests)
     start = time.perf_counter()
     model = context.sop_class
     with associated(
         parser, args, output, peer, context, model=model, max_ops_invoked=args.max_ops
     ) as association:
         found.syntax = next((c.transfer_syntax for c in association.accepted), "")
-        codes = side_by_side(
-            lambda request: _find(association, request, args, output, found),
-            requests,
-            args.max_ops,
-        )
+        try:
+            codes = side_by_side(
+                lambda request: _find(association, request, args, output, found),
+                requests,
+                args.max_ops,
+            )
+        finally:
+            found.show()
     output.event(
         "summary",
         operations=len(requests),
@@ -165,8 +169,14 @@ def _find(
 class _Matches:
     """What becomes of the matches, from whatever thread they come."""
 
-    def __init__(self, args: argparse.Namespace, output: Output, sop_class: str) -> None:
-        """Make the folder that they are written to."""
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        output: Output,
+        sop_class: str,
+        requests: Sequence[Dataset],
+    ) -> None:
+        """Make the folder that they are written to; without +sr, people get a table."""
         self.count = 0
         self.written = 0
         self.code = ExitCode.OK
@@ -178,6 +188,8 @@ class _Matches:
         self._tell = output.wants_events and args.show is not False
         self._limit = args.limit_output if args.extract else 0
         self._folder = Path(args.output_directory)
+        wanted = self._print and args.show is None and not output.json and on_a_terminal()
+        self._table = Table(requests, output.data) if wanted else None
         if args.extract:
             with _writing(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -192,6 +204,12 @@ class _Matches:
             if self._tell or (self._print and not self._output.json):
                 self._show(data, path)
 
+    def show(self) -> None:
+        """Show what the table has kept back."""
+        if self._table is not None:
+            with self._lock:
+                self._table.show()
+
     def _show(self, data: Payload, path: Path | None) -> None:
         from dimse_rs.datasets import from_bytes
 
@@ -205,7 +223,9 @@ class _Matches:
         if self._tell:
             values = dataset.to_json_dict(suppress_invalid_tags=True)
             self._output.event("match", dataset=values, **told)
-        if self._print:
+        if self._table is not None:
+            self._table.add(dataset)
+        elif self._print:
             self._output.data(f"# match {self.count}\n{_text(dataset)}\n")
 
     def _write(self, data: Payload) -> Path:

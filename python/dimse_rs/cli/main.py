@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     if verb not in VERBS:
         what = f"no such verb: {verb}" if verb else "no verb given"
-        sys.stderr.write(f"E: {what}\n{USAGE}")
+        sys.stderr.write(f"E: {what}\n{_meant(verb)}{USAGE}")
         return ExitCode.USAGE
     try:
         return _run(verb, arguments[1:])
@@ -63,6 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return done.code if isinstance(done.code, int) else ExitCode.OK
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+
+
+def _meant(verb: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(verb.lower(), VERBS, 1) if verb else []
+    return f"hint: did you mean {close[0]}?\n" if close else ""
 
 
 @quietly

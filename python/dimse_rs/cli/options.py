@@ -162,6 +162,12 @@ def add_association_options(parser: Parser, *, title: str, server: bool = False)
         )
         + "; 0 means none, here as for the others",
     )
+    group.add_argument(
+        "--progress-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help="for the next byte of a message that has begun to arrive (default: 60)",
+    )
 
 
 def _add_peer_options(parser: Parser) -> None:
@@ -334,6 +340,8 @@ def _timeouts(args: argparse.Namespace) -> Timeouts:
         chosen["connect"] = args.timeout
     if args.socket_timeout is not None:
         chosen["write"] = args.socket_timeout
+    if args.progress_timeout is not None:
+        chosen["progress"] = args.progress_timeout
     if args.acse_timeout is not None:
         chosen.update(acse=args.acse_timeout, release=args.acse_timeout, artim=args.acse_timeout)
     if args.dimse_timeout is not None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .commitment import Commitment, CommitmentReport, CommitmentReports, commit
     from .index import Index
     from .matching import IdentifierError, Matcher, Rules, matches, respond
-    from .mpps import Mpps, MppsEvent, PerformedStep
+    from .mpps import Mpps, MppsEvent, PerformedStep, from_worklist
     from .query import QueryRetrieve, Schedule
     from .storage import Storage, StoredInstance, StoredValue
     from .worklist import Worklist
@@ -35,6 +35,7 @@ __all__ = [
     "StoredValue",
     "Worklist",
     "commit",
+    "from_worklist",
     "matches",
     "notify_availability",
     "respond",
@@ -45,7 +46,7 @@ _WHERE: Final = {
     "commitment": ("Commitment", "CommitmentReport", "CommitmentReports", "commit"),
     "index": ("Index",),
     "matching": ("IdentifierError", "Matcher", "Rules", "matches", "respond"),
-    "mpps": ("Mpps", "MppsEvent", "PerformedStep"),
+    "mpps": ("Mpps", "MppsEvent", "PerformedStep", "from_worklist"),
     "query": ("QueryRetrieve", "Schedule"),
     "storage": ("Storage",),
     "worklist": ("Worklist",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from dimse_rs._answers import name_of
 from dimse_rs._quiet import quietly
 from dimse_rs._uids import is_uid
 from dimse_rs.errors import StatusError
@@ -55,6 +56,10 @@ class InstanceAvailability:
                 answers the peer as in any handler.
         """
         self._on_notice = on_notice
+
+    def __repr__(self) -> str:
+        """Show the function."""
+        return f"<InstanceAvailability {name_of(self._on_notice)}>"
 
     def register(self, handlers: Handlers) -> None:
         """Add a handler of N-CREATE."""

@@ -14,6 +14,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import _core, log
+from dimse_rs._answers import name_of
 from dimse_rs._quiet import quietly
 from dimse_rs._uids import SOPClass, is_uid
 from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
@@ -114,6 +115,12 @@ class Commitment:
             ae if ae is not None else AE(),
             attempts=attempts,
             delay=delay,
+        )
+
+    def __repr__(self) -> str:
+        """Show the function, and how many reports wait to be delivered."""
+        return (
+            f"<Commitment {name_of(self._is_stored)}, {len(self._outstanding)} reports outstanding>"
         )
 
     def register(self, handlers: Handlers) -> None:
@@ -252,6 +259,12 @@ class CommitmentReports:
         self._reports: dict[str, CommitmentReport] = {}
         self._changed = threading.Condition()
 
+    def __repr__(self) -> str:
+        """Show how many reports are to come, and how many have."""
+        return (
+            f"<CommitmentReports {len(self._asked)} asked, {len(self._reports)} to be waited for>"
+        )
+
     def register(self, handlers: Handlers) -> None:
         """Add a handler of N-EVENT-REPORT."""
         handlers.n_event_report(StorageCommitmentPushModel)(self._reported)
@@ -364,6 +377,11 @@ class CommitmentReports:
 
 
 def _report_of(uid: str, dataset: Dataset, asked: tuple[str, ...]) -> CommitmentReport:
+    for keyword in ("FailedSOPSequence", "ReferencedSOPSequence"):
+        for reference in _references(dataset, keyword):
+            if not all(map(is_uid, reference)):
+                what = f"{keyword} has an item without its UIDs"
+                raise StatusError(INVALID_ARGUMENT_VALUE, what)
     failed = {
         str(item.get("ReferencedSOPInstanceUID", "")): Status(
             item.get("FailureReason") or PROCESSING_FAILURE, "storage-commitment"

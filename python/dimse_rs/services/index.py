@@ -246,6 +246,11 @@ class Index:
         """Count the instances."""
         return len(self._where)
 
+    def __repr__(self) -> str:
+        """Show the title, and how much is in it."""
+        counts = f"{len(self._studies)} studies, {len(self._where)} instances"
+        return f"<Index {self.retrieve_ae_title!r}, {counts}>"
+
     # ---- changes, with the lock held
 
     def _like(self, study: str, series: str, instance: _Instance) -> _Instance | None:

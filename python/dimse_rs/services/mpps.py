@@ -305,6 +305,10 @@ class Mpps:
         self._lenient = lenient
         self._lock = threading.RLock()
 
+    def __repr__(self) -> str:
+        """Show how many steps there are."""
+        return f"<Mpps {len(self.steps)} steps>"
+
     def register(self, handlers: Handlers) -> None:
         """Add handlers of N-CREATE, N-SET and N-GET."""
         handlers.n_create(ModalityPerformedProcedureStep)(self._create)
@@ -438,6 +442,10 @@ class PerformedStep:
             step, sop_class=ModalityPerformedProcedureStep, instance_uid=uid
         )
         return started
+
+    def __repr__(self) -> str:
+        """Show the step, and where it is reported."""
+        return f"<PerformedStep {self.instance_uid} on {self._association}>"
 
     def update(self, attributes: Dataset | Mapping[str, Any]) -> Response:
         """Change attributes while it is in progress (N-SET); sequences are replaced whole.

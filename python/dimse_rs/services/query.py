@@ -5,7 +5,7 @@ Glue: `hierarchy` and `matching` say what is asked for, the storage what there i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from dimse_rs._answers import name_of
 from dimse_rs._quiet import quietly
 from dimse_rs._retrieve import Retrieve, Unreadable, uid_of
 from dimse_rs._scu import data_set_of
@@ -87,6 +88,10 @@ class QueryRetrieve:
         self._models = tuple(MODELS if models is None else models)
         self._pending = pending
 
+    def __repr__(self) -> str:
+        """Show the storage, and how many models are served."""
+        return f"<QueryRetrieve {self._archive!r}, {len(self._models)} models>"
+
     def register(self, handlers: Handlers) -> None:
         """Add handlers of C-FIND, C-GET and C-MOVE, for the classes that the models have."""
         for model in self._models:
@@ -128,6 +133,12 @@ class Schedule:
         """
         self._items = items
 
+    def __repr__(self) -> str:
+        """Show the function, or how many items there are."""
+        return (
+            f"<Schedule {name_of(self._items) if callable(self._items) else _count(self._items)}>"
+        )
+
     def register(self, handlers: Handlers) -> None:
         """Add a handler of C-FIND."""
         handlers.c_find(ModalityWorklist)(self._find)
@@ -148,6 +159,10 @@ def _matching(
         item = data_set_of(given) if isinstance(given, Mapping) else given
         if item is not None and matcher.matches(item):
             yield matcher.pending, matcher.respond(item)
+
+
+def _count(items: Iterable[Any]) -> str:
+    return f"{len(items)} items" if isinstance(items, Sized) else type(items).__name__
 
 
 def _agreed(request: Request) -> Any:

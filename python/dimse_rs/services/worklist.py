@@ -45,6 +45,10 @@ class Worklist:
         self.folder = Path(folder)
         self._items: dict[str, tuple[tuple[int, int], Dataset | None]] = {}
 
+    def __repr__(self) -> str:
+        """Show the folder."""
+        return f"<Worklist {str(self.folder)!r}>"
+
     def register(self, handlers: Handlers) -> None:
         """Add a handler of C-FIND that answers Modality Worklist queries."""
         from .query import Schedule
