@@ -26,6 +26,7 @@ from ._drive import (
     SendFiles,
     Step,
     close,
+    invoke,
     log_answer,
     log_message,
     send_files,
@@ -82,8 +83,7 @@ async def carry_out(
                 log_message(core, ">>", response)
             return response
         case Send():
-            log_message(core, "<<", step.message)
-            return core.invoke(step.message, step.within, step.again)
+            return invoke(core, step)
         case ReceiveMany():
             invocation = step.invocation
             responses = await completer.wait(lambda then: invocation.next_many(then=then))
@@ -116,12 +116,12 @@ async def carry_out(
 
 
 async def _answer(step: Answer, completer: Completer) -> None:
-    log_answer(step.operation, step.command["Status"], step.after)
     operation, command, data = step.operation, step.command, step.data
     if step.wait:
         await completer.wait(lambda then: operation.respond(command, data, then=then))
     else:
         operation.respond(command, data, wait=False)
+    log_answer(operation, command["Status"], step.after)
 
 
 async def _ask(step: Ask, threads: Threads) -> Any:

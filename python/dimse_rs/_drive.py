@@ -54,6 +54,7 @@ __all__ = [
     "SendFiles",
     "Step",
     "emitted",
+    "invoke",
     "log_answer",
     "log_message",
     "run",
@@ -255,11 +256,10 @@ def _carry_out(core: _core.Association, step: Step) -> Any:
 def _begin(core: _core.Association, step: Step) -> Any:
     match step:
         case Send():
-            log_message(core, "<<", step.message)
-            return core.invoke(step.message, step.within, step.again)
+            return invoke(core, step)
         case Answer():
-            log_answer(step.operation, step.command["Status"], step.after)
-            return step.operation.respond(step.command, step.data, wait=step.wait)
+            step.operation.respond(step.command, step.data, wait=step.wait)
+            return log_answer(step.operation, step.command["Status"], step.after)
         case Ask():
             return step.function(step.argument)
         case SendFiles():
@@ -282,6 +282,13 @@ def close(items: Any) -> None:
         return
     if (end := getattr(items, "close", None)) is not None:
         end()
+
+
+def invoke(core: _core.Association, step: Send) -> _core.Invocation:
+    """Send a request, and log it once it is on its way: one that cannot be sent was not."""
+    invocation = core.invoke(step.message, step.within, step.again)
+    log_message(core, "<<", step.message)
+    return invocation
 
 
 def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:
@@ -310,7 +317,10 @@ def log_message(core: _core.Association, arrow: str, message: _core.Message) -> 
 
 
 def log_answer(operation: _core.Operation, status: int, after: int = 0) -> None:
-    """Log a response of ours in one line, with the pending ones before it; those below INFO."""
+    """Log a response of ours in one line, with the pending ones before it; those below INFO.
+
+    After it was sent: it may have been too late for it.
+    """
     level = _level_of(status)
     if not _logger.isEnabledFor(level):
         return

@@ -461,6 +461,7 @@ def test_a_blocked_handler_holds_up_nobody_else():
 
 
 def test_a_late_handler_is_answered_for(caplog):
+    caplog.set_level(logging.INFO, "dimse_rs.dimse")
     server = scp(timeouts=Timeouts(handler=0.2))
     leave, left = threading.Event(), threading.Event()
 
@@ -478,6 +479,8 @@ def test_a_late_handler_is_answered_for(caplog):
         assert left.wait(10)
         assert outcome(association) == (0, "")  # its own answer came too late to be sent
     codes = [getattr(record, "code", "") for record in caplog.records]
+    sent = [r.getMessage() for r in caplog.records if " << C-STORE-RSP " in r.getMessage()]
+    assert len(sent) == 2, "an answer that was not sent is not told of as sent"
     assert codes.count("handler") == 1
     assert codes.count("unanswered") == 1
     [told] = [r.getMessage() for r in caplog.records if getattr(r, "code", "") == "handler"]

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import suppress
 
 import pydicom
 import pytest
 
-from dimse_rs import CTImageStorage, DimseError, StatusError, StudyRoot, Verification
+from dimse_rs import (
+    AE,
+    CTImageStorage,
+    DimseError,
+    Handlers,
+    StatusError,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    StudyRoot,
+    Timeouts,
+    Verification,
+)
 from tests.loopback.nodes import CT, MR_IMPLICIT, SCU, at, link, scp
 
 PATIENT = "Secret^Patient"
@@ -43,6 +56,38 @@ def test_the_life_of_an_association_is_told_at_info(caplog, tmp_path):
     codes = ["listening", "associated", "stored", "released", "stopped"]
     assert [record.code for record in served] == codes
     assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
+def test_a_response_that_was_not_sent_is_not_logged_as_sent(caplog):
+    """The deadline has answered a notification; what its handler says then is not sent."""
+    caplog.set_level(logging.INFO, "dimse_rs")
+    leave, over = threading.Event(), threading.Event()
+    handlers = Handlers()
+    instance = {
+        "sop_class": StorageCommitmentPushModel,
+        "instance_uid": StorageCommitmentPushModelInstance,
+    }
+
+    @handlers.n_event_report
+    def notice(request):
+        leave.wait(10)
+        request.afterwards(over.set)
+
+    server = scp()
+
+    @server.n_action(StorageCommitmentPushModel)
+    def act(request):
+        with suppress(StatusError):
+            request.association.n_event_report(1, {"TransactionUID": "1.2.3"}, **instance)
+
+    ae = AE("SCU", timeouts=Timeouts(handler=0.2))
+    with link(server, [StorageCommitmentPushModel], ae, handlers=handlers) as association:
+        association.n_action(1, **instance)
+        leave.set()
+        assert over.wait(10)
+    lines = [record.getMessage() for record in caplog.records]
+    [sent] = [line for line in lines if "<< N-EVENT-REPORT-RSP" in line]
+    assert "0x0110" in sent
 
 
 def test_handlers_are_told_in_one_line_each_way(caplog):

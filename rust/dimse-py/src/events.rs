@@ -236,6 +236,8 @@ fn event_to_py(py: Python<'_>, event: &Event, facts: &Bound<'_, PyDict>) -> PyRe
             facts.set_item("type", name.unwrap_or("unknown"))?;
             facts.set_item("context", context_id)?;
             facts.set_item("command", command_to_py(py, command)?)?;
+            let over = command.passed_over().map(|over| over.to_string());
+            facts.set_item("passed_over", over)?;
             facts.set_item("bytes", bytes)?;
             "message"
         }

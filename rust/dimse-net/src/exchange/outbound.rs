@@ -242,8 +242,6 @@ impl Driver {
         data: Option<&Bytes>,
     ) -> Result<(), Error> {
         self.connection.check_send()?;
-        self.tell_message(context_id, command, data.map_or(0, Bytes::len));
-        self.count(|metrics| metrics.sent(field_of(command), command.status()));
         let frames = self.frame(context_id, command, data);
         if field_of(command).is_response() {
             let bytes: usize = frames.iter().map(Bytes::len).sum();
@@ -257,6 +255,8 @@ impl Driver {
                 self.connection.send(bytes)?;
             }
         }
+        self.tell_message(context_id, command, data.map_or(0, Bytes::len));
+        self.count(|metrics| metrics.sent(field_of(command), command.status()));
         Ok(())
     }
 

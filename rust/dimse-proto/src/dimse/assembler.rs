@@ -23,7 +23,7 @@ pub struct AssemblyLimits {
     /// (PS3.8 E.1).
     pub empty_fragments: u32,
     /// Abort for what is otherwise let through: odd fragments, two messages in one P-DATA-TF, command elements out
-    /// of order.
+    /// of order, of another group, twice or of several values.
     pub strict: bool,
 }
 
@@ -190,6 +190,11 @@ impl Assembler {
         if self.limits.strict && command.disordered() {
             let what = "command elements out of order".into();
             return Err(user_error("command-disordered", what, end));
+        }
+        if self.limits.strict
+            && let Some(over) = command.passed_over().filter(|over| over.irregular)
+        {
+            return Err(user_error("command-irregular", format!("{over}"), end));
         }
         if let Err(error) = command.validate()
             && error.answer().is_none()

@@ -1,11 +1,12 @@
 //! Command sets (PS3.7 6.3.1): elements of group 0000 in Implicit VR Little Endian, whatever the transfer syntax.
 //!
-//! What arrives is read leniently where that is harmless: unordered elements, a wrong or missing group length,
-//! unknown and retired elements. What would let two readers disagree is refused. What is sent is checked strictly.
+//! What arrives is read for what it says: the elements that its message defines are checked, the first of several
+//! values is taken, and everything else is passed over. What is sent is checked strictly.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -31,6 +32,28 @@ pub struct CommandSet {
     elements: Vec<(u16, Bytes)>,
     disordered: bool,
     group_length_wrong: bool,
+    passed_over: Option<PassedOver>,
+}
+
+/// What of a command set that arrived was not read, or not all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The first such element.
+    pub first: Tag,
+    /// How many there are.
+    pub count: u32,
+    /// More than elements which the standard has not or no longer.
+    pub irregular: bool,
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.fmt(f)?;
+        match self.count.saturating_sub(1) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }
 
 impl CommandSet {
@@ -121,59 +144,103 @@ impl CommandSet {
     /// Reads a command set; values are slices of `bytes`.
     ///
     /// # Errors
-    /// An element cut short, of another group, of undefined length, twice there, or a number of the wrong size.
+    /// An element cut short or of undefined length; one that the message defines twice there, or a number of the
+    /// wrong size.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes, SECTION);
         let mut command = Self::default();
         let mut group_length = None;
         while !reader.is_empty() {
             let at = reader.offset();
-            let fault = |code, what| Err(DecodeError::new(code, what, at, SECTION));
             let [g0, g1, e0, e1, l0, l1, l2, l3] = reader.array("command element header")?;
             let tag = Tag(u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1]));
             let length = u32::from_le_bytes([l0, l1, l2, l3]);
-            if tag.0 != 0 {
-                return fault("command-group", format!("{tag} in a command set"));
-            }
             if length == u32::MAX {
-                return fault(
+                let what = format!("{tag} of undefined length");
+                return Err(DecodeError::new(
                     "command-undefined-length",
-                    format!("{tag} of undefined length"),
-                );
+                    what,
+                    at,
+                    SECTION,
+                ));
             }
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let value = reader.take(length, "command element")?;
-            if tag.1 == element::COMMAND_GROUP_LENGTH {
+            if tag.0 != 0 {
+                command.pass_over(tag, true);
+            } else if tag.1 == element::COMMAND_GROUP_LENGTH {
                 let follows = u32::try_from(reader.remaining()).ok();
                 let right = at == 0 && follows.is_some() && follows == ul_of(&value);
                 if group_length.replace(right).is_some() {
-                    return fault("command-duplicate", format!("{tag} occurs twice"));
+                    command.pass_over(tag, true);
+                    group_length = Some(false);
                 }
-                continue;
+            } else {
+                command.disordered |= command.elements.last().is_some_and(|last| last.0 > tag.1);
+                command.elements.push((tag.1, value));
             }
-            if let Some(entry) = element::entry(tag.1)
-                && !entry.retired
-                && !has_size_of(entry.vr, value.len())
-            {
-                let what = format!("{tag} {} of {} bytes", entry.keyword, value.len());
-                return fault("command-value-length", what);
-            }
-            command.disordered |= command.elements.last().is_some_and(|last| last.0 > tag.1);
-            command.elements.push((tag.1, value));
         }
         command.group_length_wrong = group_length != Some(true);
         if command.disordered {
             command.elements.sort_by_key(|(element, _)| *element);
         }
-        // Which of two a reader believes differs between readers (E-22).
-        let twice = command.elements.windows(2).find_map(|pair| match pair {
-            [(first, _), (second, _)] if first == second => Some(Tag(0, *first)),
-            _ => None,
-        });
-        match twice {
-            None => Ok(command),
-            Some(tag) => Err(reader.error("command-duplicate", format!("{tag} occurs twice"))),
+        command.sift(reader.offset())?;
+        Ok(command)
+    }
+
+    /// Keeps of the sorted elements what can be read.
+    fn sift(&mut self, end: usize) -> Result<(), DecodeError> {
+        let elements = core::mem::take(&mut self.elements);
+        let field = elements
+            .iter()
+            .find(|(number, _)| *number == element::COMMAND_FIELD);
+        let field = field
+            .and_then(|(_, value)| value.first_chunk().copied())
+            .map(|value| CommandField(u16::from_le_bytes(value)));
+        for (number, value) in elements {
+            let tag = Tag(0, number);
+            let defined = defines(field, number);
+            // Which of two a reader believes differs between readers (E-22).
+            let again = self.elements.last().is_some_and(|last| last.0 == number);
+            if again && defined == Defined::No {
+                self.pass_over(tag, true);
+                continue;
+            }
+            if again {
+                let what = format!("{tag} occurs twice");
+                return Err(DecodeError::new("command-duplicate", what, end, SECTION));
+            }
+            let Some(entry) = element::entry(number).filter(|entry| !entry.retired) else {
+                self.pass_over(tag, false);
+                self.elements.push((number, value));
+                continue;
+            };
+            let first = first_value(entry, &value);
+            if has_size_of(entry.vr, first.len()) {
+                if first.len() != value.len() {
+                    self.pass_over(tag, true);
+                }
+                self.elements.push((number, first));
+            } else if defined == Defined::Mandatory
+                || (defined == Defined::Optional && !value.is_empty())
+            {
+                let what = format!("{tag} {} of {} bytes", entry.keyword, value.len());
+                return Err(DecodeError::new("command-value-length", what, end, SECTION));
+            } else {
+                self.pass_over(tag, true);
+            }
         }
+        Ok(())
+    }
+
+    fn pass_over(&mut self, tag: Tag, irregular: bool) {
+        let over = self.passed_over.get_or_insert(PassedOver {
+            first: tag,
+            count: 0,
+            irregular,
+        });
+        over.count = over.count.saturating_add(1);
+        over.irregular |= irregular;
     }
 
     /// The bytes to send: ascending, padded to even lengths, with the group length.
@@ -206,6 +273,12 @@ impl CommandSet {
     #[must_use]
     pub fn group_length_wrong(&self) -> bool {
         self.group_length_wrong
+    }
+
+    /// What was there beside what the message defines, or beyond a first value: to be logged.
+    #[must_use]
+    pub fn passed_over(&self) -> Option<PassedOver> {
+        self.passed_over
     }
 
     /// (0000,0100).
@@ -436,6 +509,57 @@ fn instance_elements(row: &Row) -> (u16, u16) {
     } else {
         (affected, requested)
     }
+}
+
+/// What a message makes of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Defined {
+    Mandatory,
+    /// Where it is empty it might as well be absent.
+    Optional,
+    No,
+}
+
+/// Whether the message defines the element. Of a message that is not known, or not yet, all that may be needed.
+fn defines(field: Option<CommandField>, number: u16) -> Defined {
+    let row = field.and_then(CommandField::row);
+    let is_response = field.is_none_or(CommandField::is_response);
+    let is_cancel = field.is_none_or(|field| field == CommandField::C_CANCEL_RQ);
+    let allows = |one: u16, other: u16| row.is_none_or(|row| row.allows(one) || row.allows(other));
+    let (affected, requested) = AFFECTED_FIRST.0;
+    let (affected_instance, requested_instance) = AFFECTED_FIRST.1;
+    let dispatched = match number {
+        element::COMMAND_FIELD | element::COMMAND_DATA_SET_TYPE => true,
+        element::MESSAGE_ID => row.is_none_or(|row| row.required.contains(&number)),
+        element::MESSAGE_ID_BEING_RESPONDED_TO => is_response || is_cancel,
+        element::STATUS => is_response,
+        // One stands for the other.
+        number if number == affected || number == requested => allows(affected, requested),
+        number if number == affected_instance || number == requested_instance => {
+            allows(affected_instance, requested_instance)
+        }
+        _ => false,
+    };
+    match row {
+        _ if dispatched => Defined::Mandatory,
+        // A wish.
+        Some(row) if number == element::PRIORITY && row.allows(number) => Defined::Optional,
+        Some(row) if row.required.contains(&number) => Defined::Mandatory,
+        Some(row) if row.optional.contains(&number) => Defined::Optional,
+        _ => Defined::No,
+    }
+}
+
+/// The first of several values where there should be one.
+fn first_value(entry: &element::Entry, value: &Bytes) -> Bytes {
+    let size = match entry.vr {
+        _ if entry.many => None,
+        Vr::Us if value.len().is_multiple_of(2) => Some(2),
+        Vr::Ul if value.len().is_multiple_of(4) => Some(4),
+        Vr::Ui | Vr::Ae => value.iter().position(|byte| *byte == b'\\'),
+        _ => None,
+    };
+    value.slice(..size.map_or(value.len(), |size| size.min(value.len())))
 }
 
 fn ul_of(value: &[u8]) -> Option<u32> {

@@ -19,7 +19,7 @@ pub mod status;
 
 pub use assembler::{Assembler, AssemblyError, AssemblyEvent, AssemblyLimits};
 pub use check::CommandError;
-pub use command::CommandSet;
+pub use command::{CommandSet, PassedOver};
 pub use field::{CommandField, DataSetUsage, Row};
 pub use message::Message;
 pub use status::{Category, Status};
