@@ -506,10 +506,13 @@ impl Folder {
         let Ok(meta) = Meta::parse(Bytes::from(head)) else {
             return Ok(false);
         };
-        let mut earlier_at = u64::try_from(meta.data_offset).unwrap_or(u64::MAX);
-        if meta.transfer_syntax != *instance.transfer_syntax
-            || earlier_at.checked_add(instance.data_length) != Some(size)
-        {
+        // A stray element of group 0002 in front of a data set has been taken for the file's.
+        let ends_at = u64::try_from(meta.data_offset).unwrap_or(u64::MAX);
+        let Some(mut earlier_at) = size.checked_sub(instance.data_length) else {
+            return Ok(false);
+        };
+        let begins = earlier_at == ends_at || (instance.stray_meta && earlier_at < ends_at);
+        if meta.transfer_syntax != *instance.transfer_syntax || !begins {
             return Ok(false);
         }
         let mut at = instance.data_offset;
@@ -595,6 +598,8 @@ pub(crate) struct Instance<'a> {
     pub(crate) series: Option<(&'a Uid, &'a Uid)>,
     pub(crate) data_offset: u64,
     pub(crate) data_length: u64,
+    /// The data set begins with elements of group 0002.
+    pub(crate) stray_meta: bool,
 }
 
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dimse_proto::dataset::{Oddity, Tag};
+use dimse_proto::dataset::{Oddity, OddityKind, Tag};
 use dimse_proto::{AeTitle, Uid};
 
 use crate::check::{Check, CheckError};
@@ -31,7 +31,8 @@ use crate::refusal::{CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED, INVALID_INSTANCE, M
 pub use crate::folder::{Duplicates, Durability, Folder, Hold, Layout};
 pub use crate::refusal::Refusal;
 
-const WANTED: [Tag; 5] = [
+const WANTED: [Tag; 6] = [
+    Tag::TRANSFER_SYNTAX_UID,
     Tag::SOP_CLASS_UID,
     Tag::SOP_INSTANCE_UID,
     Tag::PATIENT_ID,
@@ -381,6 +382,12 @@ impl Writer {
                 }
             }
         }
+        // In front of the data set it is part of the File Meta Information to whoever reads the file.
+        let stray = self.check.uid(Tag::TRANSFER_SYNTAX_UID);
+        if stray.is_some_and(|uid| uid != self.request.transfer_syntax) && self.begins_with_meta() {
+            let text = "another transfer syntax in front of the data set";
+            return Err(Refusal::new(CANNOT_UNDERSTAND, text, text));
+        }
         let series = match self.folder.layout() {
             Layout::Flat => None,
             Layout::Study => {
@@ -398,6 +405,11 @@ impl Writer {
             series,
             subject: Subject::met(&self.check),
         })
+    }
+
+    fn begins_with_meta(&self) -> bool {
+        let mut oddities = self.check.oddities().iter();
+        oddities.any(|odd| odd.kind == OddityKind::FileMeta && odd.offset == 0)
     }
 
     fn publish_tentatively(self, findings: Findings, hold: Hold) -> Result<Tentative, Refusal> {
@@ -439,6 +451,7 @@ impl Writer {
             series: series.as_ref().map(|(study, series)| (study, series)),
             data_offset: self.data_offset,
             data_length: self.data_length,
+            stray_meta: self.begins_with_meta(),
         };
         let published = self.folder.publish(temporary, &instance)?;
         let kept = published.kept.as_deref().and_then(Path::file_name);

@@ -192,8 +192,24 @@ fn group_0002_behind_the_first_element_is_let_through() {
     ] {
         assert_eq!(odd(encoding, bytes), Ok(vec![("file-meta", 8)]));
         assert_eq!(strict(encoding, bytes), Err(FileMeta));
-        // At the start it would become part of the File Meta Information of the stored file.
-        assert_eq!(odd(encoding, &bytes[8..]), Err(FileMeta));
+        // In front it becomes part of the File Meta Information of the stored file, which is in Explicit VR.
+        let in_front = if encoding == ExplicitLe {
+            Ok(vec![("file-meta", 0)])
+        } else {
+            Err(FileMeta)
+        };
+        assert_eq!(odd(encoding, &bytes[8..]), in_front);
+        assert_eq!(strict(encoding, &bytes[8..]), Err(FileMeta));
+    }
+    for begins in [
+        &hex!("0200 0000 554C 0400 00000000")[..],
+        &hex!("0200 0100 4F42 0000 02000000 0001"),
+        &hex!("0200 0200 5549 0200 3100"),
+        &hex!("0200 0300 5549 0200 3100"),
+        &hex!("0200 1000 5549 0200 3100 0200 0300 5549 0200 3100"),
+    ] {
+        let meta = [begins, &hex!("0800 1800 5549 0200 3100")].concat();
+        assert_eq!(odd(ExplicitLe, &meta), Err(FileMeta), "{begins:02x?}");
     }
 }
 

@@ -445,6 +445,7 @@ fn rejects_what_is_not_a_data_set() {
         );
         // What stands in tests/oddities.rs is whole, though no other reader need think so.
         let whole = [
+            "E07 group 0002",
             "E07 group 0002 later",
             "delimiter in a defined item",
             "trailing zero padding",

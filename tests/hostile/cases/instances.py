@@ -10,6 +10,7 @@ from tests.hostile.script import Accepted, Alive, Answered, Case, Repeat, Step, 
 from tests.hostile.wire import (
     APPLICATION_CONTEXT,
     EXPLICIT,
+    IMPLICIT,
     JPEG,
     SECONDARY_CAPTURE,
     as_commands,
@@ -91,7 +92,8 @@ def instances(called: bytes) -> Iterator[Case]:
         "is a file, or begins like one",
         0xC000,
         store(b"1.7.7", bytes(128) + b"DICM" + meta + data_set(b"1.7.7")),
-        store(b"1.7.7", meta + data_set(b"1.7.7")),
+        store(b"1.7.7", data_element(2, 1, b"OB", b"\0\1") + meta + data_set(b"1.7.7")),
+        store(b"1.7.7", data_element(2, 0x10, b"UI", IMPLICIT) + data_set(b"1.7.7")),
     )
     names = [b"../../x", b"a\nb\x1b[2J", b"x" * 60_000, b"\xff\xfe\x80", b"$(reboot)`;|"]
     uids = [b"1.8.%d" % (100 + index) for index in range(len(names))]

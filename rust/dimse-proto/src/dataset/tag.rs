@@ -7,6 +7,8 @@ use core::fmt;
 pub struct Tag(pub u16, pub u16);
 
 impl Tag {
+    /// (0002,0010)
+    pub const TRANSFER_SYNTAX_UID: Self = Self(0x0002, 0x0010);
     /// (0008,0016)
     pub const SOP_CLASS_UID: Self = Self(0x0008, 0x0016);
     /// (0008,0018)
@@ -28,13 +30,14 @@ impl Tag {
     /// (FFFE,E0DD)
     pub const SEQUENCE_DELIMITATION: Self = Self(0xfffe, 0xe0dd);
 
-    /// Whether the element says which instance this is and where it belongs: an instance with two of them is
-    /// another one to each reader.
+    /// Whether the element says which instance this is, where it belongs and how it is read: an instance with two of
+    /// them is another one to each reader.
     #[must_use]
     pub const fn is_identity(self) -> bool {
         matches!(
             self,
-            Self::SOP_CLASS_UID
+            Self::TRANSFER_SYNTAX_UID
+                | Self::SOP_CLASS_UID
                 | Self::SOP_INSTANCE_UID
                 | Self::STUDY_INSTANCE_UID
                 | Self::SERIES_INSTANCE_UID

@@ -440,8 +440,7 @@ impl Walk {
     /// Groups no data element has (PS3.5 7.8.1, PS3.10 7.1).
     fn forbidden_group(&self, tag: Tag) -> Option<ScanErrorKind> {
         match tag.0 {
-            // At the start it would become one with the File Meta Information of the file that it is stored in.
-            0x0002 if self.stack.is_empty() && (self.strict || self.at == 0) => {
+            0x0002 if self.stack.is_empty() && (self.strict || self.is_file_meta(tag)) => {
                 Some(ScanErrorKind::FileMeta)
             }
             // A preamble is zeros unless somebody put another file's head there.
@@ -450,6 +449,13 @@ impl Walk {
             0x0000 | 0xffff => Some(ScanErrorKind::BadStructure),
             _ => None,
         }
+    }
+
+    /// Whether an element of group 0002 is more than a stray one. In front of the others, where those who sort
+    /// elements put it, it becomes one with the File Meta Information of the file that it is stored in: there it
+    /// must not begin another (0002,0000 to 0003), nor be in an encoding that this has not (PS3.10 7.1).
+    fn is_file_meta(&self, tag: Tag) -> bool {
+        self.last.is_none() && (tag.1 < 0x0010 || self.encoding == Encoding::ImplicitLe)
     }
 
     /// Starts keeping the value if it is wanted and not too long.
