@@ -36,8 +36,10 @@ def failing(odd, counters=b"", length=None):
 
     def script(peer):
         peer.expect(wire.RQ)
+        class_ = wire.SECONDARY_CAPTURE
+        role = wire.item(0x54, len(class_).to_bytes(2, "big") + class_ + bytes([0, 1]))
         contexts = [(id_, 0, [wire.IMPLICIT]) for id_ in (1, 3)]
-        peer.send(wire.associate_ac(contexts))
+        peer.send(wire.associate_ac(contexts, user=[role]))
         asked, _ = peer.message()
         field = wire.number_of(asked, 0x0100) | wire.RESPONSE
         body = (

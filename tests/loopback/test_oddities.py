@@ -214,7 +214,11 @@ def test_what_is_cut_short_or_leaves_a_doubt_is_refused(name, tmp_path):
     assert list((tmp_path / "in").rglob("*.dcm")) == []
 
 
-@pytest.mark.parametrize("name", [name for name in ODD if "implicit" not in name])
+# In Implicit VR, and with another transfer syntax in front.
+UNDEFLATED = {"zeros behind implicit", "group 0002 in front"}
+
+
+@pytest.mark.parametrize("name", [name for name in ODD if name not in UNDEFLATED])
 def test_a_deflated_data_set_may_be_as_odd(name, tmp_path):
     data, code = ODD[name]
     deflate = zlib.compressobj(wbits=-15)
