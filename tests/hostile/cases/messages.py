@@ -385,7 +385,7 @@ def commands(called: bytes) -> Iterator[Case]:
         b"\xff" * 40,
         data_set(b"1.2"),
         big_endian,
-        code="truncated",
+        code="truncated|command-undefined-length",
     )
     yield bad(
         "D02",
