@@ -276,10 +276,8 @@ def log_event(association: int, kind: str, facts: Facts) -> None:
             text = message_text(facts)
             line(logging.DEBUG, kind, "%s %s %s", who, _arrow(facts), text, to=_dimse)
             if facts.get("passed_over"):
-                what = facts["type"], facts["passed_over"]
-                line(
-                    logging.DEBUG, "passed-over", "%s of %s passed over: %s", who, *what, to=_dimse
-                )
+                over = f"of {facts['type']} passed over: {facts['passed_over']}"
+                line(logging.DEBUG, "passed-over", "%s %s", who, over, to=_dimse)
         case "suboperation":
             status, of, uid = facts["status"], facts["of"], facts["uid"]
             how = facts["detail"] if status is None else f"{status:04X}"
