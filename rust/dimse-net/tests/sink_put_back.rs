@@ -10,7 +10,6 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bytes::Bytes;
@@ -183,33 +182,27 @@ fn one_uid_has_one_undecided_instance() {
 }
 
 #[test]
-fn stores_and_refusals_in_one_series_do_not_disturb_each_other() {
-    for durability in [Durability::Durable, Durability::Fast] {
-        let root = tempdir();
-        let folder = folder(root.path(), durability, Layout::Study, Arc::new(Disk));
-        let over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for thread in 0..2 {
-                let (folder, over) = (&folder, &over);
-                scope.spawn(move || {
-                    let name = format!("1.9.{thread}");
-                    let data = Bytes::from(instance(&name, &[0; 100]));
-                    while !over.load(Ordering::Relaxed) {
-                        tentatively(folder, &name, data.clone()).put_back().unwrap();
-                    }
-                });
-            }
-            for number in 0..300 {
-                let name = format!("1.8.{number}");
-                let data = Bytes::from(instance(&name, &[0; 100]));
-                let stored = tentatively(&folder, &name, data);
-                assert!(stored.stored.path.exists());
-                stored.put_back().unwrap();
-            }
-            over.store(true, Ordering::Relaxed);
+fn a_store_whose_series_a_refusal_removes_meanwhile_makes_it_anew() {
+    let root = tempdir();
+    let faulty = Arc::new(Faulty::default());
+    let (mode, layout) = (Durability::Durable, Layout::Study);
+    let folder = folder(root.path(), mode, layout, faulty.clone());
+    let refused = tentatively(&folder, UID, data(1));
+    faulty.forget();
+    faulty.hold("publish");
+    thread::scope(|scope| {
+        let store = scope.spawn(|| {
+            let data = Bytes::from(instance("1.2.4", &[2; 100]));
+            tentatively(&folder, "1.2.4", data).stored.path
         });
-        assert!(tree(root.path()).is_empty());
-    }
+        while !faulty.log().contains(&"publish") {
+            thread::yield_now();
+        }
+        refused.put_back().unwrap();
+        assert!(!root.path().join(STUDY).exists(), "nothing is left in it");
+        faulty.let_go();
+        assert!(store.join().unwrap().exists());
+    });
 }
 
 #[test]
