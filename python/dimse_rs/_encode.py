@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from ._uids import TransferSyntax
 
-__all__ = ["NOT_SENT", "encode", "name_of"]
+__all__ = ["NOT_SENT", "encode", "name_of", "undecoded"]
 
 # PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one; the second row is of
 # those that pydicom leaves as bytes.
@@ -122,7 +122,7 @@ class _Writer:
     def _declared(self, dataset: Dataset) -> Repertoire | None:
         if _CHARACTER_SET not in dataset:
             return None
-        value: Any = dataset.get_item(_CHARACTER_SET).value or ""
+        value: Any = undecoded(dataset, _CHARACTER_SET).value or ""
         if isinstance(value, bytes):
             value = value.decode("latin-1").split("\\")
         terms = [value] if isinstance(value, str) else list(value)
@@ -147,7 +147,7 @@ class _Writer:
             if declare and tag == _CHARACTER_SET:
                 parts.append(self._short(tag, "CS", b"ISO_IR 192"))
                 continue
-            element = dataset.get_item(tag)
+            element = undecoded(dataset, tag)
             vr, value = element.VR, element.value
             # ASCII is the same in every specific character set (PS3.3 C.12.1.1.2).
             if (
@@ -358,6 +358,17 @@ def _check_decodable(value: bytes, within: Repertoire) -> None:
     text = decode_bytes(value, within.encodings, TEXT_VR_DELIMS)
     if "\ufffd" in text or "\x1b" in text:
         raise Undecodable
+
+
+def undecoded(dataset: Dataset, tag: int) -> Any:
+    """Give an element as it is: raw, unless it was looked at or its value was left in the file.
+
+    pydicom's `get_item` takes a raw element without a value for one that was left in the file, and
+    decodes it: that raises for a VR that pydicom does not know.
+    """
+    element = dataset.get_item(tag, keep_deferred=True)
+    left = getattr(element, "length", 0) and element.value is None
+    return dataset.get_item(tag) if left else element
 
 
 def name_of(tag: int) -> str:

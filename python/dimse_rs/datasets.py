@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from . import _core
-from ._encode import encode, name_of
+from ._encode import encode, name_of, undecoded
 from ._quiet import quiet
-from ._uids import TransferSyntax
+from ._uids import TransferSyntax, is_uid
 from .errors import DecodeError, NoPresentationContext
 
 if TYPE_CHECKING:
@@ -238,14 +238,22 @@ def write(path: str | PathLike[str], dataset: Dataset) -> None:
         implicit, _ = dataset.original_encoding
         syntax = TransferSyntax.of(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
     data = to_bytes(dataset, syntax)
-    sop_class, instance = (
-        str(dataset.get(name) or "") for name in ("SOPClassUID", "SOPInstanceUID")
-    )
-    if not (sop_class and instance):
-        raise DecodeError("the data set has no SOPClassUID or SOPInstanceUID", section="PS3.10 7.1")
+    sop_class, instance = _uid(dataset, "SOPClassUID"), _uid(dataset, "SOPInstanceUID")
     meta = FileMetaDataset()
     meta.update(getattr(dataset, "file_meta", None) or {})
     _write_file(path, data, _meta(meta, syntax, sop_class, instance))
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """Give a UID that File Meta Information has to repeat."""
+    try:
+        with quiet():
+            uid = str(dataset.get(keyword) or "")
+    except Exception:  # of pydicom, whatever comes up while it decodes the value
+        uid = ""
+    if not is_uid(uid):
+        raise DecodeError(f"the data set has no {keyword}, or one that is none", section="PS3.5 9")
+    return uid
 
 
 def write_encoded(
@@ -319,7 +327,7 @@ def _needs_codec(what: str, target: TransferSyntax, action: str) -> None:
 
 
 def _is_encapsulated(dataset: Dataset) -> bool:
-    element = dataset.get_item(0x7FE00010) if 0x7FE00010 in dataset else None
+    element = undecoded(dataset, 0x7FE00010) if 0x7FE00010 in dataset else None
     if element is None:
         return False
     length = getattr(element, "length", None)

@@ -292,13 +292,15 @@ def test_69_when_a_request_fails_and_the_others_are_made():
 
 def test_a_bad_value_hides_no_other():
     def odd(request):
-        return [b"\x10\0\x20\0LO\2\0" + b"7 " + b"\x28\0\x10\0US\3\0" + b"abc"]
+        patient, unknown = b"\x10\0\x20\0LO\2\0" + b"7 ", b"\x09\0\x10\x10ZZ\0\0"
+        return [unknown + patient + b"\x28\0\x10\0US\3\0" + b"abc"]
 
     with finder(odd) as server:
         done = dimse("findscu", *STUDIES, at(server))
         assert (done.returncode, done.stderr) == (0, "")
         assert "LO: '7'" in done.stdout
         assert "(0028,0010) cannot be decoded: US b'abc'" in done.stdout
+        assert "(0009,1010) cannot be decoded: ZZ None" in done.stdout
         done = dimse("findscu", "--json", *STUDIES, at(server))
         assert (done.returncode, done.stderr) == (0, "")
         assert events(done.stdout)[1]["dataset"] == {"00100020": {"vr": "LO", "Value": ["7"]}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -195,6 +196,21 @@ def test_private_values_of_unknown_vr_keep_their_bytes():
     )
 
 
+@pytest.mark.parametrize("tag", [b"\x09\0\x10\x10", b"\xe0\x7f\x10\0"])
+@pytest.mark.parametrize("syntax", NATIVE[:3])
+def test_empty_value_of_a_vr_that_nobody_knows_is_kept(syntax, tag):
+    encoded = b"\x08\0\x60\0CS\2\0CT" + tag + b"ZZ\0\0"
+    kept = to_bytes(from_bytes(encoded, uids.ExplicitVRLittleEndian), syntax)
+    expected = {
+        uids.ImplicitVRLittleEndian: b"\x08\0\x60\0\2\0\0\0CT" + tag + bytes(4),
+        uids.ExplicitVRLittleEndian: encoded,
+        uids.ExplicitVRBigEndian: b"\0\x08\0\x60CS\0\2CT"
+        + bytes((tag[1], tag[0], tag[3], tag[2]))
+        + b"ZZ\0\0",
+    }
+    assert kept == expected[syntax]
+
+
 def test_group_0002_is_never_sent():
     [path] = DATA.rglob("CT_small.dcm")
     dataset = pydicom.dcmread(path)
@@ -284,6 +300,27 @@ def test_a_file_is_written_with_its_letters_or_not_at_all(tmp_path):
     with pytest.raises(DecodeError, match="SOPInstanceUID"):
         write(tmp_path / "b.dcm", dataset)
     assert not (tmp_path / "b.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"1.2\\1.3 ", b"Doe^John", b"1.2.\xb9\0", b"1." + b"2" * 64], ids=repr
+)
+@pytest.mark.parametrize("number", [0x16, 0x18])
+def test_a_file_is_of_an_instance_that_has_uids(number, value, tmp_path, recwarn):
+    """And nothing says what is in place of them."""
+    warnings.simplefilter("always")
+    parts = []
+    for tag in (0x16, 0x18):
+        uid = value if tag == number else b"1.2.3\0"
+        parts.append(struct.pack("<HH2sH", 8, tag, b"UI", len(uid)) + uid)
+    odd = from_bytes(b"".join(parts), uids.ExplicitVRLittleEndian, file_meta=True)
+    with pytest.raises(
+        DecodeError, match=r"no SOP(Class|Instance)UID, or one that is none"
+    ) as told:
+        write(tmp_path / "odd.dcm", odd)
+    assert not (tmp_path / "odd.dcm").exists()
+    assert told.value.__context__ is None
+    assert not recwarn.list
 
 
 def test_what_is_not_dicom_is_a_decode_error(tmp_path):

@@ -288,14 +288,15 @@ def test_values_that_are_too_long_or_cannot_be_read_are_unknown(index):
     syntax = uids.ExplicitVRLittleEndian
     made = instance("L", 6, 1, 1)
     made.add_new(0x00204000, "LT", "x" * 70_000)
-    data = to_bytes(made, syntax) + b"\x28\0\x10\0US\x03\0abc"
+    data = to_bytes(made, syntax) + b"\x28\0\x10\0US\x03\0abc" + b"\x28\0\x11\0ZZ\0\0"
     index.add("x", from_bytes(data, syntax))
     asked = query("IMAGE", StudyInstanceUID="1.6", SeriesInstanceUID="1.6.1", SOPInstanceUID="")
     asked.ImageComments = ""
-    asked.Rows = None
+    asked.Rows = asked.Columns = None
     [answer] = index.find(asked, uids.StudyRoot)
     assert answer["ImageComments"].is_empty
     assert answer["Rows"].is_empty
+    assert answer["Columns"].is_empty
 
 
 def test_folder_of_real_files(tmp_path):

@@ -240,6 +240,8 @@ class _Matches:
 
 def _text(dataset: Dataset, indent: str = "") -> str:
     """Lay a match out as pydicom does, save that one bad value does not hide the others."""
+    from dimse_rs._encode import undecoded
+
     lines = []
     for tag in sorted(dataset.keys()):
         try:
@@ -250,7 +252,7 @@ def _text(dataset: Dataset, indent: str = "") -> str:
             else:
                 lines.append(f"{indent}{element}")
         except Exception:  # pydicom raises whatever comes up while it decodes
-            raw = dataset.get_item(tag)
+            raw = undecoded(dataset, tag)
             value = getattr(raw, "value", b"")
             lines.append(f"{indent}{tag} cannot be decoded: {getattr(raw, 'VR', '')} {value!r}")
     return "\n".join(lines)

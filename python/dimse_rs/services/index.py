@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from dimse_rs import log
+from dimse_rs._encode import undecoded
 from dimse_rs._quiet import quietly
 from dimse_rs._uids import Model
 from dimse_rs.errors import DecodeError
@@ -621,7 +622,7 @@ def _header(dataset: Dataset) -> _Header:
     for tag in (*tags(), *_OF_ALL_LEVELS):
         if tag not in present or tag in _COMPUTED:
             continue
-        length = getattr(dataset.get_item(tag), "length", None)
+        length = getattr(undecoded(dataset, tag), "length", None)
         if length is not None and length != 0xFFFFFFFF and length > _LONGEST_VALUE:
             continue
         try:
