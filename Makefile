@@ -20,7 +20,7 @@ retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo 
 pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 60
 
 .NOTPARALLEL:
-.PHONY: help setup peers build wheel demo hostile fmt lint test test-rust test-proto test-python stubs bench bench-load soak durability fuzz seeds deny doc clean
+.PHONY: help setup peers build wheel demo hostile fmt lint test test-rust test-proto test-python stubs bench bench-load soak attack durability fuzz seeds deny doc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -89,6 +89,9 @@ bench-load: build peers ## print what thousands of associations cost, and bad pe
 
 soak: build ## mixed load and faults for MINUTES (default 5): memory stays, and all that was acknowledged
 	$(PY) -m tests.load.soak --minutes $(MINUTES)
+
+attack: build ## send mutated data sets through every service and conversion for MINUTES (default 5)
+	$(PY) -m tests.mutants.run --seconds $$(( $(MINUTES) * 60 )) $(ATTACK)
 
 durability: build ## kill the server in a storm of stores, ROUNDS times (default 300), and look at what stayed
 	$(PY) -m tests.durability.storm --rounds $(ROUNDS)
