@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import log
 from ._aio import Completer
-from ._deciding import Deciding
+from ._deciding import Deciding, check_answer
 
 if TYPE_CHECKING:
     from . import _core
@@ -45,9 +45,9 @@ class AsyncDeciding(Deciding):
     async def _decide_here(self, arrivals: _core.Arrivals, completer: Completer) -> None:
         items = self.items(arrivals)
         try:
-            answer = self._function(items)
+            answer: Any = self._function(items)
             if answer is not None:
-                await answer
+                check_answer(await answer)
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:

@@ -24,6 +24,7 @@ from ._fields import (
 __all__ = [
     "check_handler",
     "described",
+    "fault_of_arguments",
     "gives",
     "is_asynchronous",
     "is_code",
@@ -74,14 +75,21 @@ def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:
             f"{name} is asynchronous: such handlers of {service} are for an AsyncServer, or an"
             " association of associate_async"
         )
-    try:
-        inspect.signature(handler).bind(None)
-    except TypeError as error:
+    if fault := fault_of_arguments(handler):
         raise TypeError(
-            f"a handler of {service} is called with one argument, the request; {name}: {error}"
-        ) from None
+            f"a handler of {service} is called with one argument, the request; {name}: {fault}"
+        )
+
+
+def fault_of_arguments(function: Callable[..., Any]) -> str:
+    """Say why a function cannot be called with one argument; empty if it can, or does not say."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        return str(error)
     except ValueError:
-        return  # of a function that does not say
+        pass  # of a function that does not say
+    return ""
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -12,11 +12,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _threads, log
+from ._answers import described
 from ._scp import response
 from ._uids import SOPClass, TransferSyntax
 from .services.storage import StoredInstance, StoredValue
 from .settings import Peer
-from .status import CANNOT_UNDERSTAND
+from .status import CANNOT_UNDERSTAND, Status, is_defined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from . import _core
     from .services.storage import OnStored, Storage
 
-__all__ = ["Deciding", "is_async"]
+__all__ = ["Deciding", "check_answer", "is_async"]
 
 _logger = log.get(log.SERVER)
 
@@ -85,6 +86,7 @@ class Deciding:
                 raise TypeError(
                     "on_stored gave back an awaitable: it is to be `async def`, of an AsyncServer"
                 )
+            check_answer(answer)
         except BaseException as error:
             verdicts = self.failed(items, error)
         else:
@@ -177,6 +179,29 @@ class Deciding:
                     *(item.association, item.path, said, what),
                     extra={"code": "not-put-back", **extra},
                 )
+
+
+def check_answer(answer: object) -> None:
+    """See that what a function gave back was not meant for a verdict, which it would not be.
+
+    Anything else is passed over: a function of one expression gives back something.
+
+    Raises:
+        TypeError: False, a failure status of C-STORE, or what would have to be iterated over.
+    """
+    meant = inspect.isgenerator(answer) or inspect.isasyncgen(answer)
+    # Plain numbers below are counts, such as that of bytes written, rather than statuses.
+    if isinstance(answer, Status):
+        meant = answer.category == "failure"
+    elif answer is False:
+        meant = True
+    elif isinstance(answer, int):
+        meant = 0xA700 <= answer <= 0xCFFF and is_defined(answer, "C-STORE", "storage")
+    if meant:
+        raise TypeError(
+            f"on_stored gave back {described(answer)}, which refuses nothing: it gives back None, "
+            "and item.refuse(status, comment) refuses"
+        )
 
 
 def is_async(function: OnStored) -> bool:

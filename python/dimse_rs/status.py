@@ -304,6 +304,9 @@ class Status(int):
 
     def __new__(cls, code: int, service: str = "") -> Self:
         """Check that the code fits (0000,0900) and keep the service."""
+        if not isinstance(code, int):
+            kind = type(code).__name__
+            raise TypeError(f"a status is a number such as 0xA700, not a {kind} (PS3.7 C)")
         if not 0 <= code <= 0xFFFF:
             raise ValueError(f"a status is 0 to 0xFFFF, not {code:#x} (PS3.7 C)")
         self = super().__new__(cls, code)

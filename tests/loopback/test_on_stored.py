@@ -26,6 +26,7 @@ from dimse_rs import (
     PatientRoot,
     Peer,
     Server,
+    Status,
     StatusError,
     Storage,
     StoredInstance,
@@ -401,6 +402,95 @@ def test_an_awaitable_of_a_plain_function_is_a_mistake(tmp_path, caplog):
     with link(deciding(tmp_path, lambda items: later()), CTImageStorage) as association:
         assert refusal_of(association, another(1))[0] == 0xC000
     assert "AsyncServer" in caplog.text
+
+
+def generating(items):
+    yield from items
+
+
+async def generating_later(items):
+    for item in items:
+        yield item
+
+
+class Generating:
+    """An object that is called as a generator function."""
+
+    def __call__(self, items):
+        yield from items
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (lambda: None, "one argument"),
+        (lambda items, more: None, "one argument.*'more'"),
+        (generating, "generator"),
+        (generating_later, "generator"),
+        (Generating(), "generator"),
+        ("decide", "a function, not 'decide'"),
+    ],
+)
+def test_what_could_never_decide_is_refused_when_the_storage_is_made(function, why, tmp_path):
+    with pytest.raises(TypeError, match=f"on_stored= is .*{why}"):
+        Storage(tmp_path, on_stored=function)
+
+
+def test_a_timeout_of_none_is_refused_with_the_number_that_is_no_limit(tmp_path):
+    with pytest.raises(TypeError, match="0 is no limit"):
+        Storage(tmp_path, on_stored=lambda items: None, on_stored_timeout=None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (False, "False"),
+        (0xA700, "0xA700"),
+        (Status(0x0110), "0x0110"),
+        ((item for item in ()), "a generator"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Server, AsyncServer])
+def test_what_is_given_back_as_if_it_refused_is_no_success(kind, answer, named, tmp_path, caplog):
+    async def decide(items):
+        return answer
+
+    function = (lambda items: answer) if kind is Server else decide
+    if kind is Server:
+        with link(deciding(tmp_path, function), CTImageStorage) as association:
+            assert refusal_of(association, another(1))[0] == 0xC000
+    else:
+        asyncio.run(refused_by(deciding(tmp_path, function, server=kind)))
+    assert names(tmp_path) == []
+    assert f"on_stored gave back {named}, which refuses nothing" in caplog.text
+    assert "item.refuse(status, comment)" in caplog.text
+
+
+async def refused_by(server):
+    async with server, SCU.associate_async(at(server), contexts=[CTImageStorage]) as association:
+        with pytest.raises(StatusError) as caught:
+            await association.c_store(another(1))
+    assert caught.value.status == 0xC000
+
+
+@pytest.mark.parametrize("answer", [None, True, 0, 3, 300, Status(0), ["rows"], object()])
+def test_what_a_function_of_one_expression_gives_back_is_passed_over(answer, tmp_path):
+    with link(deciding(tmp_path, lambda items: answer), CTImageStorage) as association:
+        assert association.c_store(another(1)) == 0
+
+
+def test_what_was_answered_is_not_told_as_unanswered(tmp_path, caplog):
+    """However soon the peer is gone once it is answered."""
+
+    def decide(items):
+        raise LookupError
+
+    server = deciding(tmp_path, decide, mode="durable")
+    with caplog.at_level(logging.WARNING, "dimse_rs"), server:
+        for number in range(60):
+            with SCU.associate(at(server), contexts=[CTImageStorage]) as association:
+                assert refusal_of(association, another(number))[0] == 0xC000
+    assert [record.code for record in caplog.records if record.code == "unanswered"] == []
 
 
 # ---- of one UID at the same time

@@ -105,6 +105,12 @@ def test_rejects_what_does_not_fit_the_element(code):
         Status(code)
 
 
+@pytest.mark.parametrize("code", ["A700", None, b"\xa7\x00", 1.0])
+def test_rejects_what_is_no_number_by_name(code):
+    with pytest.raises(TypeError, match=f"a number such as 0xA700, not a {type(code).__name__}"):
+        Status(code)
+
+
 # DIMSE services by service class, PS3.4.
 OPERATIONS = {
     service: sorted({one for e in SOP_CLASSES.values() if e.service == service for one in e.dimse})

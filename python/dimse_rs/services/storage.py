@@ -6,6 +6,7 @@ A function may decide on what is stored, `Storage(on_stored=)`: what it sees of 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from dimse_rs import _core
+from dimse_rs._answers import fault_of_arguments
 from dimse_rs._uids import SOPClass, TransferSyntax
 from dimse_rs.errors import LocalProtocolError
 from dimse_rs.settings import Peer
@@ -178,15 +180,17 @@ class Storage:
         Raises:
             OSError: the folder cannot be made or written to.
             ValueError: an unknown mode, layout, policy or keyword, or a negative number.
+            TypeError: `on_stored` is no function of one argument, or a generator function.
         """
         if reserve is not None and reserve < 0:
             raise ValueError(f"a reserve of {reserve} bytes")
+        if on_stored_timeout is None:
+            raise TypeError("on_stored_timeout= is a number of seconds, not None; 0 is no limit")
         if on_stored_timeout < 0:
             raise ValueError(f"an on_stored_timeout of {on_stored_timeout} s")
         if on_stored is None and (digest or (collect := tuple(collect))):
             raise ValueError("collect= and digest= are for on_stored=, and there is none")
-        if on_stored is not None and not callable(on_stored):
-            raise TypeError(f"on_stored= is a function, not {on_stored!r}")
+        _check_function(on_stored)
         self.folder = Path(folder)
         self.sop_classes = tuple(
             SOPClass.of(uid) for uid in (ALL_STORAGE if sop_classes is None else sop_classes)
@@ -246,6 +250,24 @@ class Storage:
     def __repr__(self) -> str:
         """Show the folder and how many classes it takes."""
         return f"<Storage {str(self.folder)!r}, {len(self.sop_classes)} SOP classes>"
+
+
+def _check_function(on_stored: object) -> None:
+    """See that a function can decide on what is stored.
+
+    Raises:
+        TypeError: it cannot be called, not with one argument, or would only make a generator.
+    """
+    if on_stored is None:
+        return
+    if not callable(on_stored):
+        raise TypeError(f"on_stored= is a function, not {on_stored!r}")
+    call = getattr(type(on_stored), "__call__", None)  # noqa: B004 - its type's, not whether
+    for one in (on_stored, call):
+        if inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one):
+            raise TypeError("on_stored= is a generator function, none of which would run")
+    if fault := fault_of_arguments(on_stored):
+        raise TypeError(f"on_stored= is called with one argument, the list of instances: {fault}")
 
 
 def _collected(what: Iterable[str | int]) -> dict[int, str]:

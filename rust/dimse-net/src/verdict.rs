@@ -119,8 +119,13 @@ impl Arrival {
     }
 
     fn tell(&self, verdict: Verdict) -> Met {
-        let gone = self.answer.send((self.key, verdict)).is_err() || self.of.is_over();
-        if gone { Met::Gone } else { Met::InTime }
+        // Asked before: behind an answer that was sent at once the association may be over as well.
+        let over = self.of.is_over();
+        if self.answer.send((self.key, verdict)).is_err() || over {
+            Met::Gone
+        } else {
+            Met::InTime
+        }
     }
 
     /// Bytes that it takes while it waits, about.
