@@ -795,7 +795,11 @@ proptest! {
         let boundaries: Vec<usize> = (1..=elements.len()).map(|n| encode(&elements[..n], encoding).len()).collect();
         for end in 1..bytes.len() {
             let result = scan(encoding, &bytes[..end]);
-            if boundaries.contains(&end) {
+            // A zero that makes pixel data of odd length even is padding, and so worth no more than a cut at the border.
+            let padded = boundaries.iter().position(|border| border + 1 == end && end % 2 == 0);
+            let padded = bytes[end - 1] == 0
+                && padded.is_some_and(|last| matches!(elements[last], Element::Fragments(_)));
+            if padded && encoding != ImplicitLe || boundaries.contains(&end) {
                 prop_assert_eq!(result, Ok(()));
             } else {
                 let error = result.unwrap_err();
