@@ -25,6 +25,7 @@ __all__ = [
     "Bulk",
     "Completions",
     "Connection",
+    "Dictionary",
     "Events",
     "Folder",
     "Follower",
@@ -35,6 +36,8 @@ __all__ = [
     "Payload",
     "Permit",
     "Proposal",
+    "Reserved",
+    "Scan",
     "Service",
     "__version__",
     "alive_tasks",
@@ -44,6 +47,8 @@ __all__ = [
     "is_debug_build",
     "panics",
     "probe",
+    "scan",
+    "scan_file",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -107,6 +112,83 @@ def probe(path: _Path) -> _FileFacts:
         DecodeError: it is no instance that can be sent.
         OSError: it cannot be opened.
     """
+
+@final
+class Dictionary:
+    """VRs by tag, for `scan` where an encoding leaves them open.
+
+    Args:
+        standard: of elements.
+        repeated: of repeating groups and elements, by a tag and the bits of it that count.
+        private: of private ones, by group and last byte of the element.
+    """
+
+    def __new__(
+        cls,
+        standard: Sequence[tuple[int, str]],
+        repeated: Sequence[tuple[int, int, str]],
+        private: Sequence[tuple[int, str]],
+    ) -> Dictionary: ...
+
+@final
+class Scan:
+    """What is known of a whole data set before it is decoded."""
+
+    @property
+    def transfer_syntax(self) -> str:
+        """Of a file: (0002,0010)."""
+    @property
+    def data_offset(self) -> int:
+        """Of a file: where the data set starts."""
+    @property
+    def size(self) -> int:
+        """Length, inflated, in bytes."""
+    @property
+    def elements(self) -> int:
+        """Data elements and items, at every level."""
+    @property
+    def depth(self) -> int:
+        """Sequences inside sequences, at most."""
+    @property
+    def values(self) -> int:
+        """Bytes of memory that the single values of multi-valued elements take."""
+
+# (inflated bytes, elements and items, depth)
+_Bounds: TypeAlias = tuple[int, int, int]
+
+def scan(
+    data: Buffer,
+    encoding: Literal["implicit", "explicit", "big"],
+    deflated: bool,
+    limits: _Bounds,
+    dictionary: Dictionary,
+    *,
+    lenient: bool = False,
+) -> Scan:
+    """Walk a data set in memory.
+
+    `lenient`: what is out of place but can be passed over is for the decoder to judge.
+
+    Raises:
+        DecodeError: it is not whole.
+        LimitExceeded: decoding it takes more than a limit.
+    """
+
+def scan_file(path: _Path, limits: _Bounds, dictionary: Dictionary) -> Scan:
+    """Walk the data set of a Part 10 file; large values are not read.
+
+    Raises:
+        DecodeError: it is no Part 10 file, or not whole.
+        LimitExceeded: decoding it takes more than a limit.
+        OSError: it cannot be opened, or read.
+    """
+
+@final
+class Reserved:
+    """Room in the byte budget, until it is released or goes."""
+
+    def release(self) -> None:
+        """Give it back."""
 
 @final
 class Payload:
@@ -297,10 +379,12 @@ class Association:
         within: float = 0.0,
         move_originator: tuple[str, int] | None = None,
         part_of: Operation | None = None,
+        check: bool = True,
     ) -> Bulk:
         """Send files, undecoded, as many at a time as were negotiated.
 
-        `part_of`: of a request whose cancellation stops them.
+        `part_of`: of a request whose cancellation stops them. `check`: one that is not whole is not
+        sent; its result has a DecodeError with the offset.
         """
     def release(self, *, then: _Then | None = None) -> None:
         """Release it, after what is outstanding is confirmed."""
@@ -484,6 +568,12 @@ class Operation:
     @property
     def cancelled(self) -> bool:
         """The peer sent C-CANCEL, or the association ended."""
+    def reserve(self, bytes: int) -> Reserved:
+        """Reserve room in the byte budget for what is about to be made of the data set.
+
+        Raises:
+            LimitExceeded: there is not enough.
+        """
     def respond(
         self,
         command: dict[str, Any],

@@ -99,13 +99,17 @@ class ReceiveMany:
 
 @dataclass(slots=True, eq=False)
 class SendFiles:
-    """Part 10 files to be sent as they are, until what they are part of is cancelled."""
+    """Part 10 files to be sent as they are, until what they are part of is cancelled.
+
+    `check`: only those that are whole.
+    """
 
     paths: Sequence[str | PathLike[str]]
     priority: int
     within: float
     move_originator: tuple[str, int] | None = None
     part_of: _core.Operation | None = None
+    check: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -299,6 +303,7 @@ def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:
         within=step.within,
         move_originator=step.move_originator,
         part_of=step.part_of,
+        check=step.check,
     )
 
 

@@ -20,7 +20,7 @@ from .events import Events
 from .extended import Extended, answered
 from .identity import UserIdentity, identity_of
 from .responses import Received
-from .settings import Peer, check_ae_title
+from .settings import Limits, Peer, check_ae_title
 from .status import Status
 from .tls import TLSFacts
 
@@ -121,6 +121,9 @@ def tags_of(attributes: Sequence[int | str]) -> list[int]:
 
 class AssociationFacts:
     """What there is to know of an association, and how its calls are made; blocking or not."""
+
+    _limits = Limits()
+    """Of its application entity: what decoding may take."""
 
     def __init__(
         self,
@@ -259,12 +262,15 @@ class AssociationFacts:
         message_id = self._core.next_message_id()
         return _scu.c_echo(self.accepted, message_id, self._timeouts, repeat - 1)
 
-    def _store(self, instance: Path | Dataset, priority: int) -> Generator[Step, Any, Status]:
+    def _store(
+        self, instance: Path | Dataset, priority: int, check: bool
+    ) -> Generator[Step, Any, Status]:
         store = _scu.c_store_file if isinstance(instance, Path) else _scu.c_store_data_set
         if isinstance(instance, Mapping):
             instance = _scu.data_set_of(instance)
         message_id = self._core.next_message_id()
-        return store(cast("Any", instance), self.accepted, message_id, self._timeouts, priority)
+        how = _scu.Storing(priority, check, self._limits)
+        return store(cast("Any", instance), self.accepted, message_id, self._timeouts, how)
 
     def _find(
         self,
@@ -285,6 +291,7 @@ class AssociationFacts:
             level=level,
             priority=priority,
             raw=raw,
+            limits=self._limits,
         )
 
     def _retrieve(

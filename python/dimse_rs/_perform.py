@@ -260,6 +260,11 @@ class Performer:
         if handler is None:
             echo = request.field == C_ECHO_RQ
             return _refused(operation, 0 if echo else _scp.unserved_of(request.field))
+        return _released(request, self._performed(operation, request, handler))
+
+    def _performed(
+        self, operation: _core.Operation, request: Request, handler: Handler
+    ) -> Generator[Step, Any, None]:
         match request.field:
             case field if field == C_FIND_RQ:
                 return _scp.many_matches(operation, request, handler)
@@ -318,6 +323,14 @@ def _remove(folder: str, owner: int) -> None:
         from shutil import rmtree
 
         rmtree(folder, ignore_errors=True)
+
+
+def _released(request: Request, steps: Generator[Step, Any, None]) -> Generator[Step, Any, None]:
+    """Give back what a request had reserved when it is done, however it ends."""
+    try:
+        yield from steps
+    finally:
+        request.release()
 
 
 def _refused(

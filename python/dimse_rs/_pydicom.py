@@ -8,6 +8,11 @@ all begin at the same end, and the lock that an import has is theirs together.
 
 import pydicom as pydicom
 from pydicom import Dataset as Dataset, Sequence as Sequence, config as config, dcmread as dcmread
+from pydicom._dicom_dict import (
+    DicomDictionary as DicomDictionary,
+    RepeatersDictionary as RepeatersDictionary,
+)
+from pydicom._private_dict import private_dictionaries as private_dictionaries
 from pydicom.charset import (
     STAND_ALONE_ENCODINGS as STAND_ALONE_ENCODINGS,
     convert_encodings as convert_encodings,

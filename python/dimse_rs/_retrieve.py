@@ -21,6 +21,7 @@ from ._uids import is_uid
 from .contexts import FileInfo, plan
 from .errors import DimseError, NoPresentationContext, StatusError
 from .settings import Peer, PeerLike, look_up, peer_of
+from .sop_class import WithoutBulkData
 from .status import CANCEL, CANNOT_UNDERSTAND, PENDING, SUCCESS, Status
 
 if TYPE_CHECKING:
@@ -150,6 +151,11 @@ class _Job:
     spooled: int = 0
     comment: str = ""
 
+    @property
+    def checks(self) -> bool:
+        """Whether pixel data that is missing means that an instance is cut short."""
+        return self.request.sop_class not in tuple(WithoutBulkData)
+
     def as_path(self, instance: Any) -> Generator[Step, Any, Path | None]:
         """Give the file of an instance; what is none is written to one. None when it cannot be."""
         if isinstance(instance, (str, PathLike)):
@@ -173,7 +179,8 @@ class _Job:
         if is_data_set(instance):
             from .datasets import write
 
-            write(path, _scu.data_set_of(instance) if isinstance(instance, Mapping) else instance)
+            made = _scu.data_set_of(instance) if isinstance(instance, Mapping) else instance
+            write(path, made, check=self.checks)
         else:
             path.write_bytes(instance)
         return path
@@ -509,11 +516,14 @@ def _fail(job: _Job, path: Path, file: _File | None, error: BaseException | None
 def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[Step, Any, None]:
     """Send a file whose own transfer syntax the peer did not accept."""
     file = None
+    how = _scu.Storing(
+        job.priority, job.checks, job.request.association._limits, job.operation.reserve
+    )
     try:
         file = _core.probe(path)
         message_id = association.next_message_id()
         status = yield from _scu.c_store_file(
-            path, association.accepted, message_id, job.timeouts, job.priority
+            path, association.accepted, message_id, job.timeouts, how
         )
     except Exception as error:
         _fail(job, path, file, error)

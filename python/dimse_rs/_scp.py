@@ -10,7 +10,7 @@ from ._answers import described, gives, is_data_set, status_and_elements
 from ._drive import END, Answer, Ask, Close, Next, Step, log_answer
 from ._fields import FIRST_N_SERVICE, N_GET_RQ, SERVICE_OF
 from ._scu import data_set_of
-from .errors import LocalProtocolError, StatusError
+from .errors import LimitExceeded, LocalProtocolError, StatusError
 from .status import (
     CANCEL,
     CANNOT_UNDERSTAND,
@@ -124,6 +124,7 @@ def final(
     after: int = 0,
 ) -> Generator[Step, Any, None]:
     """Send the final response. One that cannot be sent is a fault of the handler's."""
+    request.release()  # before the peer hears of it, and sends the next one
     if operation.association.ended is not None:
         return  # perhaps by the handler itself
     try:
@@ -262,6 +263,10 @@ def _failed(operation: _core.Operation, request: Request, error: BaseException) 
             told = log.of(operation.association, "handler-status")
             _logger.warning("%s", _undefined(request, code), extra=told)
         return Failed(code, error.comment, error.dataset, error.elements)
+    if isinstance(error, LimitExceeded):
+        told = log.of(operation.association, "limit")
+        _logger.warning("%s: %s", request, error, extra=told)
+        return Failed(refusal_of(operation.message.field), f"over the limit: {error.limit}")
     if error is request.unreadable:  # the peer's fault, not the handler's
         told = log.of(operation.association, "undecodable")
         _logger.warning("%s: %s", request, error, extra=told)

@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from ._facts import AcceptedContext
-    from .settings import Timeouts
+    from ._gate import Room
+    from .settings import Limits, Timeouts
 
 __all__ = [
     "Call",
+    "Storing",
     "c_echo",
     "c_find",
     "c_retrieve",
@@ -94,15 +96,32 @@ def c_echo(
     return _checked(response, "C-ECHO")
 
 
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """How an instance is sent.
+
+    Attributes:
+        priority: value of (0000,0700).
+        check: whether what can be seen to be cut short is refused.
+        limits: what a conversion may take.
+        room: reserves the memory that a conversion takes, or raises `LimitExceeded`.
+    """
+
+    priority: int = 0
+    check: bool = True
+    limits: Limits | None = None
+    room: Room | None = None
+
+
 def c_store_file(
     path: Path,
     contexts: Sequence[AcceptedContext],
     message_id: int,
     timeouts: Timeouts,
-    priority: int,
+    how: Storing,
 ) -> Generator[Step, Any, Status]:
     """C-STORE of a Part 10 file, undecoded when its transfer syntax was accepted (PS3.7 9.1.1)."""
-    bulk = yield SendFiles([path], priority, timeouts.store)
+    bulk = yield SendFiles([path], how.priority, timeouts.store, check=how.check)
     while (results := (yield Results(bulk))) is not None:
         for _, _, message, error in results:
             if message is not None:
@@ -113,15 +132,25 @@ def c_store_file(
                 raise error or RemoteProtocolError(f"no response for {path}")
     sop_class, sop_instance, syntax, _ = _core.probe(path)
     context = convertible(contexts, sop_class, syntax)
-    data = yield Ask(lambda path: _converted(path, context), path)
-    request = _store_request(context, message_id, sop_class, sop_instance, priority, data)
-    return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
+    held: list[_core.Reserved] = []
+    try:
+        data = yield Ask(lambda path: _converted(path, context, how, held), path)
+        request = _store_request(context, message_id, sop_class, sop_instance, how.priority, data)
+        return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
+    finally:
+        for reserved in held:
+            reserved.release()
 
 
-def _converted(path: Path, context: AcceptedContext) -> bytes:
+def _converted(
+    path: Path, context: AcceptedContext, how: Storing, held: list[_core.Reserved]
+) -> bytes:
+    from ._gate import memory_of, scan_file
     from .datasets import convert
 
-    return convert(path, context.transfer_syntax)
+    if how.room is not None:  # the file, the data set, and what it is encoded to
+        held.append(how.room(memory_of(scan_file(path, how.limits), 3)))
+    return convert(path, context.transfer_syntax, check=how.check, limits=how.limits)
 
 
 def c_store_data_set(
@@ -129,10 +158,10 @@ def c_store_data_set(
     contexts: Sequence[AcceptedContext],
     message_id: int,
     timeouts: Timeouts,
-    priority: int,
+    how: Storing,
 ) -> Generator[Step, Any, Status]:
     """C-STORE of a pydicom data set, in its own transfer syntax when that was accepted."""
-    from .datasets import stored_syntax, to_bytes
+    from .datasets import convert, stored_syntax
 
     with quiet():
         sop_class = str(dataset.get("SOPClassUID", ""))
@@ -147,8 +176,8 @@ def c_store_data_set(
     context = None if syntax is None else _match(contexts, sop_class, syntax)
     if context is None:
         context = convertible(contexts, sop_class, syntax)
-    data = to_bytes(dataset, context.transfer_syntax)
-    request = _store_request(context, message_id, sop_class, sop_instance, priority, data)
+    data = convert(dataset, context.transfer_syntax, check=how.check)
+    request = _store_request(context, message_id, sop_class, sop_instance, how.priority, data)
     return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
 
 
@@ -163,6 +192,7 @@ def c_find(
     level: str | None,
     priority: int,
     raw: bool,
+    limits: Limits | None = None,
 ) -> Generator[Step, Any, None]:
     """C-FIND (PS3.7 9.1.2): emits each match, as a data set or undecoded."""
     context = _context(contexts, sop_class)
@@ -180,7 +210,7 @@ def c_find(
                 _finish(call, Response(message, syntax, "C-FIND"))
             elif (data := message.data) is not None:
                 call.pending = message.status
-                yield Emit(data if raw else decode(data, syntax))
+                yield Emit(data if raw else decode(data, syntax, limits=limits))
     _check_finished(call)
 
 

@@ -140,6 +140,7 @@ class AE:
         except AssociationRejected as rejected:
             raise self._explained(rejected, whom) from None
         association = Association(core, self.timeouts, whom, performer)
+        association._limits = self.limits
         association._announce()
         return association
 
@@ -192,6 +193,7 @@ class AE:
         except AssociationRejected as rejected:
             raise self._explained(rejected, whom) from None
         association = AsyncAssociation(core, self.timeouts, whom, performer)
+        association._limits = self.limits
         association._announce()
         return association
 
@@ -270,6 +272,7 @@ class AE:
         identity: UserIdentity | None = None,
         repair: bool = False,
         reassociate: int = 3,
+        check: bool = True,
         on_result: Callable[[SendResult], object] | None = None,
         on_event: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> SendReport:
@@ -300,6 +303,7 @@ class AE:
                 done.
             reassociate: how many associations in a row may end before their time without an answer
                 to any file, before the rest is not sent; 0 never associates again.
+            check: refuse files that are cut short, as `Association.c_store` does; False sends them.
             on_result: called with each result as it comes, from one thread at a time.
             on_event: called with events: associated, progress.
 
@@ -324,7 +328,7 @@ class AE:
             recurse=recurse,
             repair=repair,
             contexts=contexts,
-            way=Way(max_ops_invoked, identity, reassociate),
+            way=Way(max_ops_invoked, identity, reassociate, check),
             on_result=on_result,
             on_event=on_event,
         )

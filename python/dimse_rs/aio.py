@@ -187,18 +187,19 @@ class AsyncAssociation(AssociationFacts):
         instance: str | PathLike[str] | Dataset | bytes | bytearray | memoryview | IO[bytes],
         *,
         priority: int = 0,
+        check: bool = True,
     ) -> Status:
         """Send one SOP Instance: see `Association.c_store`."""
         if isinstance(instance, (str, PathLike)):
-            return await self._run(self._store(Path(instance), priority))
+            return await self._run(self._store(Path(instance), priority, check))
         if isinstance(instance, (bytes, bytearray, memoryview)) or hasattr(instance, "read"):
             spooled = in_a_file(cast("bytes | IO[bytes]", instance))
             path = await asyncio.to_thread(spooled.__enter__)
             try:
-                return await self._run(self._store(path, priority))
+                return await self._run(self._store(path, priority, check))
             finally:
                 spooled.__exit__(None, None, None)
-        return await self._run(self._store(cast("Dataset", instance), priority))
+        return await self._run(self._store(cast("Dataset", instance), priority, check))
 
     def c_find(
         self,

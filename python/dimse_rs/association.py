@@ -162,6 +162,7 @@ class Association(AssociationFacts):
         instance: str | PathLike[str] | Dataset | bytes | bytearray | memoryview | IO[bytes],
         *,
         priority: int = 0,
+        check: bool = True,
     ) -> Status:
         """Send one SOP Instance and wait for its response.
 
@@ -172,13 +173,21 @@ class Association(AssociationFacts):
             instance: a Part 10 file by path, as bytes, or as a binary file object, which is read
                 from where it stands; or a pydicom data set.
             priority: value of (0000,0700): 0 medium, 1 high, 2 low.
+            check: refuse what can be seen to be cut short: a file that does not end where its last
+                element does; in a data set in memory, and in a file that has to be converted, a
+                value shorter than its element says, and native pixel data shorter than its rows,
+                columns, samples, frames and bits need; in memory also pixel data that is missing
+                although they are there. False sends it all the same; a file that is cut short is
+                not converted even so.
 
         Returns:
             Success or a warning.
 
         Raises:
             NoPresentationContext: nothing accepted for this SOP Class and transfer syntax.
-            DecodeError: the instance is not one that can be sent; the message says why.
+            DecodeError: the instance is not whole, or not one that can be sent; the message says
+                why, `.offset` where.
+            LimitExceeded: converting the file would take more than the limits of the AE.
             OSError: the file cannot be opened.
             StatusError: the peer refused the instance; `.response` is its whole response.
             AssociationError, TransportError, DimseTimeout: it ended while we waited.
@@ -186,11 +195,11 @@ class Association(AssociationFacts):
         Source: PS3.7 9.1.1, PS3.4 B.
         """
         if isinstance(instance, (str, PathLike)):
-            return self._run(self._store(Path(instance), priority))
+            return self._run(self._store(Path(instance), priority, check))
         if isinstance(instance, (bytes, bytearray, memoryview)) or hasattr(instance, "read"):
             with in_a_file(cast("bytes | IO[bytes]", instance)) as path:
-                return self._run(self._store(path, priority))
-        return self._run(self._store(cast("Dataset", instance), priority))
+                return self._run(self._store(path, priority, check))
+        return self._run(self._store(cast("Dataset", instance), priority, check))
 
     def c_find(
         self,
@@ -459,16 +468,20 @@ class Association(AssociationFacts):
         self._outstanding.discard(call)
         return outcome
 
-    def send_files(self, paths: Sequence[str | PathLike[str]]) -> _core.Bulk:
+    def send_files(self, paths: Sequence[str | PathLike[str]], *, check: bool = True) -> _core.Bulk:
         """Send Part 10 files undecoded, as many at a time as were negotiated.
 
         What `AE.send` stands on: it neither plans contexts nor converts. Pull results with
         `next(within)`: a list of (index, file, response, error), None after the last.
 
+        Args:
+            paths: of the files.
+            check: a file that is cut short is not sent: its error is a DecodeError.
+
         Raises:
             AssociationError, TransportError: the association is over.
         """
-        bulk = self._core.send_files(paths, within=self._timeouts.store)
+        bulk = self._core.send_files(paths, within=self._timeouts.store, check=check)
         self._outstanding.add(bulk)
         return bulk
 

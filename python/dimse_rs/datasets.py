@@ -10,19 +10,23 @@ from __future__ import annotations
 import zlib
 from io import BytesIO
 from os import PathLike, fspath
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import _core
 from ._encode import encode, name_of, undecoded
+from ._gate import check_whole, scan, scan_file
 from ._quiet import quiet
 from ._uids import TransferSyntax, is_uid
 from .errors import DecodeError, NoPresentationContext
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from typing_extensions import Buffer
+
+    from ._core import Scan
+    from .settings import Limits
 
 __all__ = [
     "convert",
@@ -37,6 +41,9 @@ __all__ = [
 __all__ += ["write_encoded"]
 
 _UNDEFINED: Final = 0xFFFFFFFF
+_BULK_PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_HEADER_BYTES: Final = 4 * 1024 * 1024
+"""Inflated bytes in which what stands before the pixel data is looked for first."""
 
 
 def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
@@ -73,28 +80,51 @@ def _encoded(dataset: Dataset, target: TransferSyntax) -> bytes:
     raise DecodeError(f"the data set cannot be encoded in {target.name or target}: {fault}")
 
 
-def convert(source: str | PathLike[str] | Dataset, target: str) -> bytes:
+def convert(
+    source: str | PathLike[str] | Dataset,
+    target: str,
+    *,
+    check: bool = True,
+    limits: Limits | None = None,
+) -> bytes:
     """Re-encode a data set among the uncompressed transfer syntaxes.
 
     Args:
         source: a Part 10 file, or a data set as read from one.
         target: Implicit or Explicit VR Little Endian, Explicit VR Big Endian or Deflated; or the
             syntax that the source has already.
+        check: refuse a data set whose values or pixel data can be seen to be cut short. A file that
+            is cut short is refused in any case.
+        limits: what decoding a file may take.
 
     Raises:
         NoPresentationContext: either side is compressed and they differ: that takes a pixel codec.
-        DecodeError: the file cannot be read.
+        DecodeError: the file cannot be read, or is not whole.
+        LimitExceeded: decoding the file takes more than a limit allows.
+        OSError: the file cannot be opened.
 
     Source: PS3.5 10, A.
     """
     from ._pydicom import Dataset
 
+    in_memory = isinstance(source, Dataset)
     if not isinstance(source, Dataset):
-        source = read(source)
+        source = read(source, limits=limits)
+    if check:
+        syntax = stored_syntax(source)
+        encapsulated = syntax is not None and syntax.encapsulated
+        check_whole(source, encapsulated=encapsulated, missing=in_memory)
     return to_bytes(source, target)
 
 
-def from_bytes(buffer: Buffer, transfer_syntax: str, *, file_meta: bool = False) -> Dataset:
+def from_bytes(
+    buffer: Buffer,
+    transfer_syntax: str,
+    *,
+    file_meta: bool = False,
+    limits: Limits | None = None,
+    scanned: bool = False,
+) -> Dataset:
     """Decode a data set as it comes off the wire. Values are decoded when they are looked at.
 
     Args:
@@ -102,17 +132,23 @@ def from_bytes(buffer: Buffer, transfer_syntax: str, *, file_meta: bool = False)
         transfer_syntax: how it is encoded.
         file_meta: put a file meta with the transfer syntax beside it, as pixel decoding and
             `save_as` want.
+        limits: what decoding may take.
+        scanned: it came through the gate already.
 
     Raises:
-        DecodeError: it is not a data set in that encoding.
+        DecodeError: it is not a whole data set in that encoding.
+        LimitExceeded: decoding it takes more than a limit allows.
 
     Source: PS3.5 7, 10, A.
     """
     from ._pydicom import UID, FileMetaDataset, read_dataset
 
     syntax = TransferSyntax.of(transfer_syntax)
+    # An identifier may be missing, or empty: a data set without elements is one here.
+    if not scanned and memoryview(buffer).nbytes:
+        scan(buffer, syntax, limits, lenient=True)
     data = bytes(buffer)
-    if syntax.deflated:
+    if syntax.deflated and data:
         data = _inflate(data)
     fault = ""
     try:
@@ -181,24 +217,47 @@ def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
     return TransferSyntax.of(str(uid)) if uid else None
 
 
-def read(path: str | PathLike[str]) -> Dataset:
+def read(
+    path: str | PathLike[str],
+    *,
+    limits: Limits | None = None,
+    scanned: bool = False,
+    only: Sequence[int] | None = None,
+) -> Dataset:
     """Read a Part 10 file, or one without its preamble. Values are decoded when they are looked at.
 
+    Args:
+        path: of the file.
+        limits: what decoding may take.
+        scanned: it came through the gate already.
+        only: these elements alone, of those before the pixel data.
+
     Raises:
-        DecodeError: it is not one, or not readable as one.
-        OSError: it cannot be opened.
+        DecodeError: it is not one, not whole, or not readable as one.
+        LimitExceeded: decoding it takes more than a limit allows.
+        OSError: it cannot be opened, or read.
 
     Source: PS3.10 7.
     """
     from ._pydicom import InvalidDicomError, dcmread
 
+    found = None if scanned else scan_file(path, limits)
     try:
         with quiet():
-            return dcmread(path)
-    except OSError:
+            if only is None:
+                return dcmread(path)
+            if found is not None and TransferSyntax.of(found.transfer_syntax).deflated:
+                return _header(path, found, only)
+            return dcmread(path, stop_before_pixels=True, specific_tags=list(only))
+    except DecodeError:
         raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        fault, section = "cannot be read", "PS3.5 7"  # pydicom says so of what it does not like
     except InvalidDicomError:
-        if (bare := _read_bare(path)) is not None:
+        bare = None if found is None else _read_bare(path, found.transfer_syntax, only)
+        if bare is not None:
             return bare
         fault, section = "is not a DICOM file", "PS3.10 7.1"
     except Exception as error:  # its text has values in it
@@ -206,15 +265,19 @@ def read(path: str | PathLike[str]) -> Dataset:
     raise DecodeError(f"{fspath(path)} {fault}", section=section)
 
 
-def _read_bare(path: str | PathLike[str]) -> Dataset | None:
-    """Read a file without preamble, if the core knows its data set."""
+def _read_bare(
+    path: str | PathLike[str], syntax: str, only: Sequence[int] | None
+) -> Dataset | None:
+    """Read a file without preamble, if pydicom can."""
     from ._pydicom import UID, FileMetaDataset, dcmread
 
+    wanted = None if only is None else list(only)
     try:
-        syntax = _core.probe(Path(path))[2]
         with quiet():
-            dataset = dcmread(path, force=True)
-    except Exception:  # of pydicom, whatever comes up; of the core, that it is none
+            dataset = dcmread(
+                path, force=True, stop_before_pixels=only is not None, specific_tags=wanted
+            )
+    except Exception:  # whatever comes up
         return None
     meta = getattr(dataset, "file_meta", None)
     dataset.file_meta = FileMetaDataset() if meta is None else meta
@@ -222,11 +285,37 @@ def _read_bare(path: str | PathLike[str]) -> Dataset | None:
     return dataset
 
 
-def write(path: str | PathLike[str], dataset: Dataset) -> None:
+def _header(path: str | PathLike[str], found: Scan, only: Sequence[int]) -> Dataset:
+    """Read elements of a deflated file, inflating no more than stands before the pixel data."""
+    from ._pydicom import read_dataset
+
+    with open(path, "rb") as file:
+        file.seek(found.data_offset)
+        for most in (_HEADER_BYTES, found.size):
+            data = BytesIO(_inflate(file.read(), most))
+            dataset = read_dataset(
+                data,
+                is_implicit_VR=False,
+                is_little_endian=True,
+                stop_when=lambda tag, vr, length: tag in _BULK_PIXELS,
+                specific_tags=list(only),
+            )
+            if data.tell() < most or most == found.size:
+                return dataset
+            file.seek(found.data_offset)
+    return dataset
+
+
+def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) -> None:
     """Write a data set as a Part 10 file, in the transfer syntax that it is in already.
 
+    Args:
+        path: of the file.
+        dataset: as read, or made.
+        check: refuse one whose values or pixel data can be seen to be cut short.
+
     Raises:
-        DecodeError: pydicom cannot encode it.
+        DecodeError: it is not whole, or pydicom cannot encode it.
         OSError: the file cannot be written.
 
     Source: PS3.10 7.
@@ -237,7 +326,7 @@ def write(path: str | PathLike[str], dataset: Dataset) -> None:
     if syntax is None:
         implicit, _ = dataset.original_encoding
         syntax = TransferSyntax.of(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
-    data = to_bytes(dataset, syntax)
+    data = convert(dataset, syntax, check=check)
     sop_class, instance = _uid(dataset, "SOPClassUID"), _uid(dataset, "SOPInstanceUID")
     meta = FileMetaDataset()
     meta.update(getattr(dataset, "file_meta", None) or {})
@@ -341,13 +430,14 @@ def _deflate(data: bytes) -> bytes:
     return packed + b"\0" if len(packed) % 2 else packed
 
 
-def _inflate(data: bytes) -> bytes:
+def _inflate(data: bytes, most: int = 0) -> bytes:
+    """Inflate a data set, or so many bytes of it; the gate has said how large it is."""
     unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
-        inflated = unpacker.decompress(data)
+        inflated = unpacker.decompress(data, most)
     except zlib.error as error:
         raise DecodeError(f"not a deflated data set: {error}", section="PS3.5 A.5") from error
-    if not unpacker.eof:
+    if not unpacker.eof and not most:
         raise DecodeError("the deflated data set is cut short", len(data), "PS3.5 A.5")
     return inflated
 

@@ -17,6 +17,7 @@ DimseError                                      .message .hint
 |   |-- LocalProtocolError                      you asked for something the standard forbids
 |   `-- RemoteProtocolError                     the peer broke a rule; already answered with A-ABORT
 |-- DecodeError(ValueError)                     .offset .section
+|   `-- LimitExceeded                           .limit .most: decoding would take too much
 `-- StatusError(status, comment, response)      a failure status: raised by calls, and by handlers
                                                 to answer one
 ```
@@ -41,6 +42,7 @@ __all__ = [
     "DecodeError",
     "DimseError",
     "DimseTimeout",
+    "LimitExceeded",
     "LocalProtocolError",
     "NoPresentationContext",
     "ProtocolError",
@@ -361,6 +363,34 @@ class DecodeError(DimseError, ValueError):
         super().__init__(f"{text} ({section})" if section else text, hint=hint)
 
 
+class LimitExceeded(DecodeError):
+    """A data set is not decoded: that would take more than `Limits` allow.
+
+    In a handler it answers the peer with A700, or 0213 to an N-service.
+
+    Attributes:
+        limit: the field of `Limits`.
+        most: its value.
+    """
+
+    def __init__(self, limit: str, most: int, *, what: str = "") -> None:
+        """Say which limit, and of what."""
+        self.limit = limit
+        self.most = most
+        how = _MEASURES.get(limit, "takes more than {} bytes once it is inflated")
+        super().__init__(
+            f"{what or 'the data set'} {how.format(most)} (Limits.{limit})",
+            hint=f"raise it: Limits({limit}=...)",
+        )
+
+
+_MEASURES: Final = {
+    "elements": "has more than {} elements and items",
+    "depth": "has sequences nested deeper than {}",
+    "byte_budget": "takes more memory decoded than is left of {} bytes",
+}
+
+
 class StatusError(DimseError):
     """A failure status: raised by calls, and raised by handlers to answer one.
 
@@ -400,12 +430,12 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
 
     Args:
         kind: rejected, aborted, released, no-context, connect, lost, transport, tls, timeout,
-            local, remote, decode, status or limit. Anything else gives a plain `DimseError`.
+            local, remote, decode, over, status or limit. Anything else gives a plain `DimseError`.
         fields: the facts. Every kind takes `message` and `hint`; besides, rejected takes result,
             source, reason, calling, called, peer; aborted takes source, reason, local; no-context
             takes sop_class, transfer_syntax; connect, lost, transport and tls take errno; timeout
-            takes which, seconds; decode takes offset, section; status takes status, comment,
-            response. Facts that are missing or unknown do no harm.
+            takes which, seconds; decode takes offset, section; over takes limit, most, what; status
+            takes status, comment, response. Facts that are missing or unknown do no harm.
 
     Returns:
         The exception, to be raised by the caller.
@@ -445,6 +475,10 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
             )
         case "decode" | "input":
             return DecodeError(message, get("offset"), str(get("section") or ""), hint=hint)
+        case "over":
+            return LimitExceeded(
+                str(get("limit") or ""), int(get("most") or 0), what=str(get("what") or "")
+            )
         case "status":
             return StatusError(
                 int(get("status", 0x0110)),

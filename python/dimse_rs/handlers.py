@@ -14,6 +14,7 @@ from ._fields import (
     C_GET_RQ,
     C_MOVE_RQ,
     C_STORE_RQ,
+    FIRST_N_SERVICE,
     N_ACTION_RQ,
     N_CREATE_RQ,
     N_DELETE_RQ,
@@ -28,6 +29,7 @@ from .settings import Peer
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from typing_extensions import Buffer
 
     from . import _core
     from ._facts import AcceptedContext, AssociationFacts
@@ -73,6 +75,7 @@ class Request:
         self.unreadable: DecodeError | None = None
         self._dataset: Dataset | None = None
         self._afterwards: list[Callable[[], object]] = []
+        self._held: list[_core.Reserved] = []
 
     @property
     def command(self) -> Mapping[str, Any]:
@@ -130,13 +133,36 @@ class Request:
             from .datasets import decode, from_bytes
 
             try:
-                dataset = from_bytes(self._message.data or b"", self.context.transfer_syntax)
+                data = self._message.data or b""
+                within = "identifier" if self.field < FIRST_N_SERVICE else "dataset"
+                if data:  # as received, inflated, and in values
+                    self._make_room(data, 3, within=within, values=True)
+                dataset = from_bytes(data, self.context.transfer_syntax, scanned=True)
                 decode(dataset)  # values that are none are found here, not by the user
             except DecodeError as error:
                 self.unreadable = error
                 raise
             self._dataset = dataset
         return self._dataset
+
+    def _make_room(
+        self, data: Buffer | Path, copies: int, *, within: str = "", values: bool = False
+    ) -> None:
+        """See that a data set is whole, and reserve the memory that it takes decoded."""
+        from ._gate import memory_of, scan, scan_file
+
+        limits = self.association._limits
+        if isinstance(data, Path):
+            found = scan_file(data, limits)
+        else:
+            syntax = self.context.transfer_syntax
+            found = scan(data, syntax, limits, within, lenient=bool(within))
+        self._held.append(self._operation.reserve(memory_of(found, copies, values=values)))
+
+    def release(self) -> None:
+        """Give back what decoding had reserved: the request is done; private."""
+        while self._held:
+            self._held.pop().release()
 
     if not TYPE_CHECKING:  # for checkers there is no such name
 
@@ -187,15 +213,25 @@ class StoreRequest(Request):
 
         Raises:
             DecodeError: pydicom cannot read it.
+            LimitExceeded: decoding it takes more than the limits of the server; raised on, it
+                answers the peer with A700.
         """
         if self._dataset is None:
             from .datasets import from_bytes, read
 
             payload = self._message.data
-            if payload is None and self.path is not None:
-                self._dataset = read(self.path)
-            else:
-                self._dataset = from_bytes(self.data, self.transfer_syntax, file_meta=True)
+            try:
+                if payload is None and self.path is not None:
+                    self._make_room(self.path, 2)
+                    self._dataset = read(self.path, scanned=True)
+                else:
+                    self._make_room(self.data, 3)
+                    self._dataset = from_bytes(
+                        self.data, self.transfer_syntax, file_meta=True, scanned=True
+                    )
+            except DecodeError as error:
+                self.unreadable = error
+                raise
         return self._dataset
 
     @property
@@ -246,6 +282,7 @@ class FindRequest(Request):
 
         Raises:
             DecodeError: pydicom cannot read it.
+            LimitExceeded: decoding it takes more than the limits of the server.
         """
         return self._decoded()
 
@@ -273,6 +310,7 @@ class DatasetRequest(Request):
 
         Raises:
             DecodeError: pydicom cannot read it.
+            LimitExceeded: decoding it takes more than the limits of the server.
         """
         return self._decoded()
 

@@ -355,11 +355,13 @@ class Way:
         max_ops_invoked: operations to have outstanding on each.
         identity: who is asking.
         reassociate: how many in a row may end before their time without an answer; 0 is no other.
+        check: whether files that are cut short are refused.
     """
 
     max_ops_invoked: int = 1
     identity: UserIdentity | None = None
     reassociate: int = REASSOCIATE
+    check: bool = True
 
 
 class _Account:
@@ -455,7 +457,7 @@ class _Account:
         singly = [file for file in files if file.path in self._repaired]
         files = [file for file in files if file.path not in self._repaired]
         try:
-            bulk = association.send_files([file.path for file in files])
+            bulk = association.send_files([file.path for file in files], check=self._way.check)
         except DimseError as over:
             left.add(files, over)
             left.add(singly, over)
@@ -486,7 +488,8 @@ class _Account:
         done = self._repaired.get(file.path, ())
         alive = association.is_established
         try:
-            status = association.c_store(repair_file(file.path).content if done else file.path)
+            instance = repair_file(file.path).content if done else file.path
+            status = association.c_store(instance, check=self._way.check)
         except StatusError as error:
             left.answered = True
             result = _result(file, status=error.status, comment=error.comment, sent=True)

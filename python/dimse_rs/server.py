@@ -530,6 +530,7 @@ class Server(Handlers):
                 calling, _ = core.titles
                 peer = Peer.received(calling, host, port)
                 known = self._association_kind(core, self.ae.timeouts, peer)
+                known._limits = self.ae.limits
                 self._associations[core.id] = known
             return known
 

@@ -88,7 +88,8 @@ class Limits:
         max_pending: connections that have not sent their A-ASSOCIATE-RQ yet; one more and the
             oldest is closed, which the log tells of once a second at most.
         max_pending_per_address: the same, from one address: it may be that of a proxy.
-        byte_budget: all buffers of a server together; sockets wait for it, then A700 is answered.
+        byte_budget: all buffers of a server together, and what handlers' data sets take decoded;
+            sockets wait for it, then A700 is answered.
         associate: an A-ASSOCIATE-RQ or -AC.
         command: a command set.
         identifier: the identifier of a query or a retrieval.
@@ -100,6 +101,10 @@ class Limits:
         read_rate: bytes per second that a message in transit must make on average over
             `Timeouts.progress`.
         instance: the data set of a C-STORE, wherever it goes.
+        inflated: a deflated data set once it is inflated, where Python decodes it; `identifier` and
+            `dataset` hold for what is inflated as well.
+        elements: elements and items of a data set that Python decodes, at every level.
+        depth: sequences inside sequences of one; 64 at most.
     """
 
     max_associations: int = 1000
@@ -115,6 +120,9 @@ class Limits:
     errors: int = 64
     read_rate: int = 1 * KIB
     instance: int = 64 * 1024 * MIB
+    inflated: int = 128 * MIB
+    elements: int = 200_000
+    depth: int = 64
 
     def __post_init__(self) -> None:
         """Check that every limit is a positive integer (`spool_above` and `read_rate` may be 0).

@@ -64,6 +64,7 @@ FAULTS = [
     errors.LocalProtocolError("a fault"),
     errors.RemoteProtocolError("a fault"),
     errors.DecodeError("a fault", 7, "PS3.5 7.1"),
+    errors.LimitExceeded("elements", 1),
     StatusError(0xA700, "a fault"),
     OSError("a fault"),
     ValueError("a fault"),

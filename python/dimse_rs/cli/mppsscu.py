@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, cast
 
 from dimse_rs.contexts import Context
+from dimse_rs.errors import DecodeError
 from dimse_rs.sop_class import ModalityPerformedProcedureStep
 
 from .exits import CliError, ExitCode
@@ -19,6 +20,10 @@ from .options import (
     requestor,
 )
 from .query import add_key_option, associated
+
+# What the series of an instance is described by: Series Instance UID, Protocol Name, Series
+# Description, Modality, Performing Physician's Name, Operators' Name, and Rows of an image.
+_OF_SERIES = (0x0020000E, 0x00181030, 0x0008103E, 0x00080060, 0x00081050, 0x00081070, 0x00280010)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -151,15 +156,19 @@ def _set(
 
 def _series(paths: list[str]) -> list[Dataset]:
     """Make the items of Performed Series Sequence: the series of some files (PS3.3 C.4.15)."""
-    from dimse_rs._pydicom import Dataset, dcmread
+    from dimse_rs._pydicom import Dataset
     from dimse_rs.contexts import FileInfo
+    from dimse_rs.datasets import read
     from dimse_rs.send import look_at
 
     made: dict[str, Dataset] = {}
     for file in look_at(paths):
         if not isinstance(file, FileInfo):
             raise CliError(ExitCode.INPUT, str(file.error))
-        instance = dcmread(file.path, stop_before_pixels=True)
+        try:
+            instance = read(file.path, only=_OF_SERIES)
+        except (DecodeError, OSError) as error:
+            raise CliError(ExitCode.INPUT, str(error)) from error
         uid = str(instance.get("SeriesInstanceUID", ""))
         if uid not in made:
             made[uid] = _one_series(instance)

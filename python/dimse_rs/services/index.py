@@ -192,7 +192,8 @@ class Index:
             dataset: its attributes; default they are read from the file, up to the pixels.
 
         Raises:
-            DecodeError: it is not a DICOM file, or lacks a UID of study, series or instance.
+            DecodeError: it is not a whole DICOM file, or lacks a UID of study, series or instance.
+            LimitExceeded: reading it takes more than the default `Limits`.
             OSError: it cannot be read.
         """
         where = Path(path)
@@ -603,16 +604,9 @@ def _files(folder: str | PathLike[str]) -> Iterator[tuple[int, Path]]:
 
 
 def _read(path: Path) -> Dataset:
-    from dimse_rs._pydicom import dcmread
+    from dimse_rs.datasets import read
 
-    wanted = [*tags(), *_OF_ALL_LEVELS]
-    try:
-        return dcmread(path, stop_before_pixels=True, specific_tags=wanted)
-    except OSError:
-        raise
-    except Exception as error:  # pydicom's texts have values in them
-        fault = type(error).__name__
-    raise DecodeError(f"{fspath(path)} cannot be read: {fault}", section="PS3.10 7")
+    return read(path, only=[*tags(), *_OF_ALL_LEVELS])
 
 
 def _header(dataset: Dataset) -> _Header:

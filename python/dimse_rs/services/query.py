@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from dimse_rs._answers import name_of
+from dimse_rs._facts import in_a_file
 from dimse_rs._quiet import quietly
 from dimse_rs._retrieve import Retrieve, Unreadable, uid_of
 from dimse_rs._scu import data_set_of
-from dimse_rs.datasets import stored_syntax
+from dimse_rs.datasets import read, stored_syntax
 from dimse_rs.sop_class import ModalityWorklist, WithoutBulkData
 
 from .hierarchy import MODELS, Find, check_find
@@ -196,14 +197,15 @@ def _small(instance: Instance) -> Dataset | Unreadable:
 @quietly
 def without_bulk_data(instance: Instance) -> Dataset:
     """Read an instance and leave its bulk data out (PS3.4 Z.1.2)."""
-    from io import BytesIO
-
-    from dimse_rs._pydicom import Dataset, ExplicitVRLittleEndian, dcmread
+    from dimse_rs._pydicom import Dataset, ExplicitVRLittleEndian
 
     if isinstance(instance, Dataset):
         small = data_set_of(instance)
+    elif isinstance(instance, bytes):
+        with in_a_file(instance) as path:
+            small = read(path)
     else:
-        small = dcmread(BytesIO(instance) if isinstance(instance, bytes) else instance)
+        small = read(instance)
     for tag in list(small.keys()):
         repeating = tag & 0xFF00FFFF if tag.group & 1 == 0 else 0
         if tag in _BULK or repeating in _REPEATING_BULK:

@@ -18,7 +18,7 @@ use crate::association::Shared;
 use crate::error::Error;
 use crate::queue::{Queue, Sender};
 use crate::runtime;
-use crate::source::{FileInfo, Outgoing};
+use crate::source::{FileInfo, Outgoing, SourceError, SourceErrorKind};
 
 /// Bytes framed at a time: one write of the socket.
 const CHUNK: usize = 1 << 20;
@@ -52,6 +52,8 @@ pub struct Options {
     pub within: Option<Duration>,
     /// Set when the operation that they are part of is cancelled: files not begun are not sent then.
     pub cancelled: Option<Arc<AtomicBool>>,
+    /// Files are sent whether they are whole or not.
+    pub unchecked: bool,
 }
 
 /// Whether files that are not begun are still to be sent.
@@ -330,6 +332,22 @@ pub(crate) fn start(
     (feed, sending)
 }
 
+/// Why a file is not sent.
+fn unsendable(error: SourceError) -> Error {
+    match error.kind {
+        SourceErrorKind::NotWhole {
+            what,
+            offset,
+            section,
+        } => Error::NotWhole {
+            what: format!("{}: {what}", error.path.display()),
+            offset,
+            section,
+        },
+        _ => Error::Input(error.to_string()),
+    }
+}
+
 #[derive(Debug)]
 struct Reader {
     shared: Arc<Shared>,
@@ -410,10 +428,15 @@ impl Reader {
     }
 
     fn send(&mut self, index: usize, path: &Path) -> Result<(), Gone> {
-        let (mut file, info) = match Outgoing::open(path) {
+        let opened = if self.options.unchecked {
+            Outgoing::open(path)
+        } else {
+            Outgoing::open_whole(path)
+        };
+        let (mut file, info) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.fail(index, None, Error::Input(error.to_string()));
+                self.fail(index, None, unsendable(error));
                 return Ok(());
             }
         };

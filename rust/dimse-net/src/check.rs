@@ -55,6 +55,36 @@ impl CheckError {
     }
 }
 
+impl CheckError {
+    /// What is wrong, without where.
+    pub(crate) fn what(&self) -> String {
+        match self {
+            Self::Scan(ScanError {
+                kind,
+                tag: Some(tag),
+                ..
+            }) => format!("{}: {tag}", kind.text()),
+            Self::Scan(error) => error.kind.text().into(),
+            Self::Inflate { .. } => "the deflate stream breaks".into(),
+        }
+    }
+
+    /// Where, in bytes from the start of the data set.
+    pub(crate) const fn offset(&self) -> u64 {
+        match self {
+            Self::Scan(ScanError { offset, .. }) | Self::Inflate { offset } => *offset,
+        }
+    }
+
+    /// The broken clause.
+    pub(crate) const fn section(&self) -> &'static str {
+        match self {
+            Self::Scan(error) => error.kind.section(),
+            Self::Inflate { .. } => "PS3.5 A.5",
+        }
+    }
+}
+
 impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,6 +152,16 @@ impl Check {
             Self::Deflated(inflater) => inflater.feed(bytes),
             Self::Opaque => Ok(()),
         }
+    }
+
+    /// Bytes from here on, so many at most, that need not be fed: they are a value that nobody looks at.
+    pub(crate) fn pass(&mut self, most: u64) -> u64 {
+        let Self::Plain(scanner) = self else {
+            return 0;
+        };
+        let passed = scanner.passable().min(most);
+        scanner.pass(passed);
+        passed
     }
 
     /// Says that there are no more bytes. Whether the walk covered them all.

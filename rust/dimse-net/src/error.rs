@@ -94,6 +94,15 @@ pub enum Error {
     NoContext(String),
     /// A file could not be read or is not what it should be.
     Input(String),
+    /// A file that is not whole.
+    NotWhole {
+        /// The file, and what is wrong.
+        what: String,
+        /// Where.
+        offset: u64,
+        /// The broken clause of the standard.
+        section: &'static str,
+    },
     /// It was not begun before the user stopped.
     Stopped,
     /// It had not asked for an association yet when others needed its place.
@@ -132,6 +141,7 @@ impl Error {
             Self::Remote(error) => error.code,
             Self::NoContext(_) => "no-context",
             Self::Input(_) => "input",
+            Self::NotWhole { .. } => "not-whole",
             Self::Stopped => "stopped",
             Self::Evicted => "evicted",
             Self::Shutdown => "shutdown",
@@ -173,6 +183,11 @@ impl fmt::Display for Error {
             Self::Local(error) => error.fmt(f),
             Self::Remote(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::NoContext(what) | Self::Input(what) => f.write_str(what),
+            Self::NotWhole {
+                what,
+                offset,
+                section,
+            } => write!(f, "{what} at byte {offset} ({section})"),
             Self::Stopped => {
                 f.write_str("not sent: the sending was stopped before it came to this")
             }

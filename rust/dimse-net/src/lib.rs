@@ -52,4 +52,5 @@ pub mod tls;
 pub mod tls;
 mod transport;
 pub mod verdict;
+pub mod walk;
 mod write;

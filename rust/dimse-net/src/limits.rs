@@ -79,6 +79,24 @@ impl Budget {
         self.used() >= self.0.limit
     }
 
+    /// Charges what somebody is about to make of the bytes, if there is room for it.
+    ///
+    /// # Errors
+    /// The limit, when there is not.
+    pub fn reserve(&self, bytes: usize) -> Result<Reserved, usize> {
+        let limit = self.0.limit;
+        let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
+        self.0
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .map_err(|_| limit)?;
+        let charge = Charge {
+            budget: self.clone(),
+            bytes,
+        };
+        Ok(Reserved { _charge: charge })
+    }
+
     /// An account on which nothing is charged yet.
     pub(crate) fn account(&self) -> Charge {
         Charge {
@@ -101,6 +119,12 @@ impl Default for Budget {
     fn default() -> Self {
         Self::new(256 << 20)
     }
+}
+
+/// Room in a budget; given back when dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    _charge: Charge,
 }
 
 /// Bytes charged to a budget; given back when dropped.
@@ -136,5 +160,24 @@ impl Drop for Charge {
             self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
             self.budget.0.room.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_fits_or_is_refused_and_goes_back() {
+        let budget = Budget::new(100);
+        let mut received = budget.account();
+        received.add(30);
+        let first = budget.reserve(70).unwrap();
+        assert_eq!(budget.reserve(1).unwrap_err(), 100);
+        assert_eq!(budget.used(), 100);
+        drop(first);
+        assert_eq!(budget.reserve(71).unwrap_err(), 100);
+        assert!(budget.reserve(usize::MAX).is_err());
+        assert_eq!(budget.used(), 30);
     }
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::association::Association;
 use crate::event::Events;
-use crate::limits::Charge;
+use crate::limits::{Budget, Charge};
 use crate::queue::Sender;
 use crate::sink::{Folder, Spooled};
 use crate::verdict::Desk;
@@ -102,6 +102,8 @@ pub struct Operation {
     pub data: Data,
     /// Set when the peer sends C-CANCEL, or the association ends.
     pub cancelled: Arc<AtomicBool>,
+    /// What is made of the data set counts here as well.
+    pub budget: Budget,
 }
 
 /// The data set of a received message.

@@ -18,6 +18,7 @@ use rustix::io::retry_on_intr;
 use crate::bare;
 use crate::check::{Check, CheckError};
 use crate::part10::{META_LIMIT, Meta};
+use crate::walk::read_at;
 
 /// What is read to know a file; one that is no larger is read once.
 const HEAD: usize = 16 * 1024;
@@ -76,6 +77,15 @@ pub enum SourceErrorKind {
     MissingUid(&'static str),
     /// A data set of this many bytes, which cannot be a sequence of elements of even length (PS3.5 7.1).
     OddLength(u64),
+    /// It ends inside an element, item or sequence, or has something else where one should be.
+    NotWhole {
+        /// What is wrong.
+        what: String,
+        /// Where, in bytes from the start of the file; in what a deflated data set inflates to from its start.
+        offset: u64,
+        /// The broken clause of the standard.
+        section: &'static str,
+    },
 }
 
 impl fmt::Display for SourceError {
@@ -99,6 +109,11 @@ impl fmt::Display for SourceErrorKind {
                 f,
                 "the data set has an odd length, {length} bytes, and is not sent (PS3.5 7.1)"
             ),
+            Self::NotWhole {
+                what,
+                offset,
+                section,
+            } => write!(f, "{what} at byte {offset} ({section})"),
         }
     }
 }
@@ -128,6 +143,15 @@ pub fn probe(path: &Path) -> Result<FileInfo, SourceError> {
     Outgoing::open(path).map(|(_, info)| info)
 }
 
+/// A Part 10 file whose beginning was read.
+pub(crate) struct Opened {
+    pub(crate) file: OwnedFd,
+    pub(crate) size: u64,
+    /// At least up to the data set.
+    pub(crate) head: Bytes,
+    pub(crate) meta: Meta,
+}
+
 /// An open file on its way out.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -148,7 +172,20 @@ impl Outgoing {
     /// # Errors
     /// When it cannot be sent: see [`SourceErrorKind`].
     pub fn open(path: &Path) -> Result<(Self, FileInfo), SourceError> {
-        inspect(path).map_err(|kind| SourceError {
+        Self::inspect(path, false)
+    }
+
+    /// The same, of a file that is whole: its data set was walked to the end. What deflate makes so large that nobody
+    /// would inflate it passes, and so do transfer syntaxes that nobody knows.
+    ///
+    /// # Errors
+    /// When it cannot be sent, or is cut short.
+    pub fn open_whole(path: &Path) -> Result<(Self, FileInfo), SourceError> {
+        Self::inspect(path, true)
+    }
+
+    fn inspect(path: &Path, whole: bool) -> Result<(Self, FileInfo), SourceError> {
+        inspect(path, whole).map_err(|kind| SourceError {
             path: path.to_owned(),
             kind,
         })
@@ -237,8 +274,8 @@ impl Outgoing {
     }
 }
 
-/// Opens a file and reads as much of it as is needed to know what it is.
-fn inspect(path: &Path) -> Result<(Outgoing, FileInfo), SourceErrorKind> {
+/// Opens a Part 10 file.
+pub(crate) fn open(path: &Path) -> Result<Opened, SourceErrorKind> {
     // NONBLOCK: opening a pipe must not wait for somebody to write into it.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
@@ -259,6 +296,22 @@ fn inspect(path: &Path) -> Result<(Outgoing, FileInfo), SourceErrorKind> {
         Err(error) if error.code == "not-part10" => bare::look(&file, &head)?,
         meta => meta.map_err(SourceErrorKind::BadMeta)?,
     };
+    Ok(Opened {
+        file,
+        size,
+        head,
+        meta,
+    })
+}
+
+/// Opens a file and reads as much of it as is needed to know what it is, and whether it is whole if that is asked.
+fn inspect(path: &Path, whole: bool) -> Result<(Outgoing, FileInfo), SourceErrorKind> {
+    let Opened {
+        file,
+        size,
+        head,
+        meta,
+    } = open(path)?;
     let transfer_syntax = needed(meta.transfer_syntax, "Transfer Syntax UID (0002,0010)")?;
     let data_offset = widen(meta.data_offset);
     let data_length = size.saturating_sub(data_offset);
@@ -279,7 +332,7 @@ fn inspect(path: &Path) -> Result<(Outgoing, FileInfo), SourceErrorKind> {
         )
     } else {
         let start = head.slice(meta.data_offset..);
-        find_uids(&mut check, &file, start, data_offset)?;
+        find_uids(&mut check, &file, start, data_offset, size, whole)?;
         let found = |tag| check.uid(tag).unwrap_or_default();
         (
             needed(found(Tag::SOP_CLASS_UID), "SOP Class UID (0008,0016)")?,
@@ -310,36 +363,56 @@ fn inspect(path: &Path) -> Result<(Outgoing, FileInfo), SourceErrorKind> {
     Ok((outgoing, info))
 }
 
-/// Feeds the data set to the scanner until both SOP UIDs are known. What is wrong behind them is for the peer to
-/// find.
+/// Feeds the data set to the scanner until both SOP UIDs are known, and to its end if it has to be whole. If it has
+/// not, what is wrong behind them is for the peer to find.
 fn find_uids(
     check: &mut Check,
     file: &OwnedFd,
     mut chunk: Bytes,
     data_offset: u64,
+    size: u64,
+    whole: bool,
 ) -> Result<(), SourceErrorKind> {
-    let mut read = 0_u64;
+    let mut at = data_offset;
     loop {
         let fed = check.feed(&chunk);
-        if [Tag::SOP_CLASS_UID, Tag::SOP_INSTANCE_UID]
+        at = at.saturating_add(widen(chunk.len()));
+        let found = [Tag::SOP_CLASS_UID, Tag::SOP_INSTANCE_UID]
             .iter()
-            .all(|tag| check.uid(*tag).is_some())
-        {
+            .all(|tag| check.uid(*tag).is_some());
+        if found && !whole {
             return Ok(());
         }
-        fed.map_err(|error: CheckError| SourceErrorKind::BadDataSet(error.to_string()))?;
-        read = read.saturating_add(widen(chunk.len()));
-        if read >= SEARCH_LIMIT {
+        if found || whole {
+            fed.map_err(|error| not_whole(&error, check, data_offset))?;
+        } else {
+            fed.map_err(|error| SourceErrorKind::BadDataSet(error.to_string()))?;
+        }
+        if !found && at.saturating_sub(data_offset) >= SEARCH_LIMIT {
             return Ok(());
         }
-        let mut next = Vec::with_capacity(4 * HEAD);
-        let at = data_offset.saturating_add(read);
-        retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut next), at))
-            .map_err(io::Error::from)?;
-        if next.is_empty() {
-            return Ok(());
+        at = at.saturating_add(check.pass(size.saturating_sub(at)));
+        chunk = Bytes::from(read_at(file, at)?);
+        if chunk.is_empty() {
+            break;
         }
-        chunk = Bytes::from(next);
+    }
+    if whole {
+        let finished = check.finish();
+        finished.map_err(|error| not_whole(&error, check, data_offset))?;
+    }
+    Ok(())
+}
+
+fn not_whole(error: &CheckError, check: &Check, data_offset: u64) -> SourceErrorKind {
+    // Offsets in what was inflated say nothing about the file.
+    let inflated = matches!((check, error), (Check::Deflated(_), CheckError::Scan(_)));
+    SourceErrorKind::NotWhole {
+        what: error.what(),
+        offset: error
+            .offset()
+            .saturating_add(if inflated { 0 } else { data_offset }),
+        section: error.section(),
     }
 }
 

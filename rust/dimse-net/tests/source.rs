@@ -427,3 +427,49 @@ proptest! {
         prop_assert_eq!(frame(&path, max_fragment, capacity), data);
     }
 }
+
+fn why(path: &Path) -> Option<(String, u64)> {
+    match Outgoing::open_whole(path).err()?.kind {
+        SourceErrorKind::NotWhole { what, offset, .. } => Some((what, offset)),
+        other => Some((other.to_string(), 0)),
+    }
+}
+
+#[test]
+fn a_file_cut_at_any_byte_behind_its_uids_is_not_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let pixels = 200_000;
+    let data = [
+        instance("1.2.3", &vec![1; pixels]),
+        element(0xfffc, 0xfffc, "OB", &[0; 8]),
+    ]
+    .concat();
+    let file = part10("1.2.3", EXPLICIT, &data);
+    let borders = [file.len() - 20 - pixels - 12, file.len() - 20];
+    let every = (borders[0] - 14..file.len()).filter(|length| {
+        let near = |at: usize| length.abs_diff(at) < 64;
+        length % 2 == 0 && (near(borders[0]) || near(borders[1]) || length % 4096 == 0)
+    });
+    for length in every {
+        let path = write(&folder, &file[..length]);
+        assert!(Outgoing::open(&path).is_ok(), "its beginning is there");
+        let expected = (!borders.contains(&length)).then_some(length as u64);
+        assert_eq!(why(&path).map(|(_, offset)| offset), expected, "{length}");
+    }
+    assert_eq!(why(&write(&folder, &file)), None);
+}
+
+#[test]
+fn a_deflated_file_is_whole_when_its_stream_and_its_data_set_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = instance("1.2.3", &[1; 5000]);
+    let packed = deflate(&data);
+    let whole = part10("1.2.3", DEFLATED, &packed);
+    assert_eq!(why(&write(&folder, &whole)), None);
+    let broken = why(&write(&folder, &whole[..whole.len() - 4])).unwrap();
+    assert_eq!(broken.0, "the deflate stream breaks");
+    let cut = part10("1.2.3", DEFLATED, &deflate(&data[..data.len() - 2]));
+    let (what, offset) = why(&write(&folder, &cut)).unwrap();
+    assert_eq!(what, "the data set is cut short: (7FE0,0010)");
+    assert_eq!(offset, data.len() as u64 - 2, "of what was inflated");
+}

@@ -338,8 +338,8 @@ impl Association {
     }
 
     /// Sends files, undecoded, as many at a time as were negotiated. `part_of`: of a request whose cancellation stops
-    /// them.
-    #[pyo3(signature = (paths, *, priority=0, within=0.0, move_originator=None, part_of=None))]
+    /// them. `check`: only those that are whole.
+    #[pyo3(signature = (paths, *, priority=0, within=0.0, move_originator=None, part_of=None, check=true))]
     fn send_files(
         &self,
         py: Python<'_>,
@@ -348,6 +348,7 @@ impl Association {
         within: f64,
         move_originator: Option<(String, u16)>,
         part_of: Option<&Bound<'_, Operation>>,
+        check: bool,
     ) -> PyResult<Bulk> {
         blocking::check_process()?;
         let move_originator = match move_originator {
@@ -359,6 +360,7 @@ impl Association {
             move_originator,
             within: config::duration(within),
             cancelled: part_of.map(|operation| operation.get().cancellation()),
+            unchecked: !check,
         };
         let files = paths
             .into_iter()

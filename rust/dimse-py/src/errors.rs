@@ -51,6 +51,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::Remote(_) => "remote",
         Error::NoContext(_) => "no-context",
         Error::Input(_) => "input",
+        Error::NotWhole { .. } => "decode",
         _ => "other",
     };
     build(py, kind, |fields| {
@@ -91,6 +92,15 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
             Error::Timeout(which, after) => {
                 fields.set_item("which", which.name())?;
                 fields.set_item("seconds", after.as_secs_f64())?;
+            }
+            Error::NotWhole {
+                what,
+                offset,
+                section,
+            } => {
+                fields.set_item("message", what)?;
+                fields.set_item("offset", offset)?;
+                fields.set_item("section", section)?;
             }
             Error::Remote(cause) => {
                 fields.set_item("message", text)?;
@@ -157,4 +167,22 @@ pub(crate) fn os(py: Python<'_>, error: &std::io::Error, what: &str) -> PyErr {
 /// A file that cannot be sent.
 pub(crate) fn input(py: Python<'_>, text: &str) -> PyErr {
     build(py, "input", |fields| fields.set_item("message", text))
+}
+
+/// A data set that is not whole; `what` names the file, if there is one.
+pub(crate) fn not_whole(py: Python<'_>, what: &str, offset: u64, section: &str) -> PyErr {
+    build(py, "decode", |fields| {
+        fields.set_item("message", what)?;
+        fields.set_item("offset", offset)?;
+        fields.set_item("section", section)
+    })
+}
+
+/// Decoding takes more than a limit allows; `what` names the file, if there is one.
+pub(crate) fn over(py: Python<'_>, what: &str, limit: &str, most: u64) -> PyErr {
+    build(py, "over", |fields| {
+        fields.set_item("what", what)?;
+        fields.set_item("limit", limit)?;
+        fields.set_item("most", most)
+    })
 }

@@ -14,6 +14,7 @@ mod events;
 mod listener;
 mod message;
 mod proposal;
+mod scan;
 mod service;
 mod tls;
 mod verdict;
@@ -42,6 +43,8 @@ mod _core {
     use super::message::Message;
     #[pymodule_export]
     use super::proposal::{Permit, Proposal};
+    #[pymodule_export]
+    use super::scan::{Dictionary, Reserved, Scan, scan, scan_file};
     #[pymodule_export]
     use super::service::{Folder, Operation, Service};
     #[pymodule_export]

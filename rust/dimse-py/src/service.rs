@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use dimse_net::event::{Events as Hub, SubOperation};
 use dimse_net::files::Disk;
+use dimse_net::limits::Budget;
 use dimse_net::queue::Queue;
 use dimse_net::service::{self as net, Classes, StoreService};
 use dimse_net::sink::{self, Duplicates, Durability, Layout};
@@ -27,6 +28,7 @@ use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::events::{Events, texts};
 use crate::message::{Message, uid_of};
+use crate::scan::Reserved;
 use crate::verdict::Arrivals;
 use crate::{blocking, config, errors};
 
@@ -320,6 +322,7 @@ pub(crate) struct Operation {
     message: Py<Message>,
     association: Py<Association>,
     cancelled: Arc<std::sync::atomic::AtomicBool>,
+    budget: OfProcess<Budget>,
     answered: Mutex<bool>,
 }
 
@@ -331,6 +334,7 @@ impl Operation {
             message: Py::new(py, message)?,
             association: Py::new(py, Association::from(operation.association))?,
             cancelled: operation.cancelled,
+            budget: operation.budget.into(),
             answered: Mutex::new(false),
         })
     }
@@ -359,6 +363,12 @@ impl Operation {
     #[getter]
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Room in the byte budget for what is about to be made of the data set.
+    fn reserve(&self, py: Python<'_>, bytes: usize) -> PyResult<Reserved> {
+        blocking::check_process()?;
+        Reserved::new(py, &self.budget, bytes)
     }
 
     /// Sends a response: `command` has Status and what goes with it, identifiers of the request are filled in.

@@ -519,6 +519,7 @@ impl Driver {
             command,
             data,
             cancelled,
+            budget: self.exchange.budget.clone(),
         };
         let Some(operations) = self.settings.service.operations.clone() else {
             return;

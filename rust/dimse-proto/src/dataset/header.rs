@@ -85,6 +85,11 @@ pub(super) fn has_short_length(vr: [u8; 2]) -> bool {
     vr_form(vr) == VrForm::Short
 }
 
+/// Whether these bytes are a VR with a 32-bit length.
+pub(super) fn has_long_length(vr: [u8; 2]) -> bool {
+    vr_form(vr) == VrForm::Long
+}
+
 impl Encoding {
     fn u16_of(self, bytes: [u8; 2]) -> u16 {
         match self {

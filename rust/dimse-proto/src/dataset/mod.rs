@@ -3,6 +3,7 @@
 
 mod encoding;
 mod header;
+mod meter;
 mod oddity;
 mod scan;
 mod tag;
@@ -10,6 +11,7 @@ mod walk;
 mod wanted;
 
 pub use encoding::{Encoding, is_deflated, is_encapsulated};
+pub use meter::{Bounds, Cost, Dictionary, Meter, MeterError};
 pub use oddity::{Oddity, OddityKind};
 pub use scan::{CAPTURE_LIMIT, COLLECT_LIMIT, DEPTH_LIMIT, ScanError, ScanErrorKind, Scanner};
 pub use tag::Tag;

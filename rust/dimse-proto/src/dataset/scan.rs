@@ -59,7 +59,9 @@ impl ScanErrorKind {
         }
     }
 
-    const fn text(self) -> &'static str {
+    /// What is wrong, in words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
         match self {
             Self::Empty => "the data set has no element",
             Self::CutShort => "the data set is cut short",
@@ -72,7 +74,9 @@ impl ScanErrorKind {
         }
     }
 
-    const fn section(self) -> &'static str {
+    /// The broken clause of the standard.
+    #[must_use]
+    pub const fn section(self) -> &'static str {
         match self {
             Self::Empty
             | Self::CutShort
@@ -210,6 +214,23 @@ impl Scanner {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Bytes from here on that are a value nobody asked for: [`Self::pass`] tells of them without having them.
+    #[must_use]
+    pub fn passable(&self) -> u64 {
+        let others = self.others.iter().map(Walk::passable);
+        others.fold(self.walk.passable(), u64::min)
+    }
+
+    /// Takes it that so many bytes went by, of those that are [passable](Self::passable).
+    pub fn pass(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.passable());
+        self.offset = self.offset.saturating_add(bytes);
+        self.walk.pass(bytes);
+        for other in &mut self.others {
+            other.pass(bytes);
+        }
     }
 
     fn outcome(&self) -> Result<(), ScanError> {

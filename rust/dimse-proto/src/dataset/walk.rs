@@ -187,6 +187,25 @@ impl Walk {
         None
     }
 
+    /// Bytes of the current value that may be left out; any number once it does not matter.
+    pub(super) fn passable(&self) -> u64 {
+        match (self.failed, self.keeping) {
+            (Some(_), _) => u64::MAX,
+            (None, Some(_)) => 0,
+            (None, None) => self.skip,
+        }
+    }
+
+    pub(super) fn pass(&mut self, bytes: u64) {
+        if self.failed.is_none() && bytes > 0 {
+            self.skip = self.skip.saturating_sub(bytes);
+            self.at = self.at.saturating_add(bytes);
+            if self.skip == 0 {
+                self.value_ended();
+            }
+        }
+    }
+
     pub(super) fn finish(&mut self) {
         if self.failed.is_some() {
             return;

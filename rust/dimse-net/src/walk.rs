@@ -1,0 +1,289 @@
+//! A data set walked from end to end before somebody decodes it or sends it as whole: in memory or in a file, deflated
+//! or not (PS3.5 7, A.5). What it inflates to is bounded while it is inflated, and of a file only what has to be seen
+//! is read.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dimse_proto::Uid;
+use dimse_proto::dataset::{
+    Bounds, Cost, Dictionary, Encoding, Meter, MeterError, ScanError, Scanner, is_deflated,
+};
+use flate2::{Decompress, FlushDecompress, Status};
+use rustix::buffer::spare_capacity;
+use rustix::io::retry_on_intr;
+
+use crate::check::CheckError;
+use crate::source::{self, SourceErrorKind};
+
+/// Bytes of a file read at a time, and inflated at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// The most that decoding may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Length of the data set once it is inflated, in bytes.
+    pub inflated: u64,
+    /// Elements and depth.
+    pub bounds: Bounds,
+}
+
+/// What is known of a whole data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Facts {
+    /// Of a file: (0002,0010).
+    pub transfer_syntax: Uid,
+    /// Of a file: where the data set starts.
+    pub data_offset: u64,
+    /// Length, inflated, in bytes.
+    pub size: u64,
+    /// What decoding makes.
+    pub cost: Cost,
+}
+
+/// Why a data set is not to be decoded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The file is none, or cannot be read.
+    Source(SourceErrorKind),
+    /// It is not whole. The offset counts from the start of what was given.
+    NotWhole {
+        /// What is wrong, and the section.
+        what: String,
+        /// Where.
+        offset: u64,
+        /// Broken clause.
+        section: &'static str,
+    },
+    /// It takes more than this limit of `dimse_rs.Limits`, which is so much.
+    Over(&'static str, u64),
+}
+
+impl From<SourceErrorKind> for Fault {
+    fn from(kind: SourceErrorKind) -> Self {
+        Self::Source(kind)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Source(error.into())
+    }
+}
+
+/// How the bytes of a data set are to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// After inflation.
+    pub encoding: Encoding,
+    /// It is deflated.
+    pub deflated: bool,
+    /// What stands out of place, but can be passed over, is for the decoder to judge: only what is cut short is
+    /// refused.
+    pub lenient: bool,
+}
+
+/// Walks a data set in memory.
+///
+/// # Errors
+/// When it is not whole, or takes more than the limits.
+pub fn memory(
+    fragments: &[Bytes],
+    reading: Reading,
+    limits: Limits,
+    dictionary: Arc<Dictionary>,
+) -> Result<Facts, Fault> {
+    let mut walk = Walk::new(reading, limits, dictionary, 0);
+    for fragment in fragments {
+        walk.feed(fragment)?;
+    }
+    walk.finish(Uid::default(), 0)
+}
+
+/// Walks the data set of a Part 10 file. In a transfer syntax that nobody knows it is taken for Explicit or Implicit
+/// VR Little Endian, by its first element, as decoders do.
+///
+/// # Errors
+/// As [`memory`], and when it is no Part 10 file or cannot be read.
+pub fn file(path: &Path, limits: Limits, dictionary: Arc<Dictionary>) -> Result<Facts, Fault> {
+    let opened = source::open(path)?;
+    let start = opened.head.slice(opened.meta.data_offset..);
+    let syntax = opened.meta.transfer_syntax;
+    let encoding = Encoding::of_transfer_syntax(&syntax).unwrap_or_else(|| guess(&start));
+    let reading = Reading {
+        encoding,
+        deflated: is_deflated(&syntax),
+        lenient: false,
+    };
+    let data_offset = widen(opened.meta.data_offset);
+    let mut walk = Walk::new(reading, limits, dictionary, data_offset);
+    let mut at = widen(opened.head.len());
+    walk.feed(&start)?;
+    while at < opened.size {
+        let passed = walk.pass(opened.size.saturating_sub(at));
+        at = at.saturating_add(passed);
+        let chunk = read_at(&opened.file, at)?;
+        if chunk.is_empty() {
+            break;
+        }
+        walk.feed(&chunk)?;
+        at = at.saturating_add(widen(chunk.len()));
+    }
+    walk.finish(syntax, data_offset)
+}
+
+/// Reads the next chunk of a file; none at its end.
+pub(crate) fn read_at(file: &OwnedFd, at: u64) -> io::Result<Vec<u8>> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut chunk), at))?;
+    Ok(chunk)
+}
+
+fn guess(start: &[u8]) -> Encoding {
+    match start.get(4..6) {
+        Some(vr) if vr.iter().all(u8::is_ascii_uppercase) => Encoding::ExplicitLe,
+        _ => Encoding::ImplicitLe,
+    }
+}
+
+/// The scanner says whether it is whole, the meter what it costs.
+struct Walk {
+    scanner: Scanner,
+    /// The scanner has lost its way; the meter goes on.
+    lost: Option<ScanError>,
+    lenient: bool,
+    meter: Meter,
+    inflate: Option<Inflating>,
+    limits: Limits,
+    /// Where the data set starts in what was given.
+    base: u64,
+}
+
+struct Inflating {
+    stream: Decompress,
+    buffer: Box<[u8]>,
+    ended: bool,
+}
+
+impl Walk {
+    fn new(reading: Reading, limits: Limits, dictionary: Arc<Dictionary>, base: u64) -> Self {
+        Self {
+            scanner: Scanner::new(reading.encoding, &[]),
+            lost: None,
+            lenient: reading.lenient,
+            meter: Meter::new(reading.encoding, dictionary, limits.bounds),
+            inflate: reading.deflated.then(|| Inflating {
+                stream: Decompress::new(false),
+                buffer: vec![0; CHUNK].into_boxed_slice(),
+                ended: false,
+            }),
+            limits,
+            base,
+        }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        let Some(mut inflate) = self.inflate.take() else {
+            return self.inspect(bytes, self.base);
+        };
+        while !inflate.ended {
+            let (taken, made) = (inflate.stream.total_in(), inflate.stream.total_out());
+            let status = inflate
+                .stream
+                .decompress(bytes, &mut inflate.buffer, FlushDecompress::None)
+                .map_err(|_| self.broken(taken))?;
+            let taken = inflate.stream.total_in().saturating_sub(taken);
+            let made = inflate.stream.total_out().saturating_sub(made);
+            let made = usize::try_from(made).unwrap_or(usize::MAX);
+            bytes = usize::try_from(taken)
+                .ok()
+                .and_then(|taken| bytes.get(taken..))
+                .unwrap_or_default();
+            if inflate.stream.total_out() > self.limits.inflated {
+                return Err(Fault::Over("inflated", self.limits.inflated));
+            }
+            // Offsets in what was inflated say nothing about the file.
+            self.inspect(inflate.buffer.get(..made).unwrap_or_default(), 0)?;
+            inflate.ended = status == Status::StreamEnd;
+            if made < inflate.buffer.len() {
+                break; // all input is used up, or the stream cannot go on: then `finish` says so
+            }
+        }
+        self.inflate = Some(inflate);
+        Ok(())
+    }
+
+    fn inspect(&mut self, bytes: &[u8], base: u64) -> Result<(), Fault> {
+        self.meter.feed(bytes).map_err(|error| self.over(error))?;
+        match self.scanner.feed(bytes) {
+            Err(error) if self.lenient => self.lost = Some(error),
+            scanned => scanned.map_err(|error| not_whole(&error.into(), base))?,
+        }
+        Ok(())
+    }
+
+    /// Passes over bytes that nobody looks at, so many at most; says how many.
+    fn pass(&mut self, most: u64) -> u64 {
+        if self.inflate.is_some() {
+            return 0;
+        }
+        let passable = self.scanner.passable().min(self.meter.passable());
+        let passed = passable.min(most);
+        // Less than is read at a time is not worth it.
+        if passed < widen(CHUNK) && passed < most {
+            return 0;
+        }
+        self.scanner.pass(passed);
+        self.meter.pass(passed);
+        passed
+    }
+
+    fn finish(mut self, transfer_syntax: Uid, data_offset: u64) -> Result<Facts, Fault> {
+        let base = match &self.inflate {
+            Some(inflate) if !inflate.ended => {
+                return Err(self.broken(inflate.stream.total_in()));
+            }
+            Some(_) => 0,
+            None => self.base,
+        };
+        match (self.scanner.finish(), self.lost) {
+            (Err(_), Some(_)) if self.meter.is_whole() => {}
+            (finished, _) => finished.map_err(|error| not_whole(&error.into(), base))?,
+        }
+        Ok(Facts {
+            transfer_syntax,
+            data_offset,
+            size: self.scanner.offset(),
+            cost: self.meter.cost(),
+        })
+    }
+
+    fn broken(&self, taken: u64) -> Fault {
+        not_whole(&CheckError::Inflate { offset: taken }, self.base)
+    }
+
+    fn over(&self, error: MeterError) -> Fault {
+        match error {
+            MeterError::Elements => Fault::Over("elements", self.limits.bounds.elements),
+            MeterError::Depth => Fault::Over("depth", widen(self.limits.bounds.depth)),
+        }
+    }
+}
+
+/// Why a data set that starts at `base` is not whole.
+pub(crate) fn not_whole(error: &CheckError, base: u64) -> Fault {
+    Fault::NotWhole {
+        what: error.what(),
+        offset: base.saturating_add(error.offset()),
+        section: error.section(),
+    }
+}
+
+fn widen(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,196 @@
+//! `_core.scan` and `_core.scan_file`: whether a data set is whole, and what decoding it costs, before Python decodes it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dimse_net::limits;
+use dimse_net::source::SourceErrorKind;
+use dimse_net::walk::{self, Facts, Fault, Limits, Reading};
+use dimse_proto::dataset::{self, Bounds, Encoding};
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::blocking::OfProcess;
+use crate::bytes::{Payload, bytes_of};
+use crate::errors;
+
+/// VRs by tag: `standard` and, of private elements, by group and last byte of the element.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Dictionary {
+    inner: Arc<dataset::Dictionary>,
+}
+
+#[pymethods]
+impl Dictionary {
+    #[new]
+    fn new(
+        standard: Vec<(u32, String)>,
+        repeated: Vec<(u32, u32, String)>,
+        private: Vec<(u32, String)>,
+    ) -> PyResult<Self> {
+        let repeated = repeated
+            .iter()
+            .map(|(tag, mask, vr)| Ok((*tag, *mask, vr_of(vr)?)))
+            .collect::<PyResult<_>>()?;
+        let inner = dataset::Dictionary::new(entries(&standard)?, repeated, entries(&private)?);
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+}
+
+fn entries(pairs: &[(u32, String)]) -> PyResult<Vec<(u32, [u8; 2])>> {
+    pairs
+        .iter()
+        .map(|(tag, vr)| Ok((*tag, vr_of(vr)?)))
+        .collect()
+}
+
+fn vr_of(text: &str) -> PyResult<[u8; 2]> {
+    <[u8; 2]>::try_from(text.as_bytes())
+        .map_err(|_| PyValueError::new_err(format!("not a VR: {text:?}")))
+}
+
+/// What is known of a whole data set.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct Scan {
+    /// Of a file: (0002,0010).
+    transfer_syntax: String,
+    /// Of a file: where the data set starts.
+    data_offset: u64,
+    /// Length, inflated, in bytes.
+    size: u64,
+    /// Data elements and items, at every level.
+    elements: u64,
+    /// Sequences inside sequences, at most.
+    depth: usize,
+    /// Bytes of memory that the single values of multi-valued elements take.
+    values: u64,
+}
+
+impl From<Facts> for Scan {
+    fn from(facts: Facts) -> Self {
+        Self {
+            transfer_syntax: facts.transfer_syntax.to_text(),
+            data_offset: facts.data_offset,
+            size: facts.size,
+            elements: facts.cost.elements,
+            depth: facts.cost.depth,
+            values: facts.cost.values,
+        }
+    }
+}
+
+/// Limits as Python gives them: inflated bytes, elements and items, depth.
+type LimitArgs = (u64, u64, usize);
+
+const fn limits_of((inflated, elements, depth): LimitArgs) -> Limits {
+    Limits {
+        inflated,
+        bounds: Bounds { elements, depth },
+    }
+}
+
+/// Walks a data set in memory. `encoding`: "implicit", "explicit" or "big". `lenient`: refuse only what is cut short.
+#[pyfunction]
+#[pyo3(signature = (data, encoding, deflated, limits, dictionary, *, lenient=false))]
+pub(crate) fn scan(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    encoding: &str,
+    deflated: bool,
+    limits: LimitArgs,
+    dictionary: &Bound<'_, Dictionary>,
+    lenient: bool,
+) -> PyResult<Scan> {
+    let encoding = match encoding {
+        "implicit" => Encoding::ImplicitLe,
+        "explicit" => Encoding::ExplicitLe,
+        "big" => Encoding::ExplicitBe,
+        other => return Err(PyValueError::new_err(format!("encoding={other:?}"))),
+    };
+    let reading = Reading {
+        encoding,
+        deflated,
+        lenient,
+    };
+    let dictionary = Arc::clone(&dictionary.get().inner);
+    let limits = limits_of(limits);
+    let walked = if let Ok(payload) = data.cast::<Payload>() {
+        let payload = payload.get();
+        py.detach(|| walk::memory(payload.fragments(), reading, limits, dictionary))
+    } else {
+        let bytes = bytes_of(data)?;
+        py.detach(|| walk::memory(&[bytes], reading, limits, dictionary))
+    };
+    walked
+        .map(Scan::from)
+        .map_err(|fault| error(py, &fault, ""))
+}
+
+/// Walks the data set of a Part 10 file; of a large value nothing is read.
+#[pyfunction]
+#[pyo3(signature = (path, limits, dictionary))]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "arguments are taken over from Python"
+)]
+pub(crate) fn scan_file(
+    py: Python<'_>,
+    path: PathBuf,
+    limits: LimitArgs,
+    dictionary: &Bound<'_, Dictionary>,
+) -> PyResult<Scan> {
+    let dictionary = Arc::clone(&dictionary.get().inner);
+    let limits = limits_of(limits);
+    py.detach(|| walk::file(&path, limits, dictionary))
+        .map(Scan::from)
+        .map_err(|fault| error(py, &fault, &path.display().to_string()))
+}
+
+fn error(py: Python<'_>, fault: &Fault, name: &str) -> PyErr {
+    let named = |what: &str| {
+        if name.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{name}: {what}")
+        }
+    };
+    match fault {
+        Fault::Source(SourceErrorKind::Io(cause)) => errors::os(py, cause, name),
+        Fault::Source(kind) => errors::input(py, &named(&kind.to_string())),
+        Fault::NotWhole {
+            what,
+            offset,
+            section,
+        } => errors::not_whole(py, &named(what), *offset, section),
+        Fault::Over(limit, most) => errors::over(py, name, limit, *most),
+        _ => errors::input(py, &named("cannot be read")),
+    }
+}
+
+/// Room in the byte budget; given back by `release`, or when it goes.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Reserved {
+    inner: Mutex<Option<OfProcess<limits::Reserved>>>,
+}
+
+impl Reserved {
+    pub(crate) fn new(py: Python<'_>, budget: &limits::Budget, bytes: usize) -> PyResult<Self> {
+        let reserved = budget
+            .reserve(bytes)
+            .map_err(|limit| errors::over(py, "", "byte_budget", limit as u64))?;
+        Ok(Self {
+            inner: Mutex::new(Some(reserved.into())),
+        })
+    }
+}
+
+#[pymethods]
+impl Reserved {
+    /// Gives it back.
+    fn release(&self) {
+        drop(self.inner.lock().take());
+    }
+}
