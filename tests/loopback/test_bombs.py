@@ -28,7 +28,7 @@ from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
 
 KIB = 1024
 # What is received of a request may still be there for a moment; nothing decoded is as small.
-FEW = 16 * KIB
+FEW = 64 * KIB
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
 MPPS = ModalityPerformedProcedureStep
 
