@@ -13,6 +13,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import extended as ext, log
+from ._answers import fault_of_arguments
 from ._threads import weakly
 from ._uids import Model, SOPClass
 from ._workers import Workers
@@ -137,6 +138,10 @@ class Admission:
         self._accept = accept
         # A collection is kept, not copied: what changes in it counts for the next proposal.
         self._allow = list(allow) if isinstance(allow, Iterator) else allow
+        if isinstance(allow, Allow):
+            raise TypeError("allow= is a collection: write allow=[Allow(...)]")
+        if callable(allow) and (fault := fault_of_arguments(allow)):
+            raise TypeError(f"allow= is called with one argument, the proposal: {fault}")
         if isinstance(self._allow, Iterable):
             for entry in self._allow:
                 _checked(entry)

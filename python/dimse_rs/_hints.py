@@ -103,6 +103,8 @@ _MODULE: Final = {
     "build_context": "Context(sop_class, transfer_syntaxes)",
     "build_role": "Context(sop_class, scu=True, scp=True)",
     "debug_logger": "log.to_stderr('debug')",
+    "ALL_TRANSFER_SYNTAXES": "Supported(sop_class) takes all; Context(sop_class, [...]) names some",
+    "DEFAULT_TRANSFER_SYNTAXES": "Context(sop_class) proposes the usual ones",
     "presentation": "Context, PRESETS and Supported",
     "StoragePresentationContexts": "contexts=PRESETS[...], or contexts planned by ae.send",
     "AllStoragePresentationContexts": "Storage(folder) takes all; ae.send plans from the files",
@@ -111,11 +113,19 @@ _MODULE: Final = {
     "BasicWorklistManagementPresentationContexts": "contexts=[ModalityWorklist]",
 }
 
+_STATUS_ELEMENTS: Final = {
+    "Status": "a Status is the number itself, `status == 0x0000`",
+    "ErrorComment": "StatusError.comment, or the response's",
+    "OffendingElement": "the response's",
+    "AffectedSOPInstanceUID": "the response's",
+}
+
 _NAMES: Final = {
     "AE": _AE,
     "Association": _ASSOCIATION,
     "Server": _SERVER,
     "Request": _REQUEST,
+    "Status": _STATUS_ELEMENTS,
     "dimse_rs": _MODULE,
 }
 

@@ -154,10 +154,13 @@ class Server(Handlers):
         Raises:
             ValueError: a title, a number or an option is not allowed, there are two `Storage`s, or
                 two services for the same.
-            TypeError: `Storage(on_stored=)` is `async`, which an `AsyncServer` can call.
+            TypeError: `Storage(on_stored=)` or `destinations` is `async`, which an `AsyncServer`
+                can call, or a function takes something else.
         """
         super().__init__()
         self.ae = ae if ae is not None else AE()
+        if not isinstance(port, int) or not 0 <= port <= 65535:
+            raise ValueError(f"not a port: {port!r} (0 to 65535; 0 takes a free one)")
         self._bind = (host, port)
         services = list(services)
         storages = [service for service in services if isinstance(service, Storage)]
@@ -173,7 +176,11 @@ class Server(Handlers):
         if max_handlers < 1:
             raise ValueError(f"max_handlers is at least 1, not {max_handlers}")
         self._max_handlers = max_handlers
-        self.destinations = check_peers({} if destinations is None else destinations)
+        self.destinations = check_peers(
+            {} if destinations is None else destinations,
+            "destinations",
+            asynchronous=self._asynchronous,
+        )
         self.any_destination = any_destination
         self._admission = Admission(
             verify_identity=verify_identity,

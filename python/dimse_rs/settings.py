@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final, Self, TypeAlias
 
+from ._answers import described, fault_of_arguments, is_asynchronous
+
 __all__ = [
     "DEFAULT_CALLED_AE",
     "Limits",
@@ -201,7 +203,7 @@ def parse_peer(peer: PeerLike, *, called: str | None = None) -> Peer:
         title, address = _split_title(peer)
         host, port = _split_port(peer, address)
     else:
-        if not 2 <= len(peer) <= 3:
+        if not _is_address(peer):
             raise ValueError(f"a peer is (host, port) or (host, port, AET), not {peer!r}")
         title, host = _split_title(peer[0])
         if len(peer) == 3:
@@ -217,13 +219,29 @@ Looked at each time that a peer is wanted: what changes in the mapping counts fr
 """
 
 
-def check_peers(peers: PeersByTitle) -> PeersByTitle:
-    """Check the titles and addresses that a mapping has now; a function is taken as it is.
+def check_peers(
+    peers: PeersByTitle, name: str = "peers", *, asynchronous: bool = True
+) -> PeersByTitle:
+    """Check the titles and addresses that a mapping has now, and what a function takes.
+
+    Args:
+        peers: what is checked.
+        name: of the argument, for the message.
+        asynchronous: whether there is an event loop for an `async` function.
 
     Raises:
         ValueError: a title or an address is none, or has spaces around; the message says which.
+        TypeError: neither a mapping nor a function of one argument, or an `async` one without a
+            loop.
     """
-    if isinstance(peers, Mapping):
+    if not isinstance(peers, Mapping):
+        if not callable(peers):
+            raise TypeError(f"{name}= is a mapping or a function, not {described(peers)}")
+        if fault := fault_of_arguments(peers):
+            raise TypeError(f"{name}= is called with one argument, an AE title: {fault}")
+        if not asynchronous and is_asynchronous(peers):
+            raise TypeError(f"{name}= is `async def`, which only an AsyncServer can call")
+    else:
         for title, where in peers.items():
             if check_ae_title(title) != title:
                 raise ValueError(f"an AE title that is looked up has no padding: {title!r}")
@@ -254,10 +272,18 @@ def peer_of(found: PeerLike | None, title: str) -> Peer | None:
     """
     if found is None:
         return None
-    try:
-        return parse_peer(found, called=title)
-    except (TypeError, IndexError) as error:
-        raise ValueError(f"the peer of {title!r} has no address: {error}") from error
+    if not isinstance(found, str | Peer) and not _is_address(found):
+        raise ValueError(f"the peer of {title!r} has no address: got {described(found)}")
+    return parse_peer(found, called=title)
+
+
+def _is_address(what: object) -> bool:
+    """Whether something is a pair of host and port, perhaps with a title."""
+    if not isinstance(what, tuple | list) or not 2 <= len(what) <= 3:
+        return False
+    host, port = what[:2]
+    digits = isinstance(port, str) and port.isascii() and port.isdigit()
+    return isinstance(host, str) and (isinstance(port, int) or digits)
 
 
 def _split_title(text: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ range says what it is (PS3.7 C), and what lies outside every range is a failure.
 
 from __future__ import annotations
 
-from typing import Final, Literal, Never, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, Self, TypeAlias
 
 __all__ = ["CANCEL", "PENDING", "PENDING_WARNING", "SUCCESS", "Category", "Status", "is_defined"]
 
@@ -370,6 +370,14 @@ class Status(int):
     def __str__(self) -> str:
         """Give the code in hex with its meaning, as logs and tables print it."""
         return f"0x{int(self):04X} ({self.meaning})"
+
+    if not TYPE_CHECKING:  # for checkers there is no such name
+
+        def __getattr__(self, name: str) -> Any:
+            """Name what the elements of pynetdicom's data set of a status are here."""
+            from ._hints import refuse
+
+            return refuse(self, "Status", name)
 
     def __reduce__(self) -> tuple[type[Status], tuple[int, str]]:
         """Pickle with the service."""

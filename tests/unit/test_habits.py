@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 import sys
 
@@ -91,6 +92,13 @@ def test_a_name_of_pynetdicoms_package_says_what_to_import(name):
 def test_a_name_that_nobody_has_is_not_imported_either():
     with pytest.raises(ImportError, match="cannot import name 'Nonsense'"):
         exec("from dimse_rs import Nonsense", {})
+
+
+@pytest.mark.parametrize("name", sorted(_hints._STATUS_ELEMENTS))
+def test_an_element_of_pynetdicoms_status_names_what_to_use(name):
+    with pytest.raises(AttributeError, match=re.escape(_hints._STATUS_ELEMENTS[name])):
+        getattr(dimse_rs.Status(0), name)
+    assert not hasattr(dimse_rs.Status(0), "nonsense")
 
 
 def test_what_the_hints_name_is_there():

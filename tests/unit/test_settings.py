@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 from hypothesis import given, strategies as st
 
-from dimse_rs.settings import Limits, Peer, Timeouts, check_ae_title, parse_peer
+from dimse_rs import Allow, AsyncServer, Commitment, Server
+from dimse_rs.settings import Limits, Peer, Timeouts, check_ae_title, parse_peer, peer_of
 
 
 def test_timeouts_default_to_finite_except_the_handler():
@@ -91,12 +92,67 @@ def test_parse_peer_accepts(text, expected):
         ("Ä@host:104", "ASCII"),
         (("host", 0), "not a port"),
         (("host",), r"\(host, port\) or \(host, port, AET\)"),
+        (("PACS", "host", 104), r"\(host, port\) or \(host, port, AET\)"),
+        ({"host": "h", "port": 104}, r"\(host, port\) or \(host, port, AET\)"),
+        (None, r"\(host, port\) or \(host, port, AET\)"),
         (("host", 104, "PACS", 1), r"\(host, port\) or \(host, port, AET\)"),
     ],
 )
 def test_parse_peer_rejects_and_says_why(text, why):
     with pytest.raises(ValueError, match=why):
         parse_peer(text)
+
+
+async def look_up_later(title):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("peers", "why"),
+    [
+        (["PACS"], "a mapping or a function, not a list"),
+        ("PACS@host:104", "a mapping or a function, not a str"),
+        (lambda: None, "one argument, an AE title: too many"),
+        (lambda title, host: None, "one argument, an AE title: missing.*'host'"),
+    ],
+)
+def test_what_can_never_give_a_peer_is_refused_when_it_is_given(peers, why):
+    with pytest.raises(TypeError, match=f"destinations= is .*{why}"):
+        Server(destinations=peers)
+    with pytest.raises(TypeError, match=f"peers= is .*{why}"):
+        Commitment(lambda sop_class, instance: True, peers=peers)
+
+
+def test_an_async_function_of_titles_is_for_the_async_server():
+    with pytest.raises(TypeError, match="AsyncServer"):
+        Server(destinations=look_up_later)
+    AsyncServer(destinations=look_up_later)
+    for function in ({}.get, lambda title, *more: None):
+        Server(destinations=function)
+
+
+@pytest.mark.parametrize("found", [55, ["host"], ("PACS", "host", 104), {"host": "h"}])
+def test_what_is_no_address_of_a_title_is_named(found):
+    with pytest.raises(ValueError, match="peer of 'PACS' has no address: got "):
+        peer_of(found, "PACS")
+
+
+@pytest.mark.parametrize(
+    ("allow", "why"),
+    [
+        (Allow(calling="CT"), r"write allow=\[Allow"),
+        (lambda: None, "one argument, the proposal"),
+    ],
+)
+def test_what_can_let_nobody_in_is_refused_when_it_is_given(allow, why):
+    with pytest.raises(TypeError, match=why):
+        Server(allow=allow)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, "11112", None])
+def test_a_server_refuses_what_is_no_port(port):
+    with pytest.raises(ValueError, match="not a port"):
+        Server(port=port)
 
 
 TITLES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
