@@ -303,6 +303,8 @@ class AssociationFacts:
         priority: int,
         destination: str | None,
     ) -> Generator[Step, Any, None]:
+        if destination is None:
+            self._warn_without_role()
         return _scu.c_retrieve(
             call,
             self.accepted,
@@ -314,17 +316,27 @@ class AssociationFacts:
             priority=priority,
             destination=None if destination is None else check_ae_title(destination),
             received=self._received,
-            needs_role=self._needs_role,
         )
 
-    @property
-    def _needs_role(self) -> bool:
-        """Whether instances of a C-GET are wanted, and only in the SCP role."""
+    def _warn_without_role(self) -> None:
+        """Say before a C-GET that nothing can come of it, as far as the roles tell (PS3.4 C.5.3).
+
+        The peer is asked all the same: its answer may say more than that.
+        """
         if self._performer is None or self._performer.lenient_roles:
-            return False
-        proposed = [context.sop_class for context in self.accepted]
-        proposed += [context.sop_class for context in self.rejected]
-        return any(map(any_storage, proposed))
+            return
+        storage = [context for context in self.accepted if any_storage(context.sop_class)]
+        proposed = storage or any(any_storage(context.sop_class) for context in self.rejected)
+        if not proposed or any(context.scp for context in storage):
+            return
+        _logger.warning(
+            "%s C-GET: no storage class was accepted with the SCP role for this side, %d without"
+            " (PS3.7 D.3.3.4), so every instance will be refused; from a peer that answers no role"
+            " selection lenient_roles=True / --lenient-roles takes them all the same",
+            self,
+            len(storage),
+            extra=log.of(self._core, "no-role"),
+        )
 
     def _received(self) -> Received:
         stored, refused = self._core.received

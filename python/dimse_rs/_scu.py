@@ -22,7 +22,6 @@ from ._fields import (
 )
 from ._quiet import quiet, quietly
 from ._uids import SOPClass, TransferSyntax, is_uid
-from .contexts import any_storage
 from .errors import (
     DecodeError,
     NoPresentationContext,
@@ -226,7 +225,6 @@ def c_retrieve(
     priority: int,
     destination: str | None,
     received: Callable[[], Received],
-    needs_role: bool,
 ) -> Generator[Step, Any, None]:
     """C-GET, or C-MOVE to a destination (PS3.7 9.1.3, 9.1.4): emits each response.
 
@@ -234,8 +232,6 @@ def c_retrieve(
     """
     context = _context(contexts, sop_class)
     getting = destination is None
-    if getting and needs_role:
-        _check_roles(contexts)
     query = _encoded(identifier, level, context)
     field = C_GET_RQ if getting else C_MOVE_RQ
     call.request = _composite_request(field, context, message_id, priority, query, destination)
@@ -302,27 +298,6 @@ def _finish(call: Call, response: Response) -> None:
     # Cancel that nobody asked for is an end before the end (PS3.7 9.3.2.3).
     if status.category == "failure" or (status.category == "cancel" and not call.cancelled):
         raise StatusError(status, response.comment, response)
-
-
-def _check_roles(contexts: Sequence[AcceptedContext]) -> None:
-    """Say before a C-GET that nothing can come of it.
-
-    Raises:
-        NoPresentationContext: in no storage class this side may be the SCP (PS3.4 C.5.3).
-    """
-    if any(context.scp and any_storage(context.sop_class) for context in contexts):
-        return
-    without = sum(any_storage(context.sop_class) for context in contexts)
-    raise NoPresentationContext(
-        message=(
-            "no storage class was accepted with the SCP role for this side, and C-GET needs one:"
-            f" {without} were accepted without it (PS3.4 C.5.3, PS3.7 D.3.3.4)"
-        ),
-        hint=(
-            "propose them with contexts=for_retrieve(model); from a peer that answers no role"
-            " selection, lenient_roles=True / --lenient-roles takes instances all the same"
-        ),
-    )
 
 
 def _check_received(response: Response) -> None:

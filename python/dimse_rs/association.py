@@ -58,8 +58,7 @@ class Responses(Generic[V_co]):
         Raises:
             StatusError: the peer answered with a failure, ended without being asked to (FE00), or
                 counts more instances of a C-GET than came; `.response` is its final response.
-            NoPresentationContext: the SOP class was not accepted, or for a C-GET no storage class
-                with the SCP role.
+            NoPresentationContext: the SOP class was not accepted.
             DecodeError: the identifier cannot be sent, or what came cannot be read.
             AssociationError, TransportError, DimseTimeout: it ended while we waited.
         """

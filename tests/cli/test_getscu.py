@@ -205,13 +205,13 @@ def test_69_when_the_peer_counts_what_never_came(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_65_and_a_hint_when_no_role_was_accepted(tmp_path):
-    pacs = Pacs(role=False)
-    done = from_pacs(pacs, tmp_path)
-    assert done.returncode == 65
-    assert "SCP role" in done.stderr
-    assert "--lenient-roles" in done.stderr.splitlines()[-1]
-    assert not pacs.asked.is_set()
+def test_69_and_a_warning_before_the_request_when_no_role_was_accepted(tmp_path):
+    done = from_pacs(Pacs(role=False), tmp_path)
+    assert done.returncode == 69
+    [warning] = [line for line in done.stderr.splitlines() if "SCP role" in line]
+    assert warning.startswith("W:")
+    assert "--lenient-roles" in warning
+    assert done.stderr.index(warning) < done.stderr.index("the peer counts 2 instances")
 
 
 @pytest.mark.parametrize("on", [1, 3])

@@ -11,7 +11,6 @@ import pytest
 from dimse_rs import (
     AE,
     CTImageStorage,
-    NoPresentationContext,
     SecondaryCaptureImageStorage,
     StatusError,
     StudyRoot,
@@ -278,23 +277,35 @@ def test_cancel_that_nobody_asked_for_is_an_error(how):
 # ---- roles
 
 
+def without_role(caplog):
+    return [record for record in caplog.records if getattr(record, "code", "") == "no-role"]
+
+
 @HOW
-def test_without_the_scp_role_in_any_storage_class_nothing_is_asked(how, tmp_path):
-    pacs = Pacs(role=False)
-    with pytest.raises(NoPresentationContext) as caught:
-        run(how, pacs, tmp_path)
-    assert not pacs.asked.is_set()
-    assert "SCP role" in str(caught.value)
-    assert "lenient_roles=True" in caught.value.hint
+def test_without_the_scp_role_in_any_storage_class_that_is_said_before_the_peer_is_asked(
+    how, tmp_path, caplog
+):
+    _, error = run(how, Pacs(role=False), tmp_path)
+    [line] = without_role(caplog)
+    assert line.levelname == "WARNING"
+    assert "lenient_roles=True" in line.getMessage()
+    # Instances were refused, so what the peer counts is not believed.
+    assert error is not None
+    assert error.response.received.stored == 0
+    assert error.response.received.refused == 2
 
 
-def test_nor_when_every_storage_class_was_rejected(tmp_path):
+def test_also_when_every_storage_class_was_rejected(tmp_path, caplog):
     def only_the_model(peer):
         peer.accept((1, 0, [wire.EXPLICIT]), (3, 3, [wire.IMPLICIT]))
+        elements, _ = peer.message()
+        peer.answer(elements, 0xA702)
         peer.release()
 
-    with pytest.raises(NoPresentationContext, match="SCP role"):
-        get(only_the_model, tmp_path)
+    _, error = get(only_the_model, tmp_path)
+    assert error is not None
+    assert error.status == 0xA702  # the status of the peer is not lost
+    assert len(without_role(caplog)) == 1
 
 
 @HOW

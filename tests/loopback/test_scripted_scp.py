@@ -404,7 +404,8 @@ def test_peer_that_closes_in_the_middle_of_a_store(ae, tmp_path, reset):
     sizes = [10, 8 << 20, 10, 10]
     files = [part10(tmp_path, f"1.2.{n}", size) for n, size in enumerate(sizes)]
     with ScriptedScp(script) as scp:
-        report = ae.send(scp.address, files, contexts=[SecondaryCaptureImageStorage])
+        contexts = [SecondaryCaptureImageStorage]
+        report = ae.send(scp.address, files, contexts=contexts, reassociate=0)
     found = [result.category for result in report.results]
     assert found == ["ok", "failed", "not-sent", "not-sent"]
     assert all(isinstance(result.error, ConnectionLost) for result in report.failures)

@@ -88,7 +88,7 @@ def with_handlers(called: bytes) -> Iterator[Case]:
         Answered(0, 1, N_CREATE_RQ, STEP),
         started(b"1.10.1", 2),
         Answered(0x0111, 2, N_CREATE_RQ, STEP),
-        as_commands(STEP, changed) + as_data(STEP, b""),
+        as_commands(STEP, changed) + as_data(STEP, data_element(0x0040, 0x0252, b"CS", b"X")),
         Answered(0x0112, 3, N_SET_RQ, STEP),
         as_commands(COMMIT, acted) + as_data(COMMIT, b""),
         Answered(0x0123, 4, N_ACTION_RQ, COMMIT),
