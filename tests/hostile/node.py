@@ -30,7 +30,7 @@ PATIENCE = 20.0
 """Seconds for what our own server has to do at once: only a bound of what hangs."""
 PEERS_SLACK = 10.0
 """The same for a peer, which gets an answer wrong rather than late."""
-KINDS = ("study", "calling", "accept", "full", "enormous")
+KINDS = ("study", "calling", "accept", "full", "enormous", "ready")
 """What a case may need that is a server of its own."""
 
 DEBUG, WARNING, ERROR = 10, 30, 40

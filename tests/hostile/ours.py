@@ -27,11 +27,16 @@ from dimse_rs import (
     AttributesRequest,
     Commitment,
     FindRequest,
+    Index,
+    InstanceAvailability,
     Limits,
     Mpps,
     Printer,
     Proposal,
+    QueryRetrieve,
     RetrieveRequest,
+    Schedule,
+    SecondaryCaptureImageStorage,
     Server,
     StatusError,
     Storage,
@@ -46,6 +51,12 @@ INSTANCE = 16 << 20
 """Longest instance in bytes that it takes, unless it is there for enormous ones."""
 DATASET = 1 << 20
 """The same of data sets that are kept in memory."""
+ELEMENTS = 20_000
+"""Elements and items of a data set that its ready-made services take."""
+STEP = "1.2.3.9"
+"""A performed procedure step in progress."""
+PATIENTS = 2_000
+"""Those whom the index of the ready-made services knows."""
 HANGS = 60.0
 """Seconds of a handler that does not heed its deadline: longer than any case."""
 ACSE = 2.0
@@ -122,6 +133,36 @@ def accept(proposal: Proposal) -> bool:
     return True
 
 
+def ready_made(ae: AE) -> Server:
+    """Make a server of ready-made services, with `PATIENTS` patients of one instance each."""
+    index = Index()
+    for number in range(PATIENTS):
+        instance = Dataset()
+        instance.PatientID, instance.PatientName = str(number), f"Nobody^{number}"
+        instance.StudyInstanceUID = f"1.2.3.{number}"
+        instance.SeriesInstanceUID = f"1.2.3.{number}.1"
+        instance.SOPInstanceUID = f"1.2.3.{number}.1.1"
+        instance.SOPClassUID = SecondaryCaptureImageStorage
+        index.add(f"/nowhere/{number}", instance)
+    item = Dataset()
+    item.PatientID, item.PatientName = "1", "Nobody^1"
+    item.ScheduledProcedureStepSequence = [Dataset()]
+    step = Dataset()
+    step.PerformedProcedureStepStatus = "IN PROGRESS"
+    return Server(
+        ae,
+        port=0,
+        services=[
+            QueryRetrieve(index),
+            Schedule([item]),
+            Mpps({STEP: step}),
+            Commitment(lambda _class, _instance: True),
+            InstanceAvailability(lambda notice: None),
+        ],
+        destinations={"STORE": ("127.0.0.1", 1)},
+    )
+
+
 def server(kind: str, called: str, folder: Path, timeouts: dict[str, float]) -> Server:
     """Make the server of a kind."""
     # Fewer than by default may be silent, so that crowds of 40 are too many.
@@ -129,6 +170,8 @@ def server(kind: str, called: str, folder: Path, timeouts: dict[str, float]) -> 
     if kind != "enormous":
         limits = replace(limits, instance=INSTANCE, dataset=DATASET)
     ae = AE(called, timeouts=Timeouts(**timeouts, acse=ACSE), limits=limits)
+    if kind == "ready":
+        return ready_made(replace(ae, limits=replace(limits, elements=ELEMENTS)))
     made = Server(
         ae,
         port=0,
