@@ -93,6 +93,12 @@ class Deciding:
             verdicts = self.verdicts(items)
         self.told(items, verdicts, arrivals.settle(verdicts))
 
+    def _before(self) -> str:
+        """Say what came before a verdict that is too late."""
+        if self._stopping:  # then it may never have been answered
+            return "the server has stopped"
+        return f"it was answered A700 after {self._timeout:g} s (on_stored_timeout)"
+
     # ---- what a loop does too
 
     def items(self, arrivals: _core.Arrivals) -> list[StoredInstance]:
@@ -162,9 +168,8 @@ class Deciding:
             extra: dict[str, Any] = {"association": item.association}
             if what == "late":
                 _logger.warning(
-                    "(%d) on_stored said %s of %s too late (on_stored_timeout is %g s): "
-                    "it was answered as a failure before, and %s stays",
-                    *(item.association, said, item.instance_uid, self._timeout, item.path),
+                    "(%d) on_stored said %s of %s too late, %s, and %s stays",
+                    *(item.association, said, item.instance_uid, self._before(), item.path),
                     extra={"code": "on-stored-late", **extra},
                 )
             elif what == "gone":

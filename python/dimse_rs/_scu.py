@@ -482,7 +482,10 @@ def convertible(
     named = SOPClass.of(sop_class)
     if not of_class:
         raise NoPresentationContext(named, stored or "")
-    offered = ", ".join(c.transfer_syntax.name or c.transfer_syntax for c in of_class)
+    # Of a class that is proposed once for each syntax, several contexts may have the same one.
+    offered = ", ".join(
+        dict.fromkeys(c.transfer_syntax.name or c.transfer_syntax for c in of_class)
+    )
     have = (stored.name or stored) if stored else "its own syntax"
     raise NoPresentationContext(
         named,

@@ -558,6 +558,18 @@ class Handlers:
         return list(self._by_field)
 
 
+def listed_services(services: Any) -> list[Any]:
+    """Make a list of services.
+
+    Raises:
+        TypeError: it is one alone, or a class; the message says so.
+    """
+    if isinstance(services, type) or not isinstance(services, Iterable):
+        name = getattr(services, "__name__", type(services).__name__)
+        raise TypeError(f"services= is a list: write services=[{name}(...)]")
+    return list(services)
+
+
 def register_service(service: Any, handlers: Handlers) -> None:
     """Have a service add its handlers.
 

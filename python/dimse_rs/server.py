@@ -25,7 +25,7 @@ from .association import Association
 from .contexts import Supported, any_storage
 from .errors import LocalProtocolError
 from .events import MOST, Events, Kind
-from .handlers import Handler, Handlers, Service, register_service
+from .handlers import Handler, Handlers, Service, listed_services, register_service
 from .metrics import Metrics
 from .registry import classes_of
 from .services.storage import Storage
@@ -162,7 +162,7 @@ class Server(Handlers):
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise ValueError(f"not a port: {port!r} (0 to 65535; 0 takes a free one)")
         self._bind = (host, port)
-        services = list(services)
+        services = listed_services(services)
         storages = [service for service in services if isinstance(service, Storage)]
         if len(storages) > 1:
             raise ValueError("one Storage at most: a C-STORE can go to one folder only")

@@ -109,6 +109,18 @@ def test_a_compressed_instance_says_what_is_missing(form, tmp_path):
     assert list(tmp_path.glob("*.dcm")) == []
 
 
+def test_a_syntax_that_two_contexts_have_is_named_once(tmp_path):
+    with (
+        picky(tmp_path, {class_of(JPEG_2000): [ExplicitVRLittleEndian]}) as peer,
+        SCU.associate(
+            peer, contexts=[Context(class_of(JPEG_2000), ExplicitVRLittleEndian)] * 2
+        ) as association,
+        pytest.raises(NoPresentationContext) as caught,
+    ):
+        association.c_store(JPEG_2000)
+    assert caught.value.message.count("Explicit VR Little Endian") == 1
+
+
 def test_a_native_instance_is_not_compressed(tmp_path):
     sop_class = class_of(CT)
     with (

@@ -597,7 +597,7 @@ def test_past_its_time_the_answer_is_a700_and_the_file_stays(tmp_path, caplog):
         held.gate.set()
         until(lambda: any(record.code == "on-stored-late" for record in caplog.records))
     (late,) = [record for record in caplog.records if record.code == "on-stored-late"]
-    assert "C123 of 1.2.3.1 too late" in late.getMessage()
+    assert "C123 of 1.2.3.1 too late, it was answered A700 after 0.05 s" in late.getMessage()
     assert names(tmp_path) == ["1.2.3.1.dcm"]
     assert [(event["event"], event["status"]) for event in events] == [("refused", 0xA700)]
 
@@ -638,7 +638,7 @@ def test_a_server_that_stops_lets_the_last_batch_finish(tmp_path):
     assert names(tmp_path) == ["1.2.3.1.dcm"]
 
 
-def test_a_function_that_never_returns_costs_the_grace_and_no_more(tmp_path):
+def test_a_function_that_never_returns_costs_the_grace_and_no_more(tmp_path, caplog):
     held = Held(lambda item: item.refuse(0xC123))
     server = deciding(tmp_path, held)
     with link(server, CTImageStorage) as association, ThreadPoolExecutor() as pool:
@@ -647,7 +647,10 @@ def test_a_function_that_never_returns_costs_the_grace_and_no_more(tmp_path):
         server.stop(grace=0.05)
         assert isinstance(answer.exception(ENOUGH), AssociationAborted)
         held.gate.set()
+        until(lambda: any(record.code == "on-stored-late" for record in caplog.records))
     assert names(tmp_path) == ["1.2.3.1.dcm"]
+    (late,) = [record for record in caplog.records if record.code == "on-stored-late"]
+    assert "C123 of 1.2.3.1 too late, the server has stopped" in late.getMessage()
 
 
 # ---- where it is not called

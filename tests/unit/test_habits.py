@@ -201,6 +201,13 @@ def test_what_is_no_function_is_refused():
         server.c_store("CT")
 
 
+@pytest.mark.parametrize("kind", [Server, AsyncServer])
+def test_a_service_alone_in_place_of_a_list_says_how_it_is_written(kind, tmp_path):
+    for services in (Storage(tmp_path), Storage):
+        with pytest.raises(TypeError, match=r"services= is a list: write services=\[Storage\(\.\."):
+            kind(services=services)
+
+
 def test_a_class_in_place_of_a_service_is_refused_by_name():
     for make in (lambda s: Server(AE("X"), services=s), lambda s: AsyncServer(services=s)):
         with pytest.raises(
