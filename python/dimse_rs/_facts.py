@@ -103,7 +103,7 @@ def in_a_file(content: bytes | IO[bytes]) -> Iterator[Path]:
 
 
 def tags_of(attributes: Sequence[int | str]) -> list[int]:
-    """Turn keywords and tags into tags.
+    """Turn keywords and tags into tags; a keyword alone is one.
 
     Raises:
         DecodeError: a keyword that the data dictionary does not have.
@@ -111,7 +111,7 @@ def tags_of(attributes: Sequence[int | str]) -> list[int]:
     from ._pydicom import tag_for_keyword
 
     tags = []
-    for attribute in attributes:
+    for attribute in [attributes] if isinstance(attributes, str) else attributes:
         tag = tag_for_keyword(attribute) if isinstance(attribute, str) else attribute
         if tag is None:
             raise DecodeError(f"{attribute} is not a keyword of the data dictionary (PS3.6)")
@@ -266,6 +266,8 @@ class AssociationFacts:
         self, instance: Path | Dataset, priority: int, check: bool
     ) -> Generator[Step, Any, Status]:
         store = _scu.c_store_file if isinstance(instance, Path) else _scu.c_store_data_set
+        if not isinstance(instance, Path):
+            _scu.check_data_set(instance, "a path, a Part 10 file as bytes, ")
         if isinstance(instance, Mapping):
             instance = _scu.data_set_of(instance)
         message_id = self._core.next_message_id()

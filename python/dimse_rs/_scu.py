@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _core
+from ._answers import described, is_data_set
 from ._drive import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
 from ._fields import (
     C_CANCEL_RQ,
@@ -263,6 +264,8 @@ def n_service(
     context_class: str | None = None,
 ) -> Generator[Step, Any, Response]:
     """One of the six N-services (PS3.7 10.1)."""
+    if dataset is not None:
+        check_data_set(dataset)
     # N-EVENT-REPORT and N-CREATE speak of the affected class, the others of the requested one.
     role = "Affected" if field in (N_EVENT_REPORT_RQ, N_CREATE_RQ) else "Requested"
     context = _context_for(contexts, sop_class, context_class, field != N_EVENT_REPORT_RQ)
@@ -328,12 +331,27 @@ def _encoded(
 ) -> bytes:
     from .datasets import to_bytes
 
+    check_data_set(identifier)
     if level is not None and identifier.get("QueryRetrieveLevel") != level:
         identifier = data_set_of(identifier)
         identifier.QueryRetrieveLevel = level
     elif isinstance(identifier, Mapping):
         identifier = data_set_of(identifier)
     return to_bytes(identifier, context.transfer_syntax)
+
+
+def check_data_set(what: object, other: str = "") -> None:
+    """See that something is a data set, or a mapping of keywords.
+
+    Args:
+        what: what a user gave.
+        other: what else may be given.
+
+    Raises:
+        TypeError: it is neither; the message says what it is, and no value.
+    """
+    if not is_data_set(what):
+        raise TypeError(f"got {described(what)}; give {other}a data set or a mapping of keywords")
 
 
 def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:

@@ -19,6 +19,7 @@ from ._uids import Model
 from .errors import AssociationReleased, DimseError
 from .events import Events
 from .responses import Response
+from .settings import check_ae_title
 from .status import Status
 
 if TYPE_CHECKING:
@@ -239,7 +240,8 @@ class AsyncAssociation(AssociationFacts):
     ) -> AsyncResponses[Response]:
         """Have the peer send instances to another AE: see `Association.c_move`."""
         call = _scu.Call()
-        steps = self._retrieve(call, identifier, model, level, priority, destination)
+        title = check_ae_title(destination)  # None would ask for a C-GET
+        steps = self._retrieve(call, identifier, model, level, priority, title)
         return AsyncResponses(self, call, steps)
 
     async def n_event_report(

@@ -16,6 +16,7 @@ from ._uids import Model
 from .errors import AssociationReleased, DimseError
 from .events import Events
 from .responses import Response
+from .settings import check_ae_title
 from .status import Status
 
 if TYPE_CHECKING:
@@ -283,7 +284,8 @@ class Association(AssociationFacts):
         Source: PS3.7 9.1.4, PS3.4 C.4.2.
         """
         call = _scu.Call()
-        steps = self._retrieve(call, identifier, model, level, priority, destination)
+        title = check_ae_title(destination)  # None would ask for a C-GET
+        steps = self._retrieve(call, identifier, model, level, priority, title)
         return self._responses(call, steps)
 
     def _responses(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dimse_rs import (
+    AE,
+    AsyncServer,
     CTImageStorage,
     ModalityPerformedProcedureStep,
     Schedule,
@@ -18,7 +22,7 @@ from dimse_rs import (
 )
 from dimse_rs.sop_class import ModalityWorklist
 from tests.data.generate import series
-from tests.loopback.nodes import CT, link, scp
+from tests.loopback.nodes import CT, SCU, at, link, scp
 
 MPPS = ModalityPerformedProcedureStep
 OF_MPPS = {"sop_class": MPPS, "instance_uid": "1.2"}
@@ -257,3 +261,69 @@ def test_items_of_a_schedule_may_be_mappings():
         [found] = worklist(association, Modality="CT")
         assert worklist(association, Modality="MR") == []
     assert found.PatientID == "1"
+
+
+# ---- what is given for a data set
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (None, "None"),
+        (5, "0x0005"),
+        ([("PatientID", "SECRET")], "a list"),
+        ([{"PatientID": "SECRET"}], "a list"),
+        ("SECRET", "a str"),
+    ],
+)
+@pytest.mark.parametrize("service", ["find", "move", "store", "create", "set", "action"])
+def test_what_is_no_data_set_is_named_before_anything_is_sent(service, given, named):
+    calls = {
+        "find": lambda a: list(a.c_find(given, model=StudyRoot, level="STUDY")),
+        "move": lambda a: list(a.c_move(given, model=StudyRoot, level="STUDY", destination="X")),
+        "store": lambda a: a.c_store(given),
+        "create": lambda a: a.n_create(given, **OF_MPPS),
+        "set": lambda a: a.n_set(given, **OF_MPPS),
+        "action": lambda a: a.n_action(1, given, **OF_MPPS),
+    }
+    if (service, given) in [("store", "SECRET"), ("create", None), ("action", None), ("set", None)]:
+        return  # a path, and nothing at all
+    server = scp()
+    server.n_create(MPPS)(lambda request: None)
+    server.c_find(StudyRoot)(lambda request: [])
+    server.c_move(StudyRoot)(lambda request: [])
+    with link(server, [StudyRoot, CTImageStorage, MPPS, Verification]) as association:
+        with pytest.raises(TypeError, match=f"got {named}; give .*a data set or a mapping") as told:
+            calls[service](association)
+        assert "SECRET" not in str(told.value)
+        assert association.c_echo() == 0
+
+
+def test_a_keyword_alone_is_one_attribute():
+    asked = []
+    server = scp()
+    server.n_get(MPPS)(lambda request: asked.append(list(request.attributes)) or {"PatientID": "1"})
+    with link(server, [MPPS]) as association:
+        association.n_get("PatientID", **OF_MPPS)
+    assert asked == [[0x00100020]]
+
+
+def test_a_move_to_nowhere_is_no_get():
+    server = scp()
+    server.c_get(StudyRoot)(lambda request: [])
+    with link(server, for_retrieve(StudyRoot)) as association:
+        with pytest.raises(TypeError, match="AE title is a str, not None"):
+            association.c_move(match(), model=StudyRoot, destination=None)
+        assert association.is_established
+
+
+def test_an_async_move_to_nowhere_is_no_get():
+    async def ask(server):
+        contexts = for_retrieve(StudyRoot)
+        async with server, SCU.associate_async(at(server), contexts=contexts) as association:
+            with pytest.raises(TypeError, match="AE title is a str, not None"):
+                association.c_move(match(), model=StudyRoot, destination=None)
+
+    server = AsyncServer(AE("SCP"), port=0)
+    server.c_get(StudyRoot)(lambda request: [])
+    asyncio.run(ask(server))
