@@ -339,6 +339,10 @@ impl Association {
 
     /// Sends files, undecoded, as many at a time as were negotiated. `part_of`: of a request whose cancellation stops
     /// them. `check`: only those that are whole.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "named on the Python side, private to dimse_rs"
+    )]
     #[pyo3(signature = (paths, *, priority=0, within=0.0, move_originator=None, part_of=None, check=true))]
     fn send_files(
         &self,

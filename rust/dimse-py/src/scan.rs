@@ -24,6 +24,7 @@ pub(crate) struct Dictionary {
 #[pymethods]
 impl Dictionary {
     #[new]
+    #[expect(clippy::needless_pass_by_value, reason = "the signature is PyO3's")]
     fn new(
         standard: Vec<(u32, String)>,
         repeated: Vec<(u32, u32, String)>,
