@@ -120,7 +120,11 @@ def check_same(before: bytes, syntax: str, after: bytes, target: str) -> None:
         was = read_by_pydicom(before, syntax)
     except Exception as error:  # then it should have been refused
         raise Finding(f"converted what pydicom cannot read: {type(error).__name__}") from None
-    _compare(was, read_by_pydicom(after, target), (syntax == BIG_ENDIAN) != (target == BIG_ENDIAN))
+    try:
+        now = read_by_pydicom(after, target)
+    except Exception as error:
+        raise Finding(f"converted, pydicom cannot read it: {type(error).__name__}") from None
+    _compare(was, now, (syntax == BIG_ENDIAN) != (target == BIG_ENDIAN))
 
 
 def _compare(was: Dataset, now: Dataset, swapped: bool, where: str = "") -> None:
@@ -182,16 +186,18 @@ def _same(was: DataElement, now: DataElement, raw: list[object], swapped: bool) 
     if any(getattr(one, "VR", "") == "UN" for one in raw):
         # Not swapped, and little endian whatever is around it (PS3.5 6.2.2); pydicom swaps it.
         return _same_bytes(*raw)
-    # In Implicit VR a reader does not know it: there are its bytes.
-    return was.VR != now.VR and (swapped or _same_bytes(*raw))
+    # In Implicit VR a reader does not know it: there are its bytes, or those of its items.
+    return (
+        (was.VR == "SQ" and now.VR == "UN") or was.VR != now.VR and (swapped or _same_bytes(*raw))
+    )
 
 
 def _plain(value: object) -> object:
     """Give what two readers of one value agree on: padding does not belong to it."""
+    if value is None or value in ("", b""):
+        return ""
     if isinstance(value, bytes | bytearray):
         return _padded(bytes(value))
-    if value is None or value == "":
-        return ""
     if isinstance(value, str):
         return value.rstrip(" \0")
     if isinstance(value, list) or hasattr(value, "__iter__"):
