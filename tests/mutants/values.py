@@ -187,8 +187,8 @@ def _same(was: DataElement, now: DataElement, raw: list[object], swapped: bool) 
         # Not swapped, and little endian whatever is around it (PS3.5 6.2.2); pydicom swaps it.
         return _same_bytes(*raw)
     # In Implicit VR a reader does not know it: there are its bytes, or those of its items.
-    return (
-        (was.VR == "SQ" and now.VR == "UN") or was.VR != now.VR and (swapped or _same_bytes(*raw))
+    return (was.VR == "SQ" and now.VR == "UN") or (
+        was.VR != now.VR and (swapped or _same_bytes(*raw))
     )
 
 
