@@ -48,7 +48,9 @@ from dimse_rs import (
 from dimse_rs.datasets import from_bytes
 from dimse_rs.sop_class import ExplicitVRLittleEndian
 from tests.data.marked import MARK, data_sets, element, marked
+from tests.hostile import wire
 from tests.loopback.nodes import PATIENT, at
+from tests.mutants.wires import Peer
 
 CLIENT = AE("SCU", timeouts=PATIENT)
 INSTANCE = {"sop_class": Printer, "instance_uid": "1.2.3.4"}
@@ -353,3 +355,21 @@ def test_what_cannot_be_read_tells_no_values(tmp_path, capfd):
             with contextlib.suppress(ValueError):
                 quietly(decode, read(path))
         quietly(Worklist(tmp_path).items)
+
+
+@pytest.mark.parametrize("tag", [0x00080016, 0x00080018])
+def test_what_stands_in_place_of_a_uid_tells_no_values(tag, tmp_path, capfd):
+    """A refusal names the UIDs that differ: what is none is not shown."""
+    elements = STORED | {0x00080018: ("UI", b"1.2.3.4.5\0"), tag: ("UI", MARK.encode())}
+    content = b"".join(element(at, *elements[at]) for at in sorted(elements))
+    command = wire.store_rq(b"1.2.3.4.5", sop_class=CTImageStorage.encode())
+    with listening(capfd), Server(AE("SCP"), port=0, services=[Storage(tmp_path)]) as server:
+        events = server.events("refused", timeout=10.0)
+        with Peer(
+            server.port, [str(CTImageStorage)], str(ExplicitVRLittleEndian), scp=False
+        ) as peer:
+            answer = peer.ask(command, content, wire.C_STORE_RQ, 1)
+        assert answer.status == 0xA900
+        why = next(events)["why"]
+    assert MARK not in why
+    assert "what is no UID in the data set" in why

@@ -137,12 +137,14 @@ def _compare(was: Dataset, now: Dataset, swapped: bool, where: str = "") -> None
             raise Finding(f"converted, it lacks {where}{tag}")
         if tag == _CHARACTER_SET:  # the text may have been declared anew
             continue
-        raw = [one.get_item(tag) for one in (was, now)]
+        raw = [one.get_item(tag, keep_deferred=True) for one in (was, now)]
         elements = [_element(one, tag) for one in (was, now)]
         if elements[0] is None:  # its bytes are no such value
             if not swapped and not _same_bytes(*raw):
                 raise Finding(f"converted, the undecodable {where}{tag} has other bytes")
         elif elements[1] is None:
+            if getattr(raw[1], "VR", None) is None and _same_bytes(*raw):
+                continue  # in Implicit VR it has the dictionary's VR, not the one that it came with
             raise Finding(f"converted, {where}{tag} cannot be decoded any more")
         elif elements[0].VR == "SQ" and elements[1].VR == "SQ":
             items = [element.value for element in elements if element is not None]
@@ -186,10 +188,8 @@ def _same(was: DataElement, now: DataElement, raw: list[object], swapped: bool) 
     if any(getattr(one, "VR", "") == "UN" for one in raw):
         # Not swapped, and little endian whatever is around it (PS3.5 6.2.2); pydicom swaps it.
         return _same_bytes(*raw)
-    # In Implicit VR a reader does not know it: there are its bytes, or those of its items.
-    return (was.VR == "SQ" and now.VR == "UN") or (
-        was.VR != now.VR and (swapped or _same_bytes(*raw))
-    )
+    # In Implicit VR a reader has the dictionary's VR, or none: there are its bytes.
+    return was.VR != now.VR and (swapped or was.VR == "SQ" or _same_bytes(*raw))
 
 
 def _plain(value: object) -> object:

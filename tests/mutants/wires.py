@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Self
 
 from tests.hostile import wire
 from tests.hostile.scp import Connection
@@ -129,6 +130,14 @@ class Peer:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+
+    def __enter__(self) -> Self:
+        """Use the association in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up."""
+        self.close()
 
 
 class Answering:

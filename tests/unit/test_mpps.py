@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 
-from dimse_rs import StatusError
+from dimse_rs import DecodeError, StatusError
 from dimse_rs.datasets import from_bytes, to_bytes
-from dimse_rs.services.mpps import _FIXED, _TYPE_1, _TYPE_2, changed, created, selected
+from dimse_rs.services.mpps import (
+    _FIXED,
+    _TYPE_1,
+    _TYPE_2,
+    changed,
+    created,
+    from_worklist,
+    selected,
+)
 from dimse_rs.sop_class import ExplicitVRLittleEndian
 
 STATES = ("IN PROGRESS", "COMPLETED", "DISCONTINUED")
@@ -224,3 +235,26 @@ def test_n_get_of_an_attribute_that_is_not_there_is_a_warning():
     status, found = selected(created(attributes()), [STATUS_TAG, 0x00400280])
     assert status == 0x0001
     assert found.dir() == ["PerformedProcedureStepStatus"]
+
+
+# ---- the modality's side
+
+
+@pytest.mark.parametrize(
+    ("encoded", "named"),
+    [
+        (b"\x20\0\x0d\0ZZ\x06\0ZQMARK", "StudyInstanceUID"),
+        (b"\x10\0\x10\0FD\x06\0ZQMARK", "PatientName"),
+        (b"\x40\0\0\1SQ\0\0\x06\0\0\0ZQMARK", "ScheduledProcedureStepSequence"),
+        (
+            b"\x40\0\0\1SQ\0\0\x16\0\0\0\xfe\xff\0\xe0\x0e\0\0\0\x08\0\x60\0FD\x06\0ZQMARK",
+            "ScheduledProcedureStepSequence",
+        ),
+    ],
+)
+def test_what_cannot_be_taken_from_a_worklist_is_named_without_its_value(encoded, named):
+    item = read_dataset(BytesIO(encoded), False, True)
+    with pytest.raises(DecodeError, match=rf"{named} cannot be decoded") as told:
+        from_worklist(item)
+    assert told.value.__context__ is None
+    assert "ZQMARK" not in str(told.value)

@@ -13,10 +13,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import log
+from dimse_rs._encode import name_of
 from dimse_rs._quiet import quietly
 from dimse_rs._scu import data_set_of
 from dimse_rs._uids import is_uid
-from dimse_rs.errors import StatusError
+from dimse_rs.errors import DecodeError, StatusError
 from dimse_rs.sop_class import (
     ModalityPerformedProcedureStep,
     ModalityPerformedProcedureStepNotification,
@@ -35,6 +36,7 @@ from dimse_rs.status import (
 )
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
     from dimse_rs.association import Association
@@ -507,11 +509,15 @@ def from_worklist(item: Dataset) -> Dataset:
         Attributes for `PerformedStep.start`: the patient, the modality, and the item of Scheduled
         Step Attributes Sequence. The station's own are to be added.
 
+    Raises:
+        DecodeError: a value that is wanted cannot be decoded; named by its tag and keyword.
+
     Source: PS3.4 F.7.2.1, PS3.17 J.
     """
     from dimse_rs._pydicom import Dataset
 
-    scheduled = next(iter(item.get("ScheduledProcedureStepSequence") or ()), Dataset())
+    steps = "ScheduledProcedureStepSequence"
+    scheduled = next(iter((steps in item and _element(item, steps).value) or ()), Dataset())
     related = Dataset()
     for source, keywords in (
         (item, "StudyInstanceUID ReferencedStudySequence AccessionNumber RequestedProcedureID"),
@@ -524,17 +530,30 @@ def from_worklist(item: Dataset) -> Dataset:
     patient = "SpecificCharacterSet PatientName PatientID PatientBirthDate PatientSex"
     for keyword in patient.split():
         if keyword in item:
-            attributes.add(item[keyword])
+            attributes.add(_element(item, keyword))
     if "Modality" in scheduled:
-        attributes.add(scheduled["Modality"])
+        attributes.add(_element(scheduled, "Modality"))
     attributes.ScheduledStepAttributesSequence = [related]
     return attributes
+
+
+def _element(source: Dataset, keyword: str) -> DataElement:
+    """Decode an element that is there, to the last item."""
+    try:
+        element = source[keyword]
+        for item in element.value if element.VR == "SQ" else ():
+            for _ in item.iterall():
+                pass
+        return element
+    except Exception as error:  # pydicom's texts have values in them
+        fault = type(error).__name__
+    raise DecodeError(f"{name_of(_tag(keyword))} cannot be decoded: {fault}", section="PS3.5 7")
 
 
 def _take(target: Dataset, source: Dataset, keywords: Sequence[str]) -> None:
     for keyword in keywords:
         if keyword in source:
-            target.add(source[keyword])
+            target.add(_element(source, keyword))
     _fill(target, keywords)
 
 

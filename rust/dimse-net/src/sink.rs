@@ -374,10 +374,16 @@ impl Writer {
                 None if !verified => {}
                 None => return Err(lacks(name)),
                 Some(found) => {
+                    // What is no UID may be anything, a patient's name too: not for logs and events.
+                    let found = if found.is_valid() {
+                        format!("{found} in the data set")
+                    } else {
+                        "what is no UID in the data set".to_owned()
+                    };
                     return Err(Refusal::new(
                         MISMATCH,
                         format!("{name} of command and data set differ"),
-                        format!("{name} is {announced} in the command, {found} in the data set"),
+                        format!("{name} is {announced} in the command, {found}"),
                     ));
                 }
             }
