@@ -22,6 +22,7 @@ from ._fields import (
 )
 
 __all__ = [
+    "check_function",
     "check_handler",
     "described",
     "fault_of_arguments",
@@ -81,10 +82,30 @@ def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:
         )
 
 
-def fault_of_arguments(function: Callable[..., Any]) -> str:
-    """Say why a function cannot be called with one argument; empty if it can, or does not say."""
+def check_function(name: str, function: Any, *arguments: str) -> None:
+    """See that a function of a service's can be called, on a thread.
+
+    Args:
+        name: of the argument that has it, for the message.
+        function: what a user gave.
+        arguments: what it is called with.
+
+    Raises:
+        TypeError: it cannot be called, not so, or is asynchronous and would never run.
+    """
+    if not callable(function):
+        raise TypeError(f"{name}= is a function, not {described(function)}")
+    if is_asynchronous(function):
+        raise TypeError(f"{name}= is asynchronous, and is called on a thread, which awaits nothing")
+    if fault := fault_of_arguments(function, len(arguments)):
+        given = ", ".join(arguments) or "nothing"
+        raise TypeError(f"{name}= is called with {given}: {fault}")
+
+
+def fault_of_arguments(function: Callable[..., Any], count: int = 1) -> str:
+    """Say why a function cannot be called with so many; empty if it can, or does not say."""
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function).bind(*[None] * count)
     except TypeError as error:
         return str(error)
     except ValueError:

@@ -364,6 +364,7 @@ def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
     """
     from ._pydicom import Dataset
 
+    check_data_set(attributes)
     if isinstance(attributes, Dataset):
         # Not `Dataset(attributes)`: that has its elements in common with the original, and setting
         # an attribute changes the element.

@@ -15,10 +15,13 @@ from dimse_rs import (
     AE,
     Association,
     AsyncServer,
+    Commitment,
     CTImageStorage,
     Handlers,
+    InstanceAvailability,
     QueryRetrieve,
     Retrieve,
+    Schedule,
     Server,
     Storage,
     StudyRoot,
@@ -206,6 +209,38 @@ def test_a_service_alone_in_place_of_a_list_says_how_it_is_written(kind, tmp_pat
     for services in (Storage(tmp_path), Storage):
         with pytest.raises(TypeError, match=r"services= is a list: write services=\[Storage\(\.\."):
             kind(services=services)
+
+
+async def asks_later(*arguments):
+    return True
+
+
+@pytest.mark.parametrize("function", [None, "yes", lambda one: True, asks_later])
+@pytest.mark.parametrize(
+    ("service", "name"), [(Commitment, "is_stored"), (InstanceAvailability, "on_notice")]
+)
+def test_a_service_refuses_a_function_that_can_never_answer(service, name, function):
+    with pytest.raises(TypeError, match=f"{name}= is "):
+        service(function)
+    service(lambda first, second: True)
+    service(lambda *arguments: True)
+
+
+@pytest.mark.parametrize("items", [None, 5, lambda query: [], asks_later])
+def test_a_schedule_refuses_what_never_gives_items(items):
+    with pytest.raises(TypeError, match="items= is "):
+        Schedule(items)
+
+
+def test_what_finds_nothing_is_no_archive():
+    for archive in ("archive/", None, lambda identifier: []):
+        with pytest.raises(TypeError, match="archive= finds and retrieves"):
+            QueryRetrieve(archive)
+
+
+def test_a_list_is_no_data_set_of_a_step():
+    with pytest.raises(TypeError, match="got a list; give a data set or a mapping"):
+        data_set_of([{"PatientID": "SECRET"}])
 
 
 def test_a_class_in_place_of_a_service_is_refused_by_name():

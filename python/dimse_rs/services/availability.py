@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from dimse_rs._answers import name_of
+from dimse_rs._answers import check_function, name_of
 from dimse_rs._quiet import quietly
 from dimse_rs._uids import is_uid
 from dimse_rs.errors import StatusError
@@ -54,7 +54,11 @@ class InstanceAvailability:
         Args:
             on_notice: called with each notification, before the peer is answered; what it raises
                 answers the peer as in any handler.
+
+        Raises:
+            TypeError: it is no function of these two, or asynchronous.
         """
+        check_function("on_notice", on_notice, "a SOP Instance UID", "a data set")
         self._on_notice = on_notice
 
     def __repr__(self) -> str:

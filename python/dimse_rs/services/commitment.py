@@ -14,7 +14,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import _core, log
-from dimse_rs._answers import name_of
+from dimse_rs._answers import check_function, name_of
 from dimse_rs._quiet import quietly
 from dimse_rs._uids import SOPClass, is_uid
 from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
@@ -97,6 +97,7 @@ class Commitment:
 
         Raises:
             ValueError: a title, an address or a number is not allowed.
+            TypeError: `is_stored` is no function of these two, or asynchronous.
         """
         from dimse_rs.ae import AE
 
@@ -104,6 +105,7 @@ class Commitment:
 
         if attempts < 1:
             raise ValueError(f"attempts is at least 1, not {attempts}")
+        check_function("is_stored", is_stored, "a SOP Class", "a SOP Instance UID")
         self._is_stored = is_stored
         self._most = most
         self._outstanding: set[str] = set()

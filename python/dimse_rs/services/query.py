@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from dimse_rs._answers import name_of
+from dimse_rs._answers import check_function, described, name_of
 from dimse_rs._facts import in_a_file
 from dimse_rs._quiet import quietly
 from dimse_rs._retrieve import Retrieve, Unreadable, uid_of
@@ -84,7 +84,14 @@ class QueryRetrieve:
             models: default all that have levels: Patient Root, Study Root, Patient/Study Only,
                 Composite Instance Root and without bulk data.
             pending: seconds between two Pending responses of a retrieval.
+
+        Raises:
+            TypeError: it neither finds nor retrieves.
         """
+        if not (hasattr(archive, "found") or hasattr(archive, "retrieve")):
+            raise TypeError(
+                f"archive= finds and retrieves, as an Index does; not {described(archive)}"
+            )
         self._archive = archive
         self._models = tuple(MODELS if models is None else models)
         self._pending = pending
@@ -131,7 +138,14 @@ class Schedule:
             items: one data set for each scheduled procedure step, or a function that gives them;
                 it is called for each query. Where the next may take long, None in between lets
                 C-CANCEL be heard. A folder of files is a service by itself: `Worklist`.
+
+        Raises:
+            TypeError: it can be neither iterated over nor called with nothing.
         """
+        if callable(items):
+            check_function("items", items)
+        elif not isinstance(items, Iterable):
+            raise TypeError(f"items= is an iterable or a function, not {described(items)}")
         self._items = items
 
     def __repr__(self) -> str:
