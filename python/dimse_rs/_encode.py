@@ -87,6 +87,8 @@ class _Writer:
         self._header = Struct(order + ("HHI" if target.implicit else "HH2sH"))
         self._wide = Struct(order + "HH2sHI")
         self._bare = Struct(order + "HHI")
+        # Items that took more than one attempt: else those around them would double that, each.
+        self._done: dict[tuple[int, ...], bytes] = {}
         self._at: BaseTag | int = 0
         """The element that is being written, of the innermost item."""
 
@@ -101,11 +103,22 @@ class _Writer:
         declared = self._declared(dataset)
         if declared is None and ancestors:
             return self._elements(lineage, above)
-        within = above if declared is None else declared
-        try:
+        path = tuple(map(id, lineage))
+        if path in self._done:
+            return self._done[path]
+        within, inside = above if declared is None else declared, len(self._done)
+        with suppress(Unfit):
             return self._elements(lineage, within)
-        except Unfit:
-            what, hint = "is beyond the character set that (0008,0005) declares", ""
+        content = self._anew(lineage, within)
+        while len(self._done) > inside:  # parts of this one
+            self._done.popitem()
+        self._done[path] = content
+        return content
+
+    def _anew(self, lineage: tuple[Dataset, ...], within: Repertoire) -> bytes:
+        """Write what is beyond the character set that it declares: in UTF-8, or as it was read."""
+        dataset, hint = lineage[0], ""
+        what = "is beyond the character set that (0008,0005) declares"
         try:
             return self._elements(lineage, UTF_8, declare=True)
         except Unfit:

@@ -223,6 +223,21 @@ def test_empty_value_of_a_vr_that_nobody_knows_is_kept(syntax, tag):
     assert kept == expected[syntax]
 
 
+@pytest.mark.parametrize("charset", ["ISO_IR 999", "ISO_IR 6", "", "\\ISO 2022 IR 87"])
+def test_text_beyond_the_character_set_of_each_item_is_encoded_once_for_all_levels(charset):
+    """Each may take three attempts; if levels multiplied, this would not end."""
+    item = Dataset()
+    for _ in range(60):
+        around = Dataset()
+        around.SpecificCharacterSet = charset.split("\\")
+        around.ReferencedSeriesSequence = [item]
+        around.PatientID = "\xc4"
+        item = around
+    encoded = to_bytes(item, uids.ImplicitVRLittleEndian)
+    assert encoded.count("\xc4".encode()) == 60
+    assert encoded.count(b"ISO_IR 192") == 60
+
+
 def test_group_0002_is_never_sent():
     [path] = DATA.rglob("CT_small.dcm")
     dataset = pydicom.dcmread(path)
