@@ -171,17 +171,21 @@ def from_bytes(
 
 
 def _check_end(dataset: Dataset) -> None:
-    """Refuse one whose last value is cut short: pydicom gives what there is of it."""
+    """Refuse one whose last value is cut short: pydicom gives what there is of it.
+
+    The last that was read need not have the highest tag. Behind a VR that nobody knows, with a
+    length of 32 bits, pydicom reads what is no element: it ends so.
+    """
     from ._pydicom import RawDataElement
 
-    last = dataset._dict[max(dataset._dict, key=int)] if dataset._dict else None
-    if not isinstance(last, RawDataElement) or last.value is None:
-        return
-    if last.length != _UNDEFINED and len(last.value) < last.length:
-        raise DecodeError(
-            f"the data set ends in {last.tag}: {len(last.value)} of {last.length} bytes",
-            section="PS3.5 7.1",
-        )
+    for last in dataset._dict.values():
+        if not isinstance(last, RawDataElement) or last.value is None:
+            continue
+        if last.length != _UNDEFINED and len(last.value) < last.length:
+            raise DecodeError(
+                f"the data set ends in {last.tag}: {len(last.value)} of {last.length} bytes",
+                section="PS3.5 7.1",
+            )
 
 
 def decode(dataset: Dataset) -> None:

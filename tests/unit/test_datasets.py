@@ -208,6 +208,20 @@ def test_private_values_of_unknown_vr_keep_their_bytes():
     )
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"\x08\0\x60\0CS\x04\0CT",
+        # A VR that nobody knows, with a length of 32 bits: pydicom reads on inside the value.
+        b"\x09\0\x10\x10ZZ\0\0\x04\0\0\0ABCD\x10\0\x10\0PN\4\0A^B ",
+    ],
+    ids=["cut", "VR of 32 bits"],
+)
+def test_what_ends_inside_a_value_is_refused_wherever_its_tag_belongs(cut):
+    with pytest.raises(DecodeError):
+        from_bytes(b"\x20\0\x10\0SH\2\0" + b"1 " + cut, uids.ExplicitVRLittleEndian)
+
+
 @pytest.mark.parametrize("tag", [b"\x09\0\x10\x10", b"\xe0\x7f\x10\0"])
 @pytest.mark.parametrize("syntax", NATIVE[:3])
 def test_empty_value_of_a_vr_that_nobody_knows_is_kept(syntax, tag):
