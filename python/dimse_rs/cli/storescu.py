@@ -162,6 +162,10 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     if not report.results:
         found = f": {len(report.skipped)} others skipped" if report.skipped else ""
         raise CliError(ExitCode.INPUT, f"no DICOM files in {', '.join(inputs)}{found}")
+    if report.skipped:
+        first = report.skipped[0]
+        count = len(report.skipped)
+        output.log.warning("%d skipped (-v names each), first %s: %s", count, first, first.reason)
     for reason, times in reasons.items():
         if times > 1:
             output.log.error("%d more not sent, %s", times - 1, reason)
