@@ -253,6 +253,8 @@ class _Writer:
                 found = self._decoded(element, encoding=list(read), ds=dataset)
                 return self._text(found, vr, within, read=True)
         if element.length == _UNDEFINED:
+            if not self._target.implicit and vr not in _WIDE:
+                raise self._refused(f"has a value of undefined length, which VR {vr} has not")
             return self._by_pydicom(element._replace(VR=vr, value=value))
         if swap and vr in _WORDS:
             value = _swap(value, _WORDS[vr])

@@ -10,9 +10,11 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.charset import python_encoding
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
+from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from dimse_rs import sop_class as uids
@@ -250,6 +252,17 @@ def test_text_beyond_the_character_set_of_each_item_is_encoded_once_for_all_leve
     encoded = to_bytes(item, uids.ImplicitVRLittleEndian)
     assert encoded.count("\xc4".encode()) == 60
     assert encoded.count(b"ISO_IR 192") == 60
+
+
+def test_text_of_undefined_length_is_refused_where_its_vr_has_a_length_of_16_bits():
+    item = b"\xfe\xff\0\xe0\2\0\0\0A \xfe\xff\xdd\xe0\0\0\0\0"
+    odd = Dataset()
+    odd._dict[BaseTag(0x00100010)] = RawDataElement(
+        BaseTag(0x00100010), "PN", 0xFFFFFFFF, item[:-8], 0, True, True
+    )
+    odd.set_original_encoding(True, True, "iso8859")
+    with pytest.raises(DecodeError, match="PatientName has a value of undefined length"):
+        to_bytes(odd, uids.ExplicitVRLittleEndian)
 
 
 def test_group_0002_is_never_sent():
