@@ -163,8 +163,10 @@ class _Job:
         try:
             return cast("Path", (yield Ask(self._spooled, instance)))
         except Exception as error:
+            from .datasets import uid_in
+
             _report(self, type(instance).__name__, error)
-            self.tally.fail(str(getattr(instance, "SOPInstanceUID", "")))
+            self.tally.fail(uid_in(instance, "SOPInstanceUID"))
             return None
 
     def _spooled(self, instance: Any) -> Path:

@@ -161,11 +161,9 @@ def c_store_data_set(
     how: Storing,
 ) -> Generator[Step, Any, Status]:
     """C-STORE of a pydicom data set, in its own transfer syntax when that was accepted."""
-    from .datasets import convert, stored_syntax
+    from .datasets import convert, stored_syntax, uid_in
 
-    with quiet():
-        sop_class = str(dataset.get("SOPClassUID", ""))
-        sop_instance = str(dataset.get("SOPInstanceUID", ""))
+    sop_class, sop_instance = uid_in(dataset, "SOPClassUID"), uid_in(dataset, "SOPInstanceUID")
     for uid, name in (
         (sop_class, "SOP Class UID (0008,0016)"),
         (sop_instance, "SOP Instance UID (0008,0018)"),

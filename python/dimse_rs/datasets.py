@@ -337,13 +337,23 @@ def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) ->
     _write_file(path, data, _meta(meta, syntax, sop_class, instance))
 
 
-def _uid(dataset: Dataset, keyword: str) -> str:
-    """Give a UID that File Meta Information has to repeat."""
+def uid_in(instance: object, keyword: str) -> str:
+    """Give a UID of a data set; empty when there is none, or when its value cannot be decoded.
+
+    Args:
+        instance: a data set, or whatever else was given in place of one.
+        keyword: of the UID.
+    """
     try:
         with quiet():
-            uid = str(dataset.get(keyword) or "")
+            return str(getattr(instance, keyword, "") or "")
     except Exception:  # of pydicom, whatever comes up while it decodes the value
-        uid = ""
+        return ""
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """Give a UID that File Meta Information has to repeat."""
+    uid = uid_in(dataset, keyword)
     if not is_uid(uid):
         raise DecodeError(f"the data set has no {keyword}, or one that is none", section="PS3.5 9")
     return uid

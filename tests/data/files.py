@@ -108,3 +108,11 @@ def same_values(one: Path, other: Path) -> bool:
         for item in read
     ]
     return decoded[0] == decoded[1]
+
+
+def with_undecodable_uid(path: Path) -> Dataset:
+    """Read an instance, and have (0008,0016) in a VR that its value cannot be of."""
+    item = pydicom.dcmread(path)
+    raw = item.get_item(0x00080016)
+    item._dict[raw.tag] = raw._replace(VR="FL")
+    return item

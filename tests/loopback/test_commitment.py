@@ -18,6 +18,7 @@ from dimse_rs import (
     AssociationError,
     AsyncServer,
     CTImageStorage,
+    DecodeError,
     DimseTimeout,
     Handlers,
     MRImageStorage,
@@ -28,6 +29,7 @@ from dimse_rs import (
 )
 from dimse_rs.services import Commitment, CommitmentReports, commit
 from dimse_rs.services._aio_reports import Courier
+from tests.data.files import with_undecodable_uid
 from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
 from tests.unit.test_mpps import data_set
 
@@ -76,6 +78,15 @@ def refusal(server, dataset, action=1, instance=StorageCommitmentPushModelInstan
 def request(uid="1.9", pairs=PAIRS):
     items = [data_set(ReferencedSOPClassUID=c, ReferencedSOPInstanceUID=i) for c, i in pairs]
     return data_set(TransactionUID=uid, ReferencedSOPSequence=items)
+
+
+def test_an_instance_whose_uids_cannot_be_decoded_is_not_asked_about():
+    reports = CommitmentReports()
+    with (
+        asking(scp(), reports) as association,
+        pytest.raises(DecodeError, match="without SOP Class and SOP Instance UID"),
+    ):
+        reports.ask(association, [with_undecodable_uid(CT)])
 
 
 # ---- where reports go is looked up for each attempt

@@ -25,7 +25,7 @@ from dimse_rs import (
     for_retrieve,
 )
 from dimse_rs.datasets import convert, from_bytes
-from tests.data.files import data_set
+from tests.data.files import data_set, with_undecodable_uid
 from tests.data.generate import series
 from tests.hostile import wire
 from tests.hostile.scp import ScriptedScp
@@ -130,6 +130,14 @@ def test_instances_are_paths_data_sets_or_bytes(paths, tmp_path):
     for path in paths:
         uid = pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID
         assert data_set(tmp_path / f"{uid}.dcm") == data_set(path)
+
+
+def test_a_data_set_that_cannot_be_named_fails_alone(paths, uids, tmp_path):
+    given = [with_undecodable_uid(paths[0]), *paths[1:3]]
+    with link(archive(given), for_retrieve(StudyRoot)) as association:
+        last, _ = outcome(get(association, tmp_path))
+    assert counts(last) == (2, 1, 0)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(uids[1:3])
 
 
 def test_data_sets_made_on_the_way_do_not_get_mixed_up(paths, uids, tmp_path):

@@ -18,7 +18,7 @@ from dimse_rs import (
     StatusError,
     Verification,
 )
-from tests.data.files import SAMPLES, data_set, same_bytes, same_values
+from tests.data.files import SAMPLES, data_set, same_bytes, same_values, with_undecodable_uid
 from tests.loopback.nodes import CT, link, scp
 
 FORMS = {
@@ -228,3 +228,13 @@ def test_priority_and_message_ids_are_sent():
         association.c_store(pydicom.dcmread(CT), priority=1)
     assert [priority for _, priority in seen] == [1, 2, 1]
     assert len({number for number, _ in seen}) == 3
+
+
+def test_a_data_set_whose_uids_cannot_be_decoded_is_refused_by_name():
+    broken = with_undecodable_uid(CT)
+    with (
+        link(scp(), [CTImageStorage]) as association,
+        pytest.raises(DecodeError, match=r"no valid SOP Class UID \(0008,0016\)") as caught,
+    ):
+        association.c_store(broken)
+    assert caught.value.__context__ is None  # what pydicom says of it has the value

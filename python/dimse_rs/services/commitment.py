@@ -402,13 +402,14 @@ def _report_of(uid: str, dataset: Dataset, asked: tuple[str, ...]) -> Commitment
 
 def _reference(instance: Any) -> tuple[str, str] | None:
     """Give SOP Instance and SOP Class UID; None for a file that was not sent."""
+    from dimse_rs.datasets import uid_in
+
     if isinstance(instance, tuple):
         sop_class, uid = instance
     elif isinstance(instance, (str, PathLike)):
         sop_class, uid, _, _ = _core.probe(instance)
     elif hasattr(instance, "to_json_dict"):
-        sop_class = instance.get("SOPClassUID", "")
-        uid = instance.get("SOPInstanceUID", "")
+        sop_class, uid = uid_in(instance, "SOPClassUID"), uid_in(instance, "SOPInstanceUID")
     else:
         if not instance.ok:
             return None

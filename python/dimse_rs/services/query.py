@@ -18,7 +18,7 @@ from dimse_rs._facts import in_a_file
 from dimse_rs._quiet import quietly
 from dimse_rs._retrieve import Retrieve, Unreadable, uid_of
 from dimse_rs._scu import data_set_of
-from dimse_rs.datasets import read, stored_syntax
+from dimse_rs.datasets import read, stored_syntax, uid_in
 from dimse_rs.sop_class import ModalityWorklist, WithoutBulkData
 
 from .hierarchy import MODELS, Find, check_find
@@ -205,7 +205,7 @@ def _small(instance: Instance) -> Dataset | Unreadable:
         if isinstance(instance, (str, PathLike)):
             path = instance if isinstance(instance, Path) else Path(instance)
             return Unreadable(uid_of(path), error)
-        return Unreadable(str(getattr(instance, "SOPInstanceUID", "")), error)
+        return Unreadable(uid_in(instance, "SOPInstanceUID"), error)
 
 
 @quietly
