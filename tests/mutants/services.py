@@ -40,7 +40,7 @@ class Run:
         outcomes: statuses, errors and successes by route.
         findings: what must not have been, each with what makes it again.
         leaks: records of the log with values of patients in them.
-        slowest: seconds of the longest, by route.
+        slowest: processor seconds of the longest, by route.
         most: bytes that a mutant cost at most, by process.
     """
 

@@ -143,7 +143,7 @@ def _compare(was: Dataset, now: Dataset, swapped: bool, where: str = "") -> None
             if not swapped and not _same_bytes(*raw):
                 raise Finding(f"converted, the undecodable {where}{tag} has other bytes")
         elif elements[1] is None:
-            if getattr(raw[1], "VR", None) is None and _same_bytes(*raw):
+            if getattr(raw[1], "VR", None) is None and (swapped or _same_bytes(*raw)):
                 continue  # in Implicit VR it has the dictionary's VR, not the one that it came with
             raise Finding(f"converted, {where}{tag} cannot be decoded any more")
         elif elements[0].VR == "SQ" and elements[1].VR == "SQ":
