@@ -209,7 +209,7 @@ def _play(
 
 
 def _worked(run: Run) -> float:
-    """Processor seconds of the node and of this process: other work of the machine is not theirs."""
+    """Processor seconds of the node and of this process, whatever else the machine does."""
     return usage(run.node.pid).seconds + time.process_time()
 
 
