@@ -313,7 +313,7 @@ def test_69_when_a_match_cannot_be_read():
     with finder(broken) as server:
         done = dimse("findscu", *STUDIES, at(server))
     assert done.returncode == 69
-    assert done.stderr.startswith("E: not a data set in Explicit VR Little Endian")
+    assert done.stderr.startswith("E: the data set is cut short: (0008,1105) at byte 12")
     assert done.stdout.startswith("# match 2\n")
 
 
