@@ -289,10 +289,12 @@ def close(items: Any) -> None:
 
 
 def invoke(core: _core.Association, step: Send) -> _core.Invocation:
-    """Send a request, and log it once it is on its way: one that cannot be sent was not."""
-    invocation = core.invoke(step.message, step.within, step.again)
+    """Log a request and send it: in the log it has to stand before its response.
+
+    The caller gets an error when it cannot be sent.
+    """
     log_message(core, "<<", step.message)
-    return invocation
+    return core.invoke(step.message, step.within, step.again)
 
 
 def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:

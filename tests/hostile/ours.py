@@ -157,7 +157,7 @@ def ready_made(ae: AE) -> Server:
             Schedule([item]),
             Mpps({STEP: step}),
             Commitment(lambda _class, _instance: True),
-            InstanceAvailability(lambda notice: None),
+            InstanceAvailability(lambda uid, notice: None),
         ],
         destinations={"STORE": ("127.0.0.1", 1)},
     )

@@ -27,7 +27,7 @@ from dimse_rs import (
 from dimse_rs.aio import AsyncResponses
 
 
-def of_pydicom() -> list:
+def of_pydicom(*_: object) -> list:
     return []
 
 
