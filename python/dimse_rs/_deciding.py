@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from . import _core
     from .services.storage import OnStored, Storage
 
-__all__ = ["Deciding", "check_answer", "is_async"]
+__all__ = ["Deciding", "check_answer"]
 
 _logger = log.get(log.SERVER)
 
@@ -207,12 +207,6 @@ def check_answer(answer: object) -> None:
             f"on_stored gave back {described(answer)}, which refuses nothing: it gives back None, "
             "and item.refuse(status, comment) refuses"
         )
-
-
-def is_async(function: OnStored) -> bool:
-    """Tell whether a function is `async`, or an object that is called as one."""
-    called = getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 def _sendable(refusal: tuple[int, str] | None) -> _Verdict:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from ._aio_deciding import AsyncDeciding
 from ._aio_perform import AsyncPerformer
 from ._aio_threads import SHARED
-from ._deciding import Deciding, is_async
+from ._answers import is_asynchronous
+from ._deciding import Deciding
 from .aio import AsyncAssociation
 from .errors import LocalProtocolError
 from .events import Events, Kind
@@ -154,6 +155,6 @@ class _LoopServer(Server):
         """Take both kinds: an `async` one runs on the loop, any other on a thread."""
 
     def _make_deciding(self, service: _core.Service, storage: Storage) -> Deciding:
-        if storage.on_stored is not None and is_async(storage.on_stored):
+        if storage.on_stored is not None and is_asynchronous(storage.on_stored):
             return AsyncDeciding(service, storage)
         return Deciding(service, storage)

@@ -144,10 +144,10 @@ def from_bytes(
     from ._pydicom import UID, FileMetaDataset, read_dataset
 
     syntax = TransferSyntax.of(transfer_syntax)
-    # An identifier may be missing, or empty: a data set without elements is one here.
-    if not scanned and memoryview(buffer).nbytes:
-        scan(buffer, syntax, limits, lenient=True)
     data = bytes(buffer)
+    # An identifier may be missing, or empty: a data set without elements is one here.
+    if data and not scanned:
+        scan(data, syntax, limits, lenient=True)
     if syntax.deflated and data:
         data = _inflate(data)
     fault = ""

@@ -14,7 +14,8 @@ from weakref import WeakValueDictionary
 
 from . import _core, _threads, log
 from ._admission import Admission, AllowList, ExtendedAnswers, Proposal
-from ._deciding import Deciding, is_async
+from ._answers import is_asynchronous
+from ._deciding import Deciding
 from ._events import log_event, wanted_by_logs
 from ._facts import AssociationFacts
 from ._fields import C_GET_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, SERVICE_OF
@@ -294,7 +295,7 @@ class Server(Handlers):
         self._clean_up()
 
     def _check_on_stored(self, storage: Storage) -> None:
-        if storage.on_stored is not None and is_async(storage.on_stored):
+        if storage.on_stored is not None and is_asynchronous(storage.on_stored):
             raise TypeError(
                 "Storage(on_stored=) is `async def`, which only an AsyncServer can call; a Server "
                 "calls a plain function on a thread"
