@@ -13,7 +13,7 @@ from ._fields import C_STORE_RQ
 from ._narrate import Narrated
 from ._perform import Performer
 from .association import Association
-from .contexts import Context, Contexts, expand
+from .contexts import Context, Contexts, any_storage, expand
 from .errors import AssociationRejected
 from .extended import Options, proposed as proposed_options
 from .handlers import Handlers
@@ -208,7 +208,9 @@ class AE:
         """Make what serves the peer's requests, if anything is to be served."""
         if handlers is not None and kind is Performer:
             handlers.check_blocking()
-        may_receive = lenient_roles or any(context.scp for context in proposed)
+        may_receive = lenient_roles or any(
+            context.scp and any_storage(context.sop_class) for context in proposed
+        )
         received = (C_STORE_RQ,) if may_receive else ()
         if handlers is None and not received:
             return None

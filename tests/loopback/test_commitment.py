@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import tempfile
 import threading
 import time
 
@@ -17,6 +18,7 @@ from dimse_rs import (
     AE,
     AssociationError,
     AsyncServer,
+    Context,
     CTImageStorage,
     DecodeError,
     DimseTimeout,
@@ -362,6 +364,7 @@ def test_reports_to_live_peers_do_not_wait_behind_dead_ones():
         commitment = Commitment(
             lambda *_: over.wait(10),
             peers={**dict.fromkeys(dead, f"127.0.0.1:{port}"), "LIVE": at(own)},
+            attempts=1,  # or the dead ones would be tried again beside other tests
         )
         with scp(services=[commitment]) as server:
             ended = server.events("ended")
@@ -375,6 +378,15 @@ def test_reports_to_live_peers_do_not_wait_behind_dead_ones():
             assert commit(SCU, at(server), PAIRS, timeout=10).ok  # on the one that asks
             until(lambda: len(commitment.outstanding) == len(dead))
     assert [report.transaction_uid for report in came] == ["1.8"]
+
+
+def test_an_association_for_a_report_has_no_folder_for_instances(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    context = Context(StorageCommitmentPushModel, scu=False, scp=True)
+    with link(scp(services=[CommitmentReports(print)]), context):
+        assert list(tmp_path.iterdir()) == []
+    with link(scp(), Context(CTImageStorage, scp=True)):
+        assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_reports_to_a_destination_come_in_the_order_of_the_requests():
