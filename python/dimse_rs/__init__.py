@@ -264,12 +264,14 @@ def __getattr__(name: str) -> Any:
     """Load what is asked for; what is not named here is a constant of `sop_class`, if anything."""
     if name == "__all__":
         return ["Payload", "__version__", *_MODULE, *import_module(f"{__name__}.sop_class").__all__]
+    if name.startswith("_"):  # a module of ours that is about to be imported asks so
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     value: Any
     if name in _MODULES:
         value = import_module(f"{__name__}.{name}")
     else:
         module = import_module(f"{__name__}.{_MODULE.get(name, 'sop_class')}")
-        if name.startswith("_") or not hasattr(module, name):
+        if not hasattr(module, name):
             raise _absent(name)
         value = getattr(module, name)
     globals()[name] = value
