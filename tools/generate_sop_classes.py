@@ -304,7 +304,7 @@ def render() -> str:
         "",
         "from typing import Final",
         "",
-        "from ._uids import Model, SOPClass, TransferSyntax",
+        "from .uids import Model, SOPClass, TransferSyntax",
         "",
         f'EDITION: Final = "{stamp}"',
         "",

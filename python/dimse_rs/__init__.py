@@ -13,16 +13,13 @@ from . import _core
 from ._core import Payload as Payload, __version__ as __version__
 
 if TYPE_CHECKING:
-    from ._admission import Proposal as Proposal
-    from ._facts import AcceptedContext as AcceptedContext, RejectedContext as RejectedContext
-    from ._retrieve import Retrieve as Retrieve
-    from ._uids import Model as Model, SOPClass as SOPClass, TransferSyntax as TransferSyntax
     from .access import Allow as Allow, load_allow as load_allow
     from .ae import AE as AE
-    from .aio import AsyncAssociation as AsyncAssociation, AsyncResponses as AsyncResponses
-    from .aio_server import AsyncServer as AsyncServer
+    from .aio.association import (
+        AsyncAssociation as AsyncAssociation,
+        AsyncResponses as AsyncResponses,
+    )
     from .association import Association as Association, Responses as Responses
-    from .audit import audit_xml as audit_xml
     from .contexts import (
         PRESETS as PRESETS,
         Context as Context,
@@ -30,6 +27,8 @@ if TYPE_CHECKING:
         any_storage as any_storage,
         for_retrieve as for_retrieve,
     )
+    from .dimse.calls import AcceptedContext as AcceptedContext, RejectedContext as RejectedContext
+    from .dimse.retrieve import Retrieve as Retrieve
     from .errors import (
         AssociationAborted as AssociationAborted,
         AssociationError as AssociationError,
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
         TlsError as TlsError,
         TransportError as TransportError,
     )
-    from .events import Event as Event, Events as Events
     from .extended import (
         QueryRetrieveOptions as QueryRetrieveOptions,
         StorageOptions as StorageOptions,
@@ -78,15 +76,19 @@ if TYPE_CHECKING:
         hash_passcode as hash_passcode,
         same_secret as same_secret,
     )
-    from .metrics import Histogram as Histogram, Metrics as Metrics
-    from .metrics_endpoint import (
+    from .observe.audit import audit_xml as audit_xml
+    from .observe.events import Event as Event, Events as Events
+    from .observe.metrics import Histogram as Histogram, Metrics as Metrics
+    from .observe.prometheus import (
         MetricsEndpoint as MetricsEndpoint,
         serve_metrics as serve_metrics,
     )
     from .registry import classes_of as classes_of, register as register
     from .responses import Received as Received, Response as Response
     from .send import SendReport as SendReport, SendResult as SendResult, Skipped as Skipped
-    from .server import Server as Server
+    from .server._admission import Proposal as Proposal
+    from .server.asynchronous import AsyncServer as AsyncServer
+    from .server.blocking import Server as Server
     from .services import (
         Commitment as Commitment,
         CommitmentReport as CommitmentReport,
@@ -104,11 +106,6 @@ if TYPE_CHECKING:
         notify_availability as notify_availability,
     )
     from .services.query import worklist as worklist
-    from .services.storage import (
-        Storage as Storage,
-        StoredInstance as StoredInstance,
-        StoredValue as StoredValue,
-    )
     from .settings import (
         Limits as Limits,
         Peer as Peer,
@@ -117,16 +114,22 @@ if TYPE_CHECKING:
     )
     from .sop_class import *  # noqa: F403 - every generated constant is public
     from .status import Status as Status
+    from .storage import (
+        Storage as Storage,
+        StoredInstance as StoredInstance,
+        StoredValue as StoredValue,
+    )
     from .tls import TLS as TLS, Certificate as Certificate, TLSFacts as TLSFacts
+    from .uids import Model as Model, SOPClass as SOPClass, TransferSyntax as TransferSyntax
 
 _NAMES: Final = {
-    "_admission": ("Proposal",),
-    "_facts": (
+    "server._admission": ("Proposal",),
+    "dimse.calls": (
         "AcceptedContext",
         "RejectedContext",
     ),
-    "_retrieve": ("Retrieve",),
-    "_uids": (
+    "dimse.retrieve": ("Retrieve",),
+    "uids": (
         "Model",
         "SOPClass",
         "TransferSyntax",
@@ -136,16 +139,16 @@ _NAMES: Final = {
         "load_allow",
     ),
     "ae": ("AE",),
-    "aio": (
+    "aio.association": (
         "AsyncAssociation",
         "AsyncResponses",
     ),
-    "aio_server": ("AsyncServer",),
+    "server.asynchronous": ("AsyncServer",),
     "association": (
         "Association",
         "Responses",
     ),
-    "audit": ("audit_xml",),
+    "observe.audit": ("audit_xml",),
     "contexts": (
         "PRESETS",
         "Context",
@@ -172,7 +175,7 @@ _NAMES: Final = {
         "TlsError",
         "TransportError",
     ),
-    "events": (
+    "observe.events": (
         "Event",
         "Events",
     ),
@@ -204,11 +207,11 @@ _NAMES: Final = {
         "hash_passcode",
         "same_secret",
     ),
-    "metrics": (
+    "observe.metrics": (
         "Histogram",
         "Metrics",
     ),
-    "metrics_endpoint": (
+    "observe.prometheus": (
         "MetricsEndpoint",
         "serve_metrics",
     ),
@@ -222,7 +225,7 @@ _NAMES: Final = {
         "SendResult",
         "Skipped",
     ),
-    "server": ("Server",),
+    "server.blocking": ("Server",),
     "services": (
         "Commitment",
         "CommitmentReport",
@@ -240,7 +243,7 @@ _NAMES: Final = {
         "notify_availability",
     ),
     "services.query": ("worklist",),
-    "services.storage": (
+    "storage": (
         "Storage",
         "StoredInstance",
         "StoredValue",
@@ -284,7 +287,7 @@ def _absent(name: str) -> Exception:
     `from dimse_rs import evt` would drop the text of an AttributeError, so what imports gets an
     ImportError, and nobody else: `hasattr` is to give False.
     """
-    from ._hints import absent
+    from .hints import absent
 
     told = absent(__name__, name)
     importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"

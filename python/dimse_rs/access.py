@@ -8,9 +8,9 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import _core, sop_class
-from ._fields import SERVICE_OF
-from ._uids import Model, is_uid
+from .fields import SERVICE_OF
 from .settings import check_ae_title
+from .uids import Model, is_uid
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network

@@ -9,21 +9,21 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
-from ._fields import C_STORE_RQ
-from ._narrate import Narrated
-from ._perform import Performer
 from .association import Association
 from .contexts import Context, Contexts, any_storage, expand
 from .errors import AssociationRejected
 from .extended import Options, proposed as proposed_options
+from .fields import C_STORE_RQ
 from .handlers import Handlers
 from .identity import Fields, UserIdentity, fields_of
+from .observe._narrate import Narrated
+from .perform.performer import Performer
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
 from .tls import TLS
 
 if TYPE_CHECKING:
-    from .aio import AsyncAssociation, Connecting
-    from .events import Events
+    from .aio.association import AsyncAssociation, Connecting
+    from .observe.events import Events
     from .send import SendReport, SendResult
 
 __all__ = ["AE"]
@@ -78,7 +78,7 @@ class AE:
 
         def __getattr__(self, name: str) -> Any:
             """Name what pynetdicom's attributes are called here."""
-            from ._hints import refuse
+            from .hints import refuse
 
             return refuse(self, "AE", name)
 
@@ -162,7 +162,7 @@ class AE:
 
         Handlers may be `async` functions and generators; others run on threads.
         """
-        from .aio import Connecting
+        from .aio.association import Connecting
 
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
@@ -179,9 +179,9 @@ class AE:
         events: Events | None,
         lenient_roles: bool,
     ) -> AsyncAssociation:
-        from ._aio import Completer
-        from ._aio_perform import AsyncPerformer
-        from .aio import AsyncAssociation
+        from .aio._performer import AsyncPerformer
+        from .aio.association import AsyncAssociation
+        from .completer import Completer
 
         try:
             with Narrated(events) as told:

@@ -8,22 +8,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from . import _fields, _scu
-from ._drive import Step, emitted, run
-from ._facts import AssociationFacts, in_a_file, tags_of
-from ._perform import Into, Performer, receiving
-from ._uids import Model
+from . import fields
+from .dimse import scu
+from .dimse.calls import AssociationFacts, in_a_file, tags_of
+from .dimse.run import Step, emitted, run
 from .errors import AssociationReleased, DimseError
-from .events import Events
+from .observe.events import Events
+from .perform.performer import Into, Performer, receiving
 from .responses import Response
 from .settings import check_ae_title
 from .status import Status
+from .uids import Model
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from . import _core
-    from .events import Kind
+    from .observe.events import Kind
     from .settings import Peer, Timeouts
 
 __all__ = ["Association", "Responses"]
@@ -43,7 +44,7 @@ class Responses(Generic[V_co]):
     read ahead, unless another call on the association waits for its turn.
     """
 
-    def __init__(self, association: Association, call: _scu.Call, values: Iterator[V_co]) -> None:
+    def __init__(self, association: Association, call: scu.Call, values: Iterator[V_co]) -> None:
         """Wrap a call; private, made by `Association`."""
         self._association = association
         self._call = call
@@ -225,7 +226,7 @@ class Association(AssociationFacts):
 
         Source: PS3.7 9.1.2, PS3.4 C.4.1.
         """
-        call = _scu.Call()
+        call = scu.Call()
         return self._responses(call, self._find(call, identifier, model, level, priority, raw))
 
     def c_get(
@@ -256,7 +257,7 @@ class Association(AssociationFacts):
 
         Source: PS3.7 9.1.3, PS3.4 C.4.3.
         """
-        call = _scu.Call()
+        call = scu.Call()
         steps = self._retrieve(call, identifier, model, level, priority, None)
         return self._responses(call, steps, into)
 
@@ -283,19 +284,19 @@ class Association(AssociationFacts):
 
         Source: PS3.7 9.1.4, PS3.4 C.4.2.
         """
-        call = _scu.Call()
+        call = scu.Call()
         title = check_ae_title(destination)  # None would ask for a C-GET
         steps = self._retrieve(call, identifier, model, level, priority, title)
         return self._responses(call, steps)
 
     def _responses(
-        self, call: _scu.Call, steps: Generator[Step, Any, None], into: Into | None = None
+        self, call: scu.Call, steps: Generator[Step, Any, None], into: Into | None = None
     ) -> Responses[Any]:
         values = self._values(call, steps, into)
         return Responses(self, call, values)
 
     def _values(
-        self, call: _scu.Call, steps: Generator[Step, Any, None], into: Into | None
+        self, call: scu.Call, steps: Generator[Step, Any, None], into: Into | None
     ) -> Iterator[Any]:
         self._outstanding.add(call)
         try:
@@ -328,7 +329,7 @@ class Association(AssociationFacts):
         """
         return self._run(
             self._service(
-                _fields.N_EVENT_REPORT_RQ,
+                fields.N_EVENT_REPORT_RQ,
                 sop_class,
                 instance_uid,
                 dataset,
@@ -367,7 +368,7 @@ class Association(AssociationFacts):
         """
         return self._run(
             self._service(
-                _fields.N_GET_RQ,
+                fields.N_GET_RQ,
                 sop_class,
                 instance_uid,
                 context=context,
@@ -391,7 +392,7 @@ class Association(AssociationFacts):
         Source: PS3.7 10.1.3.
         """
         return self._run(
-            self._service(_fields.N_SET_RQ, sop_class, instance_uid, dataset, context=context)
+            self._service(fields.N_SET_RQ, sop_class, instance_uid, dataset, context=context)
         )
 
     def n_action(
@@ -412,7 +413,7 @@ class Association(AssociationFacts):
         """
         return self._run(
             self._service(
-                _fields.N_ACTION_RQ,
+                fields.N_ACTION_RQ,
                 sop_class,
                 instance_uid,
                 dataset,
@@ -437,7 +438,7 @@ class Association(AssociationFacts):
         Source: PS3.7 10.1.5.
         """
         return self._run(
-            self._service(_fields.N_CREATE_RQ, sop_class, instance_uid, dataset, context=context)
+            self._service(fields.N_CREATE_RQ, sop_class, instance_uid, dataset, context=context)
         )
 
     def n_delete(
@@ -454,7 +455,7 @@ class Association(AssociationFacts):
         Source: PS3.7 10.1.6.
         """
         return self._run(
-            self._service(_fields.N_DELETE_RQ, sop_class, instance_uid, context=context)
+            self._service(fields.N_DELETE_RQ, sop_class, instance_uid, context=context)
         )
 
     def _run(self, steps: Generator[Step, Any, T]) -> T:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ._uids import Model, SOPClass, TransferSyntax, is_uid
 from .sop_class import (
     MOST_USED_STORAGE,
     SOP_CLASSES,
@@ -18,6 +17,7 @@ from .sop_class import (
     ImplicitVRLittleEndian,
     Verification,
 )
+from .uids import Model, SOPClass, TransferSyntax, is_uid
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,8 +1,9 @@
 """The bridge to pydicom: data sets to bytes, bytes to data sets, and one encoding to another.
 
-pydicom reads, `_encode` writes; this module picks the encoding (PS3.5 10) and does what they leave
-to their callers: files, the deflate layer, and saying when a codec would be needed. pydicom is
-imported when a function is called, never before, and says nothing meanwhile (`_quiet`).
+pydicom reads, `encoding.encode` writes; this module picks the encoding (PS3.5 10) and does what
+both leave to their callers: files, the deflate layer, and errors where a codec would be needed.
+pydicom is imported when a function is called, never before, and is quiet meanwhile
+(`encoding.quiet`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from io import BytesIO
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Final
 
-from ._encode import encode, name_of, undecoded
-from ._gate import check_whole, scan, scan_file
-from ._quiet import quiet
-from ._uids import TransferSyntax, is_uid
+from .encoding.encode import encode, name_of, undecoded
+from .encoding.gate import check_whole, scan, scan_file
+from .encoding.quiet import quiet
 from .errors import DecodeError, NoPresentationContext
+from .uids import TransferSyntax, is_uid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +106,7 @@ def convert(
 
     Source: PS3.5 10, A.
     """
-    from ._pydicom import Dataset
+    from .encoding.library import Dataset
 
     in_memory = isinstance(source, Dataset)
     if not isinstance(source, Dataset):
@@ -141,7 +142,7 @@ def from_bytes(
 
     Source: PS3.5 7, 10, A.
     """
-    from ._pydicom import UID, FileMetaDataset, read_dataset
+    from .encoding.library import UID, FileMetaDataset, read_dataset
 
     syntax = TransferSyntax.of(transfer_syntax)
     data = bytes(buffer)
@@ -176,7 +177,7 @@ def _check_end(dataset: Dataset) -> None:
     The last that was read need not have the highest tag. Behind a VR that nobody knows, with a
     length of 32 bits, pydicom reads what is no element: it ends so.
     """
-    from ._pydicom import RawDataElement
+    from .encoding.library import RawDataElement
 
     for last in dataset._dict.values():
         if not isinstance(last, RawDataElement) or last.value is None:
@@ -243,7 +244,7 @@ def read(
 
     Source: PS3.10 7.
     """
-    from ._pydicom import InvalidDicomError, dcmread
+    from .encoding.library import InvalidDicomError, dcmread
 
     found = None if scanned else scan_file(path, limits)
     try:
@@ -273,7 +274,7 @@ def _read_bare(
     path: str | PathLike[str], syntax: str, only: Sequence[int] | None
 ) -> Dataset | None:
     """Read a file without preamble, if pydicom can."""
-    from ._pydicom import UID, FileMetaDataset, dcmread
+    from .encoding.library import UID, FileMetaDataset, dcmread
 
     wanted = None if only is None else list(only)
     try:
@@ -291,7 +292,7 @@ def _read_bare(
 
 def _header(path: str | PathLike[str], found: Scan, only: Sequence[int]) -> Dataset:
     """Read elements of a deflated file, inflating no more than stands before the pixel data."""
-    from ._pydicom import read_dataset
+    from .encoding.library import read_dataset
 
     with open(path, "rb") as file:
         file.seek(found.data_offset)
@@ -324,7 +325,7 @@ def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) ->
 
     Source: PS3.10 7.
     """
-    from ._pydicom import ExplicitVRLittleEndian, FileMetaDataset, ImplicitVRLittleEndian
+    from .encoding.library import ExplicitVRLittleEndian, FileMetaDataset, ImplicitVRLittleEndian
 
     syntax = stored_syntax(dataset)
     if syntax is None:
@@ -375,7 +376,7 @@ def write_encoded(
 
     Source: PS3.10 7.1.
     """
-    from ._pydicom import FileMetaDataset
+    from .encoding.library import FileMetaDataset
 
     _write_file(path, data, _meta(FileMetaDataset(), transfer_syntax, sop_class, new_uid()))
 
@@ -383,7 +384,7 @@ def write_encoded(
 def _meta(
     meta: FileMetaDataset, transfer_syntax: str, sop_class: str, instance: str
 ) -> FileMetaDataset:
-    from ._pydicom import UID
+    from .encoding.library import UID
 
     meta.MediaStorageSOPClassUID = UID(sop_class)
     meta.MediaStorageSOPInstanceUID = UID(instance)
@@ -392,7 +393,7 @@ def _meta(
 
 
 def _write_file(path: str | PathLike[str], data: Buffer, meta: FileMetaDataset) -> None:
-    from ._pydicom import DicomBytesIO, write_file_meta_info
+    from .encoding.library import DicomBytesIO, write_file_meta_info
 
     head = DicomBytesIO()
     write_file_meta_info(head, meta)

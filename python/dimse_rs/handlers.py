@@ -7,8 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast, overload
 
-from ._answers import check_handler, described
-from ._fields import (
+from .callables import check_handler, described
+from .errors import DecodeError, LocalProtocolError
+from .fields import (
     C_ECHO_RQ,
     C_FIND_RQ,
     C_GET_RQ,
@@ -23,18 +24,17 @@ from ._fields import (
     N_SET_RQ,
     SERVICE_OF,
 )
-from ._uids import Model, SOPClass, TransferSyntax, is_uid
-from .errors import DecodeError, LocalProtocolError
 from .settings import Peer
+from .uids import Model, SOPClass, TransferSyntax, is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from typing_extensions import Buffer
 
     from . import _core
-    from ._facts import AcceptedContext, AssociationFacts
     from .association import Association
-    from .services.storage import Mode, Storage
+    from .dimse.calls import AcceptedContext, AssociationFacts
+    from .storage import Mode, Storage
 
 __all__ = [
     "ActionRequest",
@@ -149,7 +149,7 @@ class Request:
         self, data: Buffer | Path, copies: int, *, within: str = "", values: bool = False
     ) -> None:
         """See that a data set is whole, and reserve the memory that it takes decoded."""
-        from ._gate import memory_of, scan, scan_file
+        from .encoding.gate import memory_of, scan, scan_file
 
         limits = self.association._limits
         if isinstance(data, Path):
@@ -168,7 +168,7 @@ class Request:
 
         def __getattr__(self, name: str) -> Any:
             """Name what pynetdicom's attributes are called here."""
-            from ._hints import refuse
+            from .hints import refuse
 
             return refuse(self, "Request", name)
 
@@ -263,7 +263,7 @@ class StoreRequest(Request):
     ) -> tuple[Path, list[str]]:
         """Write the instance as `save` does; give the path and the oddities; private."""
         from . import _core
-        from .services.storage import Storage
+        from .storage import Storage
 
         if isinstance(folder, Storage):
             folder.check_undecided("request.save()")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from .errors import AssociationRejected, LocalProtocolError
 
 if TYPE_CHECKING:
-    from ._admission import Proposal
+    from .server._admission import Proposal
 
 __all__ = [
     "Jwt",

@@ -18,7 +18,7 @@ import sys
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from ._faults import FAULTS
+from .faults import FAULTS
 
 if TYPE_CHECKING:
     from . import _core

@@ -8,11 +8,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from ._uids import is_uid
 from .sop_class import MEMBERS, SOP_CLASSES
+from .uids import is_uid
 
 if TYPE_CHECKING:
-    from ._uids import SOPClass
+    from .uids import SOPClass
 
 __all__ = ["DIMSE_SERVICES", "allows", "classes_of", "register"]
 

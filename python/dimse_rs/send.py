@@ -14,10 +14,10 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from . import _core, _threads, log
-from ._facts import in_a_file
-from ._repair import repair as repair_file
+from . import _core, log, threads
 from .contexts import Contexts, FileInfo, Plan, expand, plan
+from .dimse.calls import in_a_file
+from .encoding.repair import repair as repair_file
 from .errors import DecodeError, DimseError, NoPresentationContext, StatusError
 from .sop_class import MediaStorageDirectoryStorage
 from .status import Status
@@ -578,18 +578,18 @@ def _run_together(account: _Account, jobs: Sequence[Plan], together: int) -> Non
                 failures.append(failure)
                 account.stop()
 
-    threads: list[Thread] = []
+    senders: list[Thread] = []
     try:
         for number in range(min(together, len(jobs))):
             try:
-                threads.append(_threads.start(f"dimse-send-{number}", work))
+                senders.append(threads.start(f"dimse-send-{number}", work))
             except (RuntimeError, MemoryError):
                 break  # there is none to be had: those that there are do its share
-        if not threads:
+        if not senders:
             work()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.1)  # in turns, for Ctrl-C
+        for sender in senders:
+            while sender.is_alive():
+                sender.join(0.1)  # in turns, for Ctrl-C
     except BaseException:
         account.stop()
         raise

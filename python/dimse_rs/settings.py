@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final, Self, TypeAlias
 
-from ._answers import described, fault_of_arguments, is_asynchronous
+from .callables import described, fault_of_arguments, is_asynchronous
 
 __all__ = [
     "DEFAULT_CALLED_AE",

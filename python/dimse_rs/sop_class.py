@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ._uids import Model, SOPClass, TransferSyntax
+from .uids import Model, SOPClass, TransferSyntax
 
 EDITION: Final = "PS3.6 2024c (pydicom 3.0.2), PS3.4 2025b (pynetdicom 3.0.4), additions up to 2025a"
 

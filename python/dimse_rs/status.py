@@ -375,7 +375,7 @@ class Status(int):
 
         def __getattr__(self, name: str) -> Any:
             """Name what the elements of pynetdicom's data set of a status are here."""
-            from ._hints import refuse
+            from .hints import refuse
 
             return refuse(self, "Status", name)
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 import pytest
 
 from dimse_rs import AssociationAborted, ConnectFailed, Verification, _core
-from dimse_rs._aio import Completer
+from dimse_rs.completer import Completer
 from tests.loopback.nodes import PATIENT, Puppet, scp
 from tests.peers.process import Process
 

@@ -21,9 +21,9 @@ from dimse_rs import (
     StudyRoot,
     Timeouts,
     Verification,
-    _retrieve,
     for_retrieve,
 )
+from dimse_rs.dimse import retrieve
 from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at
 
 pytestmark = pytest.mark.usefixtures("either_mode")
@@ -96,13 +96,13 @@ def test_move_from_an_asyncio_server(tmp_path):
 
 def test_files_to_be_moved_are_looked_at_off_the_loop(tmp_path, monkeypatch):
     threads = set()
-    probe = _retrieve._core.probe
+    probe = retrieve._core.probe
 
     def looked_at(path):
         threads.add(threading.get_ident())
         return probe(path)
 
-    monkeypatch.setattr(_retrieve, "_core", Mock(wraps=_retrieve._core, probe=looked_at))
+    monkeypatch.setattr(retrieve, "_core", Mock(wraps=retrieve._core, probe=looked_at))
 
     async def main():
         async with node(services=[Storage(tmp_path, mode="fast")], any_called=True) as there:
@@ -164,7 +164,7 @@ def test_a_deadline_of_the_peers_is_not_taken_for_one_of_the_handlers(monkeypatc
         raise DimseTimeout("write", 2.0)
         yield
 
-    monkeypatch.setattr("dimse_rs._scp.one_answer", too_slow)
+    monkeypatch.setattr("dimse_rs.dimse.scp.one_answer", too_slow)
 
     async def main():
         server = node()

@@ -30,11 +30,11 @@ from dimse_rs import (
     Username,
     UsernamePasscode,
     Verification,
-    audit,
     audit_xml,
     for_retrieve,
 )
-from dimse_rs.audit import RECORDING_STOPPED
+from dimse_rs.observe import audit
+from dimse_rs.observe.audit import RECORDING_STOPPED
 from tests.data.certificates import Authority
 from tests.data.generate import series
 from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, link, scp
@@ -353,7 +353,7 @@ def test_a_lack_of_room_is_no_alert():
 
 
 def test_a_peer_of_many_studies_has_them_told_before_they_take_too_much(monkeypatch, tmp_path):
-    monkeypatch.setattr("dimse_rs._auditor._MOST", 2)
+    monkeypatch.setattr("dimse_rs.observe._auditor._MOST", 2)
     server = scp(tmp_path)
     events = server.events("audit")
     with link(server, [CTImageStorage, MRImageStorage]) as association:
@@ -366,7 +366,7 @@ def test_a_peer_of_many_studies_has_them_told_before_they_take_too_much(monkeypa
 
 
 def test_a_slow_follower_has_an_alert_of_what_it_lost(monkeypatch):
-    monkeypatch.setattr("dimse_rs.events.MOST", 3)
+    monkeypatch.setattr("dimse_rs.observe.events.MOST", 3)
     server = scp()
     events = server.events("audit")
     with server:

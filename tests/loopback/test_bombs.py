@@ -139,12 +139,13 @@ def test_an_instance_past_a_limit_is_a700_when_a_handler_looks_at_it(spool_above
 
 
 def test_who_does_not_look_pays_nothing(monkeypatch):
-    from dimse_rs import _gate, datasets
+    from dimse_rs import datasets
+    from dimse_rs.encoding import gate
 
     def looked(*_args, **_options):
         raise AssertionError("somebody looked")
 
-    for module, name in ((_gate, "scan"), (_gate, "scan_file"), (datasets, "scan")):
+    for module, name in ((gate, "scan"), (gate, "scan_file"), (datasets, "scan")):
         monkeypatch.setattr(module, name, looked)
     server = scp(ae=limited(elements=1))
     server.c_store(lambda request: None)

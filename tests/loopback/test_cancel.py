@@ -25,11 +25,11 @@ from dimse_rs import (
     Timeouts,
     Verification,
     _core,
-    _retrieve,
     for_retrieve,
 )
-from dimse_rs._scu import cancel_of
 from dimse_rs.datasets import write
+from dimse_rs.dimse import retrieve
+from dimse_rs.dimse.scu import cancel_of
 from dimse_rs.services import Index, QueryRetrieve
 from dimse_rs.services.matching import Matcher
 from tests.data.generate import series
@@ -384,14 +384,14 @@ class AtOnce:
 def held_up(monkeypatch):
     """Hold up who counts the results until everything has come, or a second has passed."""
     all_came = threading.Event()
-    count = _retrieve._count
+    count = retrieve._count
 
     def late(*args):
         all_came.wait(1.0)
         all_came.set()
         count(*args)
 
-    monkeypatch.setattr(_retrieve, "_count", late)
+    monkeypatch.setattr(retrieve, "_count", late)
     return all_came
 
 

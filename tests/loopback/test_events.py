@@ -27,10 +27,10 @@ from dimse_rs import (
     Username,
     UsernamePasscode,
     Verification,
-    events,
     for_retrieve,
     log,
 )
+from dimse_rs.observe import events
 from tests.loopback.nodes import CT, PATIENT, SCU, Puppet, at, link, scp
 
 STEP = re.compile(r"Sta\d+ \+ Evt\d+ -> A[AER]-\d+ -> Sta\d+")

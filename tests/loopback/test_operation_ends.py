@@ -30,14 +30,13 @@ from dimse_rs import (
     TransportError,
     Verification,
     _core,
-    _perform,
-    _retrieve,
-    _scp,
     datasets,
     errors,
     log,
 )
-from dimse_rs._drive import Run
+from dimse_rs.dimse import retrieve as _retrieve, scp as _scp
+from dimse_rs.dimse.run import Run
+from dimse_rs.perform import performer
 from tests.hostile import wire
 from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, scp
 
@@ -314,10 +313,10 @@ def faulty(steps, plan):
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("service", CALLS)
 def test_an_operation_ends_whichever_step_fails(service, part, after, server, asking, monkeypatch):
-    real = _perform.Performer.steps
+    real = performer.Performer.steps
     plan = Plan(FAULTS[0], 0, after)
     monkeypatch.setattr(
-        _perform.Performer,
+        performer.Performer,
         "steps",
         lambda self, operation: faulty(real(self, operation), plan),
     )
@@ -341,9 +340,9 @@ def test_an_operation_ends_whichever_step_fails(service, part, after, server, as
 OF_EACH = ("C-ECHO", "C-FIND", "C-GET", "N-GET")  # one of each way to be answered
 OF_MANY = ("C-GET", "C-MOVE")
 LIBRARY = {
-    "the request": (_perform, "request_of", OF_EACH),
-    "the pair of classes": (_perform, "allows", OF_EACH),
-    "the log of a message": (_perform, "log_message", OF_EACH),
+    "the request": (performer, "request_of", OF_EACH),
+    "the pair of classes": (performer, "allows", OF_EACH),
+    "the log of a message": (performer, "log_message", OF_EACH),
     "a record": (log, "of", OF_EACH),
     "a response": (_scp, "response", OF_EACH),
     "the status": (_scp, "is_defined", OF_EACH),

@@ -14,8 +14,9 @@ import urllib.request
 
 import pytest
 
-from dimse_rs import AE, AsyncServer, Username, aio_server, serve_metrics
-from dimse_rs._aio_threads import Threads
+from dimse_rs import AE, AsyncServer, Username, serve_metrics
+from dimse_rs.aio._threads import Threads
+from dimse_rs.server import asynchronous
 from tests.data.generate import series
 from tests.loopback.nodes import PATIENT, SCU, at, scp
 from tests.peers.process import Process
@@ -132,7 +133,7 @@ def test_functions_that_a_loop_has_called_wait_for_a_thread(shortage, either_mod
 def test_an_asyncio_server_stops_after_it(shortage, monkeypatch, either_mode):
     async def main():
         server = await AsyncServer(AE("SCP", timeouts=PATIENT), port=0).start()
-        monkeypatch.setattr(aio_server, "SHARED", Threads())  # none of which is idle
+        monkeypatch.setattr(asynchronous, "SHARED", Threads())  # none of which is idle
         shortage.on = True
         stopping = asyncio.create_task(server.stop())
         await asyncio.sleep(0)
@@ -237,7 +238,7 @@ def test_a_page_without_descriptors_rests_and_says_so_once(monkeypatch, caplog):
         listening.listen()
         return listening
 
-    monkeypatch.setattr("dimse_rs.metrics_endpoint._BACK_OFF", 0.01)
+    monkeypatch.setattr("dimse_rs.observe.prometheus._BACK_OFF", 0.01)
     monkeypatch.setattr(socket, "create_server", create_server)
     with scp() as server, serve_metrics(server) as page:
         assert urllib.request.urlopen(page.url, timeout=10).status == 200

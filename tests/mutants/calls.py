@@ -29,8 +29,8 @@ from dimse_rs import (
     notify_availability,
     worklist,
 )
-from dimse_rs._quiet import quiet
 from dimse_rs.cli import main as command
+from dimse_rs.encoding.quiet import quiet
 from dimse_rs.services.mpps import from_worklist
 from tests.mutants.seeds import MARK, SECONDARY_CAPTURE, SYNTAXES, Seed, part10
 from tests.mutants.services import CLASSES, Route, Run, check_stored, identity

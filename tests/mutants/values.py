@@ -12,7 +12,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
-from dimse_rs._quiet import quiet
+from dimse_rs.encoding.quiet import quiet
 from tests.mutants.seeds import BIG_ENDIAN, DEFLATED, IMPLICIT, MARK, inflated
 
 _CHARACTER_SET = 0x00080005

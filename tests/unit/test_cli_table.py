@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydicom.dataset import Dataset
 
-from dimse_rs._scu import data_set_of
 from dimse_rs.cli import table
 from dimse_rs.cli.table import Table, columns, visible
+from dimse_rs.dimse.scu import data_set_of
 
 KEYS = {"QueryRetrieveLevel": "STUDY", "PatientName": "D*", "StudyInstanceUID": "", "StudyDate": ""}
 

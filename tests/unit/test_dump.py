@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dimse_rs._dump import message_text, pdu_text
+from dimse_rs.observe._dump import message_text, pdu_text
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 

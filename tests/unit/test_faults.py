@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dimse_rs import DecodeError, DimseError, log
-from dimse_rs._faults import told
+from dimse_rs.faults import told
 
 MARK = "MARKED^VALUE"
 

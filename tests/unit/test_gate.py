@@ -15,8 +15,8 @@ from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 
 from dimse_rs import DecodeError, DimseError, Index, LimitExceeded, Limits, sop_class as uids
-from dimse_rs._gate import scan, scan_file
 from dimse_rs.datasets import convert, from_bytes, read, to_bytes
+from dimse_rs.encoding.gate import scan, scan_file
 from tests.data.files import BUNDLED
 
 FILES = BUNDLED / "test_files"

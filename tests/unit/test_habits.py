@@ -25,20 +25,20 @@ from dimse_rs import (
     Server,
     Storage,
     StudyRoot,
-    _hints,
+    hints,
 )
-from dimse_rs._answers import described, status_and_elements
-from dimse_rs._scu import data_set_of
+from dimse_rs.callables import described, status_and_elements
+from dimse_rs.dimse.scu import data_set_of
 
 # ---- names
 
 
-@pytest.mark.parametrize("name", _hints._AE)
+@pytest.mark.parametrize("name", hints._AE)
 def test_an_attribute_of_pynetdicoms_ae_names_what_to_use(name):
     ae = AE("X")
     with pytest.raises(AttributeError, match=name) as caught:
         getattr(ae, name)
-    assert str(caught.value).endswith(f": {_hints._AE[name]}")
+    assert str(caught.value).endswith(f": {hints._AE[name]}")
     with pytest.raises(AttributeError) as set_:
         setattr(ae, name, 5)
     assert str(set_.value) == str(caught.value)
@@ -65,7 +65,7 @@ def test_an_attribute_of_pynetdicoms_association_names_what_to_use(name):
     association = object.__new__(Association)
     with pytest.raises(AttributeError) as caught:
         getattr(association, name)
-    told = f"object 'Association' has no attribute {name!r}: {_hints._ASSOCIATION[name]}"
+    told = f"object 'Association' has no attribute {name!r}: {hints._ASSOCIATION[name]}"
     assert str(caught.value) == told
 
 
@@ -81,7 +81,7 @@ def test_what_a_property_raises_is_not_taken_for_a_name_that_is_not_there():
         Broken().shutdown  # noqa: B018
 
 
-@pytest.mark.parametrize("name", _hints._MODULE)
+@pytest.mark.parametrize("name", hints._MODULE)
 def test_a_name_of_pynetdicoms_package_says_what_to_import(name):
     assert not hasattr(dimse_rs, name)
     with pytest.raises(AttributeError) as caught:
@@ -89,7 +89,7 @@ def test_a_name_of_pynetdicoms_package_says_what_to_import(name):
     with pytest.raises(ImportError) as imported:
         exec(f"from dimse_rs import {name}", {})
     assert str(imported.value) == str(caught.value)
-    assert str(imported.value).endswith(f": {_hints._MODULE[name]}")
+    assert str(imported.value).endswith(f": {hints._MODULE[name]}")
 
 
 def test_a_name_that_nobody_has_is_not_imported_either():
@@ -97,9 +97,9 @@ def test_a_name_that_nobody_has_is_not_imported_either():
         exec("from dimse_rs import Nonsense", {})
 
 
-@pytest.mark.parametrize("name", sorted(_hints._STATUS_ELEMENTS))
+@pytest.mark.parametrize("name", sorted(hints._STATUS_ELEMENTS))
 def test_an_element_of_pynetdicoms_status_names_what_to_use(name):
-    with pytest.raises(AttributeError, match=re.escape(_hints._STATUS_ELEMENTS[name])):
+    with pytest.raises(AttributeError, match=re.escape(hints._STATUS_ELEMENTS[name])):
         getattr(dimse_rs.Status(0), name)
     assert not hasattr(dimse_rs.Status(0), "nonsense")
 
@@ -122,7 +122,7 @@ def test_what_the_hints_name_is_there():
         "attributes",
     }  # of instances, or other services
     missing = []
-    for names in _hints._NAMES.values():
+    for names in hints._NAMES.values():
         for told in names.values():
             for holder, name in re.findall(r"\b(\w+)\.(\w+)", told):
                 if holder in kinds and name not in others and not hasattr(kinds[holder], name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
-from dimse_rs._scu import data_set_of
+from dimse_rs.dimse.scu import data_set_of
 
 
 def test_a_copy_has_elements_of_its_own():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dimse_rs import Histogram, Metrics
-from dimse_rs.metrics import _EXPOSED
+from dimse_rs.observe.metrics import _EXPOSED
 from tests.exposition import parse
 
 TIMES = Histogram((0.5, 1.0), (2, 0, 1), 9.25)

@@ -12,7 +12,7 @@ from pydicom import charset
 from pydicom.dataset import Dataset
 
 from dimse_rs import datasets
-from dimse_rs._quiet import hush, quiet, quietly
+from dimse_rs.encoding.quiet import hush, quiet, quietly
 from dimse_rs.sop_class import ExplicitVRLittleEndian
 
 
@@ -110,5 +110,7 @@ def test_python_remembers_no_text():
         kept = getattr(charset, "__warningregistry__", {})
         assert [key for key in kept if "Secret" in str(key)] == []
         filters = [entry for entry in warnings.filters if entry[0] == "ignore" and entry[3]]
-        ours = [entry for entry in filters if type(entry[3]).__module__ == "dimse_rs._quiet"]
+        ours = [
+            entry for entry in filters if type(entry[3]).__module__ == "dimse_rs.encoding.quiet"
+        ]
         assert len(ours) == 1

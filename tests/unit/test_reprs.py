@@ -22,9 +22,9 @@ from dimse_rs import (
     Storage,
     StudyRoot,
     Worklist,
-    _scu,
 )
-from dimse_rs.aio import AsyncResponses
+from dimse_rs.aio.association import AsyncResponses
+from dimse_rs.dimse import scu
 
 
 def of_pydicom(*_: object) -> list:
@@ -65,6 +65,6 @@ def test_a_report_of_sending_is_a_line_however_many_files_there_are():
 
 @pytest.mark.parametrize("kind", [Responses, AsyncResponses])
 def test_responses_show_how_far_they_are(kind):
-    call = _scu.Call()
+    call = scu.Call()
     responses = kind("SCP<-SCU(1)", call, iter(()))
     assert repr(responses) == f"<{kind.__name__} not begun on SCP<-SCU(1)>"

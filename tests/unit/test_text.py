@@ -14,8 +14,8 @@ from pydicom.tag import Tag
 from pydicom.valuerep import DS, PersonName
 
 from dimse_rs import sop_class as uids
-from dimse_rs._scu import data_set_of
 from dimse_rs.datasets import from_bytes, to_bytes
+from dimse_rs.dimse.scu import data_set_of
 from dimse_rs.errors import DecodeError
 
 EXPLICIT, IMPLICIT = uids.ExplicitVRLittleEndian, uids.ImplicitVRLittleEndian

@@ -240,7 +240,7 @@ class _Matches:
 
 def _text(dataset: Dataset, indent: str = "") -> str:
     """Lay a match out as pydicom does, save that one bad value does not hide the others."""
-    from dimse_rs._encode import undecoded
+    from dimse_rs.encoding.encode import undecoded
 
     lines = []
     for tag in sorted(dataset.keys()):

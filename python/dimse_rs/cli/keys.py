@@ -83,7 +83,7 @@ def _set(dataset: Dataset, key: str) -> None:
 
 
 def _element(tag: int, vr: str, text: str) -> DataElement:
-    from dimse_rs._pydicom import DataElement, config
+    from dimse_rs.encoding.library import DataElement, config
 
     try:
         # Not checked against the VR: queries hold wildcards, ranges and lists (PS3.4 C.2.2.2).
@@ -94,7 +94,7 @@ def _element(tag: int, vr: str, text: str) -> DataElement:
 
 
 def _steps(path: str) -> list[tuple[int, int | None]]:
-    from dimse_rs._pydicom import tag_for_keyword
+    from dimse_rs.encoding.library import tag_for_keyword
 
     steps: list[tuple[int, int | None]] = []
     for part in path.strip().split("."):
@@ -112,7 +112,7 @@ def _steps(path: str) -> list[tuple[int, int | None]]:
 
 
 def _item(dataset: Dataset, tag: int, number: int) -> Dataset:
-    from dimse_rs._pydicom import DataElement, Dataset, Sequence
+    from dimse_rs.encoding.library import DataElement, Dataset, Sequence
 
     if _vr(tag) not in ("SQ", "UN"):
         raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is not a sequence")
@@ -126,7 +126,7 @@ def _item(dataset: Dataset, tag: int, number: int) -> Dataset:
 
 
 def _vr(tag: int) -> str:
-    from dimse_rs._pydicom import dictionary_VR
+    from dimse_rs.encoding.library import dictionary_VR
 
     if tag >> 16 & 1:  # private: its creator is text, the rest is for those who know (PS3.5 7.8)
         return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"

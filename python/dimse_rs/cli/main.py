@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from dimse_rs._quiet import quietly
+from dimse_rs.encoding.quiet import quietly
 
 from .exits import CliError, ExitCode, exit_code
 from .output import survive_any_letter

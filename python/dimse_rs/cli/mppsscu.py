@@ -115,7 +115,7 @@ def _check(parser: Parser, args: argparse.Namespace, action: str, files: list[st
 
 
 def _attributes(args: argparse.Namespace, files: list[str]) -> Dataset:
-    from dimse_rs._pydicom import Dataset
+    from dimse_rs.encoding.library import Dataset
     from dimse_rs.services.mpps import from_worklist
 
     attributes = read_file(files[0]) if files else Dataset()
@@ -156,9 +156,9 @@ def _set(
 
 def _series(paths: list[str]) -> list[Dataset]:
     """Make the items of Performed Series Sequence: the series of some files (PS3.3 C.4.15)."""
-    from dimse_rs._pydicom import Dataset
     from dimse_rs.contexts import FileInfo
     from dimse_rs.datasets import read
+    from dimse_rs.encoding.library import Dataset
     from dimse_rs.send import look_at
 
     made: dict[str, Dataset] = {}
@@ -183,7 +183,7 @@ def _series(paths: list[str]) -> list[Dataset]:
 
 
 def _one_series(instance: Dataset) -> Dataset:
-    from dimse_rs._pydicom import Dataset
+    from dimse_rs.encoding.library import Dataset
 
     def get(*keywords: str) -> Any:
         return next((value for keyword in keywords if (value := instance.get(keyword))), None)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from dimse_rs._quiet import quietly
 from dimse_rs.contexts import Context
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.extended import QueryRetrieveOptions
 from dimse_rs.sop_class import ModalityWorklist, PatientRoot, PatientStudyOnly, StudyRoot
 
@@ -179,7 +179,7 @@ def identifiers(
     Raises:
         CliError: a file cannot be read (20), a key is wrong (1).
     """
-    from dimse_rs._pydicom import Dataset
+    from dimse_rs.encoding.library import Dataset
 
     made = [read_file(name) for name in (*args.files, *files)]
     if not made:

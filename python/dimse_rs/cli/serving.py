@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FrameType
 
-    from dimse_rs.server import Server
+    from dimse_rs.server.blocking import Server
     from dimse_rs.settings import Peer
 
     from .options import Parser

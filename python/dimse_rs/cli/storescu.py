@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from dimse_rs.errors import DimseError
 
-    from ._api import SendReport, SendResult
+    from .api import SendReport, SendResult
 
 __all__ = ["parser", "run"]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from dimse_rs import Storage, StoreRequest
-    from dimse_rs.services.storage import OnStored
+    from dimse_rs.storage import OnStored
 
     from .options import Parser
     from .output import Output

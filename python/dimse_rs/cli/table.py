@@ -102,7 +102,7 @@ class Table:
 
 
 def _paths(request: Dataset, above: Path = ()) -> Iterator[Path]:
-    from dimse_rs._pydicom import keyword_for_tag
+    from dimse_rs.encoding.library import keyword_for_tag
 
     for tag in tuple(request.keys()):  # in the order in which they were asked for
         keyword = keyword_for_tag(tag) or f"{tag:08X}"

@@ -16,13 +16,13 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from dimse_rs import _threads, log
-from dimse_rs._aio import Completer
-from dimse_rs._aio_drive import run
-from dimse_rs._aio_threads import Threads
-from dimse_rs._fields import N_EVENT_REPORT_RQ
+from dimse_rs import log, threads
+from dimse_rs.aio._run import run
+from dimse_rs.aio._threads import Threads
+from dimse_rs.completer import Completer
 from dimse_rs.contexts import Context
 from dimse_rs.errors import DimseError
+from dimse_rs.fields import N_EVENT_REPORT_RQ
 from dimse_rs.settings import find_peer
 from dimse_rs.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from dimse_rs._facts import AssociationFacts
     from dimse_rs.ae import AE
+    from dimse_rs.dimse.calls import AssociationFacts
     from dimse_rs.settings import Peer, PeersByTitle
 
 __all__ = ["Courier", "Transaction"]
@@ -139,14 +139,14 @@ class Courier:
             if self._wake is not None:
                 with suppress(RuntimeError):  # the loop ended by a fault: there will be another
                     self._wake()
-        _threads.keep_trying(self._has_thread)
+        threads.keep_trying(self._has_thread)
 
     # ---- its thread
 
     def _has_thread(self) -> bool:
         with self._lock:
             if self._inbox and not self._runs:
-                self._runs = _threads.started("dimse-commitment", self._run)
+                self._runs = threads.started("dimse-commitment", self._run)
             return self._runs or not self._inbox
 
     def _run(self) -> None:
@@ -157,7 +157,7 @@ class Courier:
         finally:
             with self._lock:
                 self._runs, self._wake = False, None
-            _threads.keep_trying(self._has_thread)
+            threads.keep_trying(self._has_thread)
 
     async def _serve(self) -> None:
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()

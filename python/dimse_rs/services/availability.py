@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from dimse_rs._answers import check_function, name_of
-from dimse_rs._quiet import quietly
-from dimse_rs._uids import is_uid
+from dimse_rs.callables import check_function, name_of
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import StatusError
 from dimse_rs.sop_class import InstanceAvailabilityNotification
 from dimse_rs.status import (
@@ -16,6 +15,7 @@ from dimse_rs.status import (
     MISSING_ATTRIBUTE,
     MISSING_ATTRIBUTE_VALUE,
 )
+from dimse_rs.uids import is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -119,8 +119,8 @@ def notify_availability(
 
     Source: PS3.4 R.3.2.
     """
-    from dimse_rs._pydicom import Dataset
     from dimse_rs.datasets import new_uid
+    from dimse_rs.encoding.library import Dataset
     from dimse_rs.sop_class import ModalityPerformedProcedureStep
 
     if availability not in AVAILABILITIES:
@@ -156,6 +156,6 @@ def notify_availability(
 
 
 def _item(**values: Any) -> Dataset:
-    from dimse_rs._scu import data_set_of
+    from dimse_rs.dimse.scu import data_set_of
 
     return data_set_of(values)

@@ -14,9 +14,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import _core, log
-from dimse_rs._answers import check_function, name_of
-from dimse_rs._quiet import quietly
-from dimse_rs._uids import SOPClass, is_uid
+from dimse_rs.callables import check_function, name_of
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
 from dimse_rs.handlers import Handlers
 from dimse_rs.settings import PeerLike, PeersByTitle, check_peers
@@ -32,6 +31,7 @@ from dimse_rs.status import (
     RESOURCE_LIMITATION,
     Status,
 )
+from dimse_rs.uids import SOPClass, is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -156,7 +156,7 @@ class Commitment:
 
     @quietly
     def _judged(self, transaction: Transaction) -> tuple[int, Dataset]:
-        from dimse_rs._pydicom import Dataset
+        from dimse_rs.encoding.library import Dataset
 
         committed, failed = [], []
         for sop_class, instance in transaction.references:
@@ -290,8 +290,8 @@ class CommitmentReports:
 
         Source: PS3.4 J.3.2.
         """
-        from dimse_rs._pydicom import Dataset
         from dimse_rs.datasets import new_uid
+        from dimse_rs.encoding.library import Dataset
 
         references = dict(pair for one in instances if (pair := _reference(one)) is not None)
         if not references:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from dimse_rs._quiet import quietly
-from dimse_rs._uids import Model
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.sop_class import (
     CompositeInstanceRoot,
     PatientRoot,
@@ -24,6 +23,7 @@ from dimse_rs.sop_class import (
     StudyRoot,
     WithoutBulkData,
 )
+from dimse_rs.uids import Model
 
 from ._values import texts
 from .matching import DOES_NOT_MATCH, QUERY, IdentifierError, Matcher, Rules
@@ -101,7 +101,7 @@ _KEYS: Final = {
 
 @cache
 def _levels_of_tags() -> dict[int, str]:
-    from dimse_rs._pydicom import tag_for_keyword
+    from dimse_rs.encoding.library import tag_for_keyword
 
     return {
         tag: level

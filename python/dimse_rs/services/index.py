@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from dimse_rs import log
-from dimse_rs._encode import undecoded
-from dimse_rs._quiet import quietly
-from dimse_rs._uids import Model
+from dimse_rs.encoding.encode import undecoded
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import DecodeError
+from dimse_rs.uids import Model
 
 from .hierarchy import (
     AVAILABILITY,
@@ -519,7 +519,7 @@ class _Entity:
         return self._headers[depth].get(tag, default) if depth < len(self._chain) else default
 
     def _computed(self, tag: int, compute: Callable[[_Entity], Any]) -> DataElement:
-        from dimse_rs._pydicom import DataElement, dictionary_VR
+        from dimse_rs.encoding.library import DataElement, dictionary_VR
 
         return DataElement(tag, dictionary_VR(tag), compute(self))
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from dimse_rs._quiet import quietly
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import StatusError
 from dimse_rs.status import PENDING, PENDING_WARNING, Status
 
@@ -347,7 +347,7 @@ class Matcher:
         return response
 
     def _answer(self, source: Elements) -> Dataset:
-        from dimse_rs._pydicom import Dataset
+        from dimse_rs.encoding.library import Dataset
 
         answer = Dataset()
         for key in self._keys:
@@ -356,7 +356,7 @@ class Matcher:
 
     @staticmethod
     def _answered(key: _Key, source: Elements) -> DataElement:
-        from dimse_rs._pydicom import DataElement, Sequence, empty_value_for_VR
+        from dimse_rs.encoding.library import DataElement, Sequence, empty_value_for_VR
 
         if key.vr == "SQ":
             items, asked = _items(source, key.tag), key.item
@@ -445,7 +445,7 @@ def _is_lost_text(text: str, vr: str) -> bool:
 
 def _sendable(item: Dataset, depth: int = 0) -> Dataset:
     """Give an item of a stored sequence, without the values that cannot be sent on."""
-    from dimse_rs._pydicom import DataElement, Dataset, Sequence, empty_value_for_VR
+    from dimse_rs.encoding.library import DataElement, Dataset, Sequence, empty_value_for_VR
 
     answer = Dataset()
     for tag in item.keys():  # noqa: SIM118 - iterating gives elements, and decodes them
@@ -480,7 +480,7 @@ def _name_of(tag: int) -> str:
 
 def _vr_of(tag: int) -> str:
     """Give the VR of an attribute, the first where there is a choice; "" when it is unknown."""
-    from dimse_rs._pydicom import dictionary_VR
+    from dimse_rs.encoding.library import dictionary_VR
 
     try:
         return "" if tag >> 16 & 1 else dictionary_VR(tag)[:2]
@@ -490,7 +490,7 @@ def _vr_of(tag: int) -> str:
 
 def _twin_of(tag: int, vr: str) -> int:
     """Give the time that goes with a date, the date that goes with a time, or 0."""
-    from dimse_rs._pydicom import keyword_for_tag, tag_for_keyword
+    from dimse_rs.encoding.library import keyword_for_tag, tag_for_keyword
 
     ends = {"DA": ("Date", "Time"), "TM": ("Time", "Date")}.get(vr)
     keyword = keyword_for_tag(tag)
@@ -542,7 +542,7 @@ def _all_texts(dataset: Dataset, depth: int) -> Iterator[str]:
 
 
 def _encodes(declared: list[str], chars: set[str]) -> bool:
-    from dimse_rs._pydicom import python_encoding
+    from dimse_rs.encoding.library import python_encoding
 
     encodings = [python_encoding.get(name, "ascii") for name in declared]
     return all(any(_encodes_one(char, encoding) for encoding in encodings) for char in chars)

@@ -13,10 +13,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import log
-from dimse_rs._encode import name_of
-from dimse_rs._quiet import quietly
-from dimse_rs._scu import data_set_of
-from dimse_rs._uids import is_uid
+from dimse_rs.dimse.scu import data_set_of
+from dimse_rs.encoding.encode import name_of
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import DecodeError, StatusError
 from dimse_rs.sop_class import (
     ModalityPerformedProcedureStep,
@@ -34,6 +33,7 @@ from dimse_rs.status import (
     NO_SUCH_SOP_INSTANCE,
     PROCESSING_FAILURE,
 )
+from dimse_rs.uids import is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -197,7 +197,7 @@ def selected(step: Dataset, attributes: Sequence[int]) -> tuple[int, Dataset]:
 
     Source: PS3.4 F.8.2.1.
     """
-    from dimse_rs._pydicom import Dataset
+    from dimse_rs.encoding.library import Dataset
 
     if not attributes:
         return 0, step
@@ -233,7 +233,7 @@ def _invalid(dataset: Dataset, keyword: str, why: str) -> StatusError:
 
 
 def _only(dataset: Dataset, keywords: Sequence[str]) -> Dataset:
-    from dimse_rs._pydicom import Dataset
+    from dimse_rs.encoding.library import Dataset
 
     part = Dataset()
     if charset := _charset(dataset):
@@ -266,7 +266,7 @@ def _combined(one: list[str], other: list[str]) -> list[str]:
 
 
 def _tag(keyword: str) -> int:
-    from dimse_rs._pydicom import tag_for_keyword
+    from dimse_rs.encoding.library import tag_for_keyword
 
     return int(tag_for_keyword(keyword) or 0)
 
@@ -514,7 +514,7 @@ def from_worklist(item: Dataset) -> Dataset:
 
     Source: PS3.4 F.7.2.1, PS3.17 J.
     """
-    from dimse_rs._pydicom import Dataset
+    from dimse_rs.encoding.library import Dataset
 
     steps = "ScheduledProcedureStepSequence"
     scheduled = next(iter((steps in item and _element(item, steps).value) or ()), Dataset())

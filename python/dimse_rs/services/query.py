@@ -13,12 +13,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from dimse_rs._answers import check_function, described, name_of
-from dimse_rs._facts import in_a_file
-from dimse_rs._quiet import quietly
-from dimse_rs._retrieve import Retrieve, Unreadable, uid_of
-from dimse_rs._scu import data_set_of
+from dimse_rs.callables import check_function, described, name_of
 from dimse_rs.datasets import read, stored_syntax, uid_in
+from dimse_rs.dimse.calls import in_a_file
+from dimse_rs.dimse.retrieve import Retrieve, Unreadable, uid_of
+from dimse_rs.dimse.scu import data_set_of
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.sop_class import ModalityWorklist, WithoutBulkData
 
 from .hierarchy import MODELS, Find, check_find
@@ -27,10 +27,10 @@ from .matching import QUERY, WORKLIST, Matcher, Rules
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs._uids import Model
     from dimse_rs.association import Association
     from dimse_rs.handlers import FindRequest, Handlers, Request, RetrieveRequest
     from dimse_rs.status import Status
+    from dimse_rs.uids import Model
 
 __all__ = ["Archive", "QueryRetrieve", "Schedule", "worklist"]
 
@@ -211,7 +211,7 @@ def _small(instance: Instance) -> Dataset | Unreadable:
 @quietly
 def without_bulk_data(instance: Instance) -> Dataset:
     """Read an instance and leave its bulk data out (PS3.4 Z.1.2)."""
-    from dimse_rs._pydicom import Dataset, ExplicitVRLittleEndian
+    from dimse_rs.encoding.library import Dataset, ExplicitVRLittleEndian
 
     if isinstance(instance, Dataset):
         small = data_set_of(instance)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dimse_rs import log
-from dimse_rs._quiet import quietly
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import DecodeError
 
 from .matching import WORKLIST, Matcher, Rules

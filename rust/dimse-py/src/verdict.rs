@@ -121,7 +121,7 @@ fn put(met: &mut [Met], index: usize, what: Met) {
     }
 }
 
-/// In the order of `dimse_rs._deciding`.
+/// In the order of `dimse_rs.perform.deciding`.
 fn facts_of<'py>(py: Python<'py>, arrival: &Arrival) -> PyResult<Bound<'py, PyAny>> {
     let stored: &Stored = &arrival.stored;
     let text = |uid: &Option<Uid>| uid.as_ref().map(Uid::to_text).unwrap_or_default();

@@ -1,0 +1,126 @@
+"""Answering a peer's requests on an event loop: each as a task."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import ref
+
+from dimse_rs import threads
+from dimse_rs.completer import Completer
+from dimse_rs.dimse import scp
+from dimse_rs.dimse.run import log_message
+from dimse_rs.encoding.quiet import hush
+from dimse_rs.perform.performer import Performer
+
+from ._run import run
+from ._threads import Threads
+
+if TYPE_CHECKING:
+    from dimse_rs import _core
+
+__all__ = ["AsyncPerformer"]
+
+_TURN = 1.0
+"""Seconds after which the task of an association looks whether that lives."""
+
+
+class AsyncPerformer(Performer):
+    """Pulls requests from the core and has handlers answer them, each in a task."""
+
+    _pulling: asyncio.Task[None] | None = None
+    _tasks: set[asyncio.Task[None]]
+
+    def start(self) -> None:
+        """Start to pull, on the running loop.
+
+        Raises:
+            RuntimeError, MemoryError: there are no threads to be had now.
+        """
+        if self.serves:
+            threads.stand_by()
+            self._tasks = set()
+            self._threads = Threads()
+            self._loop = asyncio.get_running_loop()
+            self._pulling = self._loop.create_task(_pull(ref(self), self.service))
+
+    def stop(self) -> None:
+        """Stop to pull; what is being served goes on. From any thread."""
+        if self._pulling is not None:
+            with suppress(RuntimeError):  # the loop was closed, and its tasks with it
+                self._loop.call_soon_threadsafe(self._pulling.cancel)
+
+    @property
+    def busy(self) -> int:
+        """Handlers that run now."""
+        return 0 if self._pulling is None else len(self._tasks)
+
+    def _take(
+        self, operation: _core.Operation | None, completer: Completer, free: asyncio.Semaphore
+    ) -> bool:
+        """Have an operation served; False when none will come any more."""
+        if operation is None:
+            free.release()
+            if is_over := self._is_over():
+                self._gone()
+            return not is_over
+        task = asyncio.get_running_loop().create_task(self._serve_one(operation, completer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._served, operation))
+        task.add_done_callback(lambda _: free.release())
+        return True
+
+    def _served(self, operation: _core.Operation, task: asyncio.Task[None]) -> None:
+        """See to it that an operation is over, also when its task was cancelled unbegun."""
+        error = None if task.cancelled() else task.exception()
+        self._conclude(operation, error)
+
+    async def _serve_one(self, operation: _core.Operation, completer: Completer) -> None:
+        hush()  # a task has a context of its own, which its threads take over
+        error: BaseException | None = None
+        deadline: asyncio.Timeout | None = None
+        try:
+            log_message(operation.association, ">>", operation.message)
+            # The others that are served are fewer than that: some thread is not to come back.
+            if self._threads.busy >= self._most:
+                self._refuse(operation)
+                return
+            async with asyncio.timeout(self._timeouts.handler or None) as deadline:
+                await run(operation.association, self.steps(operation), completer, self._threads)
+        except (asyncio.CancelledError, GeneratorExit):  # the latter when a loop was left
+            self._answer_for(operation, scp.failure_of(operation.message.field), "stopped", "")
+            raise
+        except BaseException as raised:
+            if isinstance(raised, TimeoutError) and deadline is not None and deadline.expired():
+                self._answer_overdue(operation)
+            else:
+                error = raised
+        self._conclude(operation, error)
+
+    def _abort(self, association: _core.Association) -> None:
+        try:
+            completer = Completer.here()
+        except RuntimeError:  # the loop was left
+            super()._abort(association)
+        else:
+            completer.begin(lambda then: association.abort(then=then))
+
+
+async def _pull(me: ref[AsyncPerformer], service: _core.Service) -> None:
+    """Pull operations for a performer, and keep neither it nor them alive meanwhile."""
+    completer = Completer.here()
+    performer = me()
+    if performer is None:
+        return
+    free = asyncio.Semaphore(performer._most)
+    turn = None if performer._node is not None else _TURN
+    take = threads.weakly(performer._take)
+    del performer
+    await free.acquire()
+    while take(
+        await completer.wait(lambda then: service.next_operation(turn, then=then)), completer, free
+    ):
+        await free.acquire()

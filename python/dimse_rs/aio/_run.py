@@ -1,0 +1,171 @@
+"""The steps of `dimse.run`, carried out on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from dimse_rs import log
+from dimse_rs.dimse.run import (
+    END,
+    Answer,
+    Ask,
+    Close,
+    Dial,
+    Hang,
+    Next,
+    Receive,
+    ReceiveMany,
+    Results,
+    Run,
+    Send,
+    SendFiles,
+    Step,
+    close,
+    invoke,
+    log_answer,
+    log_message,
+    send_files,
+)
+
+from ._threads import SHARED, Threads
+
+if TYPE_CHECKING:
+    from dimse_rs import _core
+    from dimse_rs.completer import Completer
+
+__all__ = ["carry_out", "run"]
+
+_dimse = log.get(log.DIMSE)
+
+T = TypeVar("T")
+
+# Iterators over what is in memory: their next item never waits.
+_READY: Final[tuple[type[Any], ...]] = (type(iter([])), type(iter(())))
+
+
+async def run(
+    core: _core.Association,
+    steps: Generator[Step, Any, T],
+    completer: Completer,
+    threads: Threads = SHARED,
+) -> T:
+    """Carry a generator out on an association; gives what it returns.
+
+    Functions of the user's that are not asynchronous are called on `threads`.
+    """
+    outcome: Any = None
+    failure: BaseException | None = None
+    while True:
+        try:
+            step = steps.send(outcome) if failure is None else steps.throw(failure)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        outcome, failure = None, None
+        try:
+            outcome = await carry_out(core, step, completer, threads)
+        except BaseException as error:
+            failure = error
+
+
+async def carry_out(
+    core: _core.Association, step: Step, completer: Completer, threads: Threads = SHARED
+) -> Any:
+    """Carry out one step, other than `Emit`."""
+    match step:
+        case Receive():
+            invocation = step.invocation
+            response = await completer.wait(lambda then: invocation.next(then=then))
+            if response is not None:
+                log_message(core, ">>", response)
+            return response
+        case Send():
+            return invoke(core, step)
+        case ReceiveMany():
+            invocation = step.invocation
+            responses = await completer.wait(lambda then: invocation.next_many(then=then))
+            if _dimse.isEnabledFor(logging.INFO):
+                for response in responses:
+                    log_message(core, ">>", response)
+            return responses
+        case SendFiles():
+            return send_files(core, step)
+        case Results():
+            bulk, within = step.bulk, step.within
+            return await completer.wait(lambda then: bulk.next(within, then=then))
+        case Answer():
+            return await _answer(step, completer)
+        case Ask():
+            return await _ask(step, threads)
+        case Next():
+            return await _next(step, completer, threads)
+        case Close():
+            return await _close(step.items, threads)
+        case Dial():
+            return await step.dial(False)
+        case Run():
+            return await run(step.core, step.steps, completer, threads)
+        case Hang():
+            association = step.association
+            return await (association.abort() if step.abort else association.release())
+        case _:
+            raise TypeError(f"{step!r} has no place here")
+
+
+async def _answer(step: Answer, completer: Completer) -> None:
+    operation, command, data = step.operation, step.command, step.data
+    if step.wait:
+        await completer.wait(lambda then: operation.respond(command, data, then=then))
+    else:
+        operation.respond(command, data, wait=False)
+    log_answer(operation, command["Status"], step.after)
+
+
+async def _ask(step: Ask, threads: Threads) -> Any:
+    """Call the user's function; one that is not asynchronous may wait, so it has a thread."""
+    function = step.function
+    if inspect.iscoroutinefunction(function):
+        return await function(step.argument)
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        return function(step.argument)
+    answer = await threads.call(function, step.argument)
+    return (await answer) if inspect.isawaitable(answer) else answer
+
+
+async def _next(step: Next, completer: Completer, threads: Threads) -> Any:
+    items = step.items
+    if isinstance(items, _READY):
+        return next(items, END)
+    if hasattr(items, "__anext__"):
+        return await completer.unless_cancelled(anext(items, END), step.operation, END)
+    lent = _Lent(items)
+    try:
+        return await threads.call(lent.next)
+    except asyncio.CancelledError:
+        lent.left = True
+        raise
+
+
+class _Lent:
+    """An iterator of the user's that a thread has; one that is left meanwhile is closed there."""
+
+    def __init__(self, items: Any) -> None:
+        self._items = items
+        self.left = False
+
+    def next(self) -> Any:
+        item = next(self._items, END)
+        if self.left:
+            close(self._items)
+        return item
+
+
+async def _close(items: Any, threads: Threads) -> None:
+    if (end := getattr(items, "aclose", None)) is not None:
+        await end()
+    elif not isinstance(items, _READY) and hasattr(items, "close"):
+        await threads.call(close, items)

@@ -1,0 +1,111 @@
+"""Threads on which an event loop has functions of the user's called, without waiting for them.
+
+Not `asyncio.to_thread`: its few threads are everybody's, and both `asyncio.run` and the process
+wait for them at the end. A function that never comes back would keep others from being called, and
+the process from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+
+from dimse_rs import threads
+
+__all__ = ["SHARED", "Threads"]
+
+T = TypeVar("T")
+
+TURN: Final = 1.0
+"""Seconds that an idle thread waits for the next function."""
+
+
+class Threads:
+    """Daemon threads: as many as are needed at once, which go when they are idle."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._changed = threading.Lock()
+        self._spare = 0  # idle threads, less the functions that wait for one
+        self.busy = 0
+
+    async def call(self, function: Callable[..., T], *args: object) -> T:
+        """Call a function on a thread and await what it gives; what it raises is raised here.
+
+        When there are no threads to be had for a while, it waits for one.
+
+        Raises:
+            RuntimeError, MemoryError: there was none for the very first function of the process.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def settle(outcome: Any, error: BaseException | None) -> None:
+            if future.done():
+                return  # whoever awaited it was cancelled
+            if error is None:
+                future.set_result(outcome)
+            else:
+                future.set_exception(error)
+
+        def job() -> None:
+            outcome: Any = None
+            error: BaseException | None = None
+            try:
+                if not future.cancelled():  # while it waited for a thread
+                    outcome = context.run(function, *args)
+            except StopIteration as stop:  # no future takes one
+                error = RuntimeError("the function raised StopIteration")
+                error.__cause__ = stop
+            except BaseException as failure:
+                error = failure
+            # Before anybody sees the outcome: what they call next may have this very thread.
+            with self._changed:
+                self.busy -= 1
+                self._spare += 1
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(settle, outcome, error)
+
+        self._submit(job)
+        return await future
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        threads.stand_by()
+        with self._changed:
+            self.busy += 1
+            self._spare -= 1
+            self._jobs.put(job)
+        threads.keep_trying(self._has_enough)
+
+    def _has_enough(self) -> bool:
+        """Have a thread for each function that waits; False when there is none to be had."""
+        with self._changed:
+            while self._spare < 0:
+                if not threads.started("dimse-aio", self._work):
+                    return False
+                self._spare += 1
+            return True
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=TURN)
+            except Empty:
+                with self._changed:
+                    try:
+                        job = self._jobs.get_nowait()  # it came in this very moment
+                    except Empty:
+                        self._spare -= 1
+                        return
+            job()
+            del job  # or what it holds would be kept until the next one comes
+
+
+SHARED: Final = Threads()

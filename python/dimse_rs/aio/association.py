@@ -1,0 +1,424 @@
+"""The asyncio face: `AsyncAssociation`, the same generators driven without a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
+
+from dimse_rs import _core, fields
+from dimse_rs.completer import Completer
+from dimse_rs.dimse import scu
+from dimse_rs.dimse.calls import AssociationFacts, in_a_file, tags_of
+from dimse_rs.dimse.run import Emit, Step
+from dimse_rs.errors import AssociationReleased, DimseError
+from dimse_rs.observe.events import Events
+from dimse_rs.perform.performer import Into, Performer, receiving
+from dimse_rs.responses import Response
+from dimse_rs.settings import check_ae_title
+from dimse_rs.status import Status
+from dimse_rs.uids import Model
+
+from ._run import carry_out, run
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pydicom.dataset import Dataset
+
+    from dimse_rs.observe.events import Kind
+    from dimse_rs.settings import Peer, Timeouts
+
+__all__ = ["AsyncAssociation", "AsyncResponses", "Connecting"]
+
+T = TypeVar("T")
+V_co = TypeVar("V_co", covariant=True)
+
+
+class AsyncResponses(Generic[V_co]):
+    """What a C-FIND, C-GET or C-MOVE gives, as it comes: an asynchronous iterator.
+
+    Leaving the loop early tells the peer to stop (C-CANCEL); what it still sends is passed over.
+    """
+
+    def __init__(
+        self,
+        association: AsyncAssociation,
+        call: scu.Call,
+        steps: Generator[Step, Any, None],
+        into: Into | None = None,
+    ) -> None:
+        """Wrap a call; private, made by `AsyncAssociation`. Nothing is sent before the first."""
+        self._association = association
+        self._call = call
+        self._steps = steps
+        self._into: Into | None = into
+        self._receiving: AbstractContextManager[None] | None = None
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    async def __anext__(self) -> V_co:
+        """Wait for the next.
+
+        Raises:
+            StatusError: the peer answered with a failure, ended without being asked to (FE00), or
+                counts more instances of a C-GET than came; `.response` is its final response.
+            NoPresentationContext: the SOP class was not accepted.
+            DecodeError: the identifier cannot be sent, or what came cannot be read.
+            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+        """
+        if self._over:
+            raise StopAsyncIteration
+        if self._receiving is None:
+            self._receiving = receiving(self._association._performer, self._into)
+            self._receiving.__enter__()
+            self._association._outstanding.add(self._call)
+        outcome: Any = None
+        failure: BaseException | None = None
+        core, completer = self._association._core, self._association._completer
+        while True:
+            try:
+                step = self._steps.send(outcome) if failure is None else self._steps.throw(failure)
+            except StopIteration:
+                self._leave()
+                raise StopAsyncIteration from None
+            except BaseException as error:
+                self._leave(cancelled=isinstance(error, asyncio.CancelledError))
+                raise
+            outcome, failure = None, None
+            if isinstance(step, Emit):
+                value: V_co = step.value
+                return value
+            try:
+                outcome = await carry_out(core, step, completer)
+            except BaseException as error:
+                failure = error
+
+    def _leave(self, *, cancelled: bool = False) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._association._cancel(self._call)
+        if not cancelled:
+            self._association._outstanding.discard(self._call)
+        if self._receiving is not None:
+            self._receiving.__exit__(None, None, None)
+
+    @property
+    def final(self) -> Response | None:
+        """The final response, once it is there, as `Responses.final`."""
+        return self._call.final
+
+    @property
+    def response(self) -> Response | None:
+        """The same."""
+        return self._call.final
+
+    @property
+    def status(self) -> Status | None:
+        """The final status, once it is there: success, a warning, or cancel."""
+        return None if self._call.final is None else self._call.final.status
+
+    @property
+    def pending(self) -> Status | None:
+        """The status that the latest match of C-FIND came with, as `Responses.pending`."""
+        return None if self._call.pending is None else Status(self._call.pending, "C-FIND")
+
+    def __repr__(self) -> str:
+        """Show which operation it is of, and what came of it."""
+        return f"<{type(self).__name__} {self._call} on {self._association}>"
+
+    def cancel(self) -> None:
+        """Tell the peer to stop, and go on: iterating ends with its final response.
+
+        Source: PS3.7 9.3.2.3.
+        """
+        self._association._cancel(self._call)
+
+    async def aclose(self) -> None:
+        """Leave: tell the peer to stop, and pass over what it still sends."""
+        self._steps.close()
+        self._leave()
+
+    async def __aenter__(self) -> Self:
+        """Use it in an `async with` block, to leave it for sure."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        """Leave, when the loop was left."""
+        if self._receiving is not None:
+            self._leave()
+
+
+class AsyncAssociation(AssociationFacts):
+    """An association for asyncio, made by `AE.associate_async`: `Association` with `await`.
+
+    Any number of tasks may call it: as many operations are outstanding as were negotiated, the rest
+    wait their turn. Leaving the `async with` block releases it; leaving it by an exception while an
+    operation is outstanding aborts it. A cancelled call's response is passed over when it comes.
+    """
+
+    def __init__(
+        self,
+        core: _core.Association,
+        timeouts: Timeouts,
+        peer: Peer,
+        performer: Performer | None = None,
+    ) -> None:
+        """Wrap an established association of the core; private, use `AE.associate_async`."""
+        super().__init__(core, timeouts, peer, performer)
+        self._completer = Completer.here()
+        self._outstanding: set[object] = set()
+
+    async def c_echo(self, *, repeat: int = 1) -> Status:
+        """Verify that the peer answers: see `Association.c_echo`."""
+        return await self._run(self._echo(repeat))
+
+    async def c_store(
+        self,
+        instance: str | PathLike[str] | Dataset | bytes | bytearray | memoryview | IO[bytes],
+        *,
+        priority: int = 0,
+        check: bool = True,
+    ) -> Status:
+        """Send one SOP Instance: see `Association.c_store`."""
+        if isinstance(instance, (str, PathLike)):
+            return await self._run(self._store(Path(instance), priority, check))
+        if isinstance(instance, (bytes, bytearray, memoryview)) or hasattr(instance, "read"):
+            spooled = in_a_file(cast("bytes | IO[bytes]", instance))
+            path = await asyncio.to_thread(spooled.__enter__)
+            try:
+                return await self._run(self._store(path, priority, check))
+            finally:
+                spooled.__exit__(None, None, None)
+        return await self._run(self._store(cast("Dataset", instance), priority, check))
+
+    def c_find(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        level: str | None = None,
+        priority: int = 0,
+        raw: bool = False,
+    ) -> AsyncResponses[Any]:
+        """Query, `async for match in ...`: see `Association.c_find`."""
+        call = scu.Call()
+        steps = self._find(call, identifier, model, level, priority, raw)
+        return AsyncResponses(self, call, steps)
+
+    def c_get(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        level: str | None = None,
+        into: Into | None = None,
+        priority: int = 0,
+    ) -> AsyncResponses[Response]:
+        """Retrieve over this association: see `Association.c_get`."""
+        call = scu.Call()
+        steps = self._retrieve(call, identifier, model, level, priority, None)
+        return AsyncResponses(self, call, steps, into)
+
+    def c_move(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        destination: str,
+        level: str | None = None,
+        priority: int = 0,
+    ) -> AsyncResponses[Response]:
+        """Have the peer send instances to another AE: see `Association.c_move`."""
+        call = scu.Call()
+        title = check_ae_title(destination)  # None would ask for a C-GET
+        steps = self._retrieve(call, identifier, model, level, priority, title)
+        return AsyncResponses(self, call, steps)
+
+    async def n_event_report(
+        self,
+        event_type: int,
+        dataset: Dataset | Mapping[str, Any] | None = None,
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Notify the peer of an event: see `Association.n_event_report`."""
+        field = fields.N_EVENT_REPORT_RQ
+        values = {"EventTypeID": event_type}
+        return await self._run(
+            self._service(field, sop_class, instance_uid, dataset, context=context, **values)
+        )
+
+    async def n_get(
+        self,
+        attributes: Sequence[int | str] = (),
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Ask for attributes of an instance: see `Association.n_get`."""
+        field = fields.N_GET_RQ
+        tags = tags_of(attributes) or None
+        return await self._run(
+            self._service(
+                field, sop_class, instance_uid, context=context, AttributeIdentifierList=tags
+            )
+        )
+
+    async def n_set(
+        self,
+        dataset: Dataset | Mapping[str, Any],
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Change attributes of an instance: see `Association.n_set`."""
+        field = fields.N_SET_RQ
+        return await self._run(
+            self._service(field, sop_class, instance_uid, dataset, context=context)
+        )
+
+    async def n_action(
+        self,
+        action_type: int,
+        dataset: Dataset | Mapping[str, Any] | None = None,
+        *,
+        sop_class: str,
+        instance_uid: str,
+        context: str | None = None,
+    ) -> Response:
+        """Ask for an action on an instance: see `Association.n_action`."""
+        field = fields.N_ACTION_RQ
+        values = {"ActionTypeID": action_type}
+        return await self._run(
+            self._service(field, sop_class, instance_uid, dataset, context=context, **values)
+        )
+
+    async def n_create(
+        self,
+        dataset: Dataset | Mapping[str, Any] | None = None,
+        *,
+        sop_class: str,
+        instance_uid: str | None = None,
+        context: str | None = None,
+    ) -> Response:
+        """Have an instance made: see `Association.n_create`."""
+        field = fields.N_CREATE_RQ
+        return await self._run(
+            self._service(field, sop_class, instance_uid, dataset, context=context)
+        )
+
+    async def n_delete(
+        self, *, sop_class: str, instance_uid: str, context: str | None = None
+    ) -> Response:
+        """Have an instance deleted: see `Association.n_delete`."""
+        field = fields.N_DELETE_RQ
+        return await self._run(self._service(field, sop_class, instance_uid, context=context))
+
+    async def _run(self, steps: Generator[Step, Any, T]) -> T:
+        call = object()
+        self._outstanding.add(call)
+        try:
+            outcome = await run(self._core, steps, self._completer)
+        except Exception:
+            # Refused, answered, or over with the association: nothing more will come.
+            self._outstanding.discard(call)
+            raise
+        self._outstanding.discard(call)
+        return outcome
+
+    def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
+        """Follow what happens on it, `async for event in ...`: see `Association.events`."""
+        return self._follow(kinds, timeout)
+
+    async def release(self) -> None:
+        """Release the association in good order: see `Association.release`."""
+        if isinstance(self._core.ended, AssociationReleased):
+            return
+        await self._completer.wait(lambda then: self._core.release(then=then))
+        self._log_end("released")
+
+    async def abort(self) -> None:
+        """Abort the association at once: outstanding operations fail on both sides."""
+        if self.is_established:
+            await self._completer.wait(lambda then: self._core.abort(then=then))
+            self._log_end("aborted")
+
+    async def __aenter__(self) -> Self:
+        """Use the association; it is established already."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release; abort when the block was left by an exception with operations outstanding."""
+        if not self.is_established:
+            return
+        if error is not None and self._outstanding:
+            await self.abort()
+            return
+        try:
+            self._cancel_kept(self._outstanding)
+            await self.release()
+        except DimseError:
+            if error is None:  # else the first error is the one to be seen
+                raise
+
+
+class Connecting:
+    """An association being made: `await` it, or use it in `async with`."""
+
+    def __init__(self, making: Awaitable[AsyncAssociation]) -> None:
+        """Wrap what makes it; private, made by `AE.associate_async`."""
+        self._making = making
+        self._made: AsyncAssociation | None = None
+
+    def __await__(self) -> Generator[Any, Any, AsyncAssociation]:
+        """Wait until it is established."""
+        return self._making.__await__()
+
+    def __enter__(self) -> NoReturn:
+        """Refuse `with`: it cannot wait on an event loop.
+
+        Raises:
+            TypeError: always.
+        """
+        if isinstance(self._making, Coroutine):
+            self._making.close()
+        raise TypeError("use `async with ae.associate_async(...)`, or `with ae.associate(...)`")
+
+    def __exit__(self, *_: object) -> None:
+        """Never reached: `with` wants it to be there."""
+
+    async def __aenter__(self) -> AsyncAssociation:
+        """Wait until it is established."""
+        self._made = await self._making
+        return await self._made.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release it, or abort it."""
+        if self._made is not None:
+            await self._made.__aexit__(kind, error, trace)

@@ -1,0 +1,164 @@
+"""What a handler may be, and what it may give back: checked when it is added, and when it gives it.
+
+pynetdicom's habits are taken where they are clear: pairs of a status and a data set, a last pair of
+a status and None, statuses in a data set, and a count before the instances.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .fields import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_DELETE_RQ,
+    N_GET_RQ,
+    SERVICE_OF,
+)
+
+__all__ = [
+    "check_function",
+    "check_handler",
+    "described",
+    "fault_of_arguments",
+    "gives",
+    "is_asynchronous",
+    "is_code",
+    "is_data_set",
+    "name_of",
+    "status_and_elements",
+]
+
+_STATUS: Final = "None for Success, or a status"
+_INSTANCES: Final = (
+    "an iterable of instances (paths, data sets, Part 10 files as bytes), or"
+    " Retrieve(count, instances)"
+)
+_GIVES: Final = {
+    C_ECHO_RQ: _STATUS,
+    C_STORE_RQ: _STATUS,
+    N_DELETE_RQ: _STATUS,
+    C_FIND_RQ: (
+        "an iterable of data sets or mappings, or of pairs of the status 0xFF00 or 0xFF01 and one"
+    ),
+    C_GET_RQ: _INSTANCES,
+    C_MOVE_RQ: _INSTANCES,
+    N_GET_RQ: "a data set or a mapping, or a pair of a status and one",
+}
+_OF_N_SERVICES: Final = "None, a status, a data set or a mapping, or a pair of a status and one"
+
+
+def gives(field: int) -> str:
+    """Say what the handler of a service gives back."""
+    return f"a handler of {SERVICE_OF[field]} gives {_GIVES.get(field, _OF_N_SERVICES)}"
+
+
+def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:
+    """See that a function can be the handler of a service.
+
+    Raises:
+        TypeError: it cannot be called, not with one argument, or is asynchronous where there is no
+            event loop.
+    """
+    service = SERVICE_OF[field]
+    if not callable(handler):
+        raise TypeError(
+            f"got {described(handler)}; a handler of {service} is a function of the request"
+        )
+    name = name_of(handler)
+    if not asynchronous and is_asynchronous(handler):
+        raise TypeError(
+            f"{name} is asynchronous: such handlers of {service} are for an AsyncServer, or an"
+            " association of associate_async"
+        )
+    if fault := fault_of_arguments(handler):
+        raise TypeError(
+            f"a handler of {service} is called with one argument, the request; {name}: {fault}"
+        )
+
+
+def check_function(name: str, function: Any, *arguments: str) -> None:
+    """See that a function of a service's can be called, on a thread.
+
+    Args:
+        name: of the argument that has it, for the message.
+        function: what a user gave.
+        arguments: what it is called with.
+
+    Raises:
+        TypeError: it cannot be called, not so, or is asynchronous and would never run.
+    """
+    if not callable(function):
+        raise TypeError(f"{name}= is a function, not {described(function)}")
+    if is_asynchronous(function):
+        raise TypeError(f"{name}= is asynchronous, and is called on a thread, which awaits nothing")
+    if fault := fault_of_arguments(function, len(arguments)):
+        given = ", ".join(arguments) or "nothing"
+        raise TypeError(f"{name}= is called with {given}: {fault}")
+
+
+def fault_of_arguments(function: Callable[..., Any], count: int = 1) -> str:
+    """Say why a function cannot be called with so many; empty if it can, or does not say."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        pass  # of a function that does not say
+    return ""
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Name a function, or an object that is called, as its writer does."""
+    return str(getattr(function, "__qualname__", type(function).__name__))
+
+
+def is_asynchronous(function: Callable[..., Any]) -> bool:
+    """Whether a call of a function has to be awaited, or iterated over asynchronously."""
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - its type's, not whether
+    return any(
+        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
+        for one in (function, call)
+    )
+
+
+def is_data_set(what: object) -> bool:
+    """Whether something is a data set, or a mapping that becomes one."""
+    return hasattr(what, "to_json_dict") or isinstance(what, Mapping)
+
+
+def is_code(what: object) -> bool:
+    """Whether something is a number, and no truth value."""
+    return isinstance(what, int) and not isinstance(what, bool)
+
+
+def status_and_elements(what: Any) -> tuple[int, dict[str, Any]] | None:
+    """Read a status: a number, or a data set of command elements with one; None when it is none."""
+    if is_code(what):
+        return int(what), {}
+    if not hasattr(what, "to_json_dict") or "Status" not in what:
+        return None
+    if any(tag >> 16 for tag in what.keys()):  # noqa: SIM118 - pydicom's iterator decodes
+        return None
+    elements = {element.keyword: element.value for element in what if element.tag.element > 0x0900}
+    return int(what.Status), elements
+
+
+def described(what: object) -> str:
+    """Name what somebody gave: numbers and their pairs by value, the rest by type.
+
+    Anything else may hold values of a patient's, and this goes into the log.
+    """
+    if what is None or isinstance(what, bool):
+        return repr(what)
+    if isinstance(what, int):
+        return f"0x{what:04X}" if what >= 0 else str(what)
+    if isinstance(what, tuple) and len(what) < 5:
+        return f"({', '.join(described(one) for one in what)})"
+    kind = type(what).__name__
+    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"

@@ -1,0 +1,414 @@
+"""What every association is, blocking or not: its facts, and its calls as generators."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from dimse_rs import log
+from dimse_rs.contexts import any_storage
+from dimse_rs.errors import DecodeError, DimseError, LocalProtocolError
+from dimse_rs.extended import Extended, answered
+from dimse_rs.identity import UserIdentity, identity_of
+from dimse_rs.observe._narrate import catch_up
+from dimse_rs.observe.events import Events
+from dimse_rs.responses import Received
+from dimse_rs.settings import Limits, Peer, check_ae_title
+from dimse_rs.status import Status
+from dimse_rs.tls import TLSFacts
+from dimse_rs.uids import Model, SOPClass, TransferSyntax
+
+from . import scu
+from .run import Step
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dimse_rs import _core
+    from dimse_rs.observe.events import Kind
+    from dimse_rs.perform.performer import Performer
+    from dimse_rs.responses import Response
+    from dimse_rs.settings import Timeouts
+
+__all__ = ["AcceptedContext", "AssociationFacts", "RejectedContext", "in_a_file", "tags_of"]
+
+_logger = log.get(log.ASSOCIATION)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedContext:
+    """A presentation context that was accepted (PS3.8 9.3.3.2).
+
+    Attributes:
+        id: the presentation context id, odd.
+        sop_class: the abstract syntax.
+        transfer_syntax: the one that the acceptor picked.
+        scu: whether this side may invoke operations in it.
+        scp: whether this side may perform operations in it.
+    """
+
+    id: int
+    sop_class: SOPClass
+    transfer_syntax: TransferSyntax
+    scu: bool
+    scp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedContext:
+    """A presentation context that was not accepted.
+
+    Attributes:
+        id: the presentation context id.
+        sop_class: the abstract syntax.
+        result: 1 user rejection, 2 no reason, 3 abstract syntax, 4 transfer syntaxes not supported.
+    """
+
+    id: int
+    sop_class: SOPClass
+    result: int
+
+    @property
+    def reason(self) -> str:
+        """The result in the words of the standard."""
+        return {
+            1: "user-rejection",
+            2: "no-reason",
+            3: "abstract-syntax-not-supported",
+            4: "transfer-syntaxes-not-supported",
+        }.get(self.result, f"result {self.result}")
+
+
+def _accepted(facts: tuple[int, str, int, str | None, bool, bool]) -> AcceptedContext:
+    id_, uid, _, syntax, scu, scp = facts
+    return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax or ""), scu, scp)
+
+
+@contextmanager
+def in_a_file(content: bytes | IO[bytes]) -> Iterator[Path]:
+    """Put a Part 10 file into the file system, where the core can read it."""
+    from shutil import copyfileobj
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(suffix=".dcm") as spool:
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            spool.write(content)
+        else:
+            copyfileobj(content, spool)
+        spool.flush()
+        yield Path(spool.name)
+
+
+def tags_of(attributes: Sequence[int | str]) -> list[int]:
+    """Turn keywords and tags into tags; a keyword alone is one.
+
+    Raises:
+        DecodeError: a keyword that the data dictionary does not have.
+    """
+    from dimse_rs.encoding.library import tag_for_keyword
+
+    tags = []
+    for attribute in [attributes] if isinstance(attributes, str) else attributes:
+        tag = tag_for_keyword(attribute) if isinstance(attribute, str) else attribute
+        if tag is None:
+            raise DecodeError(f"{attribute} is not a keyword of the data dictionary (PS3.6)")
+        tags.append(int(tag))
+    return tags
+
+
+class AssociationFacts:
+    """What there is to know of an association, and how its calls are made; blocking or not."""
+
+    _limits = Limits()
+    """Of its application entity: what decoding may take."""
+
+    def __init__(
+        self,
+        core: _core.Association,
+        timeouts: Timeouts,
+        peer: Peer,
+        performer: Performer | None = None,
+    ) -> None:
+        """Wrap an established association of the core; private, use `AE.associate`."""
+        self._core = core
+        self._timeouts = timeouts
+        self._peer = peer
+        self._performer = performer
+        if performer is not None:
+            performer.serve(self)
+
+    @cached_property
+    def accepted(self) -> tuple[AcceptedContext, ...]:
+        """Presentation contexts that were accepted, in the order proposed."""
+        return tuple(
+            _accepted(facts) for facts in self._core.contexts if facts[2] == 0 and facts[3]
+        )
+
+    @cached_property
+    def rejected(self) -> tuple[RejectedContext, ...]:
+        """Presentation contexts that were not accepted, and why."""
+        return tuple(
+            RejectedContext(id_, SOPClass.of(uid), result)
+            for id_, uid, result, _, _, _ in self._core.contexts
+            if result != 0
+        )
+
+    def context(self, context_id: int) -> AcceptedContext:
+        """Find an accepted context by its id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        facts = self._core.context(context_id)
+        if facts is None or not facts[3]:
+            raise KeyError(context_id)
+        return _accepted(facts)
+
+    def _announce(self) -> None:
+        """Log what was agreed."""
+        _logger.info(
+            "%s established: %d of %d presentation contexts, peer takes %s bytes",
+            self,
+            len(self.accepted),
+            len(self.accepted) + len(self.rejected),
+            self._core.peer_max_length or "any number of",
+            extra=log.of(self._core, "established"),
+        )
+        told = log.of(self._core, "negotiation")
+        for context in self.accepted:
+            what = (self, context.sop_class, context.transfer_syntax)
+            _logger.debug("%s accepted %r in %r", *what, extra=told)
+        for refused in self.rejected:
+            why = (self, refused.sop_class, refused.reason)
+            _logger.debug("%s not accepted: %r, %s", *why, extra=told)
+        for warning in self._core.warnings:
+            _logger.warning("%s %s", self, warning, extra=told)
+        identity = self.identity
+        if identity is not None and identity.response_requested and self.identity_response is None:
+            unsaid = "the peer does not say that it verified the user identity"
+            _logger.warning("%s %s", self, unsaid, extra=log.of(self._core, "identity-unanswered"))
+
+    def _log_end(self, how: str) -> None:
+        """Log that it is over by our doing."""
+        catch_up(self._core.id)
+        _logger.info("%s %s", self, how, extra=log.of(self._core, how))
+
+    def _follow(self, kinds: tuple[Kind, ...], timeout: float | None) -> Events:
+        return Events._of(self._core.follow, kinds, timeout)
+
+    @property
+    def peer(self) -> Peer:
+        """Whom this association is with."""
+        return self._peer
+
+    @property
+    def titles(self) -> tuple[str, str]:
+        """Calling and called AE title."""
+        return self._core.titles
+
+    @property
+    def max_length_peer(self) -> int:
+        """Largest P-DATA-TF that the peer takes, in bytes; 0 is no limit (PS3.8 D.1)."""
+        return self._core.peer_max_length
+
+    def next_message_id(self) -> int:
+        """Give the next Message ID: unique among what is outstanding (PS3.7 9.1.1.1.1)."""
+        return self._core.next_message_id()
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Operations that we, and that the peer, may have outstanding (PS3.7 D.3.3.3)."""
+        return self._core.window
+
+    @cached_property
+    def extended(self) -> Mapping[SOPClass, Extended]:
+        """Extended negotiation as answered; what is not agreed here must not be used.
+
+        `StorageOptions`, `QueryRetrieveOptions`, or bytes, by SOP class (PS3.7 D.3.3.5).
+        """
+        return MappingProxyType(answered(self._core.extended))
+
+    @property
+    def identity(self) -> UserIdentity | None:
+        """Who is asking, as the requestor said it: verified only if the acceptor verifies."""
+        return identity_of(self._core.identity)
+
+    @property
+    def identity_response(self) -> bytes | None:
+        """What a verified identity was answered with; None without an answer (PS3.7 D.3.3.7.2).
+
+        Empty for names; the server's ticket for Kerberos, a SAML response for SAML.
+        """
+        return self._core.identity_response
+
+    @property
+    def tls(self) -> TLSFacts | None:
+        """What the TLS handshake agreed on; None without TLS."""
+        return TLSFacts._of(self._core.tls)
+
+    @property
+    def is_established(self) -> bool:
+        """Whether it still lives."""
+        return self._core.ended is None
+
+    # ---- the invoking side of the services, as generators
+
+    def _echo(self, repeat: int) -> Generator[Step, Any, Status]:
+        if repeat < 1:
+            raise ValueError(f"repeat is {repeat}, and has to be 1 or more")
+        message_id = self._core.next_message_id()
+        return scu.c_echo(self.accepted, message_id, self._timeouts, repeat - 1)
+
+    def _store(
+        self, instance: Path | Dataset, priority: int, check: bool
+    ) -> Generator[Step, Any, Status]:
+        store = scu.c_store_file if isinstance(instance, Path) else scu.c_store_data_set
+        if not isinstance(instance, Path):
+            scu.check_data_set(instance, "a path, a Part 10 file as bytes, ")
+        if isinstance(instance, Mapping):
+            instance = scu.data_set_of(instance)
+        message_id = self._core.next_message_id()
+        how = scu.Storing(priority, check, self._limits)
+        return store(cast("Any", instance), self.accepted, message_id, self._timeouts, how)
+
+    def _find(
+        self,
+        call: scu.Call,
+        identifier: Dataset | Mapping[str, Any],
+        model: Model | str,
+        level: str | None,
+        priority: int,
+        raw: bool,
+    ) -> Generator[Step, Any, None]:
+        return scu.c_find(
+            call,
+            self.accepted,
+            self._core.next_message_id(),
+            self._timeouts,
+            identifier,
+            sop_class=_class_of(model, "find"),
+            level=level,
+            priority=priority,
+            raw=raw,
+            limits=self._limits,
+        )
+
+    def _retrieve(
+        self,
+        call: scu.Call,
+        identifier: Dataset | Mapping[str, Any],
+        model: Model | str,
+        level: str | None,
+        priority: int,
+        destination: str | None,
+    ) -> Generator[Step, Any, None]:
+        if destination is None:
+            self._warn_without_role()
+        return scu.c_retrieve(
+            call,
+            self.accepted,
+            self._core.next_message_id(),
+            self._timeouts,
+            identifier,
+            sop_class=_class_of(model, "get" if destination is None else "move"),
+            level=level,
+            priority=priority,
+            destination=None if destination is None else check_ae_title(destination),
+            received=self._received,
+        )
+
+    def _warn_without_role(self) -> None:
+        """Say before a C-GET that nothing can come of it, as far as the roles tell (PS3.4 C.5.3).
+
+        The peer is asked all the same: its answer may say more than that.
+        """
+        if self._performer is None or self._performer.lenient_roles:
+            return
+        storage = [context for context in self.accepted if any_storage(context.sop_class)]
+        proposed = storage or any(any_storage(context.sop_class) for context in self.rejected)
+        if not proposed or any(context.scp for context in storage):
+            return
+        _logger.warning(
+            "%s C-GET: no storage class was accepted with the SCP role for this side, %d without"
+            " (PS3.7 D.3.3.4), so every instance will be refused; from a peer that answers no role"
+            " selection lenient_roles=True / --lenient-roles takes them all the same",
+            self,
+            len(storage),
+            extra=log.of(self._core, "no-role"),
+        )
+
+    def _received(self) -> Received:
+        stored, refused = self._core.received
+        why: dict[str, int] = {}
+        for code, comment, count in refused:
+            status = str(Status(code, "C-STORE"))
+            why[f"{status}: {comment}" if comment else status] = count
+        return Received(stored, why)
+
+    def _service(
+        self,
+        field: int,
+        sop_class: str,
+        instance_uid: str | None,
+        dataset: Dataset | Mapping[str, Any] | None = None,
+        *,
+        context: str | None = None,
+        **values: Any,
+    ) -> Generator[Step, Any, Response]:
+        return scu.n_service(
+            field,
+            self.accepted,
+            self._core.next_message_id(),
+            self._timeouts,
+            sop_class=sop_class,
+            instance_uid=instance_uid,
+            dataset=dataset,
+            values=values,
+            context_class=context,
+        )
+
+    def _cancel(self, call: scu.Call) -> None:
+        """Ask the peer to end an operation early; harmless when it has ended."""
+        if call.request is None or call.final is not None or call.cancelled:
+            return
+        call.cancelled = True
+        with suppress(DimseError):  # over: then so is the operation
+            self._core.send(scu.cancel_of(call.request), wait=False)
+
+    def _cancel_kept(self, outstanding: Iterable[object]) -> None:
+        """Cancel what an iterator was kept of when the association is left."""
+        for call in tuple(outstanding):
+            if isinstance(call, scu.Call):
+                self._cancel(call)
+
+    if not TYPE_CHECKING:  # for checkers there is no such name
+
+        def __getattr__(self, name: str) -> Any:
+            """Name what pynetdicom's attributes are called here."""
+            from dimse_rs.hints import refuse
+
+            return refuse(self, "Association", name)
+
+    def __str__(self) -> str:
+        """Show it as logs do: `CALLED<-CALLING(7)`."""
+        calling, called = self._core.titles
+        return f"{called}<-{calling}({self._core.id})"
+
+    def __repr__(self) -> str:
+        """Show the titles, the peer and whether it lives."""
+        life = "established" if self.is_established else "ended"
+        return f"<{type(self).__name__} {self} with {self._peer}, {life}>"
+
+
+def _class_of(model: Model | str, operation: str) -> str:
+    if isinstance(model, str):
+        return model
+    sop_class: SOPClass | None = getattr(model, operation)
+    if sop_class is None:
+        raise LocalProtocolError(f"the model {model.name} has no C-{operation.upper()} (PS3.4 C.6)")
+    return sop_class

@@ -1,0 +1,569 @@
+"""Performing C-GET and C-MOVE: instances by path, sent undecoded, and an account of each.
+
+Generators over `dimse.run`, as `dimse.scp`: the same for a blocking and an asyncio server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from dimse_rs import _core, log
+from dimse_rs.callables import described, is_code, is_data_set
+from dimse_rs.contexts import FileInfo, plan
+from dimse_rs.errors import DimseError, NoPresentationContext, StatusError
+from dimse_rs.settings import Peer, PeerLike, look_up, peer_of
+from dimse_rs.sop_class import WithoutBulkData
+from dimse_rs.status import CANCEL, CANNOT_UNDERSTAND, PENDING, SUCCESS, Status
+from dimse_rs.uids import is_uid
+
+from . import scp, scu
+from .run import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
+    from dimse_rs.handlers import Handler, RetrieveRequest
+    from dimse_rs.perform.performer import Node
+    from dimse_rs.settings import Timeouts
+
+    from .calls import AssociationFacts
+
+__all__ = ["Retrieve", "Unreadable", "c_get", "c_move", "uid_of"]
+
+_logger = log.get(log.SERVER)
+
+_UNABLE_TO_PERFORM: Final = 0xA702
+_WARNING: Final = 0xB000
+_DESTINATION_UNKNOWN: Final = 0xA801
+
+_AT_ONCE: Final = 64
+"""Most files of an iterator that are taken before the first of them is answered."""
+
+_GLANCE: Final = 0.1
+"""Seconds between two looks for a C-CANCEL."""
+
+_LARGEST: Final = 0xFFFF
+"""A counter is 16 bits wide (R-557): more are said to be this many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """What a C-GET or C-MOVE handler gives back when it knows how many instances there are.
+
+    Attributes:
+        count: how many.
+        instances: paths of Part 10 files, pydicom data sets, or Part 10 files as bytes. An
+            attribute `sop_instance` of a path names the instance where the file cannot be read.
+        pending: seconds between two Pending responses; 0 sends one after each instance.
+        destination: of a C-MOVE, in place of what `Server(destinations=...)` says of its title;
+            the title that was asked for becomes the called one.
+    """
+
+    count: int
+    instances: Iterable[Any]
+    pending: float = 0.5
+    destination: PeerLike | None = None
+
+    def __post_init__(self) -> None:
+        """Check the count.
+
+        Raises:
+            TypeError, ValueError: it is none.
+        """
+        if not is_code(self.count):
+            raise TypeError(f"Retrieve.count is a number, not {described(self.count)}")
+        if self.count < 0:
+            raise ValueError(f"Retrieve.count is 0 or more, not {self.count}")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An instance in place of one that cannot be made: it counts as failed, the others go out."""
+
+    SOPInstanceUID: str
+    error: Exception
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The account of the sub-operations, and when the peer heard of it last."""
+
+    total: int
+    interval: float
+    completed: int = 0
+    failed: int = 0
+    warning: int = 0
+    failed_uids: list[str] = field(default_factory=list)
+    told: float = field(default_factory=time.monotonic)
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.total - self.completed - self.failed - self.warning)
+
+    def count(self, status: Status) -> None:
+        if status.category == "success":
+            self.completed += 1
+        elif status.category == "warning":
+            self.warning += 1
+
+    def fail(self, uid: str) -> None:
+        self.failed += 1
+        if uid:
+            self.failed_uids.append(uid)
+
+    def counters(self, *, remaining: bool) -> dict[str, Any]:
+        counts = {
+            "NumberOfCompletedSuboperations": self.completed,
+            "NumberOfFailedSuboperations": self.failed,
+            "NumberOfWarningSuboperations": self.warning,
+        }
+        if remaining:
+            counts["NumberOfRemainingSuboperations"] = self.remaining
+        return {keyword: min(count, _LARGEST) for keyword, count in counts.items()}
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() - self.told >= self.interval
+
+    def status(self, *, cancelled: bool) -> int:
+        """Give the final status (R-559)."""
+        if cancelled:
+            return CANCEL
+        if not self.failed and not self.warning:
+            return SUCCESS
+        return _WARNING if self.completed or self.warning else _UNABLE_TO_PERFORM
+
+
+@dataclass(slots=True)
+class _Job:
+    """A retrieval being performed."""
+
+    operation: _core.Operation
+    request: RetrieveRequest
+    timeouts: Timeouts
+    tally: _Tally
+    priority: int
+    spool: TemporaryDirectory[str] | None = None
+    spooled: int = 0
+    comment: str = ""
+
+    @property
+    def checks(self) -> bool:
+        """Whether pixel data that is missing means that an instance is cut short."""
+        return self.request.sop_class not in tuple(WithoutBulkData)
+
+    def as_path(self, instance: Any) -> Generator[Step, Any, Path | None]:
+        """Give the file of an instance; what is none is written to one. None when it cannot be."""
+        if isinstance(instance, (str, PathLike)):
+            return instance if isinstance(instance, Path) else Path(instance)
+        try:
+            return cast("Path", (yield Ask(self._spooled, instance)))
+        except Exception as error:
+            from dimse_rs.datasets import uid_in
+
+            _report(self, type(instance).__name__, error)
+            self.tally.fail(uid_in(instance, "SOPInstanceUID"))
+            return None
+
+    def _spooled(self, instance: Any) -> Path:
+        if self.spool is None:
+            from tempfile import TemporaryDirectory
+
+            self.spool = TemporaryDirectory(prefix="dimse-rs-", ignore_cleanup_errors=True)
+        if isinstance(instance, Unreadable):
+            raise instance.error
+        self.spooled += 1
+        path = Path(self.spool.name, f"{self.spooled}.dcm")
+        if is_data_set(instance):
+            from dimse_rs.datasets import write
+
+            made = scu.data_set_of(instance) if isinstance(instance, Mapping) else instance
+            write(path, made, check=self.checks)
+        else:
+            path.write_bytes(instance)
+        return path
+
+    def sent(self, paths: Sequence[Path]) -> None:
+        """Remove those that were written for the way."""
+        if self.spool is not None:
+            for path in paths:
+                if path.parent == Path(self.spool.name):
+                    with suppress(OSError):  # then it goes with the folder
+                        path.unlink(missing_ok=True)
+
+    def pending(self, *, done: bool = False) -> Generator[Step, Any, None]:
+        """Say how far it is, when it is time to, or when another one is done."""
+        due = self.tally.is_due if self.tally.interval else done
+        if due and not self.request.cancelled:
+            self.tally.told = time.monotonic()
+            command = scp.response(PENDING) | self.tally.counters(remaining=True)
+            yield Answer(self.operation, command, wait=False)
+
+
+def c_get(
+    operation: _core.Operation, request: RetrieveRequest, handler: Handler, timeouts: Timeouts
+) -> Generator[Step, Any, None]:
+    """Perform C-GET: send the instances over the association that asked (PS3.4 C.4.3)."""
+    return _retrieve(
+        operation, request, handler, timeouts, lambda job, _, items: _over_the_same(job, items)
+    )
+
+
+def c_move(
+    operation: _core.Operation,
+    request: RetrieveRequest,
+    handler: Handler,
+    timeouts: Timeouts,
+    node: Node | None,
+) -> Generator[Step, Any, None]:
+    """Perform C-MOVE: send the instances to a destination (PS3.4 C.4.2)."""
+    title = request.destination
+    try:
+        peer = yield from _destination(operation, request, node)
+        if peer is None and not (node is not None and node.any_destination):
+            raise _unknown(title)
+    except scp.Failed as failed:
+        yield from scp.final(operation, request, failed.command)
+        return
+
+    def send(job: _Job, answer: Retrieve, items: Any) -> Generator[Step, Any, None]:
+        named = _understood(operation, request, answer.destination) or peer
+        if node is None or named is None:
+            raise _unknown(title)
+        return _over_others(job, items, partial(node.dial, named))
+
+    yield from _retrieve(operation, request, handler, timeouts, send)
+
+
+def _destination(
+    operation: _core.Operation, request: RetrieveRequest, node: Node | None
+) -> Generator[Step, Any, Peer | None]:
+    """Look the destination up; what the user's mapping or function raises becomes `Failed`."""
+    if node is None:
+        return None
+    peers, title = node.destinations, request.destination
+    found = yield from scp.ask(operation, request, lambda _: look_up(peers, title))
+    return _understood(operation, request, found)
+
+
+def _understood(
+    operation: _core.Operation, request: RetrieveRequest, address: PeerLike | None
+) -> Peer | None:
+    try:
+        return peer_of(address, request.destination)
+    except ValueError as error:
+        told = log.of(operation.association, "destination")
+        _logger.error("%s: %s", request, error, extra=told)
+        raise scp.Failed(CANNOT_UNDERSTAND, "destination has no valid address") from error
+
+
+def _unknown(title: str) -> scp.Failed:
+    return scp.Failed(_DESTINATION_UNKNOWN, f"unknown destination {title}")
+
+
+def _retrieve(
+    operation: _core.Operation,
+    request: RetrieveRequest,
+    handler: Handler,
+    timeouts: Timeouts,
+    send: Callable[[_Job, Retrieve, Any], Generator[Step, Any, None]],
+) -> Generator[Step, Any, None]:
+    opened: list[Any] = []
+    steps = _performed(operation, request, handler, timeouts, send, opened)
+    command, data = yield from scp.closing(opened, steps)
+    yield from scp.final(operation, request, command, data)
+
+
+def _performed(
+    operation: _core.Operation,
+    request: RetrieveRequest,
+    handler: Handler,
+    timeouts: Timeouts,
+    send: Callable[[_Job, Retrieve, Any], Generator[Step, Any, None]],
+    opened: list[Any],
+) -> Generator[Step, Any, tuple[dict[str, Any], bytes | None]]:
+    """Send what the handler gives; the final response is for the caller to send."""
+    job = None
+    try:
+        answer = yield from scp.ask(operation, request, handler)
+        if not isinstance(answer, Retrieve):
+            answer = yield from _all(operation, request, answer, opened)
+        items = scp.items_of(operation, request, answer.instances)
+        opened.append(items)
+        tally = _Tally(answer.count, answer.pending)
+        job = _Job(operation, request, timeouts, tally, operation.message.get("Priority") or 0)
+        yield from send(job, answer, items)
+        # What was announced and not given could not be sent.
+        cancelled = request.cancelled
+        if not cancelled:
+            tally.failed += tally.remaining
+        command = scp.response(tally.status(cancelled=cancelled), job.comment)
+        command |= tally.counters(remaining=cancelled)
+    except scp.Failed as failed:
+        command = failed.command
+        if job is not None:
+            command |= job.tally.counters(remaining=False)
+    finally:
+        if job is not None and job.spool is not None:
+            job.spool.cleanup()
+    return command, None if job is None else _failed_list(request, job.tally.failed_uids)
+
+
+def _all(
+    operation: _core.Operation, request: RetrieveRequest, answer: Any, opened: list[Any]
+) -> Generator[Step, Any, Retrieve]:
+    """Take all that a handler gives: how many there are has to be said from the first response.
+
+    What pynetdicom wants before the first instance is taken too: of C-MOVE the address to send to,
+    then how many there will be.
+    """
+    ready = isinstance(answer, Sequence) and not isinstance(answer, (str, bytes))
+    if ready and not any(isinstance(one, tuple) for one in answer):
+        return Retrieve(len(answer), answer)
+    items = scp.items_of(operation, request, answer)
+    opened.append(items)
+    known: list[Any] = []
+    count = destination = None
+    while not request.cancelled:
+        item = yield from scp.next_of(operation, request, items)
+        first = not known and count is None
+        if first and is_code(item):
+            count = item
+        elif first and destination is None and request.destination and _is_address(item):
+            if item[0] is None:
+                raise _unknown(request.destination)
+            destination = item
+        elif (instance := _instance(operation, request, item)) is END:
+            break
+        else:
+            known.append(instance)
+    return Retrieve(max(count or 0, len(known)), known, destination=destination)
+
+
+def _is_address(item: Any) -> bool:
+    """Whether it is host and port; a pair of None says that there are none."""
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], (str, type(None)))
+
+
+def _instance(operation: _core.Operation, request: RetrieveRequest, item: Any) -> Any:
+    """Take an instance, or a pair of Pending and one, for what a handler gives; END at the end.
+
+    Raises:
+        _scp.Failed: it is another pair, or one of a failure and None.
+    """
+    if not isinstance(item, tuple):
+        return item  # what is no instance is one that fails
+    try:
+        _, item = scp.pair_of(operation, request, item)
+    except scp.Failed as failed:
+        if failed.command["Status"] in (SUCCESS, CANCEL):
+            return END
+        raise
+    return item
+
+
+def _next(operation: _core.Operation, request: RetrieveRequest, items: Any) -> Any:
+    item = yield from scp.next_of(operation, request, items)
+    return _instance(operation, request, item)
+
+
+def _failed_list(request: RetrieveRequest, uids: list[str]) -> bytes | None:
+    """Encode the Failed SOP Instance UID List, if any failed (R-558)."""
+    if not uids:
+        return None
+    from dimse_rs.datasets import to_bytes
+    from dimse_rs.encoding.library import Dataset
+
+    identifier = Dataset()
+    identifier.FailedSOPInstanceUIDList = uids
+    return to_bytes(identifier, request.context.transfer_syntax)
+
+
+def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
+    """Send as the user's iterator gives, over the association that asked."""
+    more = True
+    most = 1
+    while more and not job.request.cancelled:
+        paths: list[Path] = []
+        failed = None
+        until = time.monotonic() + _GLANCE
+        while more and len(paths) < most and time.monotonic() < until:
+            try:
+                item = yield from _next(job.operation, job.request, items)
+            except scp.Failed as failure:
+                failed = failure
+                break
+            if item is END:
+                more = False
+            elif (path := (yield from job.as_path(item))) is not None:
+                paths.append(path)
+            yield from job.pending()
+        if paths:
+            yield from _send(job, job.request.association, paths, None)
+        if failed is not None:  # after what was given before it
+            raise failed
+        most = _AT_ONCE
+
+
+def _over_others(
+    job: _Job, items: Any, dial: Callable[[Any, bool], Any]
+) -> Generator[Step, Any, None]:
+    """Look at all files, plan the contexts, and send over associations with the destination."""
+    files: list[FileInfo] = []
+    while not job.request.cancelled:
+        item = yield from _next(job.operation, job.request, items)
+        if item is END:
+            break
+        path = yield from job.as_path(item)
+        if path is None:
+            continue
+        try:
+            files.append(FileInfo(path, *(yield Ask(_core.probe, path))))
+        except Exception as error:
+            _report(job, path, error)
+            job.tally.fail(uid_of(path))
+    calling, _ = job.operation.association.titles
+    originator = (calling, job.request.message_id)
+    for part in plan(files):
+        if job.request.cancelled:
+            return
+        try:
+            association = yield Dial(partial(dial, part.contexts))
+        except Exception as error:
+            why = error.message if isinstance(error, DimseError) else type(error).__name__
+            job.comment = f"destination: {why}"
+            told = log.of(job.operation.association, "destination")
+            _logger.warning("%s: %s", job.request, error, extra=told)
+            for file in part.files:
+                job.tally.fail(file.sop_instance)
+            continue
+        paths = [file.path for file in part.files]
+        try:
+            yield Run(association._core, _send(job, association, paths, originator))
+        except GeneratorExit:  # the loop was left: what nobody has is aborted
+            raise
+        except BaseException:  # nobody waits for a release
+            with suppress(Exception):
+                yield Hang(association, abort=True)
+            raise
+        with suppress(Exception):  # over already: the results have said so
+            yield Hang(association)
+
+
+def _send(
+    job: _Job,
+    association: AssociationFacts,
+    paths: Sequence[Path],
+    originator: tuple[str, int] | None,
+) -> Generator[Step, Any, None]:
+    waiting = dict(enumerate(paths))  # for their results
+    bulk = None
+    # Once the request is cancelled the core begins no file: it hears of that before this does.
+    sending = SendFiles(paths, job.priority, job.timeouts.store, originator, job.operation)
+    try:
+        while True:
+            try:
+                if bulk is None:
+                    bulk = yield sending
+                results = yield Results(bulk, _GLANCE)
+            except Exception as failure:  # of where they go: the one who asked is told so
+                for path in waiting.values():
+                    _fail(job, path, None, failure)
+                break
+            if results is None:
+                break
+            for index, file, message, error in results:
+                path = waiting.pop(index)
+                if message is not None:
+                    _count(job, path, file, message)
+                elif job.request.cancelled:
+                    pass  # it remains
+                elif isinstance(error, NoPresentationContext):
+                    yield from _convert(job, association, path)
+                else:
+                    _fail(job, path, file, error)
+                yield from job.pending(done=True)
+            yield from job.pending()
+    finally:
+        if waiting and bulk is not None:
+            bulk.stop()
+    job.sent(paths)
+
+
+_File: TypeAlias = tuple[str, str, str, int]
+"""What the core says of a file: SOP class and instance, transfer syntax, size."""
+
+
+def _count(job: _Job, path: Path, file: _File | None, response: _core.Message) -> None:
+    """Count an instance that the peer has answered for."""
+    status = Status(response.status or 0, "C-STORE")
+    if status.category == "failure":
+        _fail(job, path, file, StatusError(status, response.get("ErrorComment")))
+        return
+    _tell(job, file, status)
+    job.tally.count(status)
+
+
+def _fail(job: _Job, path: Path, file: _File | None, error: BaseException | None) -> None:
+    """Count an instance that was not stored."""
+    _tell(job, file, error.status if isinstance(error, StatusError) else None, error)
+    _report(job, path, error)
+    job.tally.fail(file[1] if file else uid_of(path))
+
+
+def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[Step, Any, None]:
+    """Send a file whose own transfer syntax the peer did not accept."""
+    file = None
+    how = scu.Storing(
+        job.priority, job.checks, job.request.association._limits, job.operation.reserve
+    )
+    try:
+        file = _core.probe(path)
+        message_id = association.next_message_id()
+        status = yield from scu.c_store_file(
+            path, association.accepted, message_id, job.timeouts, how
+        )
+    except Exception as error:
+        _fail(job, path, file, error)
+    else:
+        _tell(job, file, status)
+        job.tally.count(status)
+
+
+def _tell(
+    job: _Job,
+    file: _File | None,
+    status: Status | None,
+    error: BaseException | None = None,
+) -> None:
+    """Tell who follows what became of an instance."""
+    sop_class, uid, *_ = file or ("", "")
+    why = "" if error is None else str(error)
+    job.operation.tell_sub_operation(sop_class, uid, None if status is None else int(status), why)
+
+
+def uid_of(path: Path) -> str:
+    """Give the SOP Instance UID of a file that was not sent; the file may be gone."""
+    uid: str = getattr(path, "sop_instance", "")
+    if uid:
+        return uid
+    try:
+        return _core.probe(path)[1]
+    except (DimseError, OSError):
+        name = path.name.removesuffix(".dcm")  # as `Storage` names them
+        return name if "." in name and is_uid(name) else ""
+
+
+def _report(job: _Job, what: Path | str, error: BaseException | None) -> None:
+    told = log.of(job.operation.association, "sub-operation")
+    # pydicom's texts have values in them.
+    ours = error is None or isinstance(error, DimseError | OSError)
+    why = error if ours else type(error).__name__
+    _logger.warning("%s: %s not sent: %s", job.request, what, why, extra=told)

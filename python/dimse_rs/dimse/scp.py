@@ -1,0 +1,412 @@
+"""The performing side of the services, generators of steps: what a handler's answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from dimse_rs import log
+from dimse_rs.callables import described, gives, is_data_set, status_and_elements
+from dimse_rs.errors import LimitExceeded, LocalProtocolError, StatusError
+from dimse_rs.fields import FIRST_N_SERVICE, N_GET_RQ, SERVICE_OF
+from dimse_rs.status import (
+    CANCEL,
+    CANNOT_UNDERSTAND,
+    OUT_OF_RESOURCES,
+    PENDING,
+    PROCESSING_FAILURE,
+    RESOURCE_LIMITATION,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+    UNRECOGNIZED_OPERATION,
+    Status,
+    is_defined,
+)
+
+from .run import END, Answer, Ask, Close, Next, Step, log_answer
+from .scu import data_set_of
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from typing_extensions import Buffer
+
+    from dimse_rs import _core
+    from dimse_rs.handlers import Handler, Request
+
+__all__ = [
+    "Failed",
+    "answer_at_once",
+    "ask",
+    "closing",
+    "failure_of",
+    "final",
+    "many_matches",
+    "one_answer",
+    "pair_of",
+    "refusal_of",
+    "response",
+    "status_of",
+    "unserved_of",
+    "wrong",
+]
+
+_logger = log.get(log.SERVER)
+
+T = TypeVar("T")
+
+_COMMENT_LENGTH: Final = 64
+"""Characters of an Error Comment, VR LO (PS3.7 C.4)."""
+
+# What the core says to a response that cannot be sent.
+_UNSENDABLE: Final = (LocalProtocolError, KeyError, TypeError, ValueError, OverflowError)
+
+# What a reply carries beside its data set, by the keyword of the request (PS3.7 10.1).
+_ECHOED: Final = ("ActionTypeID", "EventTypeID")
+
+# What may come out of a handler: also what sys.exit() raises, which must not take the thread along.
+# A task that is cancelled is cancelled.
+_OF_USERS: Final = (Exception, SystemExit, KeyboardInterrupt)
+
+_IN_FLIGHT: Final = 32
+"""Pending responses between two that are waited for: a slow peer slows its performer down."""
+
+
+class Failed(Exception):
+    """The handler's answer is this response and no more."""
+
+    def __init__(
+        self,
+        status: int,
+        comment: str = "",
+        dataset: Dataset | None = None,
+        elements: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep what goes into the response."""
+        super().__init__(status)
+        self.command = {**response(status, comment), **(elements or {})}
+        self.dataset = dataset
+
+
+def one_answer(
+    operation: _core.Operation, request: Request, handler: Handler
+) -> Generator[Step, Any, None]:
+    """Ask the handler and send its one response: C-ECHO, C-STORE and the N-services."""
+    try:
+        yield from _one_answer(operation, request, handler)
+    finally:
+        request.answered()
+
+
+def _one_answer(
+    operation: _core.Operation, request: Request, handler: Handler
+) -> Generator[Step, Any, None]:
+    try:
+        try:
+            answer = yield from ask(operation, request, handler)
+            status, elements, dataset = _taken_apart(operation, request, answer)
+            command = response(status) | elements
+        except Failed as failed:
+            command, dataset = failed.command, failed.dataset
+        data = None if dataset is None else _encoded(operation, request, dataset)
+    except Failed as failed:  # its data set cannot be encoded
+        command, data = failed.command, None
+    if data is not None:
+        command.update({k: v for k in _ECHOED if (v := operation.message.get(k)) is not None})
+    if instance := request.assigned_uid:
+        command["AffectedSOPInstanceUID"] = instance
+    yield from final(operation, request, command, data)
+
+
+def final(
+    operation: _core.Operation,
+    request: Request,
+    command: dict[str, Any],
+    data: Buffer | None = None,
+    after: int = 0,
+) -> Generator[Step, Any, None]:
+    """Send the final response. One that cannot be sent is a fault of the handler's."""
+    request.release()  # before the peer hears of it, and sends the next one
+    if operation.association.ended is not None:
+        return  # perhaps by the handler itself
+    try:
+        yield Answer(operation, command, data, after=after)
+    except _UNSENDABLE as error:
+        if operation.answered:  # by its deadline
+            raise
+        failed = _unsendable(operation, request, error)
+        yield Answer(operation, failed.command)
+
+
+def many_matches(
+    operation: _core.Operation, request: Request, handler: Handler
+) -> Generator[Step, Any, None]:
+    """Ask the handler and send a pending response for each data set that it gives (C-FIND)."""
+    opened: list[Any] = []
+    command, sent = yield from closing(opened, _matches(operation, request, handler, opened))
+    yield from final(operation, request, command, after=sent)
+
+
+def _matches(
+    operation: _core.Operation, request: Request, handler: Handler, opened: list[Any]
+) -> Generator[Step, Any, tuple[dict[str, Any], int]]:
+    """Send what the handler gives, and count it; the final response is for the caller to send."""
+    sent = 0
+    try:
+        answer = yield from ask(operation, request, handler)
+        items = items_of(operation, request, answer)
+        opened.append(items)
+        while not request.cancelled:
+            item = yield from next_of(operation, request, items)
+            if item is END:
+                break
+            status, data = _match(operation, request, item)
+            sent += 1
+            try:
+                yield Answer(operation, response(status), data, wait=sent % _IN_FLIGHT == 0)
+            except _UNSENDABLE as error:  # without a single element
+                if operation.answered:  # by its deadline
+                    raise
+                raise _unsendable(operation, request, error) from error
+    except Failed as failed:
+        return failed.command, sent
+    return response(CANCEL if request.cancelled else SUCCESS), sent
+
+
+def _match(operation: _core.Operation, request: Request, item: Any) -> tuple[int, Buffer]:
+    """Take a data set, or a pair of a pending status and one, for what a C-FIND handler gives."""
+    status, dataset = int(PENDING), item
+    if isinstance(item, tuple):
+        status, dataset = pair_of(operation, request, item)
+    return status, _encoded(operation, request, dataset)
+
+
+def pair_of(operation: _core.Operation, request: Request, pair: tuple[Any, ...]) -> tuple[int, Any]:
+    """Take a pair of a pending status and what comes with it.
+
+    Raises:
+        Failed: it is none; or of another status and None, which ends the operation with that.
+    """
+    read = status_and_elements(pair[0]) if len(pair) == 2 else None
+    if read is None or not 0 <= read[0] <= 0xFFFF:
+        raise wrong(operation, request, pair)
+    status, elements = Status(read[0]), read[1]
+    if pair[1] is None and status.is_final:
+        raise Failed(status_of(operation, request, status), elements=_sendable(elements))
+    if pair[1] is None or status.category != "pending":
+        raise wrong(operation, request, pair)
+    return status, pair[1]
+
+
+def ask(
+    operation: _core.Operation, request: Request, handler: Handler
+) -> Generator[Step, Any, Any]:
+    """Call the handler; what it raises becomes `Failed`."""
+    try:
+        return (yield Ask(handler, request))
+    except _OF_USERS as error:
+        raise _failed(operation, request, error) from error
+
+
+def items_of(operation: _core.Operation, request: Request, answer: Any) -> Any:
+    """Turn what a handler of many gave back into an iterator.
+
+    Raises:
+        Failed: it is a status, or nothing that can be iterated over.
+    """
+    if answer is None:
+        return iter(())
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        raise Failed(status_of(operation, request, answer))
+    if hasattr(answer, "__aiter__"):
+        return aiter(answer)
+    single = isinstance(answer, (str, bytes, bytearray, memoryview)) or is_data_set(answer)
+    if single or not isinstance(answer, Iterable):
+        raise wrong(operation, request, answer)
+    return iter(answer)
+
+
+def next_of(operation: _core.Operation, request: Request, items: Any) -> Generator[Step, Any, Any]:
+    """Give the next item of the user's, END after the last; what it raises becomes `Failed`."""
+    try:
+        return (yield Next(operation, items))
+    except _OF_USERS as error:
+        raise _failed(operation, request, error) from error
+
+
+def closing(opened: list[Any], steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
+    """Carry steps out, then close the user's iterators that they have put into `opened`."""
+    try:
+        outcome = yield from steps
+    except GeneratorExit:  # the loop was left: nothing more is carried out
+        raise
+    except BaseException:
+        yield from _closed(opened)
+        raise
+    yield from _closed(opened)
+    return outcome
+
+
+def _closed(opened: list[Any]) -> Generator[Step, Any, None]:
+    for items in opened:
+        try:
+            yield Close(items)
+        except _OF_USERS:
+            told = {"code": "handler-failed"}
+            _logger.exception("a handler failed when it was closed", extra=told)
+
+
+def _failed(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
+    if isinstance(error, StatusError):
+        code = int(error.status)
+        if not error.status.is_final:
+            return wrong(operation, request, code)
+        if not _is_defined(operation, request, code):
+            told = log.of(operation.association, "handler-status")
+            _logger.warning("%s", _undefined(request, code), extra=told)
+        return Failed(code, error.comment, error.dataset, error.elements)
+    if isinstance(error, LimitExceeded):
+        told = log.of(operation.association, "limit")
+        _logger.warning("%s: %s", request, error, extra=told)
+        return Failed(refusal_of(operation.message.field), f"over the limit: {error.limit}")
+    if error is request.unreadable:  # the peer's fault, not the handler's
+        told = log.of(operation.association, "undecodable")
+        _logger.warning("%s: %s", request, error, extra=told)
+        return Failed(failure_of(operation.message.field), "data set cannot be read")
+    told = log.of(operation.association, "handler-failed")
+    _logger.error("%s: the handler failed", request, exc_info=error, extra=told)
+    return Failed(failure_of(operation.message.field), "handler failed")
+
+
+def status_of(operation: _core.Operation, request: Request, status: int) -> int:
+    """Check a handler's final status.
+
+    Raises:
+        Failed: it is none, or its service does not define it (PS3.4).
+    """
+    if not (0 <= status <= 0xFFFF and Status(status).is_final):
+        raise wrong(operation, request, status)
+    if not _is_defined(operation, request, status):
+        _logger.error(
+            "%s", _undefined(request, status), extra=log.of(operation.association, "handler-status")
+        )
+        raise Failed(failure_of(operation.message.field), "handler gave no valid status")
+    return int(status)
+
+
+def _is_defined(operation: _core.Operation, request: Request, status: int) -> bool:
+    return is_defined(status, SERVICE_OF[operation.message.field], request.sop_class.service)
+
+
+def _undefined(request: Request, status: int) -> str:
+    service = request.sop_class.service
+    return f"{request}: the handler gave {Status(status, service)}, which {service} does not define"
+
+
+def wrong(operation: _core.Operation, request: Request, answer: object) -> Failed:
+    """Say in the log what a handler gave, and what it was to give."""
+    if isinstance(answer, Coroutine):  # of a function that did not look like one
+        answer.close()
+    _logger.error(
+        "%s: got %s; %s",
+        request,
+        described(answer),
+        gives(operation.message.field),
+        extra=log.of(operation.association, "handler-status"),
+    )
+    return Failed(failure_of(operation.message.field), "handler gave no valid status")
+
+
+def _taken_apart(
+    operation: _core.Operation, request: Request, answer: Any
+) -> tuple[int, dict[str, Any], Dataset | Mapping[str, Any] | None]:
+    """Take None, a status, a data set, or a pair of both for what a handler of one may give."""
+    field = operation.message.field
+    is_pair = field >= FIRST_N_SERVICE and isinstance(answer, tuple) and len(answer) == 2
+    given, dataset = answer if is_pair else (answer, None)
+    read = (SUCCESS, {}) if answer is None else status_and_elements(given)
+    if read is None and not is_pair and is_data_set(answer):
+        read, dataset = (SUCCESS, {}), answer
+    if read is None or Status(read[0] & 0xFFFF).category == "cancel":
+        raise wrong(operation, request, answer)
+    code = status_of(operation, request, read[0])
+    if dataset is not None and (field < FIRST_N_SERVICE or not is_data_set(dataset)):
+        raise wrong(operation, request, answer)
+    if field == N_GET_RQ and not dataset and Status(code).category != "failure":
+        told = log.of(operation.association, "handler-status")
+        _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request, extra=told)
+        raise Failed(PROCESSING_FAILURE, "no attributes")
+    return code, _sendable(read[1]), dataset
+
+
+def _sendable(elements: dict[str, Any]) -> dict[str, Any]:
+    """Keep of a status in a data set what a response may carry."""
+    if "ErrorComment" in elements:
+        elements["ErrorComment"] = _default_repertoire(str(elements["ErrorComment"]))
+    return elements
+
+
+def _encoded(operation: _core.Operation, request: Request, dataset: Any) -> Buffer:
+    """Encode a data set for the request's context; bytes are taken to be encoded so already."""
+    if not is_data_set(dataset):
+        try:
+            return memoryview(dataset)
+        except TypeError:
+            raise wrong(operation, request, dataset) from None
+    from dimse_rs.datasets import to_bytes
+
+    try:
+        if isinstance(dataset, Mapping):
+            dataset = data_set_of(dataset)
+        return to_bytes(dataset, request.context.transfer_syntax)
+    except Exception as error:
+        raise _unsendable(operation, request, error) from error
+
+
+def _unsendable(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
+    _logger.error(
+        "%s: what the handler gave cannot be sent",
+        request,
+        exc_info=error,
+        extra=log.of(operation.association, "handler-failed"),
+    )
+    return Failed(failure_of(operation.message.field), "response cannot be sent")
+
+
+def response(status: int, comment: str = "") -> dict[str, Any]:
+    """Build what goes into a response beside the identifiers of its request."""
+    command: dict[str, Any] = {"Status": int(status)}
+    if comment:
+        command["ErrorComment"] = _default_repertoire(comment)
+    return command
+
+
+def answer_at_once(operation: _core.Operation, status: int, comment: str) -> None:
+    """Answer without asking a handler, and without waiting for the peer.
+
+    Raises:
+        LocalProtocolError: it was answered before.
+        AssociationError, TransportError: there is nobody to answer.
+    """
+    operation.respond(response(status, comment), wait=False)
+    log_answer(operation, status)
+
+
+def refusal_of(field: int) -> int:
+    """Give the status for a lack of resources: A700 for C-services, 0213 for N-services."""
+    return OUT_OF_RESOURCES if field < FIRST_N_SERVICE else RESOURCE_LIMITATION
+
+
+def failure_of(field: int) -> int:
+    """Give the failure for a fault of ours: C000 for C-services, 0110 for N-services (PS3.7 C)."""
+    return CANNOT_UNDERSTAND if field < FIRST_N_SERVICE else PROCESSING_FAILURE
+
+
+def unserved_of(field: int) -> int:
+    """Give the failure for what nobody serves here: 0122 for C-services, 0211 for N-services."""
+    return SOP_CLASS_NOT_SUPPORTED if field < FIRST_N_SERVICE else UNRECOGNIZED_OPERATION
+
+
+def _default_repertoire(text: str) -> str:
+    """Keep what (0000,0902) may hold: 64 characters of the default repertoire, no backslash."""
+    kept = "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text)
+    return kept[:_COMMENT_LENGTH]

@@ -1,0 +1,515 @@
+"""The invoking side of the services, generators of steps: no socket, no thread, no sleep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dimse_rs import _core
+from dimse_rs.callables import described, is_data_set
+from dimse_rs.encoding.quiet import quiet, quietly
+from dimse_rs.errors import DecodeError, NoPresentationContext, RemoteProtocolError, StatusError
+from dimse_rs.fields import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_CREATE_RQ,
+    N_EVENT_REPORT_RQ,
+)
+from dimse_rs.registry import allows
+from dimse_rs.responses import Received, Response
+from dimse_rs.sop_class import Verification
+from dimse_rs.status import Status
+from dimse_rs.uids import SOPClass, TransferSyntax, is_uid
+
+from .run import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydicom.dataset import Dataset
+
+    from dimse_rs.encoding.gate import Room
+    from dimse_rs.settings import Limits, Timeouts
+
+    from .calls import AcceptedContext
+
+__all__ = [
+    "Call",
+    "Storing",
+    "c_echo",
+    "c_find",
+    "c_retrieve",
+    "c_store_data_set",
+    "c_store_file",
+    "cancel_of",
+    "data_set_of",
+    "n_service",
+]
+
+
+_UNABLE_TO_PERFORM: Final = 0xA702
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """What is under way of an operation with many responses; shared with its iterator."""
+
+    request: _core.Message | None = None
+    final: Response | None = None
+    pending: int | None = None
+    cancelled: bool = False
+
+    def __str__(self) -> str:
+        """Show the request and how far it is."""
+        if self.request is None:
+            return "not begun"
+        what = f"{self.request.name} {self.request.message_id}"
+        if self.final is not None:
+            return f"{what}, {self.final.status}"
+        return f"{what}, {'cancelled' if self.cancelled else 'under way'}"
+
+
+def c_echo(
+    contexts: Sequence[AcceptedContext], message_id: int, timeouts: Timeouts, again: int = 0
+) -> Generator[Step, Any, Status]:
+    """C-ECHO (PS3.7 9.1.5)."""
+    context = _context(contexts, Verification)
+    request = _core.Message(
+        context.id,
+        {
+            "CommandField": C_ECHO_RQ,
+            "AffectedSOPClassUID": Verification,
+            "MessageID": message_id,
+        },
+    )
+    response = yield from _one_response(request, timeouts.dimse, again)
+    return _checked(response, "C-ECHO")
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """How an instance is sent.
+
+    Attributes:
+        priority: value of (0000,0700).
+        check: whether what can be seen to be cut short is refused.
+        limits: what a conversion may take.
+        room: reserves the memory that a conversion takes, or raises `LimitExceeded`.
+    """
+
+    priority: int = 0
+    check: bool = True
+    limits: Limits | None = None
+    room: Room | None = None
+
+
+def c_store_file(
+    path: Path,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    how: Storing,
+) -> Generator[Step, Any, Status]:
+    """C-STORE of a Part 10 file, undecoded when its transfer syntax was accepted (PS3.7 9.1.1)."""
+    bulk = yield SendFiles([path], how.priority, timeouts.store, check=how.check)
+    while (results := (yield Results(bulk))) is not None:
+        for _, _, message, error in results:
+            if message is not None:
+                return _checked(message, "C-STORE")
+            if isinstance(error, DecodeError):
+                _core.probe(path)  # an OSError, if that is why
+            if not isinstance(error, NoPresentationContext):
+                raise error or RemoteProtocolError(f"no response for {path}")
+    sop_class, sop_instance, syntax, _ = _core.probe(path)
+    context = convertible(contexts, sop_class, syntax)
+    held: list[_core.Reserved] = []
+    try:
+        data = yield Ask(lambda path: _converted(path, context, how, held), path)
+        request = _store_request(context, message_id, sop_class, sop_instance, how.priority, data)
+        return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
+    finally:
+        for reserved in held:
+            reserved.release()
+
+
+def _converted(
+    path: Path, context: AcceptedContext, how: Storing, held: list[_core.Reserved]
+) -> bytes:
+    from dimse_rs.datasets import convert
+    from dimse_rs.encoding.gate import memory_of, scan_file
+
+    if how.room is not None:  # the file, the data set, and what it is encoded to
+        held.append(how.room(memory_of(scan_file(path, how.limits), 3)))
+    return convert(path, context.transfer_syntax, check=how.check, limits=how.limits)
+
+
+def c_store_data_set(
+    dataset: Dataset,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    how: Storing,
+) -> Generator[Step, Any, Status]:
+    """C-STORE of a pydicom data set, in its own transfer syntax when that was accepted."""
+    from dimse_rs.datasets import convert, stored_syntax, uid_in
+
+    sop_class, sop_instance = uid_in(dataset, "SOPClassUID"), uid_in(dataset, "SOPInstanceUID")
+    for uid, name in (
+        (sop_class, "SOP Class UID (0008,0016)"),
+        (sop_instance, "SOP Instance UID (0008,0018)"),
+    ):
+        if not is_uid(uid):
+            raise DecodeError(f"the data set has no valid {name}", section="PS3.4 B.2.1")
+    syntax = stored_syntax(dataset)
+    context = None if syntax is None else _match(contexts, sop_class, syntax)
+    if context is None:
+        context = convertible(contexts, sop_class, syntax)
+    data = convert(dataset, context.transfer_syntax, check=how.check)
+    request = _store_request(context, message_id, sop_class, sop_instance, how.priority, data)
+    return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
+
+
+def c_find(
+    call: Call,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    identifier: Dataset | Mapping[str, Any],
+    *,
+    sop_class: str,
+    level: str | None,
+    priority: int,
+    raw: bool,
+    limits: Limits | None = None,
+) -> Generator[Step, Any, None]:
+    """C-FIND (PS3.7 9.1.2): emits each match, as a data set or undecoded."""
+    context = _context(contexts, sop_class)
+    query = _encoded(identifier, level, context)
+    call.request = _composite_request(C_FIND_RQ, context, message_id, priority, query)
+    invocation = yield Send(call.request, timeouts.dimse)
+    if not raw:
+        from dimse_rs.datasets import from_bytes
+
+        decode = from_bytes
+    syntax = context.transfer_syntax
+    while responses := (yield ReceiveMany(invocation)):
+        for message in responses:
+            if message.status not in (0xFF00, 0xFF01):
+                _finish(call, Response(message, syntax, "C-FIND"))
+            elif (data := message.data) is not None:
+                call.pending = message.status
+                yield Emit(data if raw else decode(data, syntax, limits=limits))
+    _check_finished(call)
+
+
+def c_retrieve(
+    call: Call,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    identifier: Dataset | Mapping[str, Any],
+    *,
+    sop_class: str,
+    level: str | None,
+    priority: int,
+    destination: str | None,
+    received: Callable[[], Received],
+) -> Generator[Step, Any, None]:
+    """C-GET, or C-MOVE to a destination (PS3.7 9.1.3, 9.1.4): emits each response.
+
+    What the peer counts in a C-GET is compared with what this side `received`.
+    """
+    context = _context(contexts, sop_class)
+    getting = destination is None
+    query = _encoded(identifier, level, context)
+    field = C_GET_RQ if getting else C_MOVE_RQ
+    call.request = _composite_request(field, context, message_id, priority, query, destination)
+    before = received()
+    invocation = yield Send(call.request, timeouts.retrieve)
+    service = "C-GET" if getting else "C-MOVE"
+    while responses := (yield ReceiveMany(invocation)):
+        for message in responses:
+            response = Response(message, context.transfer_syntax, service)
+            if getting:
+                response.received = received().since(before)
+            if response.status.is_final:
+                _finish(call, response)
+                _check_received(response)
+            yield Emit(response)
+    _check_finished(call)
+
+
+def n_service(
+    field: int,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    *,
+    sop_class: str,
+    instance_uid: str | None,
+    dataset: Dataset | Mapping[str, Any] | None = None,
+    values: Mapping[str, Any] | None = None,
+    context_class: str | None = None,
+) -> Generator[Step, Any, Response]:
+    """One of the six N-services (PS3.7 10.1)."""
+    if dataset is not None:
+        check_data_set(dataset)
+    # N-EVENT-REPORT and N-CREATE speak of the affected class, the others of the requested one.
+    role = "Affected" if field in (N_EVENT_REPORT_RQ, N_CREATE_RQ) else "Requested"
+    context = _context_for(contexts, sop_class, context_class, field != N_EVENT_REPORT_RQ)
+    command: dict[str, Any] = {
+        "CommandField": field,
+        f"{role}SOPClassUID": sop_class,
+        "MessageID": message_id,
+        f"{role}SOPInstanceUID": instance_uid,
+        **(values or {}),
+    }
+    data = None if dataset is None else _encoded(dataset, None, context)
+    request = _core.Message(context.id, command, data)
+    message = yield from _one_response(request, timeouts.dimse)
+    service = SOPClass.of(sop_class).service
+    response = Response(message, context.transfer_syntax, service)
+    if response.status.category == "failure":
+        raise StatusError(response.status, response.comment, response)
+    return response
+
+
+def cancel_of(request: _core.Message) -> _core.Message:
+    """Make the C-CANCEL of a request (PS3.7 9.3.2.3)."""
+    command = {
+        "CommandField": C_CANCEL_RQ,
+        "MessageIDBeingRespondedTo": request.message_id,
+    }
+    return _core.Message(request.context_id, command)
+
+
+def _finish(call: Call, response: Response) -> None:
+    call.final = response
+    status = response.status
+    # Cancel that nobody asked for is an end before the end (PS3.7 9.3.2.3).
+    if status.category == "failure" or (status.category == "cancel" and not call.cancelled):
+        raise StatusError(status, response.comment, response)
+
+
+def _check_received(response: Response) -> None:
+    """Compare the final counts of a C-GET with what was stored here.
+
+    Raises:
+        StatusError: the peer counts more.
+    """
+    received = response.received
+    if received is None:
+        return
+    counted = response.completed + response.warning
+    if response.status.category == "success" and not response.counts:
+        counted = received.stored + received.refused  # it says that all went well
+    if received.stored < counted:
+        comment = f"the peer counts {counted} instances; {received}"
+        raise StatusError(Status(_UNABLE_TO_PERFORM, "C-GET"), comment, response)
+
+
+def _check_finished(call: Call) -> None:
+    if call.final is None:
+        raise RemoteProtocolError("the operation ended without a final response")
+
+
+@quietly
+def _encoded(
+    identifier: Dataset | Mapping[str, Any], level: str | None, context: AcceptedContext
+) -> bytes:
+    from dimse_rs.datasets import to_bytes
+
+    check_data_set(identifier)
+    if level is not None and identifier.get("QueryRetrieveLevel") != level:
+        identifier = data_set_of(identifier)
+        identifier.QueryRetrieveLevel = level
+    elif isinstance(identifier, Mapping):
+        identifier = data_set_of(identifier)
+    return to_bytes(identifier, context.transfer_syntax)
+
+
+def check_data_set(what: object, other: str = "") -> None:
+    """See that something is a data set, or a mapping of keywords.
+
+    Args:
+        what: what a user gave.
+        other: what else may be given.
+
+    Raises:
+        TypeError: it is neither; the message says what it is, and no value.
+    """
+    if not is_data_set(what):
+        raise TypeError(f"got {described(what)}; give {other}a data set or a mapping of keywords")
+
+
+def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
+    """Make a data set of keywords with values; of a data set, a copy to add to.
+
+    The value of a sequence is a list of items, each a data set or again a mapping.
+
+    Raises:
+        DecodeError: a keyword that the data dictionary does not have, or no value for it.
+    """
+    from dimse_rs.encoding.library import Dataset
+
+    check_data_set(attributes)
+    if isinstance(attributes, Dataset):
+        # Not `Dataset(attributes)`: that has its elements in common with the original, and setting
+        # an attribute changes the element.
+        elements = {tag: copy(element) for tag, element in attributes.items()}
+        copied = Dataset(elements, parent_encoding=attributes._parent_encoding)
+        implicit, little = attributes.original_encoding
+        copied.set_original_encoding(implicit, little, attributes.original_character_set)
+        return copied
+    built = Dataset()
+    for keyword, value in attributes.items():
+        fault = ""
+        value = _items(value)
+        try:
+            with quiet():
+                setattr(built, keyword, value)
+        except Exception as error:  # pydicom's text has the value in it
+            fault = type(error).__name__
+        if fault:
+            raise DecodeError(f"{keyword} cannot be a {type(value).__name__} like this: {fault}")
+        if keyword not in built:
+            raise DecodeError(f"{keyword} is not a keyword of the data dictionary (PS3.6)")
+    return built
+
+
+def _items(value: Any) -> Any:
+    """Turn a list of mappings, the items of a sequence, into data sets; other values stay."""
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        return [data_set_of(item) if isinstance(item, Mapping) else item for item in value]
+    return value
+
+
+def _composite_request(
+    field: int,
+    context: AcceptedContext,
+    message_id: int,
+    priority: int,
+    identifier: bytes,
+    destination: str | None = None,
+) -> _core.Message:
+    command = {
+        "CommandField": field,
+        "AffectedSOPClassUID": context.sop_class,
+        "MessageID": message_id,
+        "Priority": priority,
+        "MoveDestination": destination,
+    }
+    return _core.Message(context.id, command, identifier)
+
+
+def _context_for(
+    contexts: Sequence[AcceptedContext], sop_class: str, context_class: str | None, scu: bool
+) -> AcceptedContext:
+    """Find the context of an N-service: of the class itself, or of one that includes it (R-319)."""
+    may = [context for context in contexts if (context.scu if scu else context.scp)]
+    for context in may:
+        if context.sop_class == (context_class or sop_class):
+            return context
+    if context_class is None:
+        for context in may:
+            if allows(context.sop_class, sop_class):
+                return context
+    raise NoPresentationContext(SOPClass.of(context_class or sop_class))
+
+
+def _store_request(
+    context: AcceptedContext,
+    message_id: int,
+    sop_class: str,
+    sop_instance: str,
+    priority: int,
+    data: bytes,
+) -> _core.Message:
+    return _core.Message(
+        context.id,
+        {
+            "CommandField": C_STORE_RQ,
+            "AffectedSOPClassUID": sop_class,
+            "MessageID": message_id,
+            "Priority": priority,
+            "AffectedSOPInstanceUID": sop_instance,
+        },
+        data,
+    )
+
+
+def _one_response(
+    request: _core.Message, within: float, again: int = 0
+) -> Generator[Step, Any, _core.Message]:
+    invocation = yield Send(request, within, again)
+    response: _core.Message | None = yield Receive(invocation)
+    if response is None:
+        raise RemoteProtocolError("the operation ended without a response")
+    return response
+
+
+def _checked(response: _core.Message, service: str) -> Status:
+    """Turn a response into its status; a failure is raised with the whole response on it."""
+    status = Status(response.status or 0, service)
+    if status.category == "failure":
+        whole = Response(response, service=service)
+        raise StatusError(status, whole.comment, whole)
+    return status
+
+
+def _context(contexts: Sequence[AcceptedContext], sop_class: str) -> AcceptedContext:
+    for context in contexts:
+        if context.sop_class == sop_class and context.scu:
+            return context
+    raise NoPresentationContext(SOPClass.of(sop_class))
+
+
+def _match(
+    contexts: Sequence[AcceptedContext], sop_class: str, syntax: str
+) -> AcceptedContext | None:
+    for context in contexts:
+        if context.sop_class == sop_class and context.transfer_syntax == syntax and context.scu:
+            return context
+    return None
+
+
+def convertible(
+    contexts: Sequence[AcceptedContext], sop_class: str, syntax: str | None
+) -> AcceptedContext:
+    """Find a context of the class into whose transfer syntax a data set can be converted.
+
+    Raises:
+        NoPresentationContext: the class was not accepted, or only in syntaxes that need a codec.
+    """
+    of_class = [c for c in contexts if c.sop_class == sop_class and c.scu]
+    stored = None if syntax is None else TransferSyntax.of(syntax)
+    for context in of_class:
+        if context.transfer_syntax.convertible and (stored is None or stored.convertible):
+            return context
+    named = SOPClass.of(sop_class)
+    if not of_class:
+        raise NoPresentationContext(named, stored or "")
+    # Of a class that is proposed once for each syntax, several contexts may have the same one.
+    offered = ", ".join(
+        dict.fromkeys(c.transfer_syntax.name or c.transfer_syntax for c in of_class)
+    )
+    have = (stored.name or stored) if stored else "its own syntax"
+    raise NoPresentationContext(
+        named,
+        stored or "",
+        message=(
+            f"the peer accepted {named.name or named} only in {offered}, the instance is in {have}"
+            " (PS3.8 7.1.1.13)"
+        ),
+        hint=(
+            "compressed pixel data is not decoded or encoded here: transcode the file first,"
+            " for example with pydicom's Dataset.decompress()"
+        ),
+    )

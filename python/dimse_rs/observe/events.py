@@ -1,0 +1,408 @@
+"""What happens on an association or a server, for programs: an iterator that they pull.
+
+Nothing is made of what nobody follows. No event holds values of data sets beyond UIDs, nor who a
+user is, but those for `audit`; command sets hold what peers put there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, cast, get_args
+
+from dimse_rs import _core
+
+from ._translate import SOURCES, events_of
+from .audit import Audit
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._auditor import Auditor
+
+__all__ = ["Event", "Events", "Kind"]
+
+MOST: Final = 100_000
+"""Events that one who follows may be behind; past this the newest are lost, and counted."""
+
+Kind: TypeAlias = Literal[
+    "connected",
+    "associated",
+    "negotiated",
+    "rejected",
+    "pdu",
+    "state",
+    "message",
+    "suboperation",
+    "stored",
+    "refused",
+    "denied",
+    "released",
+    "aborted",
+    "error",
+    "ended",
+    "audit",
+    "lost",
+]
+"""The values of `event["event"]`, by which events are asked for."""
+
+USUAL: Final[tuple[Kind, ...]] = (
+    "associated",
+    "rejected",
+    "stored",
+    "refused",
+    "denied",
+    "released",
+    "aborted",
+    "error",
+)
+"""What is told to those who name no kind: what `dimse storescp --json` prints."""
+
+
+class Connected(TypedDict):
+    """A transport connection is open, and secured where it is to be.
+
+    `tls` has `version`, `cipher_suite`, and `subject` and `sha256` of the peer's certificate.
+    """
+
+    event: Literal["connected"]
+    association: int
+    peer: str
+    tls: Mapping[str, str | None] | None
+
+
+class Associated(TypedDict):
+    """An association was established; the contexts are those that were accepted."""
+
+    event: Literal["associated"]
+    peer: str
+    calling: str
+    called: str
+    contexts: list[dict[str, str]]
+
+
+class Negotiated(TypedDict):
+    """The same with all that was agreed.
+
+    Each context has `id`, `class`, `result` in the words of PS3.8 Table 9-18, `syntax`, and the
+    roles `scu` and `scp` of this end. `window` is what this end may invoke, and perform.
+    """
+
+    event: Literal["negotiated"]
+    association: int
+    peer: str
+    calling: str
+    called: str
+    contexts: list[dict[str, Any]]
+    max_length: int
+    window: tuple[int, int]
+    implementation: str | None
+    warnings: list[str]
+
+
+class Rejected(TypedDict):
+    """An association was rejected, by this node or by the peer (PS3.8 9.3.4)."""
+
+    event: Literal["rejected"]
+    result: int
+    source: int
+    reason: int
+    hint: str
+    code: str
+    why: str
+    calling: str
+    called: str
+    peer: str
+
+
+class Pdu(TypedDict):
+    """A PDU went by.
+
+    `items` is what an A-ASSOCIATE-RQ or -AC, an A-ASSOCIATE-RJ or an A-ABORT says; None for others.
+    """
+
+    event: Literal["pdu"]
+    association: int
+    peer: str
+    direction: Literal["sent", "received"]
+    type: str
+    length: int
+    items: Mapping[str, Any] | None
+
+
+State = TypedDict(
+    "State",
+    {
+        "event": Literal["state"],
+        "association": int,
+        "peer": str,
+        "from": str,
+        "on": str,
+        "action": str,
+        "to": str,
+    },
+)
+"""The protocol machine took a step, in the names of PS3.8 Table 9-10."""
+
+
+class Message(TypedDict):
+    """A message went by: its command set by keyword, and how long its data set is."""
+
+    event: Literal["message"]
+    association: int
+    peer: str
+    direction: Literal["sent", "received"]
+    type: str
+    context: int
+    command: Mapping[str, Any]
+    bytes: int
+
+
+SubOperation = TypedDict(
+    "SubOperation",
+    {
+        "event": Literal["suboperation"],
+        "association": int,
+        "peer": str,
+        "direction": Literal["sent", "received"],
+        "of": int,
+        "class": str,
+        "uid": str,
+        "status": int | None,
+        "why": str,
+    },
+)
+"""A C-STORE of a retrieval is over; `of` is the Message ID of the C-GET or C-MOVE.
+
+A server tells of those that it performs, also when it sends them to another node; whoever asked by
+C-GET, and the destination of a C-MOVE, of those that it receives.
+"""
+
+Stored = TypedDict(
+    "Stored",
+    {
+        "event": Literal["stored", "refused"],
+        "uid": str,
+        "class": str,
+        "syntax": str,
+        "path": str | None,
+        "bytes": int,
+        "calling": str,
+        "status": int,
+    },
+)
+"""An instance was stored, or refused: then `why` says so.
+
+A stored one has `kept` when there was an earlier version, `identical` when the same bytes were
+there, and `oddities` when it is whole but not well formed: a list with the first of each kind, a
+short code, the element and the offset in the (inflated) data set, as in `trailing-zeros at offset
+8412` and `repeated-element (0010,0020) at offset 92`.
+"""
+
+
+Denied = TypedDict(
+    "Denied",
+    {
+        "event": Literal["denied"],
+        "service": str,
+        "class": str,
+        "uid": str | None,
+        "status": int,
+        "calling": str,
+        "peer": str,
+    },
+)
+"""A request that `Server(allow=...)` does not let its peer make was answered with a failure."""
+
+
+class Released(TypedDict):
+    """The association was released; or aborted, by this node."""
+
+    event: Literal["released", "aborted"]
+    stored: int
+    calling: str
+    peer: str
+
+
+class Error(TypedDict):
+    """The association ended otherwise, or none can be accepted: then `calling` and `peer` miss."""
+
+    event: Literal["error"]
+    code: str
+    message: str
+    calling: str
+    peer: str
+
+
+class Ended(TypedDict):
+    """The connection is closed, however that came: `code` and `why` say how."""
+
+    event: Literal["ended"]
+    association: int
+    peer: str
+    calling: str
+    called: str
+    code: str
+    why: str
+    stored: int
+    messages: int
+
+
+class Lost(TypedDict):
+    """So many events are missing here: whoever follows was too slow."""
+
+    event: Literal["lost"]
+    count: int
+
+
+Event: TypeAlias = (
+    Connected
+    | Associated
+    | Negotiated
+    | Rejected
+    | Pdu
+    | State
+    | Message
+    | SubOperation
+    | Stored
+    | Denied
+    | Released
+    | Error
+    | Ended
+    | Audit
+    | Lost
+)
+
+
+class Events:
+    """What happens, as it happens: to be iterated over, by `for` or by `async for`.
+
+    Given to `AE.associate(events=...)` it follows that association from its beginning, whatever
+    becomes of it. `Association.events` and `Server.events` give one for what is there already. It
+    ends when the association has ended, or the server has stopped, and everything was told.
+
+    One that falls 100,000 events behind loses the newest; an event `lost` says how many, where they
+    are missing.
+    """
+
+    def __init__(self, *kinds: Kind, timeout: float | None = None) -> None:
+        """Follow these kinds; nothing comes before an association has it.
+
+        Args:
+            kinds: names of events, see `Kind`; default associated, stored, refused, denied,
+                rejected, released, aborted (by this node) and error.
+            timeout: end when nothing came for so many seconds; then it can be asked again.
+
+        Raises:
+            ValueError: no such kind, or `audit`, which is of servers.
+        """
+        self._hub: _core.Events | None = _core.Events()
+        self._begin(self._hub.follow, kinds, timeout, None)
+
+    @classmethod
+    def _of(
+        cls,
+        follow: Callable[[list[str], int], _core.Follower],
+        kinds: tuple[Kind, ...],
+        timeout: float | None = None,
+        auditor: Auditor | None = None,
+    ) -> Self:
+        """Follow what is there already."""
+        self = cls.__new__(cls)
+        self._hub = None
+        self._begin(follow, kinds, timeout, auditor)
+        return self
+
+    def _begin(
+        self,
+        follow: Callable[[list[str], int], _core.Follower],
+        kinds: tuple[Kind, ...],
+        timeout: float | None,
+        auditor: Auditor | None,
+    ) -> None:
+        if "audit" in kinds and auditor is None:
+            raise ValueError("audit is told by servers: Server.events('audit')")
+        for kind in kinds:
+            if kind not in get_args(Kind):
+                raise ValueError(f"no such event: {kind!r}, but {', '.join(get_args(Kind))}")
+        self._kinds = frozenset((*(kinds or USUAL), "lost"))
+        self._timeout = timeout
+        self._auditor = auditor
+        self._waiting: deque[Event] = deque()
+        names = {name for kind in self._kinds for name in SOURCES[kind]}
+        self._follower = follow(sorted(names), MOST)
+
+    def _give(self) -> _core.Events:
+        """Give what an association tells its events to.
+
+        Raises:
+            ValueError: it was given before.
+        """
+        hub, self._hub = self._hub, None
+        if hub is None:
+            raise ValueError("an Events follows one association: make another one")
+        return hub
+
+    def close(self) -> None:
+        """Follow no more; what came before can still be taken."""
+        self._follower.close()
+
+    def __iter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __next__(self) -> Event:
+        """Wait for the next event."""
+        begun = time.monotonic()
+        while not self._waiting:
+            if not self._take(self._follower.next(self._patience(begun)), begun):
+                raise StopIteration
+        return self._waiting.popleft()
+
+    def __aiter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """Wait for the next event."""
+        from dimse_rs.completer import Completer
+
+        begun = time.monotonic()
+        while not self._waiting:
+            batch = await Completer.here().wait(
+                lambda then: self._follower.next(self._patience(begun), then=then)
+            )
+            if not self._take(batch, begun):
+                raise StopAsyncIteration
+        return self._waiting.popleft()
+
+    def _patience(self, begun: float) -> float | None:
+        if self._timeout is None:
+            return None
+        return max(0.0, begun + self._timeout - time.monotonic())
+
+    def _take(self, batch: list[tuple[int, str, dict[str, Any]]] | None, begun: float) -> bool:
+        """Keep what is wanted; say whether to go on."""
+        if batch is None:
+            return False
+        for association, kind, facts in batch:
+            for event in events_of(association, kind, facts):
+                if event["event"] in self._kinds:
+                    self._waiting.append(cast("Event", event))
+            if self._auditor is not None:
+                self._waiting.extend(self._auditor.told(association, kind, facts))
+        return bool(self._waiting or batch) or self._patience(begun) != 0
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block, to follow no more when that is left."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Follow no more."""
+        self.close()

@@ -1,0 +1,1 @@
+"""Answering a peer: the handler of a request, its thread, and the verdict on what is stored."""

@@ -1,0 +1,224 @@
+"""Stored instances and the function that decides on them, `Storage(on_stored=)`, on a thread.
+
+The core says what is stored and waits; this pulls, has the function called, and settles: then each
+is answered. `aio._deciding` does the same on an event loop.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from dimse_rs import log, threads
+from dimse_rs.callables import described
+from dimse_rs.dimse.scp import response
+from dimse_rs.settings import Peer
+from dimse_rs.status import CANNOT_UNDERSTAND, Status, is_defined
+from dimse_rs.storage import StoredInstance, StoredValue
+from dimse_rs.uids import SOPClass, TransferSyntax
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dimse_rs import _core
+    from dimse_rs.storage import OnStored, Storage
+
+__all__ = ["Deciding", "check_answer"]
+
+_logger = log.get(log.SERVER)
+
+TURN: Final = 0.5
+"""Seconds after which an idle thread sees whether it is still needed."""
+
+_Verdict = tuple[int, str] | None
+
+
+class Deciding:
+    """Has a function decide on what a server stores.
+
+    Args:
+        service: of the core; it has the instances.
+        storage: has the function, and says what is collected.
+    """
+
+    def __init__(self, service: _core.Service, storage: Storage) -> None:
+        """Keep both; `start` begins."""
+        assert storage.on_stored is not None  # noqa: S101 - whoever makes this has looked
+        self._service = service
+        self._function: OnStored = storage.on_stored
+        self._vrs = storage.vrs
+        self._timeout = storage.on_stored_timeout
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError, MemoryError: there is none to be had now.
+        """
+        threads.start("dimse-on-stored", self._run)
+
+    def stop(self) -> None:
+        """Give the function no more; what waits for it is answered as a failure, and stays."""
+        self._stopping = True
+        self._service.close_arrivals()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            arrivals = self._service.next_arrivals(TURN)
+            if arrivals is None:
+                continue
+            try:
+                self._decide(arrivals)
+            except BaseException:  # perhaps of a log handler of the user's
+                with suppress(BaseException):
+                    _logger.exception("on_stored goes on after this", extra={"code": "on-stored"})
+            del arrivals  # or those that were not settled would wait for the next ones
+
+    def _decide(self, arrivals: _core.Arrivals) -> None:
+        items = self.items(arrivals)
+        try:
+            answer = self._function(items)
+            if inspect.isawaitable(answer):
+                _close(answer)
+                raise TypeError(
+                    "on_stored gave back an awaitable: it is to be `async def`, of an AsyncServer"
+                )
+            check_answer(answer)
+        except BaseException as error:
+            verdicts = self.failed(items, error)
+        else:
+            verdicts = self.verdicts(items)
+        self.told(items, verdicts, arrivals.settle(verdicts))
+
+    def _before(self) -> str:
+        """Say what came before a verdict that is too late."""
+        if self._stopping:  # then it may never have been answered
+            return "the server has stopped"
+        return f"it was answered A700 after {self._timeout:g} s (on_stored_timeout)"
+
+    # ---- what a loop does too
+
+    def items(self, arrivals: _core.Arrivals) -> list[StoredInstance]:
+        """Make of what the core says what the function gets."""
+        return [self._item(*facts) for facts in arrivals.facts()]
+
+    def _item(
+        self,
+        path: Path,
+        identity: tuple[str, str, str, str, str],
+        size: int,
+        digest: bytes | None,
+        sender: tuple[int, str, str, tuple[str, int] | None],
+        identical: bool,
+        kept: Path | None,
+        oddities: list[str],
+        values: dict[int, tuple[str | None, bytes]],
+    ) -> StoredInstance:
+        sop_class, instance_uid, transfer_syntax, study_uid, series_uid = identity
+        association, calling, called, address = sender
+        return StoredInstance(
+            path=path,
+            sop_class=SOPClass.of(sop_class),
+            instance_uid=instance_uid,
+            transfer_syntax=TransferSyntax.of(transfer_syntax),
+            study_uid=study_uid,
+            series_uid=series_uid,
+            size=size,
+            digest=digest,
+            peer=Peer.received(calling, *(address or ("", 0))),
+            called=called,
+            association=association,
+            identical=identical,
+            replaces=kept,
+            oddities=tuple(oddities),
+            values={
+                tag: StoredValue(vr or self._vrs.get(tag, "UN"), data)
+                for tag, (vr, data) in values.items()
+            },
+        )
+
+    def verdicts(self, items: Sequence[StoredInstance]) -> list[_Verdict]:
+        """Give what the function said of each; from now on it cannot say more."""
+        for item in items:
+            item._decision.open = False
+        return [_sendable(item._decision.refusal) for item in items]
+
+    def failed(self, items: Sequence[StoredInstance], error: BaseException) -> list[_Verdict]:
+        """Log what the function raised, and refuse all."""
+        _logger.error(
+            "on_stored failed, and %d instances are refused with C000",
+            len(items),
+            exc_info=error,
+            extra={"code": "on-stored-failed"},
+        )
+        self.verdicts(items)
+        return [(CANNOT_UNDERSTAND, "on_stored failed")] * len(items)
+
+    def told(
+        self, items: Sequence[StoredInstance], verdicts: Sequence[_Verdict], met: Sequence[str]
+    ) -> None:
+        """Log what the sender was not told, or what could not be done."""
+        for item, verdict, what in zip(items, verdicts, met, strict=True):
+            if not what:
+                continue
+            said = "Success" if verdict is None else f"{verdict[0]:04X}"
+            extra: dict[str, Any] = {"association": item.association}
+            if what == "late":
+                _logger.warning(
+                    "(%d) on_stored said %s of %s too late, %s, and %s stays",
+                    *(item.association, said, item.instance_uid, self._before(), item.path),
+                    extra={"code": "on-stored-late", **extra},
+                )
+            elif what == "gone":
+                _logger.warning(
+                    "(%d) %s of %s not answered, the association is over",
+                    *(item.association, said, item.instance_uid),
+                    extra={"code": "unanswered", **extra},
+                )
+            else:
+                _logger.error(
+                    "(%d) %s is refused with %s, and may still be there: %s",
+                    *(item.association, item.path, said, what),
+                    extra={"code": "not-put-back", **extra},
+                )
+
+
+def check_answer(answer: object) -> None:
+    """See that what a function gave back was not meant for a verdict, which it would not be.
+
+    Anything else is passed over: a function of one expression gives back something.
+
+    Raises:
+        TypeError: False, a failure status of C-STORE, or what would have to be iterated over.
+    """
+    meant = inspect.isgenerator(answer) or inspect.isasyncgen(answer)
+    # Plain numbers below are counts, such as that of bytes written, rather than statuses.
+    if isinstance(answer, Status):
+        meant = answer.category == "failure"
+    elif answer is False:
+        meant = True
+    elif isinstance(answer, int):
+        meant = 0xA700 <= answer <= 0xCFFF and is_defined(answer, "C-STORE", "storage")
+    if meant:
+        raise TypeError(
+            f"on_stored gave back {described(answer)}, which refuses nothing: it gives back None, "
+            "and item.refuse(status, comment) refuses"
+        )
+
+
+def _sendable(refusal: tuple[int, str] | None) -> _Verdict:
+    """Make the comment one that can be sent."""
+    if refusal is None:
+        return None
+    status, comment = refusal
+    return status, response(status, comment).get("ErrorComment", "")
+
+
+def _close(awaitable: object) -> None:
+    """Have a coroutine that nobody will await not complain."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,382 @@
+"""Answering a peer's requests with handlers, on a server or on an association of ours."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, MutableSequence
+from contextlib import contextmanager, suppress
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from dimse_rs import _core, log
+from dimse_rs.dimse import retrieve, scp
+from dimse_rs.dimse.run import Answer, Step, log_message, run
+from dimse_rs.encoding.quiet import quietly
+from dimse_rs.errors import DimseError, DimseTimeout, LocalProtocolError
+from dimse_rs.fields import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    FIRST_N_SERVICE,
+    N_SET_RQ,
+)
+from dimse_rs.handlers import Handler, Handlers, Request, RetrieveRequest, StoreRequest, request_of
+from dimse_rs.registry import allows
+from dimse_rs.sop_class import SOP_CLASSES
+from dimse_rs.status import NO_SUCH_SOP_CLASS, PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED
+from dimse_rs.storage import Storage
+from dimse_rs.threads import weakly
+
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from dimse_rs.contexts import Contexts
+    from dimse_rs.dimse.calls import AssociationFacts
+    from dimse_rs.settings import Peer, PeersByTitle, Timeouts
+
+__all__ = ["Into", "Node", "Performer", "receiving"]
+
+_logger = log.get(log.SERVER)
+
+Into: TypeAlias = (
+    str | PathLike[str] | Storage | Callable[[StoreRequest], Any] | MutableSequence[Any]
+)
+"""Where the instances of a C-GET go: a folder, a function, or a list."""
+
+
+class Node(Protocol):
+    """What a performer wants of the server that it works for.
+
+    Attributes:
+        destinations: of C-MOVE, by AE title.
+        any_destination: whether handlers are asked about others too.
+    """
+
+    destinations: PeersByTitle
+    any_destination: bool
+
+    def association_of(self, core: _core.Association) -> AssociationFacts:
+        """Give the association as handlers see it."""
+
+    def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
+        """Associate with a destination; without `wait`, give an awaitable."""
+
+
+class Performer:
+    """Pulls requests from the core and has handlers answer them, each on a thread.
+
+    Args:
+        handlers: the user's functions.
+        timeouts: the deadline of handlers is among them.
+        most: handlers that run at once.
+        node: the server; None on an association of ours.
+        storage: what is done without handlers.
+        queued: Command Fields that go to Python without a handler too.
+        events: where what happens is told.
+        lenient_roles: take the instances of a C-GET of ours without the SCP role too.
+
+    Attributes:
+        lenient_roles: whether it does.
+        overdue: handlers that did not answer in time.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        timeouts: Timeouts,
+        most: int,
+        *,
+        node: Node | None = None,
+        storage: Storage | None = None,
+        queued: tuple[int, ...] = (),
+        events: _core.Events | None = None,
+        lenient_roles: bool = False,
+    ) -> None:
+        """Make the service of the core; `start` or `serve` begins."""
+        self._handlers = handlers
+        self._timeouts = timeouts
+        self._most = most
+        self._node = node
+        self._association: weakref.ref[AssociationFacts] | None = None
+        self._into: Handler | None = None
+        self._spool: str | None = None
+        fields = dict.fromkeys((*handlers.fields(), *queued))
+        self.serves = bool(fields)
+        if C_STORE_RQ in fields:
+            from tempfile import mkdtemp
+
+            self._spool = mkdtemp(prefix="dimse-rs-")
+            self._remove_spool = weakref.finalize(self, _remove, self._spool, os.getpid())
+        sink: dict[str, Any] = {}
+        if storage is not None:
+            # It takes what was negotiated, and that may be unknown here.
+            others = [str(uid) for uid in tuple(SOP_CLASSES.values()) if not uid.is_storage]
+            sink = {"folder": storage.core, "store_not": others}
+            if storage.on_stored is not None:
+                sink["verdict_within"] = storage.on_stored_timeout
+        self.service = _core.Service(
+            **sink,
+            # The class of an N-service may differ from its context's: Python looks (R-319).
+            handled={
+                field: None
+                if field in queued or field >= FIRST_N_SERVICE
+                else _plain(handlers, field)
+                for field in fields
+            },
+            spool=None if self._spool is None else _core.Folder(self._spool, "temporary"),
+            events=events,
+            lenient_roles=lenient_roles,
+        )
+        self.lenient_roles = lenient_roles
+        self._workers: Workers[_core.Operation] | None = None
+        self.overdue = 0
+
+    def serve(self, association: AssociationFacts) -> None:
+        """Serve on this association of ours, as long as it lives."""
+        self._association = weakref.ref(association)
+        self.start()
+
+    def start(self) -> None:
+        """Start the first thread."""
+        if self.serves:
+            self._workers = Workers(
+                self.service.next_operation,
+                self._most,
+                self._timeouts.handler,
+                serve=weakly(self._serve),
+                overdue=weakly(self._answer_overdue),
+                refuse=weakly(self._refuse),
+                over=weakly(self._is_over),
+                gone=weakly(self._gone),
+            )
+            self._workers.start()
+
+    def stop(self) -> None:
+        """Let idle threads go; those that are busy go when they are done."""
+        if self._workers is not None:
+            self._workers.stop()
+
+    @property
+    def busy(self) -> int:
+        """Handlers that run now."""
+        return 0 if self._workers is None else self._workers.busy
+
+    def clean_up(self) -> None:
+        """Remove what large instances were kept in."""
+        if self._spool is not None:
+            self._remove_spool()
+
+    def _gone(self) -> None:
+        """Remove the spool folder, unless it holds files of requests that somebody keeps."""
+        if self._spool is not None:
+            with suppress(OSError):  # then it goes with the last of them
+                os.rmdir(self._spool)
+
+    @contextmanager
+    def receiving(self, into: Into) -> Iterator[None]:
+        """Have C-STOREs go there for the time being.
+
+        Raises:
+            LocalProtocolError: another call receives on this association.
+            OSError: the folder cannot be made.
+            ValueError: a `Storage` with a function that only servers call.
+        """
+        if self._into is not None:
+            raise LocalProtocolError("another C-GET receives on this association")
+        if isinstance(into, (str, PathLike)):
+            into = Storage(into, mode="fast", unknown=True)
+        if isinstance(into, Storage):
+            into.check_undecided("C-GET")
+            self.service.receive(into.core)
+            self._into = _refuse_all
+        elif isinstance(into, MutableSequence):
+            self._into = lambda request: into.append(request.dataset)
+        else:
+            self._into = into
+        try:
+            yield
+        finally:
+            self._into = None
+            self.service.receive(None)
+
+    # ---- requests, each on a thread of `Workers`
+
+    @quietly
+    def _serve(self, operation: _core.Operation) -> None:
+        error: BaseException | None = None
+        try:
+            log_message(operation.association, ">>", operation.message)
+            run(operation.association, self.steps(operation))
+        except BaseException as raised:
+            error = raised
+        self._conclude(operation, error)
+
+    def _conclude(self, operation: _core.Operation, error: BaseException | None) -> None:
+        """See to it that an operation is over, whatever came of its steps.
+
+        What counts is what happened, never the kind of the error: the error that tells of an
+        association that has ended may be about another one, that of a C-MOVE destination.
+        """
+        over = _is_over(operation)
+        if over and error is None:
+            return
+        if not over:
+            self._answer_failed(operation)
+        if over and isinstance(error, DimseError):
+            told = log.of(operation.association, "unanswered")
+            _logger.warning("%s: not answered, %s", _text_of(operation), error, extra=told)
+            return
+        told = log.of(operation.association, "handler-failed")
+        _logger.error("%s: the handler failed", _text_of(operation), exc_info=error, extra=told)
+
+    def _answer_failed(self, operation: _core.Operation) -> None:
+        """Answer for what no service takes; when even that cannot be sent, abort."""
+        try:
+            response = scp.response(scp.failure_of(operation.message.field), "handler failed")
+            operation.respond(response, wait=False)  # and not logged: perhaps that is what failed
+        except BaseException:
+            if not _is_over(operation):
+                self._abort(operation.association)
+
+    def _abort(self, association: _core.Association) -> None:
+        association.abort()
+
+    def steps(self, operation: _core.Operation) -> Generator[Step, Any, None]:
+        """Give what serving an operation takes."""
+        association = self._association_of(operation.association)
+        if association is None:
+            return _refused(operation, scp.unserved_of(operation.message.field))
+        request = request_of(operation, association)
+        # A composite one the core has matched with its context, but for C-STOREs that it lets pass.
+        named = request.context.sop_class, request.sop_class
+        if request.field >= FIRST_N_SERVICE and not allows(*named):
+            return _refused(operation, NO_SUCH_SOP_CLASS)
+        if request.field == N_SET_RQ and not operation.message.data:
+            return _refused(operation, PROCESSING_FAILURE, "no Modification List (PS3.7 10.1.3)")
+        handler = self._handler_of(request)
+        if handler is None:
+            echo = request.field == C_ECHO_RQ
+            return _refused(operation, 0 if echo else scp.unserved_of(request.field))
+        return _released(request, self._performed(operation, request, handler))
+
+    def _performed(
+        self, operation: _core.Operation, request: Request, handler: Handler
+    ) -> Generator[Step, Any, None]:
+        match request.field:
+            case field if field == C_FIND_RQ:
+                return scp.many_matches(operation, request, handler)
+            case field if field == C_GET_RQ:
+                retrieval = cast("RetrieveRequest", request)
+                return retrieve.c_get(operation, retrieval, handler, self._timeouts)
+            case field if field == C_MOVE_RQ:
+                retrieval = cast("RetrieveRequest", request)
+                return retrieve.c_move(operation, retrieval, handler, self._timeouts, self._node)
+            case _:
+                return scp.one_answer(operation, request, handler)
+
+    def _association_of(self, core: _core.Association) -> AssociationFacts | None:
+        if self._node is not None:
+            return self._node.association_of(core)
+        return None if self._association is None else self._association()
+
+    def _is_over(self) -> bool:
+        """Whether an association of ours is: then its threads go."""
+        if self._association is None:
+            return False
+        association = self._association()
+        return association is None or not association.is_established
+
+    def _handler_of(self, request: Request) -> Handler | None:
+        if request.field == C_STORE_RQ and self._into is not None:
+            return self._into
+        return self._handlers.find(request.field, request.sop_class, request.context.sop_class)
+
+    def _answer_overdue(self, operation: _core.Operation) -> None:
+        self.overdue += 1  # on one thread alone
+        passed = DimseTimeout("handler", self._timeouts.handler)
+        status = scp.failure_of(operation.message.field)
+        self._answer_for(operation, status, "handler timed out", str(passed))
+
+    def _refuse(self, operation: _core.Operation) -> None:
+        status = scp.refusal_of(operation.message.field)
+        why = f"all {self._most} handlers are past their deadline (max_handlers)"
+        self._answer_for(operation, status, "no handler is free", why)
+
+    def _answer_for(self, operation: _core.Operation, status: int, comment: str, why: str) -> None:
+        try:
+            scp.answer_at_once(operation, status, comment)
+        except BaseException:
+            if _is_over(operation):
+                return  # the handler was faster, or the association is over
+            self._answer_failed(operation)
+        told = log.of(operation.association, "handler")
+        with suppress(Exception):  # a log handler of the user's is not to end the deadlines
+            _logger.error("%s answered %04X: %s", _text_of(operation), status, why, extra=told)
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Remove a folder with what is in it; a forked child leaves it to its parent."""
+    if os.getpid() == owner:
+        from shutil import rmtree
+
+        rmtree(folder, ignore_errors=True)
+
+
+def _released(request: Request, steps: Generator[Step, Any, None]) -> Generator[Step, Any, None]:
+    """Give back what a request had reserved when it is done, however it ends."""
+    try:
+        yield from steps
+    finally:
+        request.release()
+
+
+def _refused(
+    operation: _core.Operation, status: int, comment: str = ""
+) -> Generator[Step, Any, None]:
+    yield Answer(operation, scp.response(status, comment))
+
+
+def _refuse_all(_request: StoreRequest) -> int:
+    """Answer what reaches Python while a folder receives: nothing should."""
+    return SOP_CLASS_NOT_SUPPORTED
+
+
+@contextmanager
+def receiving(performer: Performer | None, into: Into | None) -> Iterator[None]:
+    """Have C-STOREs go there for the time being; without `into` they go where they went.
+
+    Raises:
+        LocalProtocolError: nothing can be received on this association.
+    """
+    if into is None:
+        yield
+        return
+    if performer is None:
+        raise LocalProtocolError(
+            "no presentation context was proposed with the SCP role, as C-GET needs",
+            hint="associate with contexts=for_retrieve(model)",
+        )
+    with performer.receiving(into):
+        yield
+
+
+def _is_over(operation: _core.Operation) -> bool:
+    """Whether a final response was sent, or there is nobody to send it to."""
+    return operation.answered or operation.association.ended is not None
+
+
+def _plain(handlers: Handlers, field: int) -> list[str] | None:
+    classes = handlers.classes(field)
+    return None if classes is None else [str(uid) for uid in classes]
+
+
+def _text_of(operation: _core.Operation) -> str:
+    """Name an operation as logs do."""
+    calling, called = operation.association.titles
+    message = operation.message
+    return f"{called}<-{calling}({operation.association.id}) {message.name} {message.message_id}"

@@ -1,0 +1,363 @@
+"""Who is let in, when settings alone cannot tell: the user's functions, asked about one proposal.
+
+The core puts proposals that need a word into a queue and goes on; threads pull them from there. A
+proposal that nobody decides on within `Timeouts.acse` is rejected by the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from dimse_rs import extended as ext, log
+from dimse_rs.access import Allow
+from dimse_rs.callables import fault_of_arguments
+from dimse_rs.contexts import Context, Supported, any_storage
+from dimse_rs.errors import AssociationRejected
+from dimse_rs.extended import Extended
+from dimse_rs.identity import Congested, Kerberos, UserIdentity, identity_of
+from dimse_rs.perform.workers import Workers
+from dimse_rs.settings import Peer
+from dimse_rs.sop_class import ALL_STORAGE
+from dimse_rs.threads import weakly
+from dimse_rs.tls import TLSFacts
+from dimse_rs.uids import Model, SOPClass
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from dimse_rs import _core
+
+__all__ = ["Admission", "AllowList", "ExtendedAnswers", "Proposal"]
+
+_logger = log.get(log.SERVER)
+
+_SupportedFacts: TypeAlias = tuple[str, list[str], bool, bool, bool]
+
+ExtendedAnswer: TypeAlias = Extended | Callable[[SOPClass, Extended], Extended | None]
+"""Options that we support, what we declare, or a function of the class and what is offered."""
+
+ExtendedAnswers: TypeAlias = (
+    Mapping[str | Model, ExtendedAnswer] | Callable[[SOPClass, Extended], Extended | None]
+)
+"""Answers to extended negotiation by class or model, or one function for all classes."""
+
+_REFUSED: Final = (1, 1, 1)  # permanent, service user, no reason given
+_NOT_ALLOWED: Final = (1, 1, 3)  # permanent, service user, calling AE title not recognized
+_IDENTITY_REFUSED: Final = (1, 2, 1)  # PS3.7 D.3.3.7.3: permanent, and the source is ACSE
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An A-ASSOCIATE-RQ that the server's settings would let in (PS3.8 9.3.2).
+
+    Attributes:
+        peer: where it comes from, with the calling AE title.
+        called: the called AE title.
+        contexts: what is proposed.
+        identity: who asks; None when nothing was said, or nothing that the standard defines.
+        extended: SOP class extended negotiation as offered.
+        tls: what the TLS handshake agreed on, the peer's certificate with it; None without TLS.
+    """
+
+    peer: Peer
+    called: str
+    contexts: tuple[Context, ...]
+    identity: UserIdentity | None
+    extended: Mapping[SOPClass, Extended]
+    tls: TLSFacts | None = None
+
+    @property
+    def calling(self) -> str:
+        """The calling AE title."""
+        return self.peer.ae_title
+
+
+AllowList: TypeAlias = Iterable[Allow] | Callable[[Proposal], Allow | None]
+"""Who is let in: entries, of which the first that means a peer decides, or a function."""
+
+
+def proposal_of(core: _core.Proposal) -> Proposal:
+    """Make sense of what came; contexts that could not be accepted anyway are left out."""
+    calling, called = core.titles
+    host, port = core.peer or ("", 0)
+    common = {uid: (service, related) for uid, service, related in core.common}
+    contexts = []
+    for uid, syntaxes, scu, scp in core.contexts:
+        service, related = common.get(uid, (None, ()))
+        try:
+            context = Context(uid, syntaxes, scu, scp, service_class=service, related=related)
+        except ValueError:
+            continue
+        contexts.append(context)
+    return Proposal(
+        Peer.received(calling, host, port),
+        called,
+        tuple(contexts),
+        identity_of(core.identity),
+        ext.answered(core.extended),
+        TLSFacts._of(core.tls),
+    )
+
+
+class _Refused(Exception):
+    """The proposal is not let in."""
+
+    def __init__(self, codes: tuple[int, int, int], code: str, why: str) -> None:
+        super().__init__(why)
+        self.codes = codes
+        self.code = code
+
+
+class Admission:
+    """A server's policy on proposals: what the core is told beforehand, and what is asked later."""
+
+    def __init__(
+        self,
+        *,
+        verify_identity: Callable[[Proposal], bool | bytes] | None,
+        require_identity: bool,
+        refuse_passcode: bool,
+        accept: Callable[[Proposal], bool] | None,
+        allow: AllowList | None,
+        extended: ExtendedAnswers | None,
+        supported: Iterable[Supported],
+    ) -> None:
+        """Sort out what is data and what is a function."""
+        self._workers: Workers[_core.Proposal] | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._verify = verify_identity
+        self._require = require_identity
+        # Where nobody looks at identities, they are ignored as ever (PS3.7 D.3.3.7).
+        self._refuse_passcode = refuse_passcode and (
+            require_identity or verify_identity is not None
+        )
+        self._accept = accept
+        # A collection is kept, not copied: what changes in it counts for the next proposal.
+        self._allow = list(allow) if isinstance(allow, Iterator) else allow
+        if isinstance(allow, Allow):
+            raise TypeError("allow= is a collection: write allow=[Allow(...)]")
+        if callable(allow) and (fault := fault_of_arguments(allow)):
+            raise TypeError(f"allow= is called with one argument, the proposal: {fault}")
+        if isinstance(self._allow, Iterable):
+            for entry in self._allow:
+                _checked(entry)
+        self._static: dict[SOPClass, Extended] = {}
+        self._asked: dict[SOPClass, Callable[[SOPClass, Extended], Extended | None]] = {}
+        self._asked_all = extended if callable(extended) else None
+        if extended is not None and not callable(extended):
+            for sop_class, answer in ext.by_class(extended):
+                if callable(answer):
+                    self._asked[sop_class] = answer
+                else:
+                    ext.encode(sop_class, answer)  # wrong options are an error now, not later
+                    self._static[sop_class] = answer
+        listed = list(supported)
+        self._listed = [entry for entry in listed if entry.predicate is None]
+        self._any = next((entry for entry in listed if entry.predicate is any_storage), None)
+        self._predicates = [entry for entry in listed if entry.predicate not in (None, any_storage)]
+
+    def add_predicate(self, predicate: Callable[[SOPClass], bool]) -> None:
+        """Take classes that nothing else lists when this says so, in any transfer syntax."""
+        self._predicates.append(Supported(predicate))
+
+    def start(self, listener: _core.Listener, most: int) -> None:
+        """Begin to decide on proposals, on so many threads, if there is something to ask.
+
+        Called on an event loop, functions may be `async`: they run there.
+        """
+        if self.ask == "never":
+            return
+        from asyncio import get_running_loop
+
+        with suppress(RuntimeError):
+            self._loop = get_running_loop()
+        self._workers = Workers(
+            listener.next_proposal,
+            most,
+            0,  # the core has the deadline
+            serve=weakly(self.decide),
+            name="dimse-admission",
+        )
+        self._workers.start()
+
+    def stop(self) -> None:
+        """Let the threads go."""
+        if self._workers is not None:
+            self._workers.stop()
+
+    @property
+    def ask(self) -> str:
+        """About which proposals there is something to ask."""
+        functions = self._accept or self._asked or self._asked_all or self._predicates
+        if functions or self._allow is not None:
+            return "always"
+        return "identities" if self._verify else "never"
+
+    def options(self, implied: list[_SupportedFacts], unknown: str) -> dict[str, Any]:
+        """Give what the listener is told: our contexts in place of those that handlers imply.
+
+        Args:
+            implied: by services and handlers.
+            unknown: and what becomes of other storage classes.
+        """
+        contexts = {facts[0]: facts for facts in implied}
+        options: dict[str, Any] = {"unknown": unknown}
+        if self._any is not None:
+            contexts = {uid: _facts(uid, self._any) for uid in ALL_STORAGE} | contexts
+            options["unknown"] = "any"
+            options["unknown_syntaxes"] = list(map(str, self._any.transfer_syntaxes))
+            options["unknown_ours"] = self._any.own_order
+        for entry in reversed(self._listed):  # the first that lists a class counts
+            contexts |= {str(uid): _facts(uid, entry) for uid in entry.sop_classes}
+        self._known = frozenset(contexts)
+        return options | {
+            "contexts": list(contexts.values()),
+            "extended": [
+                (
+                    str(uid),
+                    ext.encode(uid, answer),
+                    not isinstance(answer, ext.QueryRetrieveOptions),
+                )
+                for uid, answer in self._static.items()
+            ],
+            "require_identity": self._require,
+            "refuse_passcode": self._refuse_passcode,
+            "ask": self.ask,
+        }
+
+    def decide(self, core: _core.Proposal) -> None:
+        """Ask the user's functions and tell the core; raises nothing."""
+        try:
+            proposal = proposal_of(core)
+            permit = self._permit(proposal)
+            self._check(proposal)
+            response = self._verified(core, proposal)
+            core.admit(
+                contexts=self._further(proposal),
+                extended=self._answers(proposal, core.extended),
+                identity_response=response,
+                permit=permit,
+            )
+        except _Refused as refused:
+            core.reject(*refused.codes, refused.code, str(refused))
+        except BaseException:  # sys.exit() too: it must not take the thread along
+            _failed(core, "not-let-in", "a function of this node failed")
+            core.reject(*_REFUSED, "not-let-in", "a function of this node failed")
+
+    def _permit(self, proposal: Proposal) -> _core.Permit | None:
+        """Give what a peer may ask for: by the first entry that it is meant by."""
+        if self._allow is None:
+            return None
+        peer = proposal.peer
+        certificate = None if proposal.tls is None else proposal.tls.certificate
+        entries: Iterable[object]
+        if callable(self._allow):
+            given = self._call(self._allow, proposal)
+            entries = () if given is None else (given,)
+        else:
+            entries = tuple(self._allow)
+        for entry in map(_checked, entries):
+            if entry.is_for(peer.ae_title, peer.host, certificate):
+                return entry.permit
+        said = "" if certificate is None else f", certificate {certificate.sha256},"
+        why = f"'{peer.ae_title}' at {peer.host}{said} is meant by no entry of allow="
+        raise _Refused(_NOT_ALLOWED, "not-allowed", why)
+
+    def _check(self, proposal: Proposal) -> None:
+        if self._accept is None:
+            return
+        try:
+            verdict = self._call(self._accept, proposal)
+        except AssociationRejected as said:
+            codes = (said.result, said.source, said.reason)
+            raise _Refused(codes, "not-let-in", "rejected by the accept function") from None
+        if not isinstance(verdict, bool):
+            raise TypeError(f"accept gives bool, not {type(verdict).__name__}")
+        if not verdict:
+            raise _Refused(_REFUSED, "not-let-in", "the accept function said no")
+
+    def _verified(self, core: _core.Proposal, proposal: Proposal) -> bytes | None:
+        """Give the response to a verified identity; None when there is nothing to verify."""
+        identity = proposal.identity
+        if self._verify is None or identity is None:
+            return None
+        what = f"user identity of type {identity.type}"
+        try:
+            verdict = self._call(self._verify, proposal)
+            if not isinstance(verdict, (bool, bytes)):
+                raise TypeError(
+                    f"verify_identity gives bool or bytes, not {type(verdict).__name__}"
+                )
+        except Congested as said:
+            codes = (said.result, said.source, said.reason)
+            raise _Refused(codes, "user-identity", f"{what} not verified: {said.why}") from None
+        except AssociationRejected as said:
+            codes = (said.result, said.source, said.reason)
+            why = f"{what} not verified: rejected by the verify_identity function"
+            raise _Refused(codes, "user-identity", why) from None
+        except BaseException:
+            _failed(core, "user-identity", "verify_identity failed")
+            why = f"{what} not verified: verify_identity failed"
+            raise _Refused(_IDENTITY_REFUSED, "user-identity", why) from None
+        if verdict is False:
+            raise _Refused(_IDENTITY_REFUSED, "user-identity", f"{what} not verified")
+        # Names have no response of their own: theirs is empty (PS3.7 D.3.3.7.2).
+        return verdict if isinstance(verdict, bytes) and identity.type >= Kerberos.type else b""
+
+    def _further(self, proposal: Proposal) -> list[_SupportedFacts]:
+        """Give the contexts of classes that no list has and a predicate takes."""
+        taken: dict[str, _SupportedFacts] = {}
+        for context in proposal.contexts:
+            uid = context.sop_class
+            if uid in self._known or uid in taken:
+                continue
+            for entry in self._predicates:
+                if entry.predicate is not None and entry.predicate(uid):
+                    taken[str(uid)] = _facts(uid, entry)
+                    break
+        return list(taken.values())
+
+    def _answers(
+        self, proposal: Proposal, offered: list[tuple[str, bytes]]
+    ) -> list[tuple[str, bytes]]:
+        answers = []
+        first = dict(reversed(offered))  # of a class that came twice the first counts
+        for sop_class, options in proposal.extended.items():
+            function = self._asked.get(sop_class, self._asked_all)
+            answer = None if function is None else self._call(function, sop_class, options)
+            if answer is not None:
+                answers.append((str(sop_class), ext.agree(sop_class, first[sop_class], answer)))
+        return answers
+
+    def _call(self, function: Callable[..., Any], *args: object) -> Any:
+        outcome = function(*args)
+        if not iscoroutine(outcome):
+            return outcome
+        if self._loop is None:
+            outcome.close()
+            raise TypeError("an async function needs an event loop: use AsyncServer")
+        from asyncio import run_coroutine_threadsafe
+
+        return run_coroutine_threadsafe(outcome, self._loop).result()
+
+
+def _checked(entry: object) -> Allow:
+    if isinstance(entry, Allow):
+        return entry
+    raise ValueError(f"allow= has entries of type Allow, not {type(entry).__name__}")
+
+
+def _failed(core: _core.Proposal, code: str, what: str) -> None:
+    calling, called = core.titles
+    who = f"{called}<-{calling}({core.association})"
+    told = {"code": code, "association": core.association, "peer": log.address(core.peer)}
+    _logger.exception("%s %s", who, what, extra=told)
+
+
+def _facts(uid: str, entry: Supported) -> _SupportedFacts:
+    syntaxes = [str(syntax) for syntax in entry.transfer_syntaxes]
+    return str(uid), syntaxes, entry.own_order, entry.scu, entry.scp
