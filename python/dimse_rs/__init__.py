@@ -113,6 +113,7 @@ if TYPE_CHECKING:
         parse_peer as parse_peer,
     )
     from .sop_class import *  # noqa: F403 - every generated constant is public
+    from .sop_class import Model as Model, SOPClass as SOPClass, TransferSyntax as TransferSyntax
     from .status import Status as Status
     from .storage import (
         Storage as Storage,
@@ -120,7 +121,6 @@ if TYPE_CHECKING:
         StoredValue as StoredValue,
     )
     from .tls import TLS as TLS, Certificate as Certificate, TLSFacts as TLSFacts
-    from .uids import Model as Model, SOPClass as SOPClass, TransferSyntax as TransferSyntax
 
 _NAMES: Final = {
     "server._admission": ("Proposal",),
@@ -129,11 +129,6 @@ _NAMES: Final = {
         "RejectedContext",
     ),
     "dimse.retrieve": ("Retrieve",),
-    "uids": (
-        "Model",
-        "SOPClass",
-        "TransferSyntax",
-    ),
     "access": (
         "Allow",
         "load_allow",
@@ -254,6 +249,7 @@ _NAMES: Final = {
         "Timeouts",
         "parse_peer",
     ),
+    "sop_class": ("Model", "SOPClass", "TransferSyntax"),
     "status": ("Status",),
     "tls": ("TLS", "Certificate", "TLSFacts"),
 }

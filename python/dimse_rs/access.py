@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from . import _core, sop_class
 from .fields import SERVICE_OF
 from .settings import check_ae_title
-from .uids import Model, is_uid
+from .sop_class import Model
+from .uids import is_uid
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network

@@ -17,8 +17,8 @@ from .observe.events import Events
 from .perform.performer import Into, Performer, receiving
 from .responses import Response
 from .settings import check_ae_title
+from .sop_class import Model
 from .status import Status
-from .uids import Model
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -15,9 +15,12 @@ from .sop_class import (
     SOP_CLASSES,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    Model,
+    SOPClass,
+    TransferSyntax,
     Verification,
 )
-from .uids import Model, SOPClass, TransferSyntax, is_uid
+from .uids import is_uid
 
 if TYPE_CHECKING:
     from pathlib import Path

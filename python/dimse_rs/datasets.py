@@ -17,7 +17,8 @@ from .encoding.encode import encode, name_of, undecoded
 from .encoding.gate import check_whole, scan, scan_file
 from .encoding.quiet import quiet
 from .errors import DecodeError, NoPresentationContext
-from .uids import TransferSyntax, is_uid
+from .sop_class import TransferSyntax
+from .uids import is_uid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

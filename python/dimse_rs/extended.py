@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Final, TypeAlias, TypeVar
 
-from .uids import Model, SOPClass
+from .sop_class import Model, SOPClass
 
 __all__ = [
     "Extended",

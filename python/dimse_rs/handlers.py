@@ -25,7 +25,8 @@ from .fields import (
     SERVICE_OF,
 )
 from .settings import Peer
-from .uids import Model, SOPClass, TransferSyntax, is_uid
+from .sop_class import Model, SOPClass, TransferSyntax
+from .uids import is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -12,7 +12,7 @@ from .sop_class import MEMBERS, SOP_CLASSES
 from .uids import is_uid
 
 if TYPE_CHECKING:
-    from .uids import SOPClass
+    from .sop_class import SOPClass
 
 __all__ = ["DIMSE_SERVICES", "allows", "classes_of", "register"]
 

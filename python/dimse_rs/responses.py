@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from .sop_class import SOPClass, TransferSyntax
 from .status import Status
-from .uids import SOPClass, TransferSyntax
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

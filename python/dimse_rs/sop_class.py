@@ -11,7 +11,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from .uids import Model, SOPClass, TransferSyntax
+from .uids import (
+    SOP_CLASSES,
+    TRANSFER_SYNTAXES,
+    Model as Model,
+    SOPClass as SOPClass,
+    TransferSyntax as TransferSyntax,
+)
 
 EDITION: Final = "PS3.6 2024c (pydicom 3.0.2), PS3.4 2025b (pynetdicom 3.0.4), additions up to 2025a"
 
@@ -564,15 +570,10 @@ MOST_USED_STORAGE: Final[tuple[SOPClass, ...]] = (
 
 _ALL: Final = tuple(globals().values())
 
-# Every SOP Class above by UID, and those that `registry.register` added.
-SOP_CLASSES: Final[dict[str, SOPClass]] = {
-    str(value): value for value in _ALL if isinstance(value, SOPClass)
-}
-
-# Every Transfer Syntax above, by UID.
-TRANSFER_SYNTAXES: Final[dict[str, TransferSyntax]] = {
-    str(value): value for value in _ALL if isinstance(value, TransferSyntax)
-}
+SOP_CLASSES.update((str(value), value) for value in _ALL if isinstance(value, SOPClass))
+TRANSFER_SYNTAXES.update(
+    (str(value), value) for value in _ALL if isinstance(value, TransferSyntax)
+)
 
 # Every class that C-STORE carries, retired ones and non-patient objects too.
 ALL_STORAGE: Final[tuple[SOPClass, ...]] = tuple(

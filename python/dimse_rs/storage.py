@@ -20,7 +20,7 @@ from dimse_rs.sop_class import ALL_STORAGE
 from dimse_rs.status import Status, is_defined
 
 from .callables import fault_of_arguments
-from .uids import SOPClass, TransferSyntax
+from .sop_class import SOPClass, TransferSyntax
 
 __all__ = ["Duplicates", "Layout", "Mode", "OnStored", "Storage", "StoredInstance", "StoredValue"]
 

@@ -1,6 +1,7 @@
 """What a SOP Class and a Transfer Syntax are to us: UID strings that know their name.
 
-Knows no UID itself: the tables are in `sop_class`, generated from the registry (PS3.6 A).
+The two tables stand here empty. `sop_class`, generated from the registry (PS3.6 A), fills them when
+it is loaded: import `SOPClass`, `TransferSyntax` and `Model` from there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Model", "SOPClass", "TransferSyntax", "is_uid"]
+__all__ = ["SOP_CLASSES", "TRANSFER_SYNTAXES", "Model", "SOPClass", "TransferSyntax", "is_uid"]
+
+SOP_CLASSES: Final[dict[str, SOPClass]] = {}
+"""Every SOP Class of the registry by UID, and those that `registry.register` added."""
+
+TRANSFER_SYNTAXES: Final[dict[str, TransferSyntax]] = {}
+"""Every Transfer Syntax of the registry by UID."""
 
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -69,8 +76,6 @@ class SOPClass(str):
         """Look a UID up; one that is not in the registry comes back without a name."""
         if isinstance(uid, SOPClass):
             return uid
-        from .sop_class import SOP_CLASSES
-
         return SOP_CLASSES.get(uid) or SOPClass(uid)
 
     @property
@@ -147,8 +152,6 @@ class TransferSyntax(str):
         """Look a UID up; one that is not in the registry comes back without a name."""
         if isinstance(uid, TransferSyntax):
             return uid
-        from .sop_class import TRANSFER_SYNTAXES
-
         return TRANSFER_SYNTAXES.get(uid) or TransferSyntax(uid)
 
     @property

@@ -18,7 +18,7 @@ import pytest
 import dimse_rs
 from dimse_rs import sop_class
 from dimse_rs.registry import DIMSE_SERVICES, allows, classes_of, register
-from dimse_rs.uids import Model, SOPClass, TransferSyntax
+from dimse_rs.sop_class import Model, SOPClass, TransferSyntax
 
 ROOT = Path(__file__).parents[2]
 

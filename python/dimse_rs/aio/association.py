@@ -19,8 +19,8 @@ from dimse_rs.observe.events import Events
 from dimse_rs.perform.performer import Into, Performer, receiving
 from dimse_rs.responses import Response
 from dimse_rs.settings import check_ae_title
+from dimse_rs.sop_class import Model
 from dimse_rs.status import Status
-from dimse_rs.uids import Model
 
 from ._run import carry_out, run
 

@@ -19,9 +19,9 @@ from dimse_rs.observe._narrate import catch_up
 from dimse_rs.observe.events import Events
 from dimse_rs.responses import Received
 from dimse_rs.settings import Limits, Peer, check_ae_title
+from dimse_rs.sop_class import Model, SOPClass, TransferSyntax
 from dimse_rs.status import Status
 from dimse_rs.tls import TLSFacts
-from dimse_rs.uids import Model, SOPClass, TransferSyntax
 
 from . import scu
 from .run import Step

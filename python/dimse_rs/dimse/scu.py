@@ -24,9 +24,9 @@ from dimse_rs.fields import (
 )
 from dimse_rs.registry import allows
 from dimse_rs.responses import Received, Response
-from dimse_rs.sop_class import Verification
+from dimse_rs.sop_class import SOPClass, TransferSyntax, Verification
 from dimse_rs.status import Status
-from dimse_rs.uids import SOPClass, TransferSyntax, is_uid
+from dimse_rs.uids import is_uid
 
 from .run import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
 

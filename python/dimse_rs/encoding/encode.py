@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.tag import BaseTag
 
-    from dimse_rs.uids import TransferSyntax
+    from dimse_rs.sop_class import TransferSyntax
 
 __all__ = ["NOT_SENT", "encode", "name_of", "undecoded"]
 

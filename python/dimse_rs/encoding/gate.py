@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from dimse_rs import _core
 from dimse_rs.errors import DecodeError, LimitExceeded
 from dimse_rs.settings import Limits
-from dimse_rs.uids import TransferSyntax
+from dimse_rs.sop_class import TransferSyntax
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from typing import Final
 
 from dimse_rs import _core
 from dimse_rs.errors import DecodeError
-from dimse_rs.sop_class import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from dimse_rs.uids import TransferSyntax, is_uid
+from dimse_rs.sop_class import ExplicitVRLittleEndian, ImplicitVRLittleEndian, TransferSyntax
+from dimse_rs.uids import is_uid
 
 __all__ = ["Repaired", "repair"]
 

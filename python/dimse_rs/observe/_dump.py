@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from dimse_rs.uids import SOPClass, TransferSyntax
+from dimse_rs.sop_class import SOPClass, TransferSyntax
 
 __all__ = ["message_text", "pdu_text"]
 

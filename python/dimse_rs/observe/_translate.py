@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from dimse_rs import log
 from dimse_rs.errors import AssociationAborted, AssociationRejected
 from dimse_rs.fields import SERVICE_OF
+from dimse_rs.sop_class import SOPClass
 from dimse_rs.tls import TLSFacts
-from dimse_rs.uids import SOPClass
 
 from ._dump import message_text, pdu_text
 

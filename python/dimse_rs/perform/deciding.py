@@ -15,9 +15,9 @@ from dimse_rs import log, threads
 from dimse_rs.callables import described
 from dimse_rs.dimse.scp import response
 from dimse_rs.settings import Peer
+from dimse_rs.sop_class import SOPClass, TransferSyntax
 from dimse_rs.status import CANNOT_UNDERSTAND, Status, is_defined
 from dimse_rs.storage import StoredInstance, StoredValue
-from dimse_rs.uids import SOPClass, TransferSyntax
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,10 +21,9 @@ from dimse_rs.extended import Extended
 from dimse_rs.identity import Congested, Kerberos, UserIdentity, identity_of
 from dimse_rs.perform.workers import Workers
 from dimse_rs.settings import Peer
-from dimse_rs.sop_class import ALL_STORAGE
+from dimse_rs.sop_class import ALL_STORAGE, Model, SOPClass
 from dimse_rs.threads import weakly
 from dimse_rs.tls import TLSFacts
-from dimse_rs.uids import Model, SOPClass
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

@@ -36,10 +36,10 @@ from dimse_rs.sop_class import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    SOPClass,
     Verification,
 )
 from dimse_rs.storage import Storage
-from dimse_rs.uids import SOPClass
 
 from ._admission import Admission, AllowList, ExtendedAnswers, Proposal
 

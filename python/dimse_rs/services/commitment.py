@@ -19,7 +19,11 @@ from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
 from dimse_rs.handlers import Handlers
 from dimse_rs.settings import PeerLike, PeersByTitle, check_peers
-from dimse_rs.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+from dimse_rs.sop_class import (
+    SOPClass,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+)
 from dimse_rs.status import (
     DUPLICATE_TRANSACTION_UID,
     INVALID_ARGUMENT_VALUE,
@@ -31,7 +35,7 @@ from dimse_rs.status import (
     RESOURCE_LIMITATION,
     Status,
 )
-from dimse_rs.uids import SOPClass, is_uid
+from dimse_rs.uids import is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Final
 from dimse_rs.encoding.quiet import quietly
 from dimse_rs.sop_class import (
     CompositeInstanceRoot,
+    Model,
     PatientRoot,
     PatientStudyOnly,
     StudyRoot,
     WithoutBulkData,
 )
-from dimse_rs.uids import Model
 
 from ._values import texts
 from .matching import DOES_NOT_MATCH, QUERY, IdentifierError, Matcher, Rules

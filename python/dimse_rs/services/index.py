@@ -31,7 +31,7 @@ from dimse_rs import log
 from dimse_rs.encoding.encode import undecoded
 from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import DecodeError
-from dimse_rs.uids import Model
+from dimse_rs.sop_class import Model
 
 from .hierarchy import (
     AVAILABILITY,

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from dimse_rs.association import Association
     from dimse_rs.handlers import FindRequest, Handlers, Request, RetrieveRequest
+    from dimse_rs.sop_class import Model
     from dimse_rs.status import Status
-    from dimse_rs.uids import Model
 
 __all__ = ["Archive", "QueryRetrieve", "Schedule", "worklist"]
 
