@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from .association import Association as Association, Responses as Responses
     from .contexts import (
         PRESETS as PRESETS,
+        AcceptedContext as AcceptedContext,
         Context as Context,
+        RejectedContext as RejectedContext,
         Supported as Supported,
         any_storage as any_storage,
         for_retrieve as for_retrieve,
     )
-    from .dimse.calls import AcceptedContext as AcceptedContext, RejectedContext as RejectedContext
     from .dimse.retrieve import Retrieve as Retrieve
     from .errors import (
         AssociationAborted as AssociationAborted,
@@ -64,18 +65,6 @@ if TYPE_CHECKING:
         Service as Service,
         StoreRequest as StoreRequest,
     )
-    from .identity import (
-        Jwt as Jwt,
-        Kerberos as Kerberos,
-        Passcodes as Passcodes,
-        Saml as Saml,
-        UserIdentity as UserIdentity,
-        Username as Username,
-        UsernamePasscode as UsernamePasscode,
-        check_passcode as check_passcode,
-        hash_passcode as hash_passcode,
-        same_secret as same_secret,
-    )
     from .observe.audit import audit_xml as audit_xml
     from .observe.events import Event as Event, Events as Events
     from .observe.metrics import Histogram as Histogram, Metrics as Metrics
@@ -83,10 +72,16 @@ if TYPE_CHECKING:
         MetricsEndpoint as MetricsEndpoint,
         serve_metrics as serve_metrics,
     )
+    from .passcodes import (
+        Passcodes as Passcodes,
+        check_passcode as check_passcode,
+        hash_passcode as hash_passcode,
+        same_secret as same_secret,
+    )
+    from .proposal import Proposal as Proposal
     from .registry import classes_of as classes_of, register as register
     from .responses import Received as Received, Response as Response
     from .send import SendReport as SendReport, SendResult as SendResult, Skipped as Skipped
-    from .server._admission import Proposal as Proposal
     from .server.asynchronous import AsyncServer as AsyncServer
     from .server.blocking import Server as Server
     from .services import (
@@ -121,36 +116,30 @@ if TYPE_CHECKING:
         StoredValue as StoredValue,
     )
     from .tls import TLS as TLS, Certificate as Certificate, TLSFacts as TLSFacts
+    from .user_identity import (
+        Jwt as Jwt,
+        Kerberos as Kerberos,
+        Saml as Saml,
+        UserIdentity as UserIdentity,
+        Username as Username,
+        UsernamePasscode as UsernamePasscode,
+    )
 
 _NAMES: Final = {
-    "server._admission": ("Proposal",),
-    "dimse.calls": (
-        "AcceptedContext",
-        "RejectedContext",
-    ),
-    "dimse.retrieve": ("Retrieve",),
-    "access": (
-        "Allow",
-        "load_allow",
-    ),
+    "access": ("Allow", "load_allow"),
     "ae": ("AE",),
-    "aio.association": (
-        "AsyncAssociation",
-        "AsyncResponses",
-    ),
-    "server.asynchronous": ("AsyncServer",),
-    "association": (
-        "Association",
-        "Responses",
-    ),
-    "observe.audit": ("audit_xml",),
+    "aio.association": ("AsyncAssociation", "AsyncResponses"),
+    "association": ("Association", "Responses"),
     "contexts": (
         "PRESETS",
+        "AcceptedContext",
         "Context",
+        "RejectedContext",
         "Supported",
         "any_storage",
         "for_retrieve",
     ),
+    "dimse.retrieve": ("Retrieve",),
     "errors": (
         "AssociationAborted",
         "AssociationError",
@@ -170,14 +159,7 @@ _NAMES: Final = {
         "TlsError",
         "TransportError",
     ),
-    "observe.events": (
-        "Event",
-        "Events",
-    ),
-    "extended": (
-        "QueryRetrieveOptions",
-        "StorageOptions",
-    ),
+    "extended": ("QueryRetrieveOptions", "StorageOptions"),
     "handlers": (
         "ActionRequest",
         "AttributesRequest",
@@ -190,36 +172,16 @@ _NAMES: Final = {
         "Service",
         "StoreRequest",
     ),
-    "identity": (
-        "Jwt",
-        "Kerberos",
-        "Passcodes",
-        "Saml",
-        "UserIdentity",
-        "Username",
-        "UsernamePasscode",
-        "check_passcode",
-        "hash_passcode",
-        "same_secret",
-    ),
-    "observe.metrics": (
-        "Histogram",
-        "Metrics",
-    ),
-    "observe.prometheus": (
-        "MetricsEndpoint",
-        "serve_metrics",
-    ),
-    "registry": (
-        "classes_of",
-        "register",
-    ),
+    "observe.audit": ("audit_xml",),
+    "observe.events": ("Event", "Events"),
+    "observe.metrics": ("Histogram", "Metrics"),
+    "observe.prometheus": ("MetricsEndpoint", "serve_metrics"),
+    "passcodes": ("Passcodes", "check_passcode", "hash_passcode", "same_secret"),
+    "proposal": ("Proposal",),
+    "registry": ("classes_of", "register"),
     "responses": ("Received", "Response"),
-    "send": (
-        "SendReport",
-        "SendResult",
-        "Skipped",
-    ),
+    "send": ("SendReport", "SendResult", "Skipped"),
+    "server.asynchronous": ("AsyncServer",),
     "server.blocking": ("Server",),
     "services": (
         "Commitment",
@@ -238,20 +200,12 @@ _NAMES: Final = {
         "notify_availability",
     ),
     "services.query": ("worklist",),
-    "storage": (
-        "Storage",
-        "StoredInstance",
-        "StoredValue",
-    ),
-    "settings": (
-        "Limits",
-        "Peer",
-        "Timeouts",
-        "parse_peer",
-    ),
+    "settings": ("Limits", "Peer", "Timeouts", "parse_peer"),
     "sop_class": ("Model", "SOPClass", "TransferSyntax"),
     "status": ("Status",),
+    "storage": ("Storage", "StoredInstance", "StoredValue"),
     "tls": ("TLS", "Certificate", "TLSFacts"),
+    "user_identity": ("Jwt", "Kerberos", "Saml", "UserIdentity", "Username", "UsernamePasscode"),
 }
 _MODULE: Final = {name: module for module, names in _NAMES.items() for name in names}
 

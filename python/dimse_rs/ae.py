@@ -15,11 +15,11 @@ from .errors import AssociationRejected
 from .extended import Options, proposed as proposed_options
 from .fields import C_STORE_RQ
 from .handlers import Handlers
-from .identity import Fields, UserIdentity, fields_of
 from .observe._narrate import Narrated
 from .perform.performer import Performer
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
 from .tls import TLS
+from .user_identity import Fields, UserIdentity, fields_of
 
 if TYPE_CHECKING:
     from .aio.association import AsyncAssociation, Connecting

@@ -11,7 +11,8 @@ from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from . import fields
 from .dimse import scu
 from .dimse.calls import AssociationFacts, in_a_file, tags_of
-from .dimse.run import Step, emitted, run
+from .dimse.run import emitted, run
+from .dimse.steps import Step
 from .errors import AssociationReleased, DimseError
 from .observe.events import Events
 from .perform.performer import Into, Performer, receiving

@@ -391,3 +391,52 @@ def plan(
 def _chunks(items: tuple[str, ...], size: int) -> Iterator[tuple[str, ...]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedContext:
+    """A presentation context that was accepted (PS3.8 9.3.3.2).
+
+    Attributes:
+        id: the presentation context id, odd.
+        sop_class: the abstract syntax.
+        transfer_syntax: the one that the acceptor picked.
+        scu: whether this side may invoke operations in it.
+        scp: whether this side may perform operations in it.
+    """
+
+    id: int
+    sop_class: SOPClass
+    transfer_syntax: TransferSyntax
+    scu: bool
+    scp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedContext:
+    """A presentation context that was not accepted.
+
+    Attributes:
+        id: the presentation context id.
+        sop_class: the abstract syntax.
+        result: 1 user rejection, 2 no reason, 3 abstract syntax, 4 transfer syntaxes not supported.
+    """
+
+    id: int
+    sop_class: SOPClass
+    result: int
+
+    @property
+    def reason(self) -> str:
+        """The result in the words of the standard."""
+        return {
+            1: "user-rejection",
+            2: "no-reason",
+            3: "abstract-syntax-not-supported",
+            4: "transfer-syntaxes-not-supported",
+        }.get(self.result, f"result {self.result}")
+
+
+def _accepted(facts: tuple[int, str, int, str | None, bool, bool]) -> AcceptedContext:
+    id_, uid, _, syntax, scu, scp = facts
+    return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax or ""), scu, scp)

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from . import _core
     from .association import Association
-    from .dimse.calls import AcceptedContext, AssociationFacts
+    from .contexts import AcceptedContext
+    from .dimse.calls import AssociationFacts
     from .storage import Mode, Storage
 
 __all__ = [

@@ -25,8 +25,8 @@ from .status import Status
 if TYPE_CHECKING:
     from .ae import AE
     from .association import Association
-    from .identity import UserIdentity
     from .settings import Peer
+    from .user_identity import UserIdentity
 
 __all__ = ["SendReport", "SendResult", "Skipped", "send"]
 

@@ -35,7 +35,7 @@ from dimse_rs import (
     log,
 )
 from dimse_rs.dimse import retrieve as _retrieve, scp as _scp
-from dimse_rs.dimse.run import Run
+from dimse_rs.dimse.steps import Run
 from dimse_rs.perform import performer
 from tests.hostile import wire
 from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, scp

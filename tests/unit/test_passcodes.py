@@ -29,7 +29,7 @@ KNOWN = f"$scrypt$ln=10,r=8,p=16${NACL}${DIGEST}"
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch):
-    monkeypatch.setattr(identity, "_LOG_N", 4)
+    monkeypatch.setattr(passcodes, "_LOG_N", 4)
 
 
 def until(condition):
@@ -105,9 +105,9 @@ def test_nobody_is_known_to_an_empty_table():
 
 def test_a_name_that_is_not_known_costs_as_much(monkeypatch):
     costs = []
-    scrypt = identity._scrypt
+    scrypt = passcodes._scrypt
     counted = lambda *args: costs.append(args[1:4]) or scrypt(*args)  # noqa: E731
-    monkeypatch.setattr(identity, "_scrypt", counted)
+    monkeypatch.setattr(passcodes, "_scrypt", counted)
     verify = Passcodes({"bob": hash_passcode("s3cret")})
     costs.clear()
     verify(proposal(UsernamePasscode("bob", "wrong")))
@@ -139,12 +139,12 @@ def test_guesses_from_one_address_are_few(monkeypatch):
 def test_what_is_not_looked_at_costs_nothing(monkeypatch):
     verify = Passcodes({"bob": hash_passcode("s3cret")}, most_wrong=1)
     assert not verify(proposal(UsernamePasscode("bob", "guess")))
-    monkeypatch.setattr(identity, "_scrypt", lambda *args: pytest.fail("it was hashed"))
+    monkeypatch.setattr(passcodes, "_scrypt", lambda *args: pytest.fail("it was hashed"))
     assert not verify(proposal(UsernamePasscode("bob", "guess")))
 
 
 def test_addresses_are_not_remembered_without_end(monkeypatch):
-    monkeypatch.setattr(identity, "_ADDRESSES", 3)
+    monkeypatch.setattr(passcodes, "_ADDRESSES", 3)
     verify = Passcodes({"bob": hash_passcode("s3cret")})
     for number in range(9):
         verify(proposal(UsernamePasscode("bob", "guess"), host=f"10.1.2.{number}"))
@@ -155,14 +155,14 @@ def looked_at(monkeypatch, **options):
     """Make a verifier whose hashing waits to be let go, and count what it is at."""
     verify = Passcodes({"bob": hash_passcode("s3cret")}, **options)
     begun, go_on = threading.Semaphore(0), threading.Event()
-    scrypt = identity._scrypt
+    scrypt = passcodes._scrypt
 
     def slow(*args):
         begun.release()
         assert go_on.wait(20)
         return scrypt(*args)
 
-    monkeypatch.setattr(identity, "_scrypt", slow)
+    monkeypatch.setattr(passcodes, "_scrypt", slow)
     return verify, begun, go_on
 
 

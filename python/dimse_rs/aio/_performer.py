@@ -11,8 +11,8 @@ from weakref import ref
 from dimse_rs import threads
 from dimse_rs.completer import Completer
 from dimse_rs.dimse import scp
-from dimse_rs.dimse.run import log_message
 from dimse_rs.encoding.quiet import hush
+from dimse_rs.observe._narrate import log_message
 from dimse_rs.perform.performer import Performer
 
 from ._run import run

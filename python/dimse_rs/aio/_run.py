@@ -9,7 +9,8 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dimse_rs import log
-from dimse_rs.dimse.run import (
+from dimse_rs.dimse.run import close, invoke, send_files
+from dimse_rs.dimse.steps import (
     END,
     Answer,
     Ask,
@@ -24,12 +25,8 @@ from dimse_rs.dimse.run import (
     Send,
     SendFiles,
     Step,
-    close,
-    invoke,
-    log_answer,
-    log_message,
-    send_files,
 )
+from dimse_rs.observe._narrate import log_answer, log_message
 
 from ._threads import SHARED, Threads
 

@@ -13,7 +13,7 @@ from dimse_rs import _core, fields
 from dimse_rs.completer import Completer
 from dimse_rs.dimse import scu
 from dimse_rs.dimse.calls import AssociationFacts, in_a_file, tags_of
-from dimse_rs.dimse.run import Emit, Step
+from dimse_rs.dimse.steps import Emit, Step
 from dimse_rs.errors import AssociationReleased, DimseError
 from dimse_rs.observe.events import Events
 from dimse_rs.perform.performer import Into, Performer, receiving

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from dimse_rs import sop_class
 
 from .exits import ExitCode
-from .options import Parser, calling_ae, count, peer_and_rest, requestor, user_identity
+from .options import calling_ae, count, peer_and_rest, requestor, user_identity
 from .output import accepted
+from .parser import Parser
 
 if TYPE_CHECKING:
     from .output import Output

@@ -13,7 +13,8 @@ from dimse_rs.errors import DecodeError, StatusError
 from dimse_rs.status import PENDING_WARNING
 
 from .exits import CliError, ExitCode
-from .options import Parser, add_report_option, count, peer_and_rest, requestor
+from .options import add_report_option, count, peer_and_rest, requestor
+from .parser import Parser
 from .query import (
     add_extended_options,
     add_key_options,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from dimse_rs import SOPClass, sop_class as uids
 from dimse_rs.contexts import DEFAULT_TRANSFER_SYNTAXES, MAX_CONTEXTS, expand, for_retrieve
 
-from .options import Parser, add_already_so, peer_and_rest, requestor
+from .options import add_already_so, peer_and_rest, requestor
+from .parser import Parser
 from .query import (
     add_extended_options,
     add_key_options,

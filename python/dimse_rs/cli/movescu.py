@@ -6,7 +6,8 @@ import argparse
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
-from .options import Parser, add_already_so, ae_title, peer_and_rest, requestor
+from .options import add_already_so, ae_title, peer_and_rest, requestor
+from .parser import Parser
 from .query import (
     add_extended_options,
     add_key_options,

@@ -11,14 +11,8 @@ from dimse_rs.sop_class import ModalityPerformedProcedureStep
 
 from .exits import CliError, ExitCode
 from .keys import apply, read_file
-from .options import (
-    PROPOSALS,
-    Parser,
-    add_propose_options,
-    add_report_option,
-    peer_and_rest,
-    requestor,
-)
+from .options import PROPOSALS, add_propose_options, add_report_option, peer_and_rest, requestor
+from .parser import Parser
 from .query import add_key_option, associated
 
 # What the series of an instance is described by: Series Instance UID, Protocol Name, Series

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from .findscu import add_output_options, query
-from .options import Parser, peer_and_rest, requestor
+from .options import peer_and_rest, requestor
+from .parser import Parser
 from .query import add_key_options, identifiers
 
 if TYPE_CHECKING:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
-from dimse_rs.identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
 from dimse_rs.settings import DEFAULT_CALLED_AE, Limits, Peer, Timeouts, check_ae_title, parse_peer
 from dimse_rs.sop_class import (
     DeflatedExplicitVRLittleEndian,
@@ -16,13 +14,15 @@ from dimse_rs.sop_class import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+from dimse_rs.user_identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
 
-from .exits import CliError, ExitCode, table
+from .exits import CliError, ExitCode
 from .output import Output
+from .parser import Parser
 from .secure import add_tls_options, tls_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 __all__ = [
     "PROPOSALS",
@@ -55,31 +55,6 @@ PROPOSALS: Final = {
     "deflated": (DeflatedExplicitVRLittleEndian, *_NATIVE),
 }
 """Transfer syntaxes to propose, by what `add_propose_options` calls them."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse as the tools need it: `+` options, no abbreviations, exit code 1 for misuse."""
-
-    def __init__(self, verb: str, summary: str, examples: str, usage: str) -> None:
-        """Lay out the help: summary, options, examples, exit codes."""
-        super().__init__(
-            prog=f"dimse {verb}",
-            usage=f"dimse {verb} {usage}",
-            description=summary,
-            epilog=f"examples:\n{examples}\n\nexit codes:\n{table()}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            prefix_chars="-+",
-            allow_abbrev=False,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where the help is."""
-        sys.stderr.write(f"E: {message}\nhint: see {self.prog} --help\n")
-        raise SystemExit(int(ExitCode.USAGE))
-
-    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse with options and parameters in any order, as DCMTK does."""
-        return self.parse_intermixed_args(list(argv))
 
 
 def requestor(verb: str, summary: str, examples: str, usage: str) -> Parser:

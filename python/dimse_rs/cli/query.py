@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from dimse_rs.contexts import Contexts
     from dimse_rs.settings import Peer
 
-    from .options import Parser
     from .output import Output
+    from .parser import Parser
 
 __all__ = [
     "add_extended_options",

@@ -13,7 +13,8 @@ from dimse_rs.settings import DEFAULT_CALLED_AE
 from dimse_rs.sop_class import PatientRoot, PatientStudyOnly, StudyRoot
 
 from .exits import CliError, ExitCode
-from .options import Parser, add_association_options, add_general_options, count
+from .options import add_association_options, add_general_options, count
+from .parser import Parser
 from .serving import add_access_options, make_server, port_of, serve
 from .storing import add_storage_options, storage_of
 

@@ -10,7 +10,7 @@ from .exits import CliError, ExitCode
 if TYPE_CHECKING:
     from dimse_rs.tls import TLS
 
-    from .options import Parser
+    from .parser import Parser
 
 __all__ = ["add_tls_options", "tls_settings"]
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from dimse_rs.server.blocking import Server
     from dimse_rs.settings import Peer
 
-    from .options import Parser
     from .output import Output
+    from .parser import Parser
 
 __all__ = [
     "add_access_options",

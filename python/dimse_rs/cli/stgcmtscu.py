@@ -13,13 +13,13 @@ from dimse_rs.sop_class import StorageCommitmentPushModel
 from .exits import CliError, ExitCode
 from .options import (
     PROPOSALS,
-    Parser,
     add_propose_options,
     add_report_option,
     peer_and_rest,
     requestor,
     seconds,
 )
+from .parser import Parser
 from .query import associated
 from .serving import add_port_options, own_server, running
 

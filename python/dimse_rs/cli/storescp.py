@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from dimse_rs.settings import DEFAULT_CALLED_AE
 
-from .options import Parser, add_association_options, add_general_options
+from .options import add_association_options, add_general_options
+from .parser import Parser
 from .serving import add_access_options, make_server, port_of, serve
 from .storing import add_storage_options, storage_of
 

@@ -13,7 +13,6 @@ from dimse_rs.sop_class import MOST_USED_STORAGE
 from .exits import CliError, ExitCode, report_code
 from .options import (
     PROPOSALS,
-    Parser,
     add_already_so,
     add_propose_options,
     add_report_option,
@@ -25,6 +24,7 @@ from .options import (
     whole,
 )
 from .output import Output, Progress, size_text
+from .parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from dimse_rs import Storage, StoreRequest
     from dimse_rs.storage import OnStored
 
-    from .options import Parser
     from .output import Output
+    from .parser import Parser
 
 __all__ = ["add_storage_options", "save", "storage_of"]
 

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from dimse_rs import log
-from dimse_rs.contexts import any_storage
+from dimse_rs.contexts import AcceptedContext, RejectedContext, _accepted, any_storage
 from dimse_rs.errors import DecodeError, DimseError, LocalProtocolError
 from dimse_rs.extended import Extended, answered
-from dimse_rs.identity import UserIdentity, identity_of
 from dimse_rs.observe._narrate import catch_up
 from dimse_rs.observe.events import Events
 from dimse_rs.responses import Received
 from dimse_rs.settings import Limits, Peer, check_ae_title
-from dimse_rs.sop_class import Model, SOPClass, TransferSyntax
+from dimse_rs.sop_class import Model, SOPClass
 from dimse_rs.status import Status
 from dimse_rs.tls import TLSFacts
+from dimse_rs.user_identity import UserIdentity, identity_of
 
 from . import scu
-from .run import Step
+from .steps import Step
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -38,55 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["AcceptedContext", "AssociationFacts", "RejectedContext", "in_a_file", "tags_of"]
 
 _logger = log.get(log.ASSOCIATION)
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedContext:
-    """A presentation context that was accepted (PS3.8 9.3.3.2).
-
-    Attributes:
-        id: the presentation context id, odd.
-        sop_class: the abstract syntax.
-        transfer_syntax: the one that the acceptor picked.
-        scu: whether this side may invoke operations in it.
-        scp: whether this side may perform operations in it.
-    """
-
-    id: int
-    sop_class: SOPClass
-    transfer_syntax: TransferSyntax
-    scu: bool
-    scp: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedContext:
-    """A presentation context that was not accepted.
-
-    Attributes:
-        id: the presentation context id.
-        sop_class: the abstract syntax.
-        result: 1 user rejection, 2 no reason, 3 abstract syntax, 4 transfer syntaxes not supported.
-    """
-
-    id: int
-    sop_class: SOPClass
-    result: int
-
-    @property
-    def reason(self) -> str:
-        """The result in the words of the standard."""
-        return {
-            1: "user-rejection",
-            2: "no-reason",
-            3: "abstract-syntax-not-supported",
-            4: "transfer-syntaxes-not-supported",
-        }.get(self.result, f"result {self.result}")
-
-
-def _accepted(facts: tuple[int, str, int, str | None, bool, bool]) -> AcceptedContext:
-    id_, uid, _, syntax, scu, scp = facts
-    return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax or ""), scu, scp)
 
 
 @contextmanager

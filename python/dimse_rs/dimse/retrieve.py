@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from dimse_rs import _core, log
 from dimse_rs.callables import described, is_code, is_data_set
@@ -24,18 +24,38 @@ from dimse_rs.status import CANCEL, CANNOT_UNDERSTAND, PENDING, SUCCESS, Status
 from dimse_rs.uids import is_uid
 
 from . import scp, scu
-from .run import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
+from .steps import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
+    from dimse_rs.contexts import Contexts
     from dimse_rs.handlers import Handler, RetrieveRequest
-    from dimse_rs.perform.performer import Node
-    from dimse_rs.settings import Timeouts
+    from dimse_rs.settings import Peer, PeersByTitle, Timeouts
 
     from .calls import AssociationFacts
 
-__all__ = ["Retrieve", "Unreadable", "c_get", "c_move", "uid_of"]
+
+__all__ = ["Node", "Retrieve", "Unreadable", "c_get", "c_move", "uid_of"]
+
+
+class Node(Protocol):
+    """What a performer wants of the server that it works for.
+
+    Attributes:
+        destinations: of C-MOVE, by AE title.
+        any_destination: whether handlers are asked about others too.
+    """
+
+    destinations: PeersByTitle
+    any_destination: bool
+
+    def association_of(self, core: _core.Association) -> AssociationFacts:
+        """Give the association as handlers see it."""
+
+    def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
+        """Associate with a destination; without `wait`, give an awaitable."""
+
 
 _logger = log.get(log.SERVER)
 

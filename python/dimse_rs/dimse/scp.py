@@ -9,6 +9,7 @@ from dimse_rs import log
 from dimse_rs.callables import described, gives, is_data_set, status_and_elements
 from dimse_rs.errors import LimitExceeded, LocalProtocolError, StatusError
 from dimse_rs.fields import FIRST_N_SERVICE, N_GET_RQ, SERVICE_OF
+from dimse_rs.observe._narrate import log_answer
 from dimse_rs.status import (
     CANCEL,
     CANNOT_UNDERSTAND,
@@ -23,8 +24,8 @@ from dimse_rs.status import (
     is_defined,
 )
 
-from .run import END, Answer, Ask, Close, Next, Step, log_answer
 from .scu import data_set_of
+from .steps import END, Answer, Ask, Close, Next, Step
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -28,17 +28,16 @@ from dimse_rs.sop_class import SOPClass, TransferSyntax, Verification
 from dimse_rs.status import Status
 from dimse_rs.uids import is_uid
 
-from .run import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
+from .steps import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydicom.dataset import Dataset
 
+    from dimse_rs.contexts import AcceptedContext
     from dimse_rs.encoding.gate import Room
     from dimse_rs.settings import Limits, Timeouts
-
-    from .calls import AcceptedContext
 
 __all__ = [
     "Call",

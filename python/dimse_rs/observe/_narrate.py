@@ -6,13 +6,15 @@ own on the association has what came before logged first: `catch_up`.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from dimse_rs import _core, threads
+from dimse_rs import _core, log, threads
 from dimse_rs.errors import DimseError, LocalProtocolError
+from dimse_rs.status import PENDING, PENDING_WARNING, Status
 
 from ._translate import log_event, wanted_by_logs
 from .events import MOST, Events
@@ -20,7 +22,10 @@ from .events import MOST, Events
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Narrated", "catch_up"]
+
+__all__ = ["Narrated", "catch_up", "log_answer", "log_message"]
+
+_logger = log.get(log.DIMSE)
 
 _narrators: Final[dict[int, _Narrator]] = {}
 os.register_at_fork(after_in_child=_narrators.clear)  # their threads did not come along
@@ -101,3 +106,40 @@ class Narrated:
             self.events.close()
         if self._narrator is not None:
             self._narrator.catch_up()
+
+
+def log_message(core: _core.Association, arrow: str, message: _core.Message) -> None:
+    """Log a message in one line, `>>` received and `<<` sent; a pending response below INFO."""
+    level = _level_of(message.status)
+    if not _logger.isEnabledFor(level):
+        return
+    calling, called = core.titles
+    number = message.message_id or message.responding_to
+    status = "" if message.status is None else f" {Status(message.status)}"
+    what = f"{message.name} {number}{status}"
+    told = log.of(core, "message")
+    catch_up(core.id)
+    _logger.log(level, "%s<-%s(%d) %s %s", called, calling, core.id, arrow, what, extra=told)
+
+
+def log_answer(operation: _core.Operation, status: int, after: int = 0) -> None:
+    """Log a response of ours in one line, with the pending ones before it; those below INFO.
+
+    After it was sent: it may have been too late for it.
+    """
+    level = _level_of(status)
+    if not _logger.isEnabledFor(level):
+        return
+    request = operation.message
+    calling, called = operation.association.titles
+    name = (request.name or "").replace("-RQ", "-RSP")
+    what = f"{name} {request.message_id} {Status(status)}" + (f" after {after}" if after else "")
+    core = operation.association
+    told = log.of(core, "message")
+    catch_up(core.id)
+    _logger.log(level, "%s<-%s(%d) << %s", called, calling, core.id, what, extra=told)
+
+
+def _level_of(status: int | None) -> int:
+    """Give the level of a message: there may be as many pending ones as a peer has patients."""
+    return logging.DEBUG if status in (PENDING, PENDING_WARNING) else logging.INFO

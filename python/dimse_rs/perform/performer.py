@@ -7,11 +7,13 @@ import weakref
 from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager, suppress
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from dimse_rs import _core, log
 from dimse_rs.dimse import retrieve, scp
-from dimse_rs.dimse.run import Answer, Step, log_message, run
+from dimse_rs.dimse.retrieve import Node
+from dimse_rs.dimse.run import run
+from dimse_rs.dimse.steps import Answer, Step
 from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import DimseError, DimseTimeout, LocalProtocolError
 from dimse_rs.fields import (
@@ -24,6 +26,7 @@ from dimse_rs.fields import (
     N_SET_RQ,
 )
 from dimse_rs.handlers import Handler, Handlers, Request, RetrieveRequest, StoreRequest, request_of
+from dimse_rs.observe._narrate import log_message
 from dimse_rs.registry import allows
 from dimse_rs.sop_class import SOP_CLASSES
 from dimse_rs.status import NO_SUCH_SOP_CLASS, PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED
@@ -35,9 +38,8 @@ from .workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from dimse_rs.contexts import Contexts
     from dimse_rs.dimse.calls import AssociationFacts
-    from dimse_rs.settings import Peer, PeersByTitle, Timeouts
+    from dimse_rs.settings import Timeouts
 
 __all__ = ["Into", "Node", "Performer", "receiving"]
 
@@ -47,24 +49,6 @@ Into: TypeAlias = (
     str | PathLike[str] | Storage | Callable[[StoreRequest], Any] | MutableSequence[Any]
 )
 """Where the instances of a C-GET go: a folder, a function, or a list."""
-
-
-class Node(Protocol):
-    """What a performer wants of the server that it works for.
-
-    Attributes:
-        destinations: of C-MOVE, by AE title.
-        any_destination: whether handlers are asked about others too.
-    """
-
-    destinations: PeersByTitle
-    any_destination: bool
-
-    def association_of(self, core: _core.Association) -> AssociationFacts:
-        """Give the association as handlers see it."""
-
-    def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
-        """Associate with a destination; without `wait`, give an awaitable."""
 
 
 class Performer:

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import extended as ext, log
 from dimse_rs.access import Allow
 from dimse_rs.callables import fault_of_arguments
-from dimse_rs.contexts import Context, Supported, any_storage
+from dimse_rs.contexts import Supported, any_storage
 from dimse_rs.errors import AssociationRejected
 from dimse_rs.extended import Extended
-from dimse_rs.identity import Congested, Kerberos, UserIdentity, identity_of
+from dimse_rs.passcodes import Congested
 from dimse_rs.perform.workers import Workers
-from dimse_rs.settings import Peer
+from dimse_rs.proposal import Proposal, proposal_of
 from dimse_rs.sop_class import ALL_STORAGE, Model, SOPClass
 from dimse_rs.threads import weakly
-from dimse_rs.tls import TLSFacts
+from dimse_rs.user_identity import Kerberos
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -49,57 +48,8 @@ _NOT_ALLOWED: Final = (1, 1, 3)  # permanent, service user, calling AE title not
 _IDENTITY_REFUSED: Final = (1, 2, 1)  # PS3.7 D.3.3.7.3: permanent, and the source is ACSE
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """An A-ASSOCIATE-RQ that the server's settings would let in (PS3.8 9.3.2).
-
-    Attributes:
-        peer: where it comes from, with the calling AE title.
-        called: the called AE title.
-        contexts: what is proposed.
-        identity: who asks; None when nothing was said, or nothing that the standard defines.
-        extended: SOP class extended negotiation as offered.
-        tls: what the TLS handshake agreed on, the peer's certificate with it; None without TLS.
-    """
-
-    peer: Peer
-    called: str
-    contexts: tuple[Context, ...]
-    identity: UserIdentity | None
-    extended: Mapping[SOPClass, Extended]
-    tls: TLSFacts | None = None
-
-    @property
-    def calling(self) -> str:
-        """The calling AE title."""
-        return self.peer.ae_title
-
-
 AllowList: TypeAlias = Iterable[Allow] | Callable[[Proposal], Allow | None]
 """Who is let in: entries, of which the first that means a peer decides, or a function."""
-
-
-def proposal_of(core: _core.Proposal) -> Proposal:
-    """Make sense of what came; contexts that could not be accepted anyway are left out."""
-    calling, called = core.titles
-    host, port = core.peer or ("", 0)
-    common = {uid: (service, related) for uid, service, related in core.common}
-    contexts = []
-    for uid, syntaxes, scu, scp in core.contexts:
-        service, related = common.get(uid, (None, ()))
-        try:
-            context = Context(uid, syntaxes, scu, scp, service_class=service, related=related)
-        except ValueError:
-            continue
-        contexts.append(context)
-    return Proposal(
-        Peer.received(calling, host, port),
-        called,
-        tuple(contexts),
-        identity_of(core.identity),
-        ext.answered(core.extended),
-        TLSFacts._of(core.tls),
-    )
 
 
 class _Refused(Exception):

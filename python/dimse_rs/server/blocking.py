@@ -26,6 +26,7 @@ from dimse_rs.observe.events import MOST, Events, Kind
 from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
+from dimse_rs.proposal import Proposal
 from dimse_rs.registry import classes_of
 from dimse_rs.settings import Peer, PeersByTitle, check_ae_title, check_peers
 from dimse_rs.sop_class import (
@@ -41,7 +42,7 @@ from dimse_rs.sop_class import (
 )
 from dimse_rs.storage import Storage
 
-from ._admission import Admission, AllowList, ExtendedAnswers, Proposal
+from ._admission import Admission, AllowList, ExtendedAnswers
 
 if TYPE_CHECKING:
     from dimse_rs.contexts import Contexts

@@ -1,0 +1,69 @@
+"""What a peer proposes with its A-ASSOCIATE-RQ, as policies see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import extended as ext
+from .contexts import Context
+from .extended import Extended
+from .settings import Peer
+from .sop_class import SOPClass
+from .tls import TLSFacts
+from .user_identity import UserIdentity, identity_of
+
+if TYPE_CHECKING:
+    from . import _core
+
+__all__ = ["Proposal", "proposal_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An A-ASSOCIATE-RQ that the server's settings would let in (PS3.8 9.3.2).
+
+    Attributes:
+        peer: where it comes from, with the calling AE title.
+        called: the called AE title.
+        contexts: what is proposed.
+        identity: who asks; None when nothing was said, or nothing that the standard defines.
+        extended: SOP class extended negotiation as offered.
+        tls: what the TLS handshake agreed on, the peer's certificate with it; None without TLS.
+    """
+
+    peer: Peer
+    called: str
+    contexts: tuple[Context, ...]
+    identity: UserIdentity | None
+    extended: Mapping[SOPClass, Extended]
+    tls: TLSFacts | None = None
+
+    @property
+    def calling(self) -> str:
+        """The calling AE title."""
+        return self.peer.ae_title
+
+
+def proposal_of(core: _core.Proposal) -> Proposal:
+    """Make sense of what came; contexts that could not be accepted anyway are left out."""
+    calling, called = core.titles
+    host, port = core.peer or ("", 0)
+    common = {uid: (service, related) for uid, service, related in core.common}
+    contexts = []
+    for uid, syntaxes, scu, scp in core.contexts:
+        service, related = common.get(uid, (None, ()))
+        try:
+            context = Context(uid, syntaxes, scu, scp, service_class=service, related=related)
+        except ValueError:
+            continue
+        contexts.append(context)
+    return Proposal(
+        Peer.received(calling, host, port),
+        called,
+        tuple(contexts),
+        identity_of(core.identity),
+        ext.answered(core.extended),
+        TLSFacts._of(core.tls),
+    )

@@ -1,0 +1,193 @@
+"""User identity: who is asking, as an A-ASSOCIATE-RQ says it (PS3.7 D.3.3.7).
+
+Secrets are in no `repr` and no log. What is said is verified by the function that
+`Server(verify_identity=...)` is given: `Passcodes` is one, and `same_secret` helps to write others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from .errors import LocalProtocolError
+
+__all__ = [
+    "Jwt",
+    "Kerberos",
+    "Saml",
+    "UserIdentity",
+    "Username",
+    "UsernamePasscode",
+    "as_utf8",
+    "fields_of",
+    "identity_of",
+]
+
+
+Fields = tuple[int, bool, bytes, bytes]
+"""As on the wire: type, positive response requested, primary and secondary field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserIdentity:
+    """What the five types have in common; use one of them.
+
+    Attributes:
+        type: the user identity type, 1 to 5.
+        response_requested: ask the acceptor to say that it verified the identity. Without an
+            answer, `Association.identity_response` is None: the requestor decides what that means.
+
+    Source: PS3.7 D.3.3.7.1.
+    """
+
+    type: ClassVar[int] = 0
+
+    response_requested: bool = False
+
+    @property
+    def fields(self) -> Fields:
+        """The fields of the item, secrets included; private."""
+        primary, secondary = self._values()
+        return self.type, self.response_requested, as_utf8(primary), as_utf8(secondary)
+
+    def _values(self) -> tuple[str | bytes, str]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Username(UserIdentity):
+    """Type 1: a name that is taken on trust.
+
+    Attributes:
+        name: the user's name.
+    """
+
+    type: ClassVar[int] = 1
+
+    name: str
+
+    def _values(self) -> tuple[str | bytes, str]:
+        return self.name, ""
+
+
+@dataclass(frozen=True, slots=True)
+class UsernamePasscode(UserIdentity):
+    """Type 2: a name and a passcode, as they are: for associations over TLS.
+
+    Attributes:
+        name: the user's name.
+        passcode: for `check_passcode`, or `same_secret`.
+        in_clear: say it without TLS too, where anybody in between can read it.
+    """
+
+    type: ClassVar[int] = 2
+
+    name: str
+    passcode: str = field(repr=False)
+    in_clear: bool = field(default=False, kw_only=True, compare=False)
+
+    def _values(self) -> tuple[str | bytes, str]:
+        return self.name, self.passcode
+
+
+@dataclass(frozen=True, slots=True)
+class Kerberos(UserIdentity):
+    """Type 3: a Kerberos service ticket; a verified one is answered with the server's ticket.
+
+    Attributes:
+        ticket: its bytes.
+    """
+
+    type: ClassVar[int] = 3
+
+    ticket: bytes = field(repr=False)
+
+    def _values(self) -> tuple[str | bytes, str]:
+        return self.ticket, ""
+
+
+@dataclass(frozen=True, slots=True)
+class Saml(UserIdentity):
+    """Type 4: a SAML assertion; a verified one is answered with a SAML response.
+
+    Attributes:
+        assertion: the XML.
+    """
+
+    type: ClassVar[int] = 4
+
+    assertion: str = field(repr=False)
+
+    def _values(self) -> tuple[str | bytes, str]:
+        return self.assertion, ""
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt(UserIdentity):
+    """Type 5: a JSON Web Token.
+
+    Attributes:
+        token: the encoded token.
+    """
+
+    type: ClassVar[int] = 5
+
+    token: str = field(repr=False)
+
+    def _values(self) -> tuple[str | bytes, str]:
+        return self.token, ""
+
+
+def as_utf8(value: str | bytes) -> bytes:
+    """Give the bytes of a name or a secret; text is UTF-8 (PS3.7 D.3.3.7.1)."""
+    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+
+
+def fields_of(identity: UserIdentity | None, *, secured: bool) -> Fields | None:
+    """Give what goes over the wire.
+
+    Args:
+        identity: who asks.
+        secured: nobody in between can read it.
+
+    Raises:
+        LocalProtocolError: a passcode would be said in clear, and that was not allowed.
+    """
+    if isinstance(identity, UsernamePasscode) and not secured and not identity.in_clear:
+        raise LocalProtocolError(
+            "a passcode is not sent without TLS: anybody in between could read it",
+            hint="use TLS: AE(tls=...), --tls-ca and its kin;"
+            " or allow it: UsernamePasscode(..., in_clear=True), --passcode-in-clear",
+        )
+    return None if identity is None else identity.fields
+
+
+def identity_of(fields: Fields | None) -> UserIdentity | None:
+    """Name what came over the wire.
+
+    Bytes that are not UTF-8 become lone surrogates, so that two different names stay different.
+
+    Returns:
+        None when nothing was said, or a type that the standard does not define.
+    """
+    if fields is None:
+        return None
+    type_, response_requested, primary, secondary = fields
+    if type_ == Kerberos.type:
+        return Kerberos(primary, response_requested=response_requested)
+    text = primary.decode("utf-8", "surrogateescape")
+    match type_:
+        case Username.type:
+            return Username(text, response_requested=response_requested)
+        case UsernamePasscode.type:
+            passcode = secondary.decode("utf-8", "surrogateescape")
+            return UsernamePasscode(text, passcode, response_requested=response_requested)
+        case Saml.type:
+            return Saml(text, response_requested=response_requested)
+        case Jwt.type:
+            return Jwt(text, response_requested=response_requested)
+        case _:
+            return None
+
+
+# ---- verifying
