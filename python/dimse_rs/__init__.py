@@ -29,6 +29,16 @@ if TYPE_CHECKING:
         any_storage as any_storage,
         for_retrieve as for_retrieve,
     )
+    from .dimse.requests import (
+        ActionRequest as ActionRequest,
+        AttributesRequest as AttributesRequest,
+        DatasetRequest as DatasetRequest,
+        EventRequest as EventRequest,
+        FindRequest as FindRequest,
+        Request as Request,
+        RetrieveRequest as RetrieveRequest,
+        StoreRequest as StoreRequest,
+    )
     from .dimse.retrieve import Retrieve as Retrieve
     from .errors import (
         AssociationAborted as AssociationAborted,
@@ -53,18 +63,7 @@ if TYPE_CHECKING:
         QueryRetrieveOptions as QueryRetrieveOptions,
         StorageOptions as StorageOptions,
     )
-    from .handlers import (
-        ActionRequest as ActionRequest,
-        AttributesRequest as AttributesRequest,
-        DatasetRequest as DatasetRequest,
-        EventRequest as EventRequest,
-        FindRequest as FindRequest,
-        Handlers as Handlers,
-        Request as Request,
-        RetrieveRequest as RetrieveRequest,
-        Service as Service,
-        StoreRequest as StoreRequest,
-    )
+    from .handlers import Handlers as Handlers, Service as Service
     from .observe.audit import audit_xml as audit_xml
     from .observe.events import Event as Event, Events as Events
     from .observe.metrics import Histogram as Histogram, Metrics as Metrics
@@ -139,6 +138,16 @@ _NAMES: Final = {
         "any_storage",
         "for_retrieve",
     ),
+    "dimse.requests": (
+        "ActionRequest",
+        "AttributesRequest",
+        "DatasetRequest",
+        "EventRequest",
+        "FindRequest",
+        "Request",
+        "RetrieveRequest",
+        "StoreRequest",
+    ),
     "dimse.retrieve": ("Retrieve",),
     "errors": (
         "AssociationAborted",
@@ -160,18 +169,7 @@ _NAMES: Final = {
         "TransportError",
     ),
     "extended": ("QueryRetrieveOptions", "StorageOptions"),
-    "handlers": (
-        "ActionRequest",
-        "AttributesRequest",
-        "DatasetRequest",
-        "EventRequest",
-        "FindRequest",
-        "Handlers",
-        "Request",
-        "RetrieveRequest",
-        "Service",
-        "StoreRequest",
-    ),
+    "handlers": ("Handlers", "Service"),
     "observe.audit": ("audit_xml",),
     "observe.events": ("Event", "Events"),
     "observe.metrics": ("Histogram", "Metrics"),

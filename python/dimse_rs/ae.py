@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -322,18 +323,12 @@ class AE:
         from .send import Way, send
 
         fields_of(identity, secured=self.tls is not None)
-        return send(
-            self,
-            parse_peer(peer, called=called),
-            paths,
-            associations=associations,
-            recurse=recurse,
-            repair=repair,
-            contexts=contexts,
-            way=Way(max_ops_invoked, identity, reassociate, check),
-            on_result=on_result,
-            on_event=on_event,
+        whom = parse_peer(peer, called=called)
+        associate = partial(
+            self.associate, whom, max_ops_invoked=max_ops_invoked, identity=identity
         )
+        way = Way(associate, whom, associations, recurse, repair, contexts, reassociate, check)
+        return send(way, paths, on_result, on_event)
 
 
 if not TYPE_CHECKING:

@@ -23,10 +23,8 @@ from .sop_class import MediaStorageDirectoryStorage
 from .status import Status
 
 if TYPE_CHECKING:
-    from .ae import AE
     from .association import Association
     from .settings import Peer
-    from .user_identity import UserIdentity
 
 __all__ = ["SendReport", "SendResult", "Skipped", "send"]
 
@@ -167,38 +165,31 @@ class SendReport:
 
 
 def send(
-    ae: AE,
-    peer: Peer,
-    paths: Iterable[str | PathLike[str]] | str | PathLike[str],
-    *,
-    associations: int,
-    recurse: bool,
-    repair: bool,
-    contexts: Contexts | None,
     way: Way,
+    paths: Iterable[str | PathLike[str]] | str | PathLike[str],
     on_result: Callable[[SendResult], object] | None,
     on_event: Callable[[Mapping[str, Any]], object] | None,
 ) -> SendReport:
     """Carry out `AE.send`."""
-    if associations < 1:
-        raise ValueError(f"associations is at least 1, not {associations}")
+    if way.associations < 1:
+        raise ValueError(f"associations is at least 1, not {way.associations}")
     if way.reassociate < 0:
         raise ValueError(f"reassociate is 0 or more, not {way.reassociate}")
-    found = _look_at(_named(paths), recurse, repair)
-    readable = [file for file in found.order if isinstance(file, FileInfo)]
-    plans = plan(readable) if contexts is None else [Plan(expand(contexts), tuple(readable))]
-    account = _Account(ae, peer, way, found.repaired, on_result, on_event)
+    found = _look_at(_named(paths), way.recurse, way.repair)
+    readable = tuple(file for file in found.order if isinstance(file, FileInfo))
+    plans = plan(readable) if way.contexts is None else [Plan(expand(way.contexts), readable)]
+    account = _Account(way, found.repaired, on_result, on_event)
     account.tell(event="progress", total=len(found.order))
     for file in found.order:
         if isinstance(file, SendResult):
             account.add(file)
     started = time.perf_counter()
-    jobs = [part for whole in plans if whole.files for part in _split(whole, associations)]
-    if associations == 1 or len(jobs) < 2:
+    jobs = [part for whole in plans if whole.files for part in _split(whole, way.associations)]
+    if way.associations == 1 or len(jobs) < 2:
         for job in jobs:
             account.run(job)
     else:
-        _run_together(account, jobs, associations)
+        _run_together(account, jobs, way.associations)
     seconds = time.perf_counter() - started
     results = tuple(account.results[file.path] for file in found.order)
     return SendReport(results, seconds, tuple(found.skipped))
@@ -349,17 +340,26 @@ def _split(whole: Plan, parts: int) -> list[Plan]:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How the associations of a sending are made.
+    """What `AE.send` was asked for.
 
     Attributes:
-        max_ops_invoked: operations to have outstanding on each.
-        identity: who is asking.
-        reassociate: how many in a row may end before their time without an answer; 0 is no other.
+        associate: asks the peer for an association with `contexts`.
+        peer: the peer, for messages.
+        associations: how many associations to use at once, at most.
+        recurse: whether folders inside folders are searched.
+        repair: whether files that are else refused are mended.
+        contexts: what is proposed; None plans contexts from the files.
+        reassociate: how many associations in a row may end before their time without an answer; 0
+            never associates again.
         check: whether files that are cut short are refused.
     """
 
-    max_ops_invoked: int = 1
-    identity: UserIdentity | None = None
+    associate: Callable[..., Association]
+    peer: Peer
+    associations: int = 1
+    recurse: bool = True
+    repair: bool = False
+    contexts: Contexts | None = None
     reassociate: int = REASSOCIATE
     check: bool = True
 
@@ -369,16 +369,13 @@ class _Account:
 
     def __init__(
         self,
-        ae: AE,
-        peer: Peer,
         way: Way,
         repaired: Mapping[Path, tuple[str, ...]],
         on_result: Callable[[SendResult], object] | None,
         on_event: Callable[[Mapping[str, Any]], object] | None,
     ) -> None:
         self.results: dict[Path, SendResult] = {}
-        self._ae = ae
-        self._peer = peer
+        self._peer = way.peer
         self._way = way
         self._repaired = repaired
         self._on_result = on_result
@@ -424,12 +421,7 @@ class _Account:
         """Send files over one association; gives those that its end left unsent."""
         left = _Left()
         try:
-            association = self._ae.associate(
-                self._peer,
-                contexts=job.contexts,
-                max_ops_invoked=self._way.max_ops_invoked,
-                identity=self._way.identity,
-            )
+            association = self._way.associate(contexts=job.contexts)
         except DimseError as error:
             self._not_sent(job.files, error)
             return left

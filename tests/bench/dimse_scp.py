@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dimse_rs import AE, Limits, Retrieve, Server, Storage, StoreRequest, StudyRoot
-from dimse_rs.handlers import FindRequest, RetrieveRequest
+from dimse_rs.dimse.requests import FindRequest, RetrieveRequest
 
 MANY = 4096
 DELAY = 0.02

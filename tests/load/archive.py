@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dimse_rs import AE, Retrieve, Server, Storage, StudyRoot, Timeouts
-from dimse_rs.handlers import FindRequest, RetrieveRequest
+from dimse_rs.dimse.requests import FindRequest, RetrieveRequest
 from tests.load.node import LIMITS, all_descriptors
 
 TIMEOUTS = Timeouts(artim=5, progress=5, write=5, idle=30)

@@ -11,6 +11,7 @@ from dimse_rs import (
     AE,
     AcceptedContext,
     Association,
+    AsyncAssociation,
     Context,
     CTImageStorage,
     DimseError,
@@ -153,6 +154,15 @@ def everything(request: StoreRequest) -> int:
 @server.c_store(CTImageStorage, MRImageStorage)
 def some(request: StoreRequest) -> None:
     request.association.abort()
+
+
+@server.c_store(CTImageStorage)
+def with_its_association(request: StoreRequest[Association]) -> None:
+    assert_type(request.association, Association)
+
+
+def on_a_loop(request: StoreRequest[AsyncAssociation]) -> None:
+    assert_type(request.association, AsyncAssociation)
 
 
 assert_type(everything(NotImplemented), int)  # a decorated handler stays what it was

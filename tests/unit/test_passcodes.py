@@ -17,7 +17,7 @@ from dimse_rs import (
     UsernamePasscode,
     check_passcode,
     hash_passcode,
-    identity,
+    passcodes,
     same_secret,
 )
 
@@ -118,7 +118,7 @@ def test_a_name_that_is_not_known_costs_as_much(monkeypatch):
 
 def test_guesses_from_one_address_are_few(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(identity.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(passcodes.time, "monotonic", lambda: now[0])
     right, wrong = UsernamePasscode("bob", "s3cret"), UsernamePasscode("bob", "guess")
     verify = Passcodes({"bob": hash_passcode("s3cret")}, most_wrong=2)
     for _ in range(5):  # what is right is not counted

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
     from dimse_rs.contexts import Contexts
-    from dimse_rs.handlers import Handler, RetrieveRequest
     from dimse_rs.settings import Peer, PeersByTitle, Timeouts
 
     from .calls import AssociationFacts
+    from .requests import Handler, RetrieveRequest
 
 
 __all__ = ["Node", "Retrieve", "Unreadable", "c_get", "c_move", "uid_of"]

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from dimse_rs import _core
-    from dimse_rs.handlers import Handler, Request
+
+    from .requests import Handler, Request
 
 __all__ = [
     "Failed",

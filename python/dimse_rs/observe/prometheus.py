@@ -12,14 +12,15 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 from weakref import ref
 
 from dimse_rs import log, threads
 
 if TYPE_CHECKING:
-    from dimse_rs.server.asynchronous import AsyncServer
-    from dimse_rs.server.blocking import Server
+    from collections.abc import Callable
+
+    from .metrics import Metrics
 
 __all__ = ["MetricsEndpoint", "serve_metrics"]
 
@@ -43,6 +44,19 @@ _OF_THE_PEER: Final = (BlockingIOError, InterruptedError, ConnectionError)
 """What says nothing about this node when it comes from `accept`."""
 
 
+class Measured(Protocol):
+    """What the endpoint needs of a `Server` or an `AsyncServer`."""
+
+    def metrics(self) -> Metrics:
+        """Give the figures of now."""
+
+    def _check_running(self) -> None:
+        """Raise LocalProtocolError unless the server runs."""
+
+    def _on_stop(self, function: Callable[[], object]) -> None:
+        """Have a function called when the server stops."""
+
+
 @dataclass(slots=True, eq=False)
 class _Client:
     """A connection: its request as far as it came, then what is left of the answer."""
@@ -61,7 +75,7 @@ class MetricsEndpoint:
         port: likewise.
     """
 
-    def __init__(self, server: Server | AsyncServer, host: str, port: int) -> None:
+    def __init__(self, server: Measured, host: str, port: int) -> None:
         """Bind and serve.
 
         Raises:
@@ -241,9 +255,7 @@ class MetricsEndpoint:
         client.socket.close()
 
 
-def serve_metrics(
-    server: Server | AsyncServer, host: str = "127.0.0.1", port: int = 0
-) -> MetricsEndpoint:
+def serve_metrics(server: Measured, host: str = "127.0.0.1", port: int = 0) -> MetricsEndpoint:
     """Serve `server.metrics()` to Prometheus as `http://HOST:PORT/metrics`.
 
     It closes with the server. There is no access control and no TLS: bind it where only those can

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from dimse_rs import _core, log
 from dimse_rs.dimse import retrieve, scp
+from dimse_rs.dimse.requests import Handler, Request, RetrieveRequest, StoreRequest, request_of
 from dimse_rs.dimse.retrieve import Node
 from dimse_rs.dimse.run import run
 from dimse_rs.dimse.steps import Answer, Step
@@ -25,7 +26,7 @@ from dimse_rs.fields import (
     FIRST_N_SERVICE,
     N_SET_RQ,
 )
-from dimse_rs.handlers import Handler, Handlers, Request, RetrieveRequest, StoreRequest, request_of
+from dimse_rs.handlers import Handlers
 from dimse_rs.observe._narrate import log_message
 from dimse_rs.registry import allows
 from dimse_rs.sop_class import SOP_CLASSES

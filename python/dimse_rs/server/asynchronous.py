@@ -11,8 +11,9 @@ from dimse_rs.aio._performer import AsyncPerformer
 from dimse_rs.aio._threads import SHARED
 from dimse_rs.aio.association import AsyncAssociation
 from dimse_rs.callables import is_asynchronous
+from dimse_rs.dimse.requests import Handler
 from dimse_rs.errors import LocalProtocolError
-from dimse_rs.handlers import Handler, Handlers
+from dimse_rs.handlers import Handlers
 from dimse_rs.observe.events import Events, Kind
 from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding

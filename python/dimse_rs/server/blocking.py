@@ -18,9 +18,10 @@ from dimse_rs.association import Association
 from dimse_rs.callables import is_asynchronous
 from dimse_rs.contexts import Supported, any_storage
 from dimse_rs.dimse.calls import AssociationFacts
+from dimse_rs.dimse.requests import Handler
 from dimse_rs.errors import LocalProtocolError
 from dimse_rs.fields import C_GET_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, SERVICE_OF
-from dimse_rs.handlers import Handler, Handlers, Service, listed_services, register_service
+from dimse_rs.handlers import Handlers, Service, listed_services, register_service
 from dimse_rs.observe._translate import log_event, wanted_by_logs
 from dimse_rs.observe.events import MOST, Events, Kind
 from dimse_rs.observe.metrics import Metrics

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from dimse_rs.association import Association
-    from dimse_rs.handlers import DatasetRequest, Handlers
+    from dimse_rs.dimse.requests import DatasetRequest
+    from dimse_rs.handlers import Handlers
     from dimse_rs.responses import Response
 
 __all__ = ["InstanceAvailability", "notify_availability"]

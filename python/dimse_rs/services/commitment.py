@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from dimse_rs.ae import AE
     from dimse_rs.association import Association
-    from dimse_rs.handlers import ActionRequest, EventRequest
+    from dimse_rs.dimse.requests import ActionRequest, EventRequest
 
     from ._aio_reports import Transaction
 

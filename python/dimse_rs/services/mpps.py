@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from dimse_rs.association import Association
-    from dimse_rs.handlers import AttributesRequest, DatasetRequest, Handlers
+    from dimse_rs.dimse.requests import AttributesRequest, DatasetRequest
+    from dimse_rs.handlers import Handlers
     from dimse_rs.responses import Response
 
 __all__ = ["Mpps", "MppsEvent", "PerformedStep", "changed", "created", "from_worklist"]

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from dimse_rs.association import Association
-    from dimse_rs.handlers import FindRequest, Handlers, Request, RetrieveRequest
+    from dimse_rs.dimse.requests import FindRequest, Request, RetrieveRequest
+    from dimse_rs.handlers import Handlers
     from dimse_rs.sop_class import Model
     from dimse_rs.status import Status
 
