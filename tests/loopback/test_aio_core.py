@@ -365,7 +365,7 @@ def test_what_an_interrupt_came_between_is_delivered_all_the_same():
 PROGRAM = """
 import asyncio, os, sys, threading
 from dimse_rs import _core
-from dimse_rs._aio import Completer
+from dimse_rs.completer import Completer
 service = _core.Service()
 async def forever():
     print("ready", flush=True)

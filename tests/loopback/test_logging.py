@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from contextlib import suppress
 
@@ -94,10 +95,19 @@ def test_handlers_are_told_in_one_line_each_way(caplog):
     caplog.set_level(logging.INFO, "dimse_rs.dimse")
     server = scp()
     server.c_store(lambda request: 0xB000)
-    with link(server, CTImageStorage) as association:
-        association.c_store(instance())
-    lines = [r.getMessage().split(") ", 1)[1] for r in caplog.records if r.name.endswith("dimse")]
-    assert sorted(lines) == [
+    # The server logs its response after sending it, which may be after the requestor has gone on.
+    lines = queue.SimpleQueue()
+    collecting = logging.Handler()
+    collecting.emit = lambda record: lines.put(record.getMessage().split(") ", 1)[1])
+    logging.getLogger("dimse_rs.dimse").addHandler(collecting)
+    try:
+        with link(server, CTImageStorage) as association:
+            association.c_store(instance())
+            came = [lines.get(timeout=10) for _ in range(4)]
+    finally:
+        logging.getLogger("dimse_rs.dimse").removeHandler(collecting)
+    assert lines.empty()
+    assert sorted(came) == [
         "<< C-STORE-RQ 1",
         "<< C-STORE-RSP 1 0xB000 (warning)",
         ">> C-STORE-RQ 1",

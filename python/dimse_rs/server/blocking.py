@@ -255,6 +255,7 @@ class Server(Handlers):
         """Import what requests will need, while none can come that would wait for it, or race."""
         if self.fields():
             from dimse_rs import datasets  # noqa: F401 - it is the loading that counts
+            from dimse_rs.encoding import library  # noqa: F401 - likewise
 
     def _listen(self) -> None:
         self._performer = self._performer_kind(
