@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tests.peers.process import LOOPBACK, PeerError, Process, run
 from tests.peers.scp import Running
 from tests.peers.scu import DCMTK_ENV, must_succeed
+from tests.support.process import LOOPBACK, PeerError, Process, run
 
 BENCH = Path(__file__).parent
 MEMORY = Path("/dev/shm")

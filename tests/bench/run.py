@@ -36,9 +36,9 @@ from tests.bench.measure import (
 from tests.bench.report import Report
 from tests.bench.rounds import Case, Options, Rounds, Workload, measured
 from tests.data.generate import series
-from tests.peers.process import LOOPBACK
 from tests.peers.scp import Running, dcmtk_scp, dimse_scp, pynetdicom_scp
 from tests.peers.scu import DCMTK_ENV, must_succeed
+from tests.support.process import LOOPBACK
 
 DISK = Path("/var/tmp")
 ECHOES = 10_000

@@ -11,8 +11,8 @@ import sys
 from itertools import cycle, islice
 
 from tests.bench.matches import encoded, match
-from tests.hostile import wire
-from tests.hostile.scp import Connection
+from tests.support import wire
+from tests.support.scripted_scp import Connection
 
 PENDING, DATA = 0xFF00, 0x0001
 DISTINCT = 500

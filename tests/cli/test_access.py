@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dimse_rs import AE, AssociationRejected, CTImageStorage, StatusError
-from tests.cli.tools import dimse, events, storescp
-from tests.loopback.nodes import CT, PATIENT, SCU
+from tests.support.nodes import CT, PATIENT, SCU
+from tests.support.tools import dimse, events, storescp
 
 MOD = AE("MOD1", timeouts=PATIENT)
 

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from dimse_rs import StatusError, Verification, _core
-from tests.cli.tools import DIMSE, dimse, events
-from tests.loopback.nodes import Puppet, at, link, picky, scp
 from tests.loopback.test_interrupts import until
-from tests.peers.process import Process
+from tests.support.nodes import Puppet, at, link, picky, scp
+from tests.support.process import Process
+from tests.support.tools import DIMSE, dimse, events
 
 CLASS, VERSION = _core.implementation()
 

@@ -19,12 +19,12 @@ from dimse_rs import (
     StudyRoot,
     datasets,
 )
-from tests.cli.tools import DIMSE, dimse, events
-from tests.hostile import wire
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import Puppet, at, picky, scp
 from tests.loopback.test_interrupts import until
-from tests.peers.process import Process, run
+from tests.support import wire
+from tests.support.nodes import Puppet, at, picky, scp
+from tests.support.process import Process, run
+from tests.support.scripted_scp import ScriptedScp
+from tests.support.tools import DIMSE, dimse, events
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 EXPLICIT = "1.2.840.10008.1.2.1"

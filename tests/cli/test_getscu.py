@@ -12,14 +12,14 @@ import pydicom
 import pytest
 
 from dimse_rs import CTImageStorage, MRImageStorage, PatientRoot, Retrieve, StudyRoot
-from tests.cli.tools import DIMSE, dimse, events
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp
 from tests.loopback.test_get_from_pacs import Pacs
 from tests.loopback.test_interrupts import until
-from tests.peers.process import Process, run
+from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp
+from tests.support.process import Process, run
+from tests.support.scripted_scp import ScriptedScp
+from tests.support.tools import DIMSE, dimse, events
 
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
 STUDY = ["-S", "-L", "STUDY", "-k", "StudyInstanceUID=1.2.3"]

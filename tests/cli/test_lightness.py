@@ -8,9 +8,9 @@ import pytest
 
 from dimse_rs import StudyRoot
 from dimse_rs.cli.main import VERBS
-from tests.cli.tools import PYTHON
-from tests.loopback.nodes import CT, at, picky, scp
-from tests.peers.process import Process, run
+from tests.support.nodes import CT, at, picky, scp
+from tests.support.process import Process, run
+from tests.support.tools import PYTHON
 
 RUNNER = """
 import json, sys

@@ -9,10 +9,10 @@ import urllib.request
 import pytest
 
 from dimse_rs import CTImageStorage, StudyRoot
-from tests.cli.tools import DIMSE, dimse, events
-from tests.exposition import parse
-from tests.loopback.nodes import CT, SCU
-from tests.peers.process import Process
+from tests.support.exposition import parse
+from tests.support.nodes import CT, SCU
+from tests.support.process import Process
+from tests.support.tools import DIMSE, dimse, events
 
 
 def value(families, name, **labels):

@@ -8,12 +8,12 @@ import time
 import pytest
 
 from dimse_rs import AE, PatientRoot, Server, Storage
-from tests.cli.tools import DIMSE, dimse, events
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.nodes import CT, JPEG_2000, PATIENT, Puppet, at, picky, scp
 from tests.loopback.test_interrupts import until
-from tests.peers.process import Process, free_port
+from tests.support.nodes import CT, JPEG_2000, PATIENT, Puppet, at, picky, scp
+from tests.support.process import Process, free_port
+from tests.support.tools import DIMSE, dimse, events
 
 MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY = ["-S", "-L", "STUDY", "-k", "StudyInstanceUID=1.2.3"]

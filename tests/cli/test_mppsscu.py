@@ -9,9 +9,9 @@ from pydicom.dataset import Dataset
 from dimse_rs import ModalityWorklist
 from dimse_rs.datasets import to_bytes, write_encoded
 from dimse_rs.services import Mpps
-from tests.cli.tools import dimse, events
 from tests.data.generate import series
-from tests.loopback.nodes import at, picky, scp
+from tests.support.nodes import at, picky, scp
+from tests.support.tools import dimse, events
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 SCHEDULED = ("-k", "(0040,0270)[0].StudyInstanceUID=1.2.3", "-k", "Modality=CT")

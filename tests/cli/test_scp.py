@@ -13,11 +13,11 @@ from pydicom.dataset import Dataset
 
 from dimse_rs import ModalityWorklist, PatientRoot, StatusError, StudyRoot
 from dimse_rs.datasets import to_bytes, write_encoded
-from tests.cli.tools import DIMSE, dimse, events
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.nodes import CT, MR_IMPLICIT, SCU, scp
-from tests.peers.process import Process, free_port
+from tests.support.nodes import CT, MR_IMPLICIT, SCU, scp
+from tests.support.process import Process, free_port
+from tests.support.tools import DIMSE, dimse, events
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 

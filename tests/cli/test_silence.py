@@ -10,7 +10,7 @@ import pytest
 from dimse_rs.datasets import write_encoded
 from dimse_rs.sop_class import CTImageStorage, ExplicitVRLittleEndian
 from tests.data.marked import MARK, marked
-from tests.peers.process import Process, run
+from tests.support.process import Process, run
 
 DIMSE = [sys.executable, "-m", "dimse_rs"]  # not with -W error, as other tests: users have none
 

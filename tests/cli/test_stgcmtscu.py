@@ -11,11 +11,11 @@ from pydicom.dataset import Dataset
 
 from dimse_rs import AE, Context, StorageCommitmentPushModel
 from dimse_rs.services import Commitment
-from tests.cli.tools import DIMSE, dimse, events
 from tests.data.generate import series
-from tests.loopback.nodes import Puppet, at, picky, scp
 from tests.loopback.test_interrupts import until
-from tests.peers.process import Process, free_port
+from tests.support.nodes import Puppet, at, picky, scp
+from tests.support.process import Process, free_port
+from tests.support.tools import DIMSE, dimse, events
 
 PUSH = str(StorageCommitmentPushModel)
 

@@ -14,11 +14,11 @@ from dimse_rs import (
     MRImageStorage,
     StatusError,
 )
-from tests.cli.tools import DIMSE, dimse, events, storescp
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.nodes import CT, MR_IMPLICIT, SCU
-from tests.peers.process import Process
+from tests.support.nodes import CT, MR_IMPLICIT, SCU
+from tests.support.process import Process
+from tests.support.tools import DIMSE, dimse, events, storescp
 
 
 def at(port, title="ANY-SCP"):

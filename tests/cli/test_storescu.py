@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from dimse_rs import CTImageStorage, MRImageStorage, Storage
-from tests.cli.tools import DIMSE, dimse, events
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp
 from tests.loopback.test_interrupts import until
 from tests.loopback.test_send_oddities import ODD, Aborting, instance, part10
-from tests.peers.process import Process
+from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp
+from tests.support.process import Process
+from tests.support.tools import DIMSE, dimse, events
 
 
 @pytest.fixture(scope="module")

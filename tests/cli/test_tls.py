@@ -7,9 +7,9 @@ import pytest
 from dimse_rs import AE, TLS
 from dimse_rs.cli.exits import ExitCode
 from dimse_rs.cli.main import VERBS, main
-from tests.cli.tools import dimse, events, storescp
 from tests.data.certificates import Authority, self_signed
-from tests.loopback.nodes import CT, PATIENT, at, scp
+from tests.support.nodes import CT, PATIENT, at, scp
+from tests.support.tools import dimse, events, storescp
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ import pydicom
 from dimse_rs import AE, Association, Context, Response, StatusError, StudyRoot
 from tests.data.files import data_set
 from tests.peers.archive import MOVER, dimse_archive
-from tests.peers.process import LOOPBACK
 from tests.peers.scp import dimse_scp
+from tests.support.process import LOOPBACK
 
 Studies = dict[str, dict[str, Path]]
 """Stored files by SOP Instance UID, by Study Instance UID."""

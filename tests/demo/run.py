@@ -24,9 +24,9 @@ import pydicom
 from tests.data.files import BUNDLED, bundled_files, data_set, same_bytes
 from tests.data.generate import series
 from tests.demo.retrieve import retrieve
-from tests.peers.process import LOOPBACK, PeerError, run
 from tests.peers.scp import Running, dimse_scp
 from tests.peers.scu import DIMSE
+from tests.support.process import LOOPBACK, PeerError, run
 
 MANIFEST = Path(__file__).with_name("refusals.csv")
 SLICES = 300

@@ -16,7 +16,7 @@ from pydicom.filereader import read_dataset
 from dimse_rs import _core
 from tests.data.files import BUNDLED, data_set
 from tests.differential.triage import READ, Triage
-from tests.loopback.nodes import PATIENT, scp
+from tests.support.nodes import PATIENT, scp
 
 SHORT = 12_000
 """Bytes of the files that are changed; most of a longer one is a single value."""

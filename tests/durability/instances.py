@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from tests.data.files import meta_end
-from tests.hostile import wire
+from tests.support import wire
 
 NAME = re.compile(r"(?P<uid>[0-9.]+)\.dcm(~[0-9]+~)?")
 Digests = dict[str, set[bytes]]

@@ -29,8 +29,8 @@ from pathlib import Path
 
 from dimse_rs import AE, AssociationError, Context, Timeouts, TransportError
 from tests.durability.instances import Digests, data_set, digest, part10, stored
-from tests.hostile import wire
-from tests.peers.process import LOOPBACK, Process
+from tests.support import wire
+from tests.support.process import LOOPBACK, Process
 
 SERVER = [sys.executable, "-m", "dimse_rs", "storescp", "0", "--mode", "durable", "-ll", "fatal"]
 SENDER = AE("STORM", timeouts=Timeouts(connect=8, acse=8, store=15))

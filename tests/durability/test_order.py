@@ -14,8 +14,8 @@ import pytest
 from dimse_rs import StatusError
 from tests.durability.instances import data_set, part10
 from tests.durability.storm import CONTEXT, SENDER
-from tests.peers.process import LOOPBACK, PeerError, Process
 from tests.peers.scu import DIMSE
+from tests.support.process import LOOPBACK, PeerError, Process
 
 LINE = re.compile(
     r"(?P<thread>\d+) +(<\.\.\. (?P<resumed>\w+) resumed>|(?P<name>\w+)\()(?P<rest>.*)"

@@ -16,7 +16,7 @@ from tests.durability.instances import data_set, digest, part10, stored
 from tests.durability.refusing import REFUSED, STATUS
 from tests.durability.storm import CONTEXT, PATIENCE, SENDER, Journal
 from tests.durability.test_order import NEW, steps, traced
-from tests.peers.process import LOOPBACK, Process
+from tests.support.process import LOOPBACK, Process
 
 ROUNDS = 8
 SERVER = [sys.executable, "-m", "tests.durability.refusing"]

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from tests.peers.process import run
+from tests.support.process import run
 
 PAGE = Path(__file__).parents[2] / "docs" / "negotiation.md"
 

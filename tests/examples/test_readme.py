@@ -12,7 +12,7 @@ import pytest
 import dimse_rs
 from tests.data.files import BUNDLED, data_set
 from tests.data.generate import series
-from tests.peers.process import Process, listening
+from tests.support.process import Process, listening
 
 README = Path(__file__).parents[2] / "README.md"
 PORT = "11112"

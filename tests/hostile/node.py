@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from tests.hostile.runner import Target, Unexpected, play, probe
-from tests.hostile.script import Case
-from tests.peers.process import LOOPBACK, Process, listening
 from tests.peers.scu import DCMTK_ENV
+from tests.support.process import LOOPBACK, Process, listening
+from tests.support.runner import Target, Unexpected, play, probe
+from tests.support.script import Case
 
 CALLED = "TARGET"
 OURS = "dimse_rs"

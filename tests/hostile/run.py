@@ -27,10 +27,10 @@ if not __package__:  # run as a file
 
 from tests.hostile.cases import cases
 from tests.hostile.node import CALLED, OURS, Node, Other, Timers, nodes
-from tests.hostile.runner import Unexpected
-from tests.hostile.script import Case
-from tests.peers.process import PeerError, run
 from tests.peers.scu import MissingPeerError, require
+from tests.support.process import PeerError, run
+from tests.support.runner import Unexpected
+from tests.support.script import Case
 
 KNOWN = Path(__file__).with_name("known")
 SHARES = 3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.process import run
+from tests.support.process import run
 
 ROOT = Path(__file__).parents[2]
 CONDITIONS = ["loss 3% delay 5ms 2ms reorder 25%", "rate 2mbit delay 20ms limit 20"]

@@ -35,7 +35,7 @@ from dimse_rs import (
 )
 from tests.data.certificates import Authority
 from tests.hostile.proxy import KINDS, Fault, Proxy
-from tests.loopback.nodes import PATIENT
+from tests.support.nodes import PATIENT
 
 EVERY = int(os.environ.get("EVERY", "7"))
 AT_ONCE = 48

@@ -13,9 +13,9 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from tests.data.files import SAMPLES, Sample, same_values
 from tests.interop.conftest import Matrix
-from tests.peers.process import LOOPBACK, run
 from tests.peers.scp import Running, dcmtk_scp
 from tests.peers.scu import DIMSE, SCUS
+from tests.support.process import LOOPBACK, run
 
 CONVERTED = {"implicit LE", "explicit LE", "explicit BE", "deflated"}
 NO_CONTEXT = 65

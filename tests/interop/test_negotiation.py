@@ -31,8 +31,8 @@ from dimse_rs import (
 from dimse_rs.sop_class import StudyRootQueryRetrieveInformationModelFind as StudyFind
 from tests.data.files import SAMPLES
 from tests.interop.conftest import Matrix
-from tests.peers.process import LOOPBACK, Process, run
 from tests.peers.scu import DCMTK_ENV, HERE
+from tests.support.process import LOOPBACK, Process, run
 
 PRIVATE = "1.3.6.1.4.1.99999.1"
 SCU = AE("SCU")

@@ -33,8 +33,8 @@ from dimse_rs.sop_class import (
 from tests.interop.conftest import Matrix, Receiver, Reports
 from tests.peers.archive import MOVER
 from tests.peers.instances import NO_SUCH_INSTANCE, Instances
-from tests.peers.process import LOOPBACK, Process
 from tests.peers.scu import HERE, Target
+from tests.support.process import LOOPBACK, Process
 
 OURS, PYNETDICOM = "dimse", "pynetdicom"
 COMMITMENT = {

@@ -21,9 +21,9 @@ from dimse_rs import (
 from tests.data.files import same_values
 from tests.interop.conftest import Matrix, Receiver, Slowly
 from tests.peers.archive import ARCHIVES, MOVER
-from tests.peers.process import LOOPBACK
 from tests.peers.query_scu import QUERY_SCUS, Keys
 from tests.peers.scu import Target
+from tests.support.process import LOOPBACK
 
 OURS = "dimse"
 CANCELLED = 0xFE00

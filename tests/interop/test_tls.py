@@ -13,9 +13,9 @@ from dimse_rs import AE, TLS, Server, Storage, TlsError
 from tests.data.certificates import Authority, Issued
 from tests.data.files import BUNDLED, data_set, same_bytes
 from tests.interop.conftest import Matrix
-from tests.peers.process import Process, listening, run
 from tests.peers.scp import announced
 from tests.peers.scu import DCMTK_ENV
+from tests.support.process import Process, listening, run
 
 CT = BUNDLED / "test_files" / "CT_small.dcm"
 PYNETDICOM = [sys.executable, "-m", "tests.peers.pynetdicom_tls"]

@@ -34,9 +34,9 @@ from tests.interop.conftest import Matrix, Receiver, Reports
 from tests.interop.test_wireshark import Dissection, read
 from tests.peers.archive import MOVER, dimse_archive
 from tests.peers.instances import Instances
-from tests.peers.process import LOOPBACK
 from tests.peers.record import recording
 from tests.peers.scu import Target
+from tests.support.process import LOOPBACK
 
 OURS = "dimse"
 QUERY = {"StudyInstanceUID": "", "PatientID": ""}

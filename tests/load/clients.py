@@ -25,8 +25,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
-from tests.hostile import wire
 from tests.load.node import all_descriptors
+from tests.support import wire
 
 HERE = "127.0.0.1"
 OPENING = 128

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from tests.durability.instances import data_set, digest
 from tests.durability.storm import Journal
-from tests.hostile import wire
 from tests.load.clients import ECHO, HERE, RELEASE, WINDOW, proposal
+from tests.support import wire
 
 STALL = 8.0
 """Seconds that a peer stays silent, or dribbles: longer than the server waits."""

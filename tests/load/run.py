@@ -20,9 +20,9 @@ from typing import Any
 from tests.bench.measure import MEMORY, MIB, scratch
 from tests.bench.report import Report
 from tests.load.node import all_descriptors
-from tests.load.proc import KIB, Usage, Watch, usage
-from tests.peers.process import PeerError, Process
 from tests.peers.scp import Running, announced, dcmtk_scp, pynetdicom_scp
+from tests.support.proc import KIB, Usage, Watch, usage
+from tests.support.process import PeerError, Process
 
 OPENING = 120.0
 """Seconds that all associations of a row may take to be there."""

@@ -28,10 +28,10 @@ from tests.bench.report import Report
 from tests.data.files import meta_end
 from tests.durability.instances import data_set, digest, part10, stored
 from tests.durability.storm import Journal
-from tests.hostile import wire
 from tests.load.faults import fail
-from tests.load.proc import Usage, Watch, usage
-from tests.peers.process import LOOPBACK, Process
+from tests.support import wire
+from tests.support.proc import Usage, Watch, usage
+from tests.support.process import LOOPBACK, Process
 
 SENDER = AE("SOAK", timeouts=Timeouts(connect=20, acse=20, store=60, dimse=60))
 STORAGE = Context(wire.SECONDARY_CAPTURE.decode(), wire.EXPLICIT.decode())

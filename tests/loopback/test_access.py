@@ -33,7 +33,7 @@ from dimse_rs import (
     hash_passcode,
 )
 from tests.data.certificates import Authority
-from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, link, scp
+from tests.support.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, link, scp
 
 NOT_AUTHORIZED = 0x0124
 STORE_ALONE = [Allow(services=["C-STORE"])]

@@ -28,7 +28,7 @@ from dimse_rs import (
     for_retrieve,
 )
 from dimse_rs.sop_class import StorageCommitmentPushModelInstance
-from tests.loopback.nodes import CT, JPEG_2000, MR_IMPLICIT, PATIENT, SCU, at, scp
+from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, PATIENT, SCU, at, scp
 
 pytestmark = pytest.mark.usefixtures("either_mode")
 

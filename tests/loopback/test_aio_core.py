@@ -14,8 +14,8 @@ import pytest
 
 from dimse_rs import AssociationAborted, ConnectFailed, Verification, _core
 from dimse_rs.completer import Completer
-from tests.loopback.nodes import PATIENT, Puppet, scp
-from tests.peers.process import Process
+from tests.support.nodes import PATIENT, Puppet, scp
+from tests.support.process import Process
 
 pytestmark = pytest.mark.usefixtures("either_mode")
 

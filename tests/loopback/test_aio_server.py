@@ -24,7 +24,7 @@ from dimse_rs import (
     for_retrieve,
 )
 from dimse_rs.dimse import retrieve
-from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at
+from tests.support.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at
 
 pytestmark = pytest.mark.usefixtures("either_mode")
 

@@ -27,7 +27,7 @@ from dimse_rs import (
     StudyRoot,
     Verification,
 )
-from tests.loopback.nodes import CT, MR_IMPLICIT, SCU, at, scp
+from tests.support.nodes import CT, MR_IMPLICIT, SCU, at, scp
 
 MATCHES = 6
 CONTEXTS = [Verification, CTImageStorage, StudyRoot.find]

@@ -37,7 +37,7 @@ from dimse_rs.observe import audit
 from dimse_rs.observe.audit import RECORDING_STOPPED
 from tests.data.certificates import Authority
 from tests.data.generate import series
-from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, link, scp
+from tests.support.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, link, scp
 
 CT_STUDY = str(pydicom.dcmread(CT).StudyInstanceUID)
 CT_PATIENT = str(pydicom.dcmread(CT).PatientID)

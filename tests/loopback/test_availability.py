@@ -8,7 +8,7 @@ import pytest
 
 from dimse_rs import CTImageStorage, InstanceAvailabilityNotification, StatusError
 from dimse_rs.services import InstanceAvailability, notify_availability
-from tests.loopback.nodes import link, scp
+from tests.support.nodes import link, scp
 from tests.unit.test_mpps import data_set
 
 

@@ -24,7 +24,7 @@ from dimse_rs import (
     StudyRoot,
     _core,
 )
-from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
+from tests.support.nodes import CT, PATIENT, SCU, at, link, scp
 
 KIB = 1024
 # What is received of a request may still be there for a moment; nothing decoded is as small.

@@ -32,11 +32,11 @@ from dimse_rs import (
 )
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.hostile import wire
-from tests.hostile.runner import Accepted, Answered, Peer, Target
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
-from tests.peers.process import Process
+from tests.support import wire
+from tests.support.nodes import CT, PATIENT, SCU, at, link, scp
+from tests.support.process import Process
+from tests.support.runner import Accepted, Answered, Peer, Target
+from tests.support.scripted_scp import ScriptedScp
 
 SOURCES = Path(__file__).parents[2] / "rust" / "dimse-py" / "src"
 MODEL = {"model": StudyRoot, "level": "STUDY"}

@@ -12,10 +12,10 @@ import pytest
 
 from dimse_rs import StudyRoot, Verification
 from tests.data.generate import series
-from tests.hostile import wire
-from tests.hostile.runner import Accepted, Peer, Target
-from tests.loopback.nodes import CT, SCU, scp
-from tests.peers.process import PeerError, Process
+from tests.support import wire
+from tests.support.nodes import CT, SCU, scp
+from tests.support.process import PeerError, Process
+from tests.support.runner import Accepted, Peer, Target
 
 # A server of every kind of handler, and an association with it, in one process.
 PROGRAM = """

@@ -33,9 +33,9 @@ from dimse_rs.dimse.scu import cancel_of
 from dimse_rs.services import Index, QueryRetrieve
 from dimse_rs.services.matching import Matcher
 from tests.data.generate import series
-from tests.hostile import wire
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import CT, SCU, at, link, scp
+from tests.support import wire
+from tests.support.nodes import CT, SCU, at, link, scp
+from tests.support.scripted_scp import ScriptedScp
 
 CONTEXTS = [StudyRoot.find, Verification]
 SOON = 5.0

@@ -10,9 +10,9 @@ import pytest
 
 from dimse_rs import SecondaryCaptureImageStorage, StatusError, StudyRoot, Verification
 from dimse_rs.contexts import Context
-from tests.hostile import wire
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import SCU, scp
+from tests.support import wire
+from tests.support.nodes import SCU, scp
+from tests.support.scripted_scp import ScriptedScp
 
 FOREIGN = struct.pack("<HHI", 0x0008, 0x0058, 8) + b"1.2.3.4\0"
 ODD = {

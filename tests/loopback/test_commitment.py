@@ -32,7 +32,7 @@ from dimse_rs import (
 from dimse_rs.services import Commitment, CommitmentReports, commit
 from dimse_rs.services._aio_reports import Courier
 from tests.data.files import with_undecodable_uid
-from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
+from tests.support.nodes import CT, PATIENT, SCU, at, link, scp
 from tests.unit.test_mpps import data_set
 
 PAIRS = [(CTImageStorage, "1.2.1"), (CTImageStorage, "1.2.2"), (MRImageStorage, "1.2.3")]

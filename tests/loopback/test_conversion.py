@@ -16,7 +16,7 @@ from dimse_rs import (
     NoPresentationContext,
 )
 from tests.data.files import data_set, same_values
-from tests.loopback.nodes import (
+from tests.support.nodes import (
     CT,
     DEFLATED,
     JPEG_2000,

@@ -9,7 +9,7 @@ import pytest
 
 from dimse_rs import CTImageStorage, DimseError, _core
 from tests.data.generate import series
-from tests.loopback.nodes import PATIENT
+from tests.support.nodes import PATIENT
 
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
 IMPLICIT = "1.2.840.10008.1.2"

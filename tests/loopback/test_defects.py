@@ -38,11 +38,11 @@ from dimse_rs.sop_class import (
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
 )
-from tests.hostile import wire
-from tests.hostile.runner import Peer, Target
-from tests.hostile.scp import Connection, ScriptedScp
-from tests.hostile.script import Aborted, Accepted, Answered, Flood
-from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
+from tests.support import wire
+from tests.support.nodes import CT, PATIENT, SCU, at, link, scp
+from tests.support.runner import Peer, Target
+from tests.support.script import Aborted, Accepted, Answered, Flood
+from tests.support.scripted_scp import Connection, ScriptedScp
 
 SHORT = 0.4
 SOON = 5.0

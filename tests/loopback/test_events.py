@@ -31,7 +31,7 @@ from dimse_rs import (
     log,
 )
 from dimse_rs.observe import events
-from tests.loopback.nodes import CT, PATIENT, SCU, Puppet, at, link, scp
+from tests.support.nodes import CT, PATIENT, SCU, Puppet, at, link, scp
 
 STEP = re.compile(r"Sta\d+ \+ Evt\d+ -> A[AER]-\d+ -> Sta\d+")
 CT_UID = str(dcmread(CT, stop_before_pixels=True).SOPInstanceUID)

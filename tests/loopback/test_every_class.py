@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from dimse_rs import AE, Context, Retrieve, SOPClass, classes_of
 from dimse_rs.registry import DIMSE_SERVICES
 from dimse_rs.sop_class import MEMBERS
-from tests.loopback.nodes import CT, PATIENT, SCU, at, scp
+from tests.support.nodes import CT, PATIENT, SCU, at, scp
 
 ALL = {
     sop_class: sop_class.dimse

@@ -25,7 +25,7 @@ from dimse_rs import (
     Verification,
     for_retrieve,
 )
-from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, scp
+from tests.support.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, scp
 
 UID = "1.2.3.4"
 CLASS = Printer

@@ -22,7 +22,7 @@ from dimse_rs import (
     Verification,
     any_storage,
 )
-from tests.loopback.nodes import CT, link, scp
+from tests.support.nodes import CT, link, scp
 
 PRIVATE = "1.3.6.1.4.1.99999.1"
 STORE = Supported([CTImageStorage, StudyRoot.find, StudyRoot.move, PRIVATE])

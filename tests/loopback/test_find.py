@@ -24,9 +24,9 @@ from dimse_rs import (
     Verification,
 )
 from dimse_rs.datasets import from_bytes, to_bytes
-from tests.hostile import wire
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import AE, SCU, at, link, scp
+from tests.support import wire
+from tests.support.nodes import AE, SCU, at, link, scp
+from tests.support.scripted_scp import ScriptedScp
 
 FIND = StudyRoot.find
 

@@ -27,9 +27,9 @@ from dimse_rs import (
 from dimse_rs.datasets import convert, from_bytes
 from tests.data.files import data_set, with_undecodable_uid
 from tests.data.generate import series
-from tests.hostile import wire
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import JPEG_2000, MR_BIG_ENDIAN, MR_IMPLICIT, SCU, link, scp
+from tests.support import wire
+from tests.support.nodes import JPEG_2000, MR_BIG_ENDIAN, MR_IMPLICIT, SCU, link, scp
+from tests.support.scripted_scp import ScriptedScp
 
 CONTEXTS = (*for_retrieve(StudyRoot, [CTImageStorage, MRImageStorage]), Context(Verification))
 STORE = wire.C_STORE_RQ

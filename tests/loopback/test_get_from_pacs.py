@@ -17,8 +17,8 @@ from dimse_rs import (
     Timeouts,
     for_retrieve,
 )
-from tests.hostile import wire
-from tests.hostile.scp import Connection, ScriptedScp
+from tests.support import wire
+from tests.support.scripted_scp import Connection, ScriptedScp
 
 pytestmark = pytest.mark.timeout(30)
 

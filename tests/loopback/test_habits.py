@@ -22,7 +22,7 @@ from dimse_rs import (
 )
 from dimse_rs.sop_class import ModalityWorklist
 from tests.data.generate import series
-from tests.loopback.nodes import CT, SCU, at, link, scp
+from tests.support.nodes import CT, SCU, at, link, scp
 
 MPPS = ModalityPerformedProcedureStep
 OF_MPPS = {"sop_class": MPPS, "instance_uid": "1.2"}

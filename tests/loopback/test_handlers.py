@@ -28,7 +28,7 @@ from dimse_rs import (
 )
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, link, scp
+from tests.support.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, link, scp
 
 
 def outcome(association, instance=CT):

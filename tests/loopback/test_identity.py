@@ -26,7 +26,7 @@ from dimse_rs import (
     Verification,
     hash_passcode,
 )
-from tests.loopback.nodes import CT, PATIENT, SCU, at, link, scp
+from tests.support.nodes import CT, PATIENT, SCU, at, link, scp
 
 ALL = [
     Username("bob"),

@@ -9,8 +9,8 @@ import pytest
 
 from dimse_rs import CTImageStorage, Printer, StudyRoot, Verification
 from tests.data.generate import series
-from tests.loopback.nodes import CT, Puppet, at
-from tests.peers.process import Process
+from tests.support.nodes import CT, Puppet, at
+from tests.support.process import Process
 
 START = """
 import sys

@@ -20,8 +20,8 @@ from dimse_rs import (
     Verification,
 )
 from tests.data.generate import series
-from tests.loopback.nodes import CT, SCU, Puppet, at, link, scp
-from tests.peers.process import Process
+from tests.support.nodes import CT, SCU, Puppet, at, link, scp
+from tests.support.process import Process
 
 # ---- the end of an association
 

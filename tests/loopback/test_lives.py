@@ -27,8 +27,8 @@ from dimse_rs import (
     Verification,
     serve_metrics,
 )
-from tests.loopback.nodes import PATIENT, at, scp
-from tests.peers.process import Process
+from tests.support.nodes import PATIENT, at, scp
+from tests.support.process import Process
 
 GRACE = 0.3
 TIME = 10.0

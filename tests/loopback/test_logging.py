@@ -22,7 +22,7 @@ from dimse_rs import (
     Timeouts,
     Verification,
 )
-from tests.loopback.nodes import CT, MR_IMPLICIT, SCU, at, link, scp
+from tests.support.nodes import CT, MR_IMPLICIT, SCU, at, link, scp
 
 PATIENT = "Secret^Patient"
 

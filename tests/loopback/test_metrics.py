@@ -28,10 +28,10 @@ from dimse_rs import (
     Verification,
     serve_metrics,
 )
-from tests.exposition import parse
-from tests.hostile import wire
-from tests.hostile.runner import Aborted, Accepted, Answered, Peer, Target
-from tests.loopback.nodes import CT, PATIENT, SCU, at
+from tests.support import wire
+from tests.support.exposition import parse
+from tests.support.nodes import CT, PATIENT, SCU, at
+from tests.support.runner import Aborted, Accepted, Answered, Peer, Target
 
 SETTINGS = AE("SCP", timeouts=PATIENT)
 

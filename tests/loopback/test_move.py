@@ -28,7 +28,7 @@ from dimse_rs import (
 from dimse_rs.datasets import convert
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.nodes import (
+from tests.support.nodes import (
     CT,
     JPEG_2000,
     MR_BIG_ENDIAN,

@@ -16,7 +16,7 @@ from dimse_rs.sop_class import (
     ModalityPerformedProcedureStepNotification,
     ModalityPerformedProcedureStepRetrieve,
 )
-from tests.loopback.nodes import SCU, at, link, scp
+from tests.support.nodes import SCU, at, link, scp
 from tests.unit.test_mpps import attributes, data_set, ending
 
 CONTEXTS = [ModalityPerformedProcedureStep, ModalityPerformedProcedureStepRetrieve]

@@ -37,9 +37,9 @@ from dimse_rs import (
     UnifiedProcedureStepWatch,
     Verification,
 )
-from tests.hostile import wire
-from tests.hostile.scp import Connection, ScriptedScp
-from tests.loopback.nodes import SCU, at, link, scp
+from tests.support import wire
+from tests.support.nodes import SCU, at, link, scp
+from tests.support.scripted_scp import Connection, ScriptedScp
 
 MPPS = ModalityPerformedProcedureStep
 COMMITMENT = StorageCommitmentPushModel

@@ -21,8 +21,8 @@ from dimse_rs import (
     Storage,
     StudyRoot,
 )
-from tests.hostile import wire
-from tests.loopback.nodes import SCU, at, scp
+from tests.support import wire
+from tests.support.nodes import SCU, at, scp
 
 UID = "1.2.826.0.1.3680043.10.999.12"
 IMPLICIT, EXPLICIT = False, True

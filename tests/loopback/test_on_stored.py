@@ -33,8 +33,8 @@ from dimse_rs import (
     for_retrieve,
 )
 from tests.data.files import data_set
-from tests.loopback.nodes import CT, MR_BIG_ENDIAN, PATIENT, SCU, at, link, scp
 from tests.loopback.test_oddities import ODD, bring
+from tests.support.nodes import CT, MR_BIG_ENDIAN, PATIENT, SCU, at, link, scp
 
 ENOUGH = 15.0
 

@@ -37,8 +37,8 @@ from dimse_rs import (
 from dimse_rs.dimse import retrieve as _retrieve, scp as _scp
 from dimse_rs.dimse.steps import Run
 from dimse_rs.perform import performer
-from tests.hostile import wire
-from tests.loopback.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, scp
+from tests.support import wire
+from tests.support.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, scp
 
 MPPS = ModalityPerformedProcedureStep
 KEYS = {"StudyInstanceUID": "1.2.3"}

@@ -23,11 +23,11 @@ from dimse_rs import (
     Timeouts,
     Verification,
 )
-from tests.hostile import wire
-from tests.hostile.runner import Peer, Target
-from tests.hostile.scp import ScriptedScp
-from tests.hostile.script import Accepted, Alive
-from tests.loopback.nodes import SCU, at, link, scp
+from tests.support import wire
+from tests.support.nodes import SCU, at, link, scp
+from tests.support.runner import Peer, Target
+from tests.support.script import Accepted, Alive
+from tests.support.scripted_scp import ScriptedScp
 
 SOON = 10.0
 HURRIED = Timeouts(connect=1, acse=1, release=1, write=0.6, dimse=0.6, idle=5, artim=1, progress=5)

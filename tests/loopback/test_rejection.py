@@ -20,7 +20,7 @@ from dimse_rs import (
     Verification,
     _core,
 )
-from tests.loopback.nodes import PATIENT, SCU, Puppet, at, scp
+from tests.support.nodes import PATIENT, SCU, Puppet, at, scp
 
 
 def rejected(address, ae=SCU):

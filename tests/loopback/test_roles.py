@@ -20,9 +20,9 @@ from dimse_rs.sop_class import (
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
 )
-from tests.hostile import wire
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import CT, SCU, link, scp
+from tests.support import wire
+from tests.support.nodes import CT, SCU, link, scp
+from tests.support.scripted_scp import ScriptedScp
 
 COMMITMENT = {
     "sop_class": StorageCommitmentPushModel,

@@ -23,8 +23,8 @@ from dimse_rs.errors import (
     StatusError,
 )
 from dimse_rs.sop_class import SecondaryCaptureImageStorage, Verification
-from tests.hostile import wire
-from tests.hostile.scp import Connection, ScriptedScp
+from tests.support import wire
+from tests.support.scripted_scp import Connection, ScriptedScp
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -23,7 +23,7 @@ from dimse_rs import (
 from dimse_rs.sop_class import ALL_STORAGE
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.nodes import CT, FILES, JPEG_2000, MR_IMPLICIT, SCU, Puppet, at, scp
+from tests.support.nodes import CT, FILES, JPEG_2000, MR_IMPLICIT, SCU, Puppet, at, scp
 
 
 @pytest.fixture(scope="module")

@@ -30,9 +30,9 @@ from dimse_rs import (
 from dimse_rs.datasets import from_bytes
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.hostile import wire
-from tests.hostile.scp import Connection
-from tests.loopback.nodes import CT, SCU, at, link, scp
+from tests.support import wire
+from tests.support.nodes import CT, SCU, at, link, scp
+from tests.support.scripted_scp import Connection
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -48,9 +48,9 @@ from dimse_rs import (
 from dimse_rs.datasets import from_bytes
 from dimse_rs.sop_class import ExplicitVRLittleEndian
 from tests.data.marked import MARK, data_sets, element, marked
-from tests.hostile import wire
-from tests.loopback.nodes import PATIENT, at
 from tests.mutants.wires import Peer
+from tests.support import wire
+from tests.support.nodes import PATIENT, at
 
 CLIENT = AE("SCU", timeouts=PATIENT)
 INSTANCE = {"sop_class": Printer, "instance_uid": "1.2.3.4"}

@@ -19,7 +19,7 @@ from dimse_rs import (
     Verification,
 )
 from tests.data.files import SAMPLES, data_set, same_bytes, same_values, with_undecodable_uid
-from tests.loopback.nodes import CT, link, scp
+from tests.support.nodes import CT, link, scp
 
 FORMS = {
     "path": lambda path: path,

@@ -20,7 +20,7 @@ from dimse_rs import (
     for_retrieve,
 )
 from dimse_rs.errors import DecodeError, StatusError
-from tests.loopback.nodes import CT, PATIENT, link, scp
+from tests.support.nodes import CT, PATIENT, link, scp
 
 NAME = "山田^太郎"
 LATIN = "Müller^Jo"

@@ -18,8 +18,8 @@ from dimse_rs import AE, AsyncServer, Username, serve_metrics
 from dimse_rs.aio._threads import Threads
 from dimse_rs.server import asynchronous
 from tests.data.generate import series
-from tests.loopback.nodes import PATIENT, SCU, at, scp
-from tests.peers.process import Process
+from tests.support.nodes import PATIENT, SCU, at, scp
+from tests.support.process import Process
 
 SHORT = "can't start new thread"
 

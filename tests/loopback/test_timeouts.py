@@ -19,7 +19,7 @@ from dimse_rs import (
     Verification,
 )
 from tests.data.generate import series
-from tests.loopback.nodes import CT, SCU, Puppet, at, link, scp
+from tests.support.nodes import CT, SCU, Puppet, at, link, scp
 
 SHORT = 0.3
 LONG_AGO = 8.0

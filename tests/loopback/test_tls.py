@@ -26,7 +26,7 @@ from dimse_rs import (
     for_retrieve,
 )
 from tests.data.certificates import Authority, self_signed
-from tests.loopback.nodes import CT, PATIENT, Puppet, at, scp
+from tests.support.nodes import CT, PATIENT, Puppet, at, scp
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from dimse_rs import (
     StudyRoot,
     WithoutBulkData,
 )
-from tests.loopback.nodes import CT, DEFLATED, MR_IMPLICIT, SCU, at, link, picky, scp
+from tests.support.nodes import CT, DEFLATED, MR_IMPLICIT, SCU, at, link, picky, scp
 
 CUT = 5000
 SYNTAXES = {"own": ExplicitVRLittleEndian, "converted": ImplicitVRLittleEndian}

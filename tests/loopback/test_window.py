@@ -18,9 +18,9 @@ from dimse_rs import (
     Verification,
 )
 from tests.data.generate import series
-from tests.hostile import wire
-from tests.hostile.scp import ScriptedScp
-from tests.loopback.nodes import PATIENT, SCU, at, link, scp
+from tests.support import wire
+from tests.support.nodes import PATIENT, SCU, at, link, scp
+from tests.support.scripted_scp import ScriptedScp
 
 SOON = 10.0
 

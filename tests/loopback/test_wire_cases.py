@@ -10,7 +10,7 @@ import pytest
 from tests.hostile.cases import cases
 from tests.hostile.node import CALLED, Ours
 from tests.hostile.run import read_known
-from tests.hostile.script import Case
+from tests.support.script import Case
 
 TABLE = list(cases(CALLED.encode()))
 ALL = [case for case in TABLE if not case.slow]

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from dimse_rs import AE, Limits, Server, Storage
-from tests.hostile import wire
-from tests.hostile.runner import Peer, Target, probe
-from tests.hostile.script import Aborted, Accepted, Alive, Answered, Closed, HangUp, Rejected
-from tests.loopback.nodes import scp
+from tests.support import wire
+from tests.support.nodes import scp
+from tests.support.runner import Peer, Target, probe
+from tests.support.script import Aborted, Accepted, Alive, Answered, Closed, HangUp, Rejected
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -30,7 +30,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dimse_rs import DimseError
-from tests.load.proc import usage
 from tests.mutants import calls, services
 from tests.mutants.mutate import Mutator
 from tests.mutants.node import SERVERS
@@ -38,7 +37,8 @@ from tests.mutants.seeds import Seed, seeds
 from tests.mutants.services import Route, Run
 from tests.mutants.values import Finding, Leaks, check_text
 from tests.mutants.wires import PATIENCE
-from tests.peers.process import Process
+from tests.support.proc import usage
+from tests.support.process import Process
 
 MEMORY = 256 << 20
 """Bytes that the node, and this process, may have more than before a mutant, at the peak."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.data.files import meta_end
-from tests.hostile import wire
 from tests.mutants.node import STEP
 from tests.mutants.seeds import EXPLICIT, SECONDARY_CAPTURE, SYNTAXES, TRANSACTION, Seed
 from tests.mutants.values import Finding, check_same, decodes, read_by_pydicom
 from tests.mutants.wires import COMMITMENT_INSTANCE, Answer, Peer
-from tests.peers.process import Process
+from tests.support import wire
+from tests.support.process import Process
 
 CLASSES = {
     "find": "1.2.840.10008.5.1.4.1.2.2.1",

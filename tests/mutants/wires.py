@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.hostile import wire
-from tests.hostile.scp import Connection
 from tests.mutants.seeds import TRANSACTION
 from tests.mutants.values import Finding
+from tests.support import wire
+from tests.support.scripted_scp import Connection
 
 PATIENCE = 10.0
 """Seconds within which everything is answered."""

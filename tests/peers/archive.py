@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.peers.process import LOOPBACK, listening
 from tests.peers.scp import announced
 from tests.peers.scu import DCMTK_ENV, DIMSE, Target
+from tests.support.process import LOOPBACK, listening
 
 MOVER = "DIMSE_RS"
 """AE title of the C-MOVE destination, and of our SCU."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.peers.process import LOOPBACK, PeerError, run
+from tests.support.process import LOOPBACK, PeerError, run
 
 CHUNK = 16384
 """Bytes read at once: below the 64 KiB that fit into one IP packet of the capture."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers.process import Process, listening
 from tests.peers.scu import DCMTK_ENV, DIMSE, HERE, Target
+from tests.support.process import Process, listening
 
 
 @dataclass(frozen=True)

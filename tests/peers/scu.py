@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers.process import LOOPBACK, RUN_SECONDS, PeerError, run
+from tests.support.process import LOOPBACK, RUN_SECONDS, PeerError, run
 
 HERE = Path(__file__).parent
 DIMSE = [sys.executable, "-m", "dimse_rs"]

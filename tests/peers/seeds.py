@@ -17,10 +17,10 @@ from pathlib import Path
 
 from tests.data.files import BUNDLED
 from tests.peers.archive import ARCHIVES
-from tests.peers.process import LOOPBACK, run
 from tests.peers.record import Conversation, recording
 from tests.peers.scp import SCPS
 from tests.peers.scu import SCUS, MissingPeerError, Target, require
+from tests.support.process import LOOPBACK, run
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 LONGEST = 4096

@@ -11,7 +11,7 @@ import pytest
 
 from dimse_rs import Histogram, Metrics
 from dimse_rs.observe.metrics import _EXPOSED
-from tests.exposition import parse
+from tests.support.exposition import parse
 
 TIMES = Histogram((0.5, 1.0), (2, 0, 1), 9.25)
 NONE = Histogram((0.5, 1.0), (0, 0, 0), 0.0)

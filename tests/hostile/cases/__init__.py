@@ -16,7 +16,7 @@ from tests.hostile.cases.instances import instances
 from tests.hostile.cases.messages import commands, endings, fragments
 from tests.hostile.cases.operations import operations
 from tests.hostile.cases.transport import before_request
-from tests.hostile.script import Case
+from tests.support.script import Case
 
 __all__ = ["cases"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from tests.hostile.script import (
+from tests.support.script import (
     Aborted,
     Accepted,
     Alive,
@@ -16,7 +16,7 @@ from tests.hostile.script import (
     Released,
     case,
 )
-from tests.hostile.wire import (
+from tests.support.wire import (
     APPLICATION_CONTEXT,
     IMPLICIT,
     RELEASE_RQ,

@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterator
 from functools import cache
 
-from tests.hostile.script import Accepted, Alive, Answered, Case, Step, case
-from tests.hostile.wire import (
+from tests.support.script import Accepted, Alive, Answered, Case, Step, case
+from tests.support.wire import (
     APPLICATION_CONTEXT,
     C_FIND_RQ,
     COMMITMENT,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from tests.hostile.script import Aborted, Accepted, Alive, Answered, Case, Step, Within, case
-from tests.hostile.wire import (
+from tests.support.script import Aborted, Accepted, Alive, Answered, Case, Step, Within, case
+from tests.support.wire import (
     APPLICATION_CONTEXT,
     C_ECHO_RQ,
     C_FIND_RQ,

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterator
 
 from tests.hostile.cases.messages import established
-from tests.hostile.script import Accepted, Alive, Answered, Case, Repeat, Step, case
-from tests.hostile.wire import (
+from tests.support.script import Accepted, Alive, Answered, Case, Repeat, Step, case
+from tests.support.wire import (
     APPLICATION_CONTEXT,
     EXPLICIT,
     IMPLICIT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from tests.hostile.script import (
+from tests.support.script import (
     Aborted,
     Accepted,
     Alive,
@@ -23,7 +23,7 @@ from tests.hostile.script import (
     Wait,
     case,
 )
-from tests.hostile.wire import (
+from tests.support.wire import (
     APPLICATION_CONTEXT,
     C_ECHO_RQ,
     C_FIND_RQ,

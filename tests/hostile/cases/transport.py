@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from tests.hostile.script import (
+from tests.support.script import (
     Aborted,
     Accepted,
     Alive,
@@ -18,7 +18,7 @@ from tests.hostile.script import (
     Released,
     case,
 )
-from tests.hostile.wire import (
+from tests.support.wire import (
     C_ECHO_RQ,
     RELEASE_RP,
     RELEASE_RQ,

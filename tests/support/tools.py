@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.peers.process import Process, run
+from tests.support.process import Process, run
 
 PYTHON = [sys.executable, "-W", "error"]
 DIMSE = [*PYTHON, "-m", "dimse_rs"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, TypeAlias
 
-from tests.hostile import wire
+from tests.support import wire
 
 MEMORY = 8 << 20
 """Bytes that a node may take for one case: buffers, and what its allocator keeps of them."""

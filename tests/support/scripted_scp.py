@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from tests.hostile import wire
+from tests.support import wire
 
 PATIENCE = 10.0
 

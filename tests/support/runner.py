@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-from tests.hostile import wire
-from tests.hostile.script import (
+from tests.support import wire
+from tests.support.script import (
     Aborted,
     Accepted,
     Alive,

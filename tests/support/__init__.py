@@ -1,0 +1,1 @@
+"""What tests of several folders share: wire bytes, scripted peers, nodes, child processes."""
