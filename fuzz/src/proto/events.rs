@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::{Bytes, BytesMut};
 use dimse_proto::LocalError;
+use dimse_proto::connection::output::{Indication, Output, PAbortOrigin};
+use dimse_proto::connection::{Config, Connection, Role};
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::State;
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::{Config, Connection, Role};
 use dimse_proto::ul::data::frame;
 use dimse_proto::ul::fsm::{self, Event};
 use dimse_proto::ul::negotiate::{Verdict, answer};
-use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
 use dimse_proto::ul::reason::AssociateRj;
 
 use super::walk::{CLASS, SAMPLES, policy, proposal};

@@ -3,9 +3,8 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use dimse_proto::dimse::{
-    Assembler, AssemblyEvent, AssemblyLimits, CommandField, CommandSet, DataSetUsage, Status,
-};
+use dimse_proto::connection::{Assembler, AssemblyEvent, AssemblyLimits};
+use dimse_proto::dimse::{CommandField, CommandSet, DataSetUsage, Status};
 use dimse_proto::ul::data::Pdv;
 use dimse_proto::ul::reason::Abort;
 use dimse_proto::{LocalError, Uid};

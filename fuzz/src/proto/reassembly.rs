@@ -2,11 +2,11 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::{Bytes, BytesMut};
+use dimse_proto::connection::output::{Indication, Output};
+use dimse_proto::connection::{Config, Connection};
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::State;
-use dimse_proto::ul::connection::{Config, Connection};
 use dimse_proto::ul::data::{Pdv, frame};
-use dimse_proto::ul::output::{Indication, Output};
 use dimse_proto::ul::pdu::Pdu;
 
 use super::walk::{CLASS, SAMPLES};

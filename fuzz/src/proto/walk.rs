@@ -3,17 +3,17 @@
 use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
-use dimse_proto::dimse::{AssemblyLimits, CommandField, CommandSet};
+use dimse_proto::connection::output::{Indication, Output, PAbortOrigin};
+use dimse_proto::connection::{AssemblyLimits, Config, Connection, Role};
+use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::State;
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::{Config, Connection, Role};
 use dimse_proto::ul::data::frame;
 use dimse_proto::ul::fsm::{self, Action, Event, Next};
 use dimse_proto::ul::negotiate::{
     AcceptorPolicy, Negotiated, Preference, ProposedContext, Request, SupportedContext, Verdict,
     answer,
 };
-use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
 use dimse_proto::ul::pdu::Pdu;
 use dimse_proto::ul::reason::{Abort, AbortReason, AssociateRj};
 use dimse_proto::{AeTitle, DecodeError, LocalError, Uid};

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use dimse_proto::dimse::{AssemblyLimits, CommandSet, Status};
+use dimse_proto::connection::{AssemblyLimits, Config, Connection};
+use dimse_proto::dimse::{CommandSet, Status};
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::{Config, Connection};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::{AeTitle, LocalError};
 use parking_lot::Mutex;

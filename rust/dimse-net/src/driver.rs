@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use dimse_proto::LocalError;
+use dimse_proto::connection::Connection;
+use dimse_proto::connection::output::{Indication, Output};
 use dimse_proto::ul::State;
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::Connection;
-use dimse_proto::ul::output::{Indication, Output};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dimse_proto::ul::output::PAbortOrigin;
+use dimse_proto::connection::output::PAbortOrigin;
 use dimse_proto::ul::reason::{Abort, AbortReason, AssociateRj};
 use dimse_proto::{DecodeError, LocalError};
 

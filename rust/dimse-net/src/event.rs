@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use dimse_proto::connection::trace::{Seen, Step};
 use dimse_proto::dataset::Oddity;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::ul::reason::AssociateRj;
-use dimse_proto::ul::trace::{Seen, Step};
 use dimse_proto::{AeTitle, DecodeError, Uid};
 
 use crate::error::Error;

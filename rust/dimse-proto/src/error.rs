@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
-use crate::ul::State;
+use crate::state::State;
 
 /// Bytes that are not what the standard says they must be.
 #[derive(Clone, Debug, PartialEq, Eq)]

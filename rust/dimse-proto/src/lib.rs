@@ -1,10 +1,14 @@
 //! The DICOM Upper Layer (PS3.8) and DIMSE (PS3.7) as values and state machines, without I/O.
 //!
+//! The rooms, from the top. A room uses only rooms below its own row; [`ul`] and [`dimse`] do not know each other.
+//!
 //! | room | carries |
 //! |---|---|
-//! | [`ul`] | PS3.8: PDUs, the state machine of Table 9-10, one association end, negotiation |
-//! | [`dimse`] | PS3.7: command sets, messages and their assembly from fragments, statuses |
+//! | [`connection`] | one end of an association: PDUs and requests in, outputs out; messages from fragments |
+//! | [`ul`] | PS3.8: PDUs, the state machine of Table 9-10, negotiation |
+//! | [`dimse`] | PS3.7: command sets, messages to be sent, statuses |
 //! | [`dataset`] | PS3.5 section 7: is a data set structurally whole, and the values of a few tags |
+//! | [`wire`], [`Uid`], [`AeTitle`], [`DecodeError`] | cursors over bytes, the two identifiers, the errors |
 //!
 //! No socket, clock, thread or Python can be named here: the crate is `no_std`.
 #![no_std]
@@ -15,9 +19,11 @@ extern crate alloc;
 extern crate std;
 
 mod ae_title;
+pub mod connection;
 pub mod dataset;
 pub mod dimse;
 mod error;
+mod state;
 mod uid;
 pub mod ul;
 pub mod wire;

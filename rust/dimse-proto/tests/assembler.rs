@@ -3,9 +3,8 @@
 
 use bytes::Bytes;
 use dimse_proto::Uid;
-use dimse_proto::dimse::{
-    Assembler, AssemblyError, AssemblyEvent, AssemblyLimits, CommandField, CommandSet,
-};
+use dimse_proto::connection::{Assembler, AssemblyError, AssemblyEvent, AssemblyLimits};
+use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::data::Pdv;
 use dimse_proto::ul::reason::{Abort, AbortReason};
 use hex_literal::hex;

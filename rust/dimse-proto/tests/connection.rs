@@ -4,11 +4,11 @@
 mod support;
 
 use bytes::{Bytes, BytesMut};
+use dimse_proto::connection::output::{Indication, Output, PAbortOrigin};
+use dimse_proto::connection::{Connection, Role};
 use dimse_proto::dimse::{CommandField, CommandSet, Status};
 use dimse_proto::ul::State;
-use dimse_proto::ul::connection::{Connection, Role};
 use dimse_proto::ul::data::frame;
-use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
 use dimse_proto::ul::reason::{Abort, AbortReason, AssociateRj, ContextResult};
 use dimse_proto::{DecodeError, LocalError};
 use support::*;

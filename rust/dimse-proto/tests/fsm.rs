@@ -9,10 +9,10 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dimse_proto::LocalError;
+use dimse_proto::connection::output::{Indication, Output};
+use dimse_proto::connection::{Connection, Role};
 use dimse_proto::ul::State;
-use dimse_proto::ul::connection::{Connection, Role};
 use dimse_proto::ul::fsm::{Event, Next, action};
-use dimse_proto::ul::output::{Indication, Output};
 use support::{End, abort, effect};
 
 /// PS3.8 Table 9-10, extracted from the text of the standard.

@@ -10,15 +10,15 @@
 mod support;
 
 use bytes::{Bytes, BytesMut};
+use dimse_proto::connection::output::{Indication, Output};
+use dimse_proto::connection::trace::{Detail, Seen, Step, Trace};
+use dimse_proto::connection::{Config, Connection};
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::State;
-use dimse_proto::ul::connection::{Config, Connection};
 use dimse_proto::ul::data::frame;
 use dimse_proto::ul::fsm::{Action, Event};
 use dimse_proto::ul::negotiate::{self, Verdict};
-use dimse_proto::ul::output::{Indication, Output};
 use dimse_proto::ul::pdu::Pdu;
-use dimse_proto::ul::trace::{Detail, Seen, Step, Trace};
 use support::*;
 
 /// A trace as a line.

@@ -2,13 +2,13 @@
 
 use bytes::BytesMut;
 use dimse_proto::LocalError;
+use dimse_proto::connection::output::{Indication, Output, PAbortOrigin};
+use dimse_proto::connection::{Config, Connection as Core};
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::{Config, Connection as Core};
 use dimse_proto::ul::data::frame;
 use dimse_proto::ul::negotiate::{
     self, AcceptorPolicy, Preference, Request, SupportedContext, Verdict,
 };
-use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
 use dimse_proto::ul::reason::AssociateRj;
 use parking_lot::Mutex;
 use pyo3::prelude::*;

@@ -1,7 +1,7 @@
 //! Rust errors as the exceptions of `dimse_rs.errors`, which Python defines and this asks for by kind.
 
 use dimse_net::error::Error;
-use dimse_proto::ul::output::PAbortOrigin;
+use dimse_proto::connection::output::PAbortOrigin;
 use dimse_proto::{DecodeError, LocalError};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;

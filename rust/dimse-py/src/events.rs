@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use dimse_net::event::{Event, Events as Hub, Follower as Following, Kinds, Told};
 use dimse_proto::Uid;
+use dimse_proto::connection::trace::Seen;
 use dimse_proto::dataset::Oddity;
 use dimse_proto::dimse::CommandField;
 use dimse_proto::ul::associate::{Associate, Item};
 use dimse_proto::ul::pdu::Pdu;
-use dimse_proto::ul::trace::Seen;
 use dimse_proto::ul::user_info::UserItem;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;

@@ -79,8 +79,8 @@ const fn is_debug_build() -> bool {
 /// What no setting changes, by name.
 #[pyfunction]
 fn fixed_limits() -> [(&'static str, usize); 4] {
+    use dimse_proto::connection::AssemblyLimits;
     use dimse_proto::dataset::DEPTH_LIMIT;
-    use dimse_proto::dimse::AssemblyLimits;
     use dimse_proto::ul::associate::{MAX_CONTEXTS, MAX_TRANSFER_SYNTAXES};
     [
         ("contexts", MAX_CONTEXTS),

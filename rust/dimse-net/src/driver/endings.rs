@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dimse_proto::DecodeError;
+use dimse_proto::connection::Role;
+use dimse_proto::connection::output::PAbortOrigin;
 use dimse_proto::ul::State;
-use dimse_proto::ul::connection::Role;
-use dimse_proto::ul::output::PAbortOrigin;
 use dimse_proto::ul::reason::AbortReason;
 use tokio::time::{Instant, sleep_until};
 

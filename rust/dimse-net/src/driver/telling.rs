@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use bytes::{Buf, Bytes, BytesMut};
 use dimse_proto::Uid;
+use dimse_proto::connection::trace::{Detail, Trace};
 use dimse_proto::dimse::{CommandSet, Status};
 use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::pdu::{Header, Pdu};
-use dimse_proto::ul::trace::{Detail, Trace};
 
 use super::Driver;
 use crate::event::{Event, Kinds, SubOperation, Told};

@@ -23,9 +23,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use dimse_proto::connection::Connection;
 use dimse_proto::dimse::{CommandField, CommandSet, Status};
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::Connection;
 use dimse_proto::ul::data::frame;
 use dimse_proto::ul::negotiate::{
     self, AcceptorPolicy, ProposedContext, Request, SupportedContext, Verdict,

@@ -4,11 +4,11 @@
 use alloc::vec::Vec;
 
 use super::encoding::Encoding;
+use super::fault::{DEPTH_LIMIT, ScanError, ScanErrorKind};
 use super::header::{
     HEADER_MAX, Header, Parsed, UNDEFINED, UnknownVr, has_short_length, parse_header,
 };
 use super::oddity::{Oddities, Oddity, OddityKind};
-use super::scan::{DEPTH_LIMIT, ScanError, ScanErrorKind};
 use super::tag::Tag;
 use super::wanted::{Capture, Kept};
 

@@ -3,8 +3,13 @@
 use alloc::vec::Vec;
 
 use super::header::{Header, UNDEFINED};
-use super::scan::{CAPTURE_LIMIT, COLLECT_LIMIT};
 use super::tag::Tag;
+
+/// Longest wanted value that is kept, in bytes. A longer one is passed over as if it had not been asked for.
+pub const CAPTURE_LIMIT: u32 = 1024;
+
+/// The same of a collected one.
+pub const COLLECT_LIMIT: u32 = 4096;
 
 /// Length of a delimiter: tag, and a length of zero (PS3.5 7.5).
 const DELIMITER: usize = 8;

@@ -1,15 +1,13 @@
 //! Whether a command set received can be carried out, and whether one may be sent (PS3.7 9.3, 10.3).
 
-use alloc::borrow::Cow;
 use alloc::format;
 use core::fmt;
 
-use super::command::{CommandSet, trimmed};
-use super::element::{self, Vr};
+use super::command::CommandSet;
+use super::element::{self, check_value, name_of};
 use super::field::{CommandField, DataSetUsage};
 use super::status::Status;
-use crate::dataset::Tag;
-use crate::{AeTitle, LocalError, Uid};
+use crate::LocalError;
 
 /// What a response is worth nothing without.
 const RESPONSE_IDENTIFIERS: [u16; 2] = [element::MESSAGE_ID_BEING_RESPONDED_TO, element::STATUS];
@@ -175,47 +173,3 @@ impl fmt::Display for CommandError {
 }
 
 impl core::error::Error for CommandError {}
-
-/// Whether a value to be sent is one its element may have, padded or not.
-pub(super) fn check_value(number: u16, value: &[u8]) -> Result<(), LocalError> {
-    let Some(entry) = element::entry(number).filter(|entry| !entry.retired) else {
-        let what = format!("{} is not an element to be sent", Tag(0, number));
-        return Err(LocalError::invalid(what, "PS3.7 E.1"));
-    };
-    let text = core::str::from_utf8(value).unwrap_or("\u{fffd}");
-    let fits = has_size_of(entry.vr, value.len())
-        && match entry.vr {
-            Vr::Ui => Uid::new(text.strip_suffix('\0').unwrap_or(text)).is_ok(),
-            Vr::Ae => AeTitle::new(text).is_ok(),
-            Vr::At => !value.is_empty(),
-            Vr::Us | Vr::Ul => true,
-            _ => {
-                let allowed = |b: &u8| matches!(b, b' '..=b'~') && *b != b'\\';
-                trimmed(value).len() <= 64 && value.iter().all(allowed)
-            }
-        };
-    if fits {
-        return Ok(());
-    }
-    Err(LocalError::invalid(
-        format!("{} cannot be \"{}\"", name_of(number), value.escape_ascii()),
-        "PS3.5 6.2",
-    ))
-}
-
-/// Whether a value of this VR can have so many bytes. Text is judged by who reads it.
-pub(super) fn has_size_of(vr: Vr, length: usize) -> bool {
-    match vr {
-        Vr::Us => length == 2,
-        Vr::Ul => length == 4,
-        Vr::At => length.is_multiple_of(4),
-        _ => true,
-    }
-}
-
-fn name_of(number: u16) -> Cow<'static, str> {
-    match element::entry(number) {
-        Some(entry) => format!("{} {}", Tag(0, number), entry.keyword).into(),
-        None => format!("{}", Tag(0, number)).into(),
-    }
-}

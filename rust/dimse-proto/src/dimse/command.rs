@@ -10,8 +10,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::check::{check_value, has_size_of};
-use super::element::{self, Vr};
+use super::element::{self, Vr, check_value, has_size_of, trimmed};
 use super::field::{CommandField, Row};
 use super::status::{Category, Status};
 use crate::dataset::Tag;
@@ -564,20 +563,6 @@ fn first_value(entry: &element::Entry, value: &Bytes) -> Bytes {
 
 fn ul_of(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_le_bytes)
-}
-
-/// Without the spaces and NULs at both ends.
-pub(super) fn trimmed(value: &[u8]) -> &[u8] {
-    let padding = |b: &u8| matches!(b, 0 | b' ');
-    let start = value
-        .iter()
-        .position(|b| !padding(b))
-        .unwrap_or(value.len());
-    let end = value
-        .iter()
-        .rposition(|b| !padding(b))
-        .map_or(start, |last| last.saturating_add(1));
-    value.get(start..end).unwrap_or_default()
 }
 
 fn padded(length: usize) -> usize {

@@ -1,5 +1,11 @@
 //! The command dictionary (PS3.7 Annex E). All elements are of group 0000.
 
+use alloc::borrow::Cow;
+use alloc::format;
+
+use crate::dataset::Tag;
+use crate::{AeTitle, LocalError, Uid};
+
 /// The value representations that occur in command sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are those of PS3.5 6.2")]
@@ -115,6 +121,64 @@ dictionary! {
     ERASE 0x5190 "Erase" Cs 1 retired;
     PRINT 0x51a0 "Print" Cs 1 retired;
     OVERLAYS 0x51b0 "Overlays" Us n retired;
+}
+
+/// Whether a value to be sent is one its element may have, padded or not.
+pub(super) fn check_value(number: u16, value: &[u8]) -> Result<(), LocalError> {
+    let Some(entry) = entry(number).filter(|entry| !entry.retired) else {
+        let what = format!("{} is not an element to be sent", Tag(0, number));
+        return Err(LocalError::invalid(what, "PS3.7 E.1"));
+    };
+    let text = core::str::from_utf8(value).unwrap_or("\u{fffd}");
+    let fits = has_size_of(entry.vr, value.len())
+        && match entry.vr {
+            Vr::Ui => Uid::new(text.strip_suffix('\0').unwrap_or(text)).is_ok(),
+            Vr::Ae => AeTitle::new(text).is_ok(),
+            Vr::At => !value.is_empty(),
+            Vr::Us | Vr::Ul => true,
+            _ => {
+                let allowed = |b: &u8| matches!(b, b' '..=b'~') && *b != b'\\';
+                trimmed(value).len() <= 64 && value.iter().all(allowed)
+            }
+        };
+    if fits {
+        return Ok(());
+    }
+    Err(LocalError::invalid(
+        format!("{} cannot be \"{}\"", name_of(number), value.escape_ascii()),
+        "PS3.5 6.2",
+    ))
+}
+
+/// Whether a value of this VR can have so many bytes. Text is judged by who reads it.
+pub(super) fn has_size_of(vr: Vr, length: usize) -> bool {
+    match vr {
+        Vr::Us => length == 2,
+        Vr::Ul => length == 4,
+        Vr::At => length.is_multiple_of(4),
+        _ => true,
+    }
+}
+
+pub(super) fn name_of(number: u16) -> Cow<'static, str> {
+    match entry(number) {
+        Some(entry) => format!("{} {}", Tag(0, number), entry.keyword).into(),
+        None => format!("{}", Tag(0, number)).into(),
+    }
+}
+
+/// Without the spaces and NULs at both ends.
+pub(super) fn trimmed(value: &[u8]) -> &[u8] {
+    let padding = |b: &u8| matches!(b, 0 | b' ');
+    let start = value
+        .iter()
+        .position(|b| !padding(b))
+        .unwrap_or(value.len());
+    let end = value
+        .iter()
+        .rposition(|b| !padding(b))
+        .map_or(start, |last| last.saturating_add(1));
+    value.get(start..end).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! DIMSE messages (PS3.7): a command set, a data set that may follow, and how both come out of fragments.
+//! DIMSE messages (PS3.7): a command set, and a data set that may follow.
 //!
 //! | file | carries |
 //! |---|---|
@@ -7,9 +7,7 @@
 //! | [`command`] | command sets, PS3.7 6.3.1 |
 //! | [`status`] | status codes, PS3.7 Annex C |
 //! | [`message`] | a message to be sent |
-//! | [`assembler`] | messages received, PS3.8 Annex E |
 
-pub mod assembler;
 mod check;
 pub mod command;
 pub mod element;
@@ -17,7 +15,6 @@ pub mod field;
 pub mod message;
 pub mod status;
 
-pub use assembler::{Assembler, AssemblyError, AssemblyEvent, AssemblyLimits};
 pub use check::CommandError;
 pub use command::{CommandSet, PassedOver};
 pub use field::{CommandField, DataSetUsage, Row};

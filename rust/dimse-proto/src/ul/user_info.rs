@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::associate::{Kept, item, write_item};
+use super::item::{Kept, item, write_item};
 use crate::Uid;
 use crate::error::DecodeError;
 use crate::wire::{Reader, Writer};

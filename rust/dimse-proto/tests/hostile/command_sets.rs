@@ -1,9 +1,9 @@
 //! D: command sets that cannot be read or answered. What can be answered is handed on for that.
 
+use dimse_proto::connection::Role;
+use dimse_proto::connection::output::Indication;
 use dimse_proto::dimse::Status;
 use dimse_proto::ul::State::Sta6;
-use dimse_proto::ul::connection::Role;
-use dimse_proto::ul::output::Indication;
 
 use super::Case;
 use super::support::*;

@@ -1,9 +1,9 @@
 //! C: P-DATA and sequence in an established association. G: release and what comes after an abort.
 
 use bytes::BytesMut;
+use dimse_proto::connection::output::{Indication, Output};
+use dimse_proto::connection::{Config, Connection, Role};
 use dimse_proto::ul::State::{Sta1, Sta2, Sta6, Sta7, Sta8, Sta13};
-use dimse_proto::ul::connection::{Config, Connection, Role};
-use dimse_proto::ul::output::{Indication, Output};
 
 use super::support::*;
 use super::{Case, memory};

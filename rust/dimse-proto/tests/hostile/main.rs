@@ -20,10 +20,10 @@ mod proposals;
 mod support;
 mod transport;
 
+use dimse_proto::connection::output::{Indication, Output};
+use dimse_proto::connection::{Config, Role};
 use dimse_proto::ul::State;
-use dimse_proto::ul::connection::{Config, Role};
 use dimse_proto::ul::negotiate::AcceptorPolicy;
-use dimse_proto::ul::output::{Indication, Output};
 use support::{End, policy};
 
 /// A row of the table: what an acceptor in a state gets, and what it does about it.

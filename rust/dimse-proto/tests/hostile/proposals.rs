@@ -1,8 +1,8 @@
 //! B: what an A-ASSOCIATE-RQ may hold. The codec, the provider's check and the negotiation together.
 
 use dimse_proto::AeTitle;
+use dimse_proto::connection::{Connection, Role};
 use dimse_proto::ul::State::{Sta2, Sta3, Sta6, Sta13};
-use dimse_proto::ul::connection::{Connection, Role};
 use dimse_proto::ul::negotiate::{AcceptorPolicy, CalledTitles};
 use dimse_proto::ul::reason::AssociateRj;
 

@@ -1,8 +1,8 @@
 //! A: what arrives on a fresh transport connection. C25: aborts, whatever they look like.
 
+use dimse_proto::connection::Role;
+use dimse_proto::connection::output::PAbortOrigin;
 use dimse_proto::ul::State::{Sta1, Sta2, Sta3, Sta6, Sta13};
-use dimse_proto::ul::connection::Role;
-use dimse_proto::ul::output::PAbortOrigin;
 
 use super::Case;
 use super::support::*;

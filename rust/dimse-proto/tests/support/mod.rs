@@ -12,12 +12,12 @@
 )]
 
 use bytes::{Bytes, BytesMut};
+use dimse_proto::connection::output::{Indication, Output, PAbortOrigin};
+use dimse_proto::connection::{Config, Connection, Role};
 use dimse_proto::ul::State;
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::connection::{Config, Connection, Role};
 use dimse_proto::ul::fsm::Event;
 use dimse_proto::ul::negotiate::{AcceptorPolicy, Preference, SupportedContext, Verdict, answer};
-use dimse_proto::ul::output::{Indication, Output, PAbortOrigin};
 use dimse_proto::ul::pdu::{Header, Pdu};
 use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::{LocalError, Uid};

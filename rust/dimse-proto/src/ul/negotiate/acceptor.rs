@@ -9,11 +9,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::requestor::fits;
-use super::{
+use super::negotiated::{
     APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Negotiated,
-    NegotiatedContext, UserIdentity, async_window, detached, first, role, smaller_window,
+    NegotiatedContext, async_window, detached, first, role, smaller_window,
 };
+use super::requestor::{UserIdentity, fits};
 use crate::ul::associate::{Associate, Item, PresentationContextAc, PresentationContextRq};
 use crate::ul::data::max_fragment;
 use crate::ul::reason::{AssociateRj, ContextResult};

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{
+use super::negotiated::{
     APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Negotiated,
     NegotiatedContext, async_window, counted_window, detached, first, role, smaller_window,
 };
@@ -352,7 +352,7 @@ pub(super) fn fits(item: &Item) -> Result<(), LocalError> {
 /// Reads the answer to `request`.
 ///
 /// # Errors
-/// What makes the association unusable: it is aborted with the reason of [`super::super::reason::AbortReason::of`].
+/// What makes the association unusable: it is aborted with the reason of [`crate::ul::reason::AbortReason::of`].
 pub fn outcome(request: &Associate, answer: &Associate) -> Result<Negotiated, DecodeError> {
     let fault = |code, what: String, section| Err(DecodeError::new(code, what, 0, section));
     if answer.protocol_version & 1 == 0 {

@@ -9,8 +9,8 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::command::CommandSet;
 use crate::DecodeError;
+use crate::dimse::CommandSet;
 use crate::ul::data::Pdv;
 use crate::ul::reason::{Abort, AbortReason};
 

@@ -3,12 +3,9 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
-use bytes::Bytes;
-
-use super::State;
-use super::connection::Connection;
-use super::fsm::{Action, Event};
-use super::pdu::{Header, Pdu};
+use crate::ul::State;
+use crate::ul::fsm::{Action, Event};
+use crate::ul::pdu::{Header, Pdu};
 
 /// How much of it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -78,53 +75,11 @@ impl fmt::Display for Step {
     }
 }
 
-impl Connection {
-    /// Says how much is to be told by [`Self::poll_trace`] from now on; at first nothing.
-    pub fn trace(&mut self, detail: Detail) {
-        if detail == Detail::Off {
-            self.tape = None;
-        } else {
-            self.tape.get_or_insert_default().data = detail == Detail::All;
-        }
-    }
-
-    /// What went by before the next output. No output depends on it: it may be left behind.
-    pub fn poll_trace(&mut self) -> Option<Trace> {
-        self.tape.as_mut()?.poll()
-    }
-
-    /// Where the next trace goes; `None` when nobody looks on.
-    pub(super) fn mark(&self) -> Option<Mark> {
-        Some(self.tape.as_ref()?.mark(self.outputs.len()))
-    }
-
-    pub(super) fn note(&mut self, at: Option<Mark>, trace: impl FnOnce() -> Trace) {
-        if let (Some(tape), Some(at)) = (&mut self.tape, at) {
-            tape.note(at, trace());
-        }
-    }
-
-    pub(super) fn note_sent(&mut self, pdus: &Bytes) {
-        if let (Some(at), Some(tape)) = (self.mark(), &mut self.tape) {
-            tape.note_sent(at, pdus);
-        }
-    }
-
-    pub(super) fn note_received(&mut self, header: Header, pdu: Option<&Pdu>) {
-        self.note(self.mark(), || {
-            Trace::Received(Seen {
-                header,
-                pdu: pdu.filter(|pdu| !matches!(pdu, Pdu::PData(_))).cloned(),
-            })
-        });
-    }
-}
-
 /// Traces that wait for the outputs before them.
 #[derive(Debug, Default)]
 pub(super) struct Tape {
     /// Whether data transfer is told too.
-    data: bool,
+    pub(super) data: bool,
     /// Each with the number of outputs that come before it.
     entries: VecDeque<(u64, Trace)>,
     /// Outputs that were polled.
@@ -142,7 +97,7 @@ pub(super) struct Mark {
 
 impl Tape {
     /// Here, with so many outputs waiting.
-    fn mark(&self, waiting: usize) -> Mark {
+    pub(super) fn mark(&self, waiting: usize) -> Mark {
         Mark {
             index: self.entries.len(),
             due: self.polled.saturating_add(waiting as u64),
@@ -150,7 +105,7 @@ impl Tape {
     }
 
     /// Tells something at a place: what a step says comes before what the step causes.
-    fn note(&mut self, at: Mark, trace: Trace) {
+    pub(super) fn note(&mut self, at: Mark, trace: Trace) {
         let data = match &trace {
             Trace::Received(seen) | Trace::Sent(seen) => seen.header.pdu_type == 0x04,
             Trace::Step(step) => step.is_data(),
@@ -161,7 +116,7 @@ impl Tape {
     }
 
     /// Finds the P-DATA-TF PDUs in bytes that leave. A slice begins with a header, or where the last one ended.
-    fn note_sent(&mut self, mut at: Mark, mut rest: &[u8]) {
+    pub(super) fn note_sent(&mut self, mut at: Mark, mut rest: &[u8]) {
         loop {
             let skipped = self.sending.min(rest.len());
             self.sending = self.sending.saturating_sub(skipped);
@@ -180,7 +135,7 @@ impl Tape {
     }
 
     /// The next that no output comes before.
-    fn poll(&mut self) -> Option<Trace> {
+    pub(super) fn poll(&mut self) -> Option<Trace> {
         let (due, _) = self.entries.front()?;
         if *due > self.polled {
             return None;

@@ -6,8 +6,8 @@
 //!
 //! ```
 //! use bytes::BytesMut;
-//! use dimse_proto::ul::connection::{Config, Connection};
-//! use dimse_proto::ul::output::Output;
+//! use dimse_proto::connection::{Config, Connection};
+//! use dimse_proto::connection::output::Output;
 //!
 //! /// The driver's side: what a socket, a timer and a user are to a real one.
 //! #[derive(Default)]
@@ -48,16 +48,16 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::State;
-use super::associate::Associate;
-use super::data::{Pdv, max_fragment};
-use super::fsm::{self, Event, Next};
-use super::negotiate::{self, Negotiated};
+use super::assembler::{Assembler, AssemblyEvent, AssemblyLimits};
 use super::output::{Indication, Output};
-use super::pdu::{Header, Pdu, PduLimits};
-use super::reason::{Abort, AbortReason, AbortSource, AssociateRj};
-use super::trace::{Step, Tape, Trace};
-use crate::dimse::{Assembler, AssemblyEvent, AssemblyLimits};
+use super::trace::{Detail, Mark, Seen, Step, Tape, Trace};
+use crate::ul::State;
+use crate::ul::associate::Associate;
+use crate::ul::data::{Pdv, max_fragment};
+use crate::ul::fsm::{self, Event, Next};
+use crate::ul::negotiate::{self, Negotiated};
+use crate::ul::pdu::{Header, Pdu, PduLimits};
+use crate::ul::reason::{Abort, AbortReason, AbortSource, AssociateRj};
 use crate::{DecodeError, LocalError};
 
 /// Most bytes read and thrown away while waiting for the peer to close (Sta13).
@@ -291,7 +291,7 @@ impl Connection {
         self.step(Input::Reject(rj))
     }
 
-    /// P-DATA request: P-DATA-TF PDUs framed by [`super::data`] within [`Self::max_fragment`].
+    /// P-DATA request: P-DATA-TF PDUs framed by [`crate::ul::data`] within [`Self::max_fragment`].
     ///
     /// # Errors
     /// `NotInState` unless established, or asked to release and not yet answered (AR-7).
@@ -560,5 +560,47 @@ impl Connection {
             })
         });
         Ok(())
+    }
+}
+
+impl Connection {
+    /// Says how much is to be told by [`Self::poll_trace`] from now on; at first nothing.
+    pub fn trace(&mut self, detail: Detail) {
+        if detail == Detail::Off {
+            self.tape = None;
+        } else {
+            self.tape.get_or_insert_default().data = detail == Detail::All;
+        }
+    }
+
+    /// What went by before the next output. No output depends on it: it may be left behind.
+    pub fn poll_trace(&mut self) -> Option<Trace> {
+        self.tape.as_mut()?.poll()
+    }
+
+    /// Where the next trace goes; `None` when nobody looks on.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        Some(self.tape.as_ref()?.mark(self.outputs.len()))
+    }
+
+    pub(super) fn note(&mut self, at: Option<Mark>, trace: impl FnOnce() -> Trace) {
+        if let (Some(tape), Some(at)) = (&mut self.tape, at) {
+            tape.note(at, trace());
+        }
+    }
+
+    pub(super) fn note_sent(&mut self, pdus: &Bytes) {
+        if let (Some(at), Some(tape)) = (self.mark(), &mut self.tape) {
+            tape.note_sent(at, pdus);
+        }
+    }
+
+    pub(super) fn note_received(&mut self, header: Header, pdu: Option<&Pdu>) {
+        self.note(self.mark(), || {
+            Trace::Received(Seen {
+                header,
+                pdu: pdu.filter(|pdu| !matches!(pdu, Pdu::PData(_))).cloned(),
+            })
+        });
     }
 }

@@ -1,27 +1,15 @@
-//! Negotiation as pure functions (PS3.8 7.1.1, PS3.7 Annex D.3).
-//!
-//! [`Request::build`] writes a proposal, [`answer`] judges one, [`outcome`] reads the answer. Both ends come out
-//! with a [`Negotiated`], told from their own side.
-
-mod acceptor;
-mod requestor;
+//! What two ends agreed, and what their A-ASSOCIATE PDUs say about it (PS3.8 7.1.1).
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::associate::Associate;
-use super::reason::ContextResult;
-use super::user_info::{Secret, UserItem};
 use crate::Uid;
+use crate::ul::associate::Associate;
+use crate::ul::reason::ContextResult;
+use crate::ul::user_info::{Secret, UserItem};
 use crate::wire::Shown;
-
-pub use acceptor::{
-    AcceptorPolicy, CalledTitles, ExtendedAnswer, Preference, SupportedContext, UnknownClasses,
-    UnknownStorage, Verdict, answer,
-};
-pub use requestor::{CommonExtended, ProposedContext, Request, UserIdentity, outcome};
 
 /// The DICOM application context name (PS3.7 A.2.1).
 pub const APPLICATION_CONTEXT: Uid = Uid::from_static("1.2.840.10008.3.1.1.1");
@@ -38,7 +26,7 @@ pub const IMPLEMENTATION_VERSION_NAME: &str = concat!(
 );
 
 /// What a peer that announces no maximum length is sent at most.
-const ASSUMED_MAX_LENGTH: u32 = 16384;
+pub(super) const ASSUMED_MAX_LENGTH: u32 = 16384;
 
 /// What an association can do, seen from this end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +85,7 @@ impl Negotiated {
     }
 
     /// What an A-ASSOCIATE says about its sender, with nothing else settled yet.
-    fn about(peer: &Associate) -> Self {
+    pub(super) fn about(peer: &Associate) -> Self {
         let mut warnings = Vec::new();
         let announced = first(peer, |item| match item {
             UserItem::MaximumLength(length) => Some(*length),
@@ -135,7 +123,7 @@ impl NegotiatedContext {
 }
 
 /// The first user information sub-item that `pick` wants; what is allowed once and came twice counts once.
-fn first<'a, T>(
+pub(super) fn first<'a, T>(
     associate: &'a Associate,
     pick: impl FnMut(&'a UserItem) -> Option<T>,
 ) -> Option<T> {
@@ -143,7 +131,7 @@ fn first<'a, T>(
 }
 
 /// The offered or answered 53H, as it stands.
-fn async_window(associate: &Associate) -> Option<(u16, u16)> {
+pub(super) fn async_window(associate: &Associate) -> Option<(u16, u16)> {
     first(associate, |item| match item {
         UserItem::AsyncWindow { invoked, performed } => Some((*invoked, *performed)),
         _ => None,
@@ -151,7 +139,7 @@ fn async_window(associate: &Associate) -> Option<(u16, u16)> {
 }
 
 /// SCU and SCP role of the 54H for a class. Any other value than 1 is a 0.
-fn role(associate: &Associate, class: &Uid) -> Option<(bool, bool)> {
+pub(super) fn role(associate: &Associate, class: &Uid) -> Option<(bool, bool)> {
     first(associate, |item| match item {
         UserItem::Role {
             sop_class,
@@ -163,7 +151,7 @@ fn role(associate: &Associate, class: &Uid) -> Option<(bool, bool)> {
 }
 
 /// The smaller of two numbers of operations, where 0 is no limit.
-const fn smaller_window(a: u16, b: u16) -> u16 {
+pub(super) const fn smaller_window(a: u16, b: u16) -> u16 {
     match (a, b) {
         (0, n) | (n, 0) => n,
         _ if a < b => a,
@@ -172,7 +160,7 @@ const fn smaller_window(a: u16, b: u16) -> u16 {
 }
 
 /// A number of operations to count with.
-const fn counted_window(operations: u16) -> u16 {
+pub(super) const fn counted_window(operations: u16) -> u16 {
     if operations == 0 {
         u16::MAX
     } else {
@@ -181,7 +169,7 @@ const fn counted_window(operations: u16) -> u16 {
 }
 
 /// A copy that does not keep the received PDU alive. Past 64 characters it is no UID, and is cut.
-fn detached(uid: &Uid) -> Uid {
+pub(super) fn detached(uid: &Uid) -> Uid {
     let text = uid.as_bytes();
     Uid::from_wire(Bytes::copy_from_slice(text.get(..64).unwrap_or(text)))
 }

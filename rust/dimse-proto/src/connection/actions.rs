@@ -5,15 +5,15 @@ use alloc::format;
 
 use bytes::Bytes;
 
-use super::associate::Associate;
 use super::connection::{Connection, Input, Role};
-use super::fsm::Action;
-use super::negotiate::Negotiated;
 use super::output::{Indication, Output, PAbortOrigin};
-use super::pdu::{Header, Pdu};
-use super::reason::{Abort, AbortReason, AbortSource, AssociateRj};
 use super::trace::{Seen, Trace};
 use crate::DecodeError;
+use crate::ul::associate::Associate;
+use crate::ul::fsm::Action;
+use crate::ul::negotiate::Negotiated;
+use crate::ul::pdu::{Header, Pdu};
+use crate::ul::reason::{Abort, AbortReason, AbortSource, AssociateRj};
 
 impl Connection {
     /// Carries out an action. The answer decides AE-6 and AR-8: true is the first of their two next states.

@@ -4,11 +4,11 @@ use alloc::boxed::Box;
 
 use bytes::Bytes;
 
-use super::associate::Associate;
-use super::negotiate::Negotiated;
-use super::reason::{Abort, AbortReason, AssociateRj};
 use crate::DecodeError;
 use crate::dimse::CommandSet;
+use crate::ul::associate::Associate;
+use crate::ul::negotiate::Negotiated;
+use crate::ul::reason::{Abort, AbortReason, AssociateRj};
 
 /// One thing for the driver to do. Outputs are carried out in the order in which they are polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
