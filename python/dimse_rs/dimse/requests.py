@@ -170,7 +170,7 @@ class Request(Generic[A_co]):
 
         def __getattr__(self, name: str) -> Any:
             """Name what pynetdicom's attributes are called here."""
-            from .hints import refuse
+            from dimse_rs.hints import refuse
 
             return refuse(self, "Request", name)
 
