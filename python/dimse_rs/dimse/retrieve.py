@@ -165,7 +165,6 @@ class _Tally:
 class _Job:
     """A retrieval being performed."""
 
-    operation: _core.Operation
     request: RetrieveRequest
     timeouts: Timeouts
     tally: _Tally
@@ -173,6 +172,11 @@ class _Job:
     spool: TemporaryDirectory[str] | None = None
     spooled: int = 0
     comment: str = ""
+
+    @property
+    def operation(self) -> _core.Operation:
+        """What the core knows of the request."""
+        return self.request._operation
 
     @property
     def checks(self) -> bool:
@@ -228,16 +232,13 @@ class _Job:
 
 
 def c_get(
-    operation: _core.Operation, request: RetrieveRequest, handler: Handler, timeouts: Timeouts
+    request: RetrieveRequest, handler: Handler, timeouts: Timeouts
 ) -> Generator[Step, Any, None]:
     """Perform C-GET: send the instances over the association that asked (PS3.4 C.4.3)."""
-    return _retrieve(
-        operation, request, handler, timeouts, lambda job, _, items: _over_the_same(job, items)
-    )
+    return _retrieve(request, handler, timeouts, lambda job, _, items: _over_the_same(job, items))
 
 
 def c_move(
-    operation: _core.Operation,
     request: RetrieveRequest,
     handler: Handler,
     timeouts: Timeouts,
@@ -246,40 +247,36 @@ def c_move(
     """Perform C-MOVE: send the instances to a destination (PS3.4 C.4.2)."""
     title = request.destination
     try:
-        peer = yield from _destination(operation, request, node)
+        peer = yield from _destination(request, node)
         if peer is None and not (node is not None and node.any_destination):
             raise _unknown(title)
     except scp.Failed as failed:
-        yield from scp.final(operation, request, failed.command)
+        yield from scp.final(request, failed.command)
         return
 
     def send(job: _Job, answer: Retrieve, items: Any) -> Generator[Step, Any, None]:
-        named = _understood(operation, request, answer.destination) or peer
+        named = _understood(request, answer.destination) or peer
         if node is None or named is None:
             raise _unknown(title)
         return _over_others(job, items, partial(node.dial, named))
 
-    yield from _retrieve(operation, request, handler, timeouts, send)
+    yield from _retrieve(request, handler, timeouts, send)
 
 
-def _destination(
-    operation: _core.Operation, request: RetrieveRequest, node: Node | None
-) -> Generator[Step, Any, Peer | None]:
+def _destination(request: RetrieveRequest, node: Node | None) -> Generator[Step, Any, Peer | None]:
     """Look the destination up; what the user's mapping or function raises becomes `Failed`."""
     if node is None:
         return None
     peers, title = node.destinations, request.destination
-    found = yield from scp.ask(operation, request, lambda _: look_up(peers, title))
-    return _understood(operation, request, found)
+    found = yield from scp.ask(request, lambda _: look_up(peers, title))
+    return _understood(request, found)
 
 
-def _understood(
-    operation: _core.Operation, request: RetrieveRequest, address: PeerLike | None
-) -> Peer | None:
+def _understood(request: RetrieveRequest, address: PeerLike | None) -> Peer | None:
     try:
         return peer_of(address, request.destination)
     except ValueError as error:
-        told = log.of(operation.association, "destination")
+        told = scp.extra_of(request, "destination")
         _logger.error("%s: %s", request, error, extra=told)
         raise scp.Failed(CANNOT_UNDERSTAND, "destination has no valid address") from error
 
@@ -289,20 +286,18 @@ def _unknown(title: str) -> scp.Failed:
 
 
 def _retrieve(
-    operation: _core.Operation,
     request: RetrieveRequest,
     handler: Handler,
     timeouts: Timeouts,
     send: Callable[[_Job, Retrieve, Any], Generator[Step, Any, None]],
 ) -> Generator[Step, Any, None]:
     opened: list[Any] = []
-    steps = _performed(operation, request, handler, timeouts, send, opened)
+    steps = _performed(request, handler, timeouts, send, opened)
     command, data = yield from scp.closing(opened, steps)
-    yield from scp.final(operation, request, command, data)
+    yield from scp.final(request, command, data)
 
 
 def _performed(
-    operation: _core.Operation,
     request: RetrieveRequest,
     handler: Handler,
     timeouts: Timeouts,
@@ -312,13 +307,13 @@ def _performed(
     """Send what the handler gives; the final response is for the caller to send."""
     job = None
     try:
-        answer = yield from scp.ask(operation, request, handler)
+        answer = yield from scp.ask(request, handler)
         if not isinstance(answer, Retrieve):
-            answer = yield from _all(operation, request, answer, opened)
-        items = scp.items_of(operation, request, answer.instances)
+            answer = yield from _all(request, answer, opened)
+        items = scp.items_of(request, answer.instances)
         opened.append(items)
         tally = _Tally(answer.count, answer.pending)
-        job = _Job(operation, request, timeouts, tally, operation.message.get("Priority") or 0)
+        job = _Job(request, timeouts, tally, request._message.get("Priority") or 0)
         yield from send(job, answer, items)
         # What was announced and not given could not be sent.
         cancelled = request.cancelled
@@ -337,7 +332,7 @@ def _performed(
 
 
 def _all(
-    operation: _core.Operation, request: RetrieveRequest, answer: Any, opened: list[Any]
+    request: RetrieveRequest, answer: Any, opened: list[Any]
 ) -> Generator[Step, Any, Retrieve]:
     """Take all that a handler gives: how many there are has to be said from the first response.
 
@@ -347,12 +342,12 @@ def _all(
     ready = isinstance(answer, Sequence) and not isinstance(answer, (str, bytes))
     if ready and not any(isinstance(one, tuple) for one in answer):
         return Retrieve(len(answer), answer)
-    items = scp.items_of(operation, request, answer)
+    items = scp.items_of(request, answer)
     opened.append(items)
     known: list[Any] = []
     count = destination = None
     while not request.cancelled:
-        item = yield from scp.next_of(operation, request, items)
+        item = yield from scp.next_of(request, items)
         first = not known and count is None
         if first and is_code(item):
             count = item
@@ -360,7 +355,7 @@ def _all(
             if item[0] is None:
                 raise _unknown(request.destination)
             destination = item
-        elif (instance := _instance(operation, request, item)) is END:
+        elif (instance := _instance(request, item)) is END:
             break
         else:
             known.append(instance)
@@ -372,7 +367,7 @@ def _is_address(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], (str, type(None)))
 
 
-def _instance(operation: _core.Operation, request: RetrieveRequest, item: Any) -> Any:
+def _instance(request: RetrieveRequest, item: Any) -> Any:
     """Take an instance, or a pair of Pending and one, for what a handler gives; END at the end.
 
     Raises:
@@ -381,7 +376,7 @@ def _instance(operation: _core.Operation, request: RetrieveRequest, item: Any) -
     if not isinstance(item, tuple):
         return item  # what is no instance is one that fails
     try:
-        _, item = scp.pair_of(operation, request, item)
+        _, item = scp.pair_of(request, item)
     except scp.Failed as failed:
         if failed.command["Status"] in (SUCCESS, CANCEL):
             return END
@@ -389,9 +384,9 @@ def _instance(operation: _core.Operation, request: RetrieveRequest, item: Any) -
     return item
 
 
-def _next(operation: _core.Operation, request: RetrieveRequest, items: Any) -> Any:
-    item = yield from scp.next_of(operation, request, items)
-    return _instance(operation, request, item)
+def _next(request: RetrieveRequest, items: Any) -> Any:
+    item = yield from scp.next_of(request, items)
+    return _instance(request, item)
 
 
 def _failed_list(request: RetrieveRequest, uids: list[str]) -> bytes | None:
@@ -416,7 +411,7 @@ def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
         until = time.monotonic() + _GLANCE
         while more and len(paths) < most and time.monotonic() < until:
             try:
-                item = yield from _next(job.operation, job.request, items)
+                item = yield from _next(job.request, items)
             except scp.Failed as failure:
                 failed = failure
                 break
@@ -438,7 +433,7 @@ def _over_others(
     """Look at all files, plan the contexts, and send over associations with the destination."""
     files: list[FileInfo] = []
     while not job.request.cancelled:
-        item = yield from _next(job.operation, job.request, items)
+        item = yield from _next(job.request, items)
         if item is END:
             break
         path = yield from job.as_path(item)
@@ -459,7 +454,7 @@ def _over_others(
         except Exception as error:
             why = error.message if isinstance(error, DimseError) else type(error).__name__
             job.comment = f"destination: {why}"
-            told = log.of(job.operation.association, "destination")
+            told = scp.extra_of(job.request, "destination")
             _logger.warning("%s: %s", job.request, error, extra=told)
             for file in part.files:
                 job.tally.fail(file.sop_instance)
@@ -582,7 +577,7 @@ def uid_of(path: Path) -> str:
 
 
 def _report(job: _Job, what: Path | str, error: BaseException | None) -> None:
-    told = log.of(job.operation.association, "sub-operation")
+    told = scp.extra_of(job.request, "sub-operation")
     # pydicom's texts have values in them.
     ours = error is None or isinstance(error, DimseError | OSError)
     why = error if ours else type(error).__name__

@@ -40,6 +40,7 @@ __all__ = [
     "answer_at_once",
     "ask",
     "closing",
+    "extra_of",
     "failure_of",
     "final",
     "many_matches",
@@ -89,38 +90,33 @@ class Failed(Exception):
         self.dataset = dataset
 
 
-def one_answer(
-    operation: _core.Operation, request: Request, handler: Handler
-) -> Generator[Step, Any, None]:
+def one_answer(request: Request, handler: Handler) -> Generator[Step, Any, None]:
     """Ask the handler and send its one response: C-ECHO, C-STORE and the N-services."""
     try:
-        yield from _one_answer(operation, request, handler)
+        yield from _one_answer(request, handler)
     finally:
         request.answered()
 
 
-def _one_answer(
-    operation: _core.Operation, request: Request, handler: Handler
-) -> Generator[Step, Any, None]:
+def _one_answer(request: Request, handler: Handler) -> Generator[Step, Any, None]:
     try:
         try:
-            answer = yield from ask(operation, request, handler)
-            status, elements, dataset = _taken_apart(operation, request, answer)
+            answer = yield from ask(request, handler)
+            status, elements, dataset = _taken_apart(request, answer)
             command = response(status) | elements
         except Failed as failed:
             command, dataset = failed.command, failed.dataset
-        data = None if dataset is None else _encoded(operation, request, dataset)
+        data = None if dataset is None else _encoded(request, dataset)
     except Failed as failed:  # its data set cannot be encoded
         command, data = failed.command, None
     if data is not None:
-        command.update({k: v for k in _ECHOED if (v := operation.message.get(k)) is not None})
+        command.update({k: v for k in _ECHOED if (v := request._message.get(k)) is not None})
     if instance := request.assigned_uid:
         command["AffectedSOPInstanceUID"] = instance
-    yield from final(operation, request, command, data)
+    yield from final(request, command, data)
 
 
 def final(
-    operation: _core.Operation,
     request: Request,
     command: dict[str, Any],
     data: Buffer | None = None,
@@ -128,61 +124,61 @@ def final(
 ) -> Generator[Step, Any, None]:
     """Send the final response. One that cannot be sent is a fault of the handler's."""
     request.release()  # before the peer hears of it, and sends the next one
-    if operation.association.ended is not None:
+    if request._operation.association.ended is not None:
         return  # perhaps by the handler itself
     try:
-        yield Answer(operation, command, data, after=after)
+        yield Answer(request._operation, command, data, after=after)
     except _UNSENDABLE as error:
-        if operation.answered:  # by its deadline
+        if request._operation.answered:  # by its deadline
             raise
-        failed = _unsendable(operation, request, error)
-        yield Answer(operation, failed.command)
+        failed = _unsendable(request, error)
+        yield Answer(request._operation, failed.command)
 
 
-def many_matches(
-    operation: _core.Operation, request: Request, handler: Handler
-) -> Generator[Step, Any, None]:
+def many_matches(request: Request, handler: Handler) -> Generator[Step, Any, None]:
     """Ask the handler and send a pending response for each data set that it gives (C-FIND)."""
     opened: list[Any] = []
-    command, sent = yield from closing(opened, _matches(operation, request, handler, opened))
-    yield from final(operation, request, command, after=sent)
+    command, sent = yield from closing(opened, _matches(request, handler, opened))
+    yield from final(request, command, after=sent)
 
 
 def _matches(
-    operation: _core.Operation, request: Request, handler: Handler, opened: list[Any]
+    request: Request, handler: Handler, opened: list[Any]
 ) -> Generator[Step, Any, tuple[dict[str, Any], int]]:
     """Send what the handler gives, and count it; the final response is for the caller to send."""
     sent = 0
     try:
-        answer = yield from ask(operation, request, handler)
-        items = items_of(operation, request, answer)
+        answer = yield from ask(request, handler)
+        items = items_of(request, answer)
         opened.append(items)
         while not request.cancelled:
-            item = yield from next_of(operation, request, items)
+            item = yield from next_of(request, items)
             if item is END:
                 break
-            status, data = _match(operation, request, item)
+            status, data = _match(request, item)
             sent += 1
             try:
-                yield Answer(operation, response(status), data, wait=sent % _IN_FLIGHT == 0)
+                yield Answer(
+                    request._operation, response(status), data, wait=sent % _IN_FLIGHT == 0
+                )
             except _UNSENDABLE as error:  # without a single element
-                if operation.answered:  # by its deadline
+                if request._operation.answered:  # by its deadline
                     raise
-                raise _unsendable(operation, request, error) from error
+                raise _unsendable(request, error) from error
     except Failed as failed:
         return failed.command, sent
     return response(CANCEL if request.cancelled else SUCCESS), sent
 
 
-def _match(operation: _core.Operation, request: Request, item: Any) -> tuple[int, Buffer]:
+def _match(request: Request, item: Any) -> tuple[int, Buffer]:
     """Take a data set, or a pair of a pending status and one, for what a C-FIND handler gives."""
     status, dataset = int(PENDING), item
     if isinstance(item, tuple):
-        status, dataset = pair_of(operation, request, item)
-    return status, _encoded(operation, request, dataset)
+        status, dataset = pair_of(request, item)
+    return status, _encoded(request, dataset)
 
 
-def pair_of(operation: _core.Operation, request: Request, pair: tuple[Any, ...]) -> tuple[int, Any]:
+def pair_of(request: Request, pair: tuple[Any, ...]) -> tuple[int, Any]:
     """Take a pair of a pending status and what comes with it.
 
     Raises:
@@ -190,26 +186,24 @@ def pair_of(operation: _core.Operation, request: Request, pair: tuple[Any, ...])
     """
     read = status_and_elements(pair[0]) if len(pair) == 2 else None
     if read is None or not 0 <= read[0] <= 0xFFFF:
-        raise wrong(operation, request, pair)
+        raise wrong(request, pair)
     status, elements = Status(read[0]), read[1]
     if pair[1] is None and status.is_final:
-        raise Failed(status_of(operation, request, status), elements=_sendable(elements))
+        raise Failed(status_of(request, status), elements=_sendable(elements))
     if pair[1] is None or status.category != "pending":
-        raise wrong(operation, request, pair)
+        raise wrong(request, pair)
     return status, pair[1]
 
 
-def ask(
-    operation: _core.Operation, request: Request, handler: Handler
-) -> Generator[Step, Any, Any]:
+def ask(request: Request, handler: Handler) -> Generator[Step, Any, Any]:
     """Call the handler; what it raises becomes `Failed`."""
     try:
         return (yield Ask(handler, request))
     except _OF_USERS as error:
-        raise _failed(operation, request, error) from error
+        raise _failed(request, error) from error
 
 
-def items_of(operation: _core.Operation, request: Request, answer: Any) -> Any:
+def items_of(request: Request, answer: Any) -> Any:
     """Turn what a handler of many gave back into an iterator.
 
     Raises:
@@ -218,21 +212,21 @@ def items_of(operation: _core.Operation, request: Request, answer: Any) -> Any:
     if answer is None:
         return iter(())
     if isinstance(answer, int) and not isinstance(answer, bool):
-        raise Failed(status_of(operation, request, answer))
+        raise Failed(status_of(request, answer))
     if hasattr(answer, "__aiter__"):
         return aiter(answer)
     single = isinstance(answer, (str, bytes, bytearray, memoryview)) or is_data_set(answer)
     if single or not isinstance(answer, Iterable):
-        raise wrong(operation, request, answer)
+        raise wrong(request, answer)
     return iter(answer)
 
 
-def next_of(operation: _core.Operation, request: Request, items: Any) -> Generator[Step, Any, Any]:
+def next_of(request: Request, items: Any) -> Generator[Step, Any, Any]:
     """Give the next item of the user's, END after the last; what it raises becomes `Failed`."""
     try:
-        return (yield Next(operation, items))
+        return (yield Next(request._operation, items))
     except _OF_USERS as error:
-        raise _failed(operation, request, error) from error
+        raise _failed(request, error) from error
 
 
 def closing(opened: list[Any], steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
@@ -257,46 +251,44 @@ def _closed(opened: list[Any]) -> Generator[Step, Any, None]:
             _logger.exception("a handler failed when it was closed", extra=told)
 
 
-def _failed(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
+def _failed(request: Request, error: BaseException) -> Failed:
     if isinstance(error, StatusError):
         code = int(error.status)
         if not error.status.is_final:
-            return wrong(operation, request, code)
-        if not _is_defined(operation, request, code):
-            told = log.of(operation.association, "handler-status")
+            return wrong(request, code)
+        if not _is_defined(request, code):
+            told = extra_of(request, "handler-status")
             _logger.warning("%s", _undefined(request, code), extra=told)
         return Failed(code, error.comment, error.dataset, error.elements)
     if isinstance(error, LimitExceeded):
-        told = log.of(operation.association, "limit")
+        told = extra_of(request, "limit")
         _logger.warning("%s: %s", request, error, extra=told)
-        return Failed(refusal_of(operation.message.field), f"over the limit: {error.limit}")
+        return Failed(refusal_of(request.field), f"over the limit: {error.limit}")
     if error is request.unreadable:  # the peer's fault, not the handler's
-        told = log.of(operation.association, "undecodable")
+        told = extra_of(request, "undecodable")
         _logger.warning("%s: %s", request, error, extra=told)
-        return Failed(failure_of(operation.message.field), "data set cannot be read")
-    told = log.of(operation.association, "handler-failed")
+        return Failed(failure_of(request.field), "data set cannot be read")
+    told = extra_of(request, "handler-failed")
     _logger.error("%s: the handler failed", request, exc_info=error, extra=told)
-    return Failed(failure_of(operation.message.field), "handler failed")
+    return Failed(failure_of(request.field), "handler failed")
 
 
-def status_of(operation: _core.Operation, request: Request, status: int) -> int:
+def status_of(request: Request, status: int) -> int:
     """Check a handler's final status.
 
     Raises:
         Failed: it is none, or its service does not define it (PS3.4).
     """
     if not (0 <= status <= 0xFFFF and Status(status).is_final):
-        raise wrong(operation, request, status)
-    if not _is_defined(operation, request, status):
-        _logger.error(
-            "%s", _undefined(request, status), extra=log.of(operation.association, "handler-status")
-        )
-        raise Failed(failure_of(operation.message.field), "handler gave no valid status")
+        raise wrong(request, status)
+    if not _is_defined(request, status):
+        _logger.error("%s", _undefined(request, status), extra=extra_of(request, "handler-status"))
+        raise Failed(failure_of(request.field), "handler gave no valid status")
     return int(status)
 
 
-def _is_defined(operation: _core.Operation, request: Request, status: int) -> bool:
-    return is_defined(status, SERVICE_OF[operation.message.field], request.sop_class.service)
+def _is_defined(request: Request, status: int) -> bool:
+    return is_defined(status, SERVICE_OF[request.field], request.sop_class.service)
 
 
 def _undefined(request: Request, status: int) -> str:
@@ -304,7 +296,7 @@ def _undefined(request: Request, status: int) -> str:
     return f"{request}: the handler gave {Status(status, service)}, which {service} does not define"
 
 
-def wrong(operation: _core.Operation, request: Request, answer: object) -> Failed:
+def wrong(request: Request, answer: object) -> Failed:
     """Say in the log what a handler gave, and what it was to give."""
     if isinstance(answer, Coroutine):  # of a function that did not look like one
         answer.close()
@@ -312,29 +304,29 @@ def wrong(operation: _core.Operation, request: Request, answer: object) -> Faile
         "%s: got %s; %s",
         request,
         described(answer),
-        gives(operation.message.field),
-        extra=log.of(operation.association, "handler-status"),
+        gives(request.field),
+        extra=extra_of(request, "handler-status"),
     )
-    return Failed(failure_of(operation.message.field), "handler gave no valid status")
+    return Failed(failure_of(request.field), "handler gave no valid status")
 
 
 def _taken_apart(
-    operation: _core.Operation, request: Request, answer: Any
+    request: Request, answer: Any
 ) -> tuple[int, dict[str, Any], Dataset | Mapping[str, Any] | None]:
     """Take None, a status, a data set, or a pair of both for what a handler of one may give."""
-    field = operation.message.field
+    field = request.field
     is_pair = field >= FIRST_N_SERVICE and isinstance(answer, tuple) and len(answer) == 2
     given, dataset = answer if is_pair else (answer, None)
     read = (SUCCESS, {}) if answer is None else status_and_elements(given)
     if read is None and not is_pair and is_data_set(answer):
         read, dataset = (SUCCESS, {}), answer
     if read is None or Status(read[0] & 0xFFFF).category == "cancel":
-        raise wrong(operation, request, answer)
-    code = status_of(operation, request, read[0])
+        raise wrong(request, answer)
+    code = status_of(request, read[0])
     if dataset is not None and (field < FIRST_N_SERVICE or not is_data_set(dataset)):
-        raise wrong(operation, request, answer)
+        raise wrong(request, answer)
     if field == N_GET_RQ and not dataset and Status(code).category != "failure":
-        told = log.of(operation.association, "handler-status")
+        told = extra_of(request, "handler-status")
         _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request, extra=told)
         raise Failed(PROCESSING_FAILURE, "no attributes")
     return code, _sendable(read[1]), dataset
@@ -347,13 +339,13 @@ def _sendable(elements: dict[str, Any]) -> dict[str, Any]:
     return elements
 
 
-def _encoded(operation: _core.Operation, request: Request, dataset: Any) -> Buffer:
+def _encoded(request: Request, dataset: Any) -> Buffer:
     """Encode a data set for the request's context; bytes are taken to be encoded so already."""
     if not is_data_set(dataset):
         try:
             return memoryview(dataset)
         except TypeError:
-            raise wrong(operation, request, dataset) from None
+            raise wrong(request, dataset) from None
     from dimse_rs.datasets import to_bytes
 
     try:
@@ -361,17 +353,17 @@ def _encoded(operation: _core.Operation, request: Request, dataset: Any) -> Buff
             dataset = data_set_of(dataset)
         return to_bytes(dataset, request.context.transfer_syntax)
     except Exception as error:
-        raise _unsendable(operation, request, error) from error
+        raise _unsendable(request, error) from error
 
 
-def _unsendable(operation: _core.Operation, request: Request, error: BaseException) -> Failed:
+def _unsendable(request: Request, error: BaseException) -> Failed:
     _logger.error(
         "%s: what the handler gave cannot be sent",
         request,
         exc_info=error,
-        extra=log.of(operation.association, "handler-failed"),
+        extra=extra_of(request, "handler-failed"),
     )
-    return Failed(failure_of(operation.message.field), "response cannot be sent")
+    return Failed(failure_of(request.field), "response cannot be sent")
 
 
 def response(status: int, comment: str = "") -> dict[str, Any]:
@@ -380,6 +372,11 @@ def response(status: int, comment: str = "") -> dict[str, Any]:
     if comment:
         command["ErrorComment"] = _default_repertoire(comment)
     return command
+
+
+def extra_of(request: Request, code: str) -> dict[str, Any]:
+    """Give what a log record of a request carries beside its text: association and code."""
+    return log.of(request._operation.association, code)
 
 
 def answer_at_once(operation: _core.Operation, status: int, comment: str) -> None:

@@ -247,22 +247,20 @@ class Performer:
         if handler is None:
             echo = request.field == C_ECHO_RQ
             return _refused(operation, 0 if echo else scp.unserved_of(request.field))
-        return _released(request, self._performed(operation, request, handler))
+        return _released(request, self._performed(request, handler))
 
-    def _performed(
-        self, operation: _core.Operation, request: Request, handler: Handler
-    ) -> Generator[Step, Any, None]:
+    def _performed(self, request: Request, handler: Handler) -> Generator[Step, Any, None]:
         match request.field:
             case field if field == C_FIND_RQ:
-                return scp.many_matches(operation, request, handler)
+                return scp.many_matches(request, handler)
             case field if field == C_GET_RQ:
                 retrieval = cast("RetrieveRequest", request)
-                return retrieve.c_get(operation, retrieval, handler, self._timeouts)
+                return retrieve.c_get(retrieval, handler, self._timeouts)
             case field if field == C_MOVE_RQ:
                 retrieval = cast("RetrieveRequest", request)
-                return retrieve.c_move(operation, retrieval, handler, self._timeouts, self._node)
+                return retrieve.c_move(retrieval, handler, self._timeouts, self._node)
             case _:
-                return scp.one_answer(operation, request, handler)
+                return scp.one_answer(request, handler)
 
     def _association_of(self, core: _core.Association) -> AssociationFacts | None:
         if self._node is not None:
