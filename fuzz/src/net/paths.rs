@@ -8,7 +8,9 @@ use std::sync::Arc;
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use dimse_net::files::Disk;
-use dimse_net::sink::{Duplicates, Durability, Folder, Layout, StoreRequest, Writer, store_whole};
+use dimse_net::receive::{
+    Duplicates, Durability, Folder, Layout, StoreRequest, Writer, store_whole,
+};
 use dimse_proto::{AeTitle, Uid};
 use tempfile::TempDir;
 

@@ -23,16 +23,16 @@ use dimse_proto::ul::associate::Associate;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::association::{Command, Established, Settings, Shared, no_titles, titles_of};
+use crate::association::handle::{Command, Established, Settings, Shared, no_titles, titles_of};
 use crate::deadline::Deadlines;
 use crate::error::{Deadline, Error, Fault};
-use crate::event::{AssociationId, Event, Kinds, Titles};
+use crate::events::told::{AssociationId, Event, Kinds, Titles};
 use crate::exchange::Exchange;
 use crate::listener::Admission;
 use crate::metrics::Metrics;
-use crate::tls::Facts;
-use crate::transport::Stream;
-use crate::write::WriteQueue;
+use crate::transport::stream::Stream;
+use crate::transport::tls::Facts;
+use crate::transport::write::WriteQueue;
 
 use telling::Arriving;
 

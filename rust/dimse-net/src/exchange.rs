@@ -19,17 +19,17 @@ use dimse_proto::ul::negotiate::Negotiated;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::Instant;
 
-use crate::association::{Invoke, Response, Settings};
-use crate::bulk::{self, BulkResult, Feed, Item};
+use crate::association::handle::{Invoke, Response, Settings};
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::event::Performed;
+use crate::events::told::Performed;
 use crate::limits::{Budget, Charge};
 use crate::metrics::Running;
 use crate::queue::Sender;
+use crate::receive::jobs::{Done, Jobs};
+use crate::send::bulk::{self, BulkResult, Feed, Item};
+use crate::send::source::FileInfo;
 use crate::service::{Data, Parts, Permit};
-use crate::source::FileInfo;
-use crate::store::{Done, Jobs};
 use crate::verdict::Verdict;
 
 use verdicts::Undecided;

@@ -21,36 +21,19 @@
 
 pub mod admission;
 pub mod association;
-mod bare;
-pub mod bulk;
-mod check;
 pub mod deadline;
 mod driver;
 pub mod error;
-pub mod event;
+pub mod events;
 mod exchange;
 pub mod files;
-mod folder;
-mod follow;
-mod group;
-mod invocation;
 pub mod limits;
 pub mod listener;
 pub mod metrics;
-pub mod part10;
 pub mod queue;
-mod refusal;
+pub mod receive;
 pub mod runtime;
+pub mod send;
 pub mod service;
-pub mod sink;
-pub mod source;
-mod store;
-#[cfg(feature = "tls")]
-pub mod tls;
-#[cfg(not(feature = "tls"))]
-#[path = "no_tls.rs"]
-pub mod tls;
-mod transport;
+pub mod transport;
 pub mod verdict;
-pub mod walk;
-mod write;

@@ -16,14 +16,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::admission::{Ask, Inquiry, Refusal, Terms};
-use crate::association::{Association, Settings, no_titles};
+use crate::admission::inquiry::{Ask, Inquiry, Refusal, Terms};
+use crate::association::handle::{Association, Settings, no_titles};
 use crate::error::Error;
-use crate::event::{AssociationId, Event, Kinds, Told};
+use crate::events::told::{AssociationId, Event, Kinds, Told};
 use crate::metrics::{Metrics, Reading, Readings, Syncs};
 use crate::queue::{Queue, Sender};
 use crate::runtime;
-use crate::transport::Stream;
+use crate::transport::stream::Stream;
 
 /// How long accepting rests when the operating system has no descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);

@@ -11,11 +11,12 @@ use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::NegotiatedContext;
 use parking_lot::Mutex;
 
-use crate::association::Association;
-use crate::event::Events;
+use crate::association::handle::Association;
+use crate::events::hub::Events;
 use crate::limits::{Budget, Charge};
 use crate::queue::Sender;
-use crate::sink::{Folder, Spooled};
+use crate::receive::folder::Folder;
+use crate::receive::sink::Spooled;
 use crate::verdict::Desk;
 
 /// How requests are answered.

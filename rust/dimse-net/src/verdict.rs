@@ -14,13 +14,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::association::Association;
-use crate::event::{AssociationId, Titles};
-use crate::folder::Undo;
+use crate::association::handle::Association;
+use crate::events::told::{AssociationId, Titles};
 use crate::limits::Charge;
 use crate::queue::Sender;
-use crate::refusal::{OUT_OF_RESOURCES, Refusal};
-use crate::sink::Stored;
+use crate::receive::folder::Undo;
+use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
+use crate::receive::sink::Stored;
 
 /// Where instances of a folder go when they are stored, and how long a verdict may take; `None` is for ever.
 #[derive(Clone, Debug)]

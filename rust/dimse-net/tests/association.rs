@@ -20,15 +20,15 @@ use bytes::Bytes;
 use common::{CT, EXPLICIT, Faulty, instance, part10, title, tree, uid};
 use dimse_net::admission::Ask;
 use dimse_net::association::{Association, Settings};
-use dimse_net::bulk::{BulkResult, Options, Sending, ToSend};
 use dimse_net::deadline::Timeouts;
 use dimse_net::error::Error;
-use dimse_net::event::{Event, Events, Follower, Kinds, Told};
+use dimse_net::events::{Event, Events, Follower, Kinds, Told};
 use dimse_net::limits::{Budget, Limits};
 use dimse_net::listener::{Capacity, Listener};
+use dimse_net::receive::{Duplicates, Durability, Folder, Layout};
 use dimse_net::runtime;
+use dimse_net::send::{BulkResult, Options, Sending, ToSend};
 use dimse_net::service::{Classes, Service, StoreService};
-use dimse_net::sink::{Duplicates, Durability, Folder, Layout};
 use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 use dimse_proto::ul::negotiate::{
     AcceptorPolicy, Preference, ProposedContext, Request, SupportedContext,

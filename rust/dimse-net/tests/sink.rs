@@ -17,7 +17,7 @@ use common::{
     instance, part10, request, store, tree, uid,
 };
 use dimse_net::files::Disk;
-use dimse_net::sink::{Duplicates, Durability, Folder, Layout, Writer};
+use dimse_net::receive::{Duplicates, Durability, Folder, Layout, Writer};
 
 #[test]
 fn a_stored_file_is_our_header_and_exactly_the_received_bytes() {

@@ -14,7 +14,7 @@ use std::thread;
 
 use common::{EXPLICIT, Faulty, data_of, flat, folder, instance, part10, store, tree};
 use dimse_net::files::Disk;
-use dimse_net::sink::{Duplicates, Durability, Folder, Layout, Stored};
+use dimse_net::receive::{Duplicates, Durability, Folder, Layout, Stored};
 
 #[test]
 fn identical_bytes_sent_again_change_nothing() {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{EXPLICIT, Faulty, SERIES, STUDY, data_of, flat, folder, instance, request, tree};
 use dimse_net::files::Disk;
-use dimse_net::sink::{
+use dimse_net::receive::{
     Duplicates, Durability, Folder, Layout, Refusal, Stored, Writer, store_whole,
 };
 

@@ -18,7 +18,7 @@ use common::{
     tree,
 };
 use dimse_net::files::Disk;
-use dimse_net::sink::{
+use dimse_net::receive::{
     Duplicates, Durability, Folder, Layout, Tentative, Writer, store_tentatively, store_whole,
 };
 use dimse_proto::dataset::Tag;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dimse_net::association as net;
-use dimse_net::bulk::{BulkResult, Options, Sending, ToSend};
 use dimse_net::limits::Budget;
+use dimse_net::send::{BulkResult, Options, Sending, ToSend};
 use dimse_net::service::Service as Answers;
 use dimse_proto::ul::negotiate::{Negotiated, NegotiatedContext, Request, UserIdentity};
 use pyo3::IntoPyObjectExt;
@@ -74,13 +74,13 @@ impl Association {
     }
 
     /// What a C-STORE request and its context say about the instance.
-    pub(crate) fn store_request(&self, message: &Message) -> dimse_net::sink::StoreRequest {
+    pub(crate) fn store_request(&self, message: &Message) -> dimse_net::receive::StoreRequest {
         let titles = self
             .inner
             .established()
             .map(|established| established.titles);
         let none = dimse_proto::AeTitle::from_wire(b"");
-        dimse_net::sink::StoreRequest {
+        dimse_net::receive::StoreRequest {
             sop_class: message.command.sop_class().unwrap_or_default(),
             sop_instance: message.command.sop_instance().unwrap_or_default(),
             transfer_syntax: self

@@ -116,7 +116,7 @@ impl Payload {
 pub(crate) fn payload_of(
     py: Python<'_>,
     data: Data,
-) -> PyResult<(Option<Py<Payload>>, Option<dimse_net::sink::Spooled>)> {
+) -> PyResult<(Option<Py<Payload>>, Option<dimse_net::receive::Spooled>)> {
     match data {
         Data::None => Ok((None, None)),
         Data::Memory(parts) => {

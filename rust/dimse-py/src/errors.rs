@@ -138,7 +138,7 @@ pub(crate) fn decode(py: Python<'_>, error: &DecodeError) -> PyErr {
 }
 
 /// An instance that could not be stored, as the status that answers it.
-pub(crate) fn refusal(py: Python<'_>, refusal: &dimse_net::sink::Refusal) -> PyErr {
+pub(crate) fn refusal(py: Python<'_>, refusal: &dimse_net::receive::Refusal) -> PyErr {
     build(py, "status", |fields| {
         fields.set_item("status", refusal.status)?;
         fields.set_item("comment", refusal.comment.as_ref())?;

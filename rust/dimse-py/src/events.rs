@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use dimse_net::event::{Event, Events as Hub, Follower as Following, Kinds, Told};
+use dimse_net::events::{Event, Events as Hub, Follower as Following, Kinds, Told};
 use dimse_proto::Uid;
 use dimse_proto::connection::trace::Seen;
 use dimse_proto::dataset::Oddity;

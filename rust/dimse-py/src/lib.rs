@@ -19,7 +19,7 @@ mod service;
 mod tls;
 mod verdict;
 
-use dimse_net::source::SourceErrorKind;
+use dimse_net::send::SourceErrorKind;
 use pyo3::prelude::*;
 
 /// The native core of `dimse_rs`; private, see `_core.pyi`.
@@ -114,7 +114,7 @@ fn alive_tasks() -> PyResult<usize> {
 )]
 fn probe(py: Python<'_>, path: std::path::PathBuf) -> PyResult<(String, String, String, u64)> {
     let info = py
-        .detach(|| dimse_net::source::probe(&path))
+        .detach(|| dimse_net::send::probe(&path))
         .map_err(|error| match &error.kind {
             SourceErrorKind::Io(cause) => errors::os(py, cause, &path.display().to_string()),
             _ => errors::input(py, &error.to_string()),

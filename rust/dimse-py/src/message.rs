@@ -1,6 +1,6 @@
 //! `_core.Message`: a command set by keyword, and its data set.
 
-use dimse_net::sink::Spooled;
+use dimse_net::receive::Spooled;
 use dimse_proto::dataset::Tag;
 use dimse_proto::dimse::element::{self, Vr};
 use dimse_proto::dimse::{CommandField, CommandSet};

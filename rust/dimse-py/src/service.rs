@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use dimse_net::event::{Events as Hub, SubOperation};
+use dimse_net::events::{Events as Hub, SubOperation};
 use dimse_net::files::Disk;
 use dimse_net::limits::Budget;
 use dimse_net::queue::Queue;
+use dimse_net::receive::{self as sink, Duplicates, Durability, Layout};
 use dimse_net::service::{self as net, Classes, StoreService};
-use dimse_net::sink::{self, Duplicates, Durability, Layout};
 use dimse_net::verdict::{Arrival, Desk};
 use dimse_proto::LocalError;
 use dimse_proto::dataset::Tag;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dimse_net::tls::{self as net, Rules, Subject, Verify};
+use dimse_net::transport::tls::{self as net, Rules, Subject, Verify};
 use dimse_proto::ul::user_info::Secret;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -8,10 +8,10 @@ use dimse_proto::ul::negotiate::UserIdentity;
 use dimse_proto::ul::reason::AssociateRj;
 
 use super::Driver;
-use crate::admission::{Decision, Inquiry, Refusal, Terms};
-use crate::association::titles_of;
+use crate::admission::inquiry::{Decision, Inquiry, Refusal, Terms};
+use crate::association::handle::titles_of;
 use crate::error::{Deadline, Error};
-use crate::event::{Event, Kinds};
+use crate::events::told::{Event, Kinds};
 use crate::listener::Answer;
 
 impl Driver {

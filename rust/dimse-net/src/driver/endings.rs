@@ -11,10 +11,10 @@ use dimse_proto::ul::reason::AbortReason;
 use tokio::time::{Instant, sleep_until};
 
 use super::Driver;
-use crate::association::Command;
+use crate::association::handle::Command;
 use crate::error::{Deadline, Error};
-use crate::event::{Event, Kinds};
-use crate::tls;
+use crate::events::told::{Event, Kinds};
+use crate::transport::tls;
 
 impl Driver {
     /// A command that came when all was over, or about to be.

@@ -10,7 +10,7 @@ use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::pdu::{Header, Pdu};
 
 use super::Driver;
-use crate::event::{Event, Kinds, SubOperation, Told};
+use crate::events::told::{Event, Kinds, SubOperation, Told};
 
 /// A message whose data set is not complete.
 pub(super) struct Arriving {

@@ -38,17 +38,18 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{BUDGET_WAIT, COOLING, Driver, OWED_LIMIT, READ_SMALLEST};
-use crate::admission::{Inquiry, Refusal, Terms};
-use crate::association::{Association, Invocation, Settings, Shared, handle_of};
+use crate::admission::inquiry::{Inquiry, Refusal, Terms};
+use crate::association::handle::{Association, Settings, Shared, handle_of};
+use crate::association::invocation::Invocation;
 use crate::deadline::Timeouts;
 use crate::error::{Deadline, Error};
-use crate::event::AssociationId;
+use crate::events::told::AssociationId;
 use crate::limits::{Budget, Limits};
 use crate::listener::{Admission, Answer};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Sender};
 use crate::service::{Classes, Operation, Service};
-use crate::transport::{Io, LEAST_BUFFER, Stream};
+use crate::transport::stream::{Io, LEAST_BUFFER, Stream};
 
 const VERIFICATION: Uid = Uid::from_static("1.2.840.10008.1.1");
 const STORAGE: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.7");

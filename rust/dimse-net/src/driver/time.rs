@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{BUDGET_WAIT, COOLING, Driver, READ_SMALLEST};
 use crate::error::{Deadline, Error};
-use crate::transport::LEAST_BUFFER;
+use crate::transport::stream::LEAST_BUFFER;
 
 impl Driver {
     /// Bytes came: waits that count from the last progress begin anew. The peer has to read as well, though.

@@ -9,13 +9,14 @@ use dimse_proto::DecodeError;
 use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status, element};
 
 use super::{Answer, Arriving, Collected, Inbound, Invoked, Performing};
-use crate::association::{Invoke, Response, handle_of};
+use crate::association::handle::{Invoke, Response, handle_of};
 use crate::driver::Driver;
-use crate::event::{Denied, Event, Kinds, Performed, StoredEvent};
+use crate::events::told::{Denied, Event, Kinds, Performed, StoredEvent};
 use crate::metrics::Running;
+use crate::receive::jobs::{Finished, Outcome, Purpose};
+use crate::receive::refusal::Refusal;
+use crate::receive::sink::{StoreRequest, Stored};
 use crate::service::{Data, Operation, Route, denial_of, field_of, is_composite};
-use crate::sink::{Refusal, StoreRequest, Stored};
-use crate::store::{Finished, Outcome, Purpose};
 
 impl Driver {
     /// A complete command set has arrived.

@@ -7,10 +7,10 @@ use dimse_proto::ul::data::{frame, pdv_header};
 use tokio::sync::oneshot;
 
 use super::{Answer, Exchange, Invoked};
-use crate::association::{Invoke, Response};
-use crate::bulk::Item;
+use crate::association::handle::{Invoke, Response};
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::send::bulk::Item;
 use crate::service::{Data, field_of};
 
 /// Data sets up to this size are copied behind their headers and leave in one write; larger ones are written as

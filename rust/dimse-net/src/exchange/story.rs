@@ -4,9 +4,9 @@ use bytes::Bytes;
 use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 
 use crate::driver::Driver;
-use crate::event::{Event, Kinds, Performed};
+use crate::events::told::{Event, Kinds, Performed};
+use crate::receive::sink::Subject;
 use crate::service::{Data, field_of, is_composite};
-use crate::sink::Subject;
 
 impl Driver {
     /// What is to be told of a request, if anybody wants to know.

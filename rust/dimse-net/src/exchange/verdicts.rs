@@ -9,10 +9,10 @@ use dimse_proto::dimse::CommandSet;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::association::handle_of;
+use crate::association::handle::handle_of;
 use crate::driver::Driver;
-use crate::refusal::{OUT_OF_RESOURCES, Refusal};
-use crate::sink::{Stored, Tentative};
+use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
+use crate::receive::sink::{Stored, Tentative};
 use crate::verdict::{Arrival, Desk, Ticket, Verdict};
 
 /// Those of one association, in the order in which they were stored.

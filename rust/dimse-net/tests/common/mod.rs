@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use dimse_net::files::{Disk, Files};
-use dimse_net::sink::{
+use dimse_net::receive::{
     Duplicates, Durability, Folder, Layout, Refusal, StoreRequest, Stored, store_whole,
 };
 use dimse_proto::{AeTitle, Uid};
@@ -125,7 +125,7 @@ pub fn folder(
 /// A file as `header` and data set.
 pub fn part10(instance: &str, transfer_syntax: &str, data: &[u8]) -> Vec<u8> {
     let request = request(instance, transfer_syntax);
-    let mut file = dimse_net::part10::header(
+    let mut file = dimse_net::files::part10::header(
         &request.sop_class,
         &request.sop_instance,
         &request.transfer_syntax,
@@ -138,7 +138,7 @@ pub fn part10(instance: &str, transfer_syntax: &str, data: &[u8]) -> Vec<u8> {
 
 /// The data set of a stored file.
 pub fn data_of(file: &[u8]) -> Vec<u8> {
-    let meta = dimse_net::part10::Meta::parse(Bytes::copy_from_slice(file)).unwrap();
+    let meta = dimse_net::files::part10::Meta::parse(Bytes::copy_from_slice(file)).unwrap();
     file[meta.data_offset..].to_vec()
 }
 

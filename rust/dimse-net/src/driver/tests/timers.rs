@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::*;
-use crate::association::Command;
-use crate::bulk::{Feed, Item};
-use crate::source::FileInfo;
+use crate::association::handle::Command;
+use crate::send::bulk::{Feed, Item};
+use crate::send::source::FileInfo;
 
 /// A port whose queue is full, so that the next connection is neither accepted nor refused.
 fn crowded() -> (TcpListener, Vec<Socket>, SocketAddr) {
@@ -50,20 +50,20 @@ async fn a_connection_that_does_not_open_ends_at_connect() {
 #[cfg(feature = "tls")]
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_does_not_come_ends_at_tls() {
-    let rules = crate::tls::Rules {
+    let rules = crate::transport::tls::Rules {
         cert: None,
         key: None,
         password: None,
         ca: Vec::new(),
         crl: Vec::new(),
         pinned: Vec::new(),
-        verify: crate::tls::Verify::Off,
+        verify: crate::transport::tls::Verify::Off,
         server_name: None,
         tls13_only: false,
     };
     let setup = Setup::timeouts(|t| t.tls = Some(seconds(10)));
     let (mut settings, _operations) = setup.settings();
-    settings.tls = Some(Arc::new(crate::tls::Tls::new(rules)));
+    settings.tls = Some(Arc::new(crate::transport::tls::Tls::new(rules)));
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let listener = listener.await.unwrap();
     let silent = tokio::net::TcpStream::connect(listener.local_addr().unwrap());

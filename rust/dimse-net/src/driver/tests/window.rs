@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::mpsc::Sender;
 
 use super::*;
-use crate::association::{Command, Invocation};
-use crate::bulk::{BulkResult, Feed, Item};
-use crate::source::FileInfo;
+use crate::association::handle::Command;
+use crate::association::invocation::Invocation;
+use crate::send::bulk::{BulkResult, Feed, Item};
+use crate::send::source::FileInfo;
 
 fn setup(window: u16) -> Setup {
     Setup {

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::event::Events;
-use crate::transport::Stream;
+use crate::events::hub::Events;
+use crate::transport::stream::Stream;
 
 /// TLS, of which there is none.
 #[derive(Debug)]

@@ -17,9 +17,8 @@ use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::{AeTitle, DecodeError, Uid};
 
 use crate::error::Error;
-pub use crate::follow::{Events, Follower};
-use crate::sink::Subject;
-use crate::tls::Facts;
+use crate::receive::sink::Subject;
+use crate::transport::tls::Facts;
 
 /// Number of an association, unique in the process.
 pub type AssociationId = u64;

@@ -15,8 +15,8 @@ use dimse_proto::Uid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Folder, Place, file_name, locked, turn_of};
-use crate::group::Identity;
-use crate::refusal::Refusal;
+use crate::receive::group::Identity;
+use crate::receive::refusal::Refusal;
 
 /// The SOP Instance UIDs with an open verdict.
 pub(super) type Holds = Mutex<HashMap<Uid, Arc<Semaphore>>>;
@@ -185,7 +185,7 @@ mod tests {
 
     use super::super::{Duplicates, Durability, Layout};
     use super::*;
-    use crate::files::Disk;
+    use crate::files::disk::Disk;
 
     #[tokio::test(start_paused = true)]
     async fn instances_of_a_uid_take_turns_and_leave_nothing_behind() {

@@ -11,10 +11,10 @@ use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::ul::user_info::Secret;
 use parking_lot::Mutex;
 
-use crate::association::{Command, Shared};
-use crate::event::AssociationId;
+use crate::association::handle::{Command, Shared};
+use crate::events::told::AssociationId;
 use crate::service::Permit;
-use crate::tls::Facts;
+use crate::transport::tls::Facts;
 
 /// Which proposals the user is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use crate::association::no_titles;
-use crate::event::{AssociationId, Event, Kinds, Told};
+use crate::association::handle::no_titles;
+use crate::events::told::{AssociationId, Event, Kinds, Told};
 use crate::queue::{Queue, Sender};
 
 /// Where events go: a node's, or those of an association of ours. Clones are the same.

@@ -14,11 +14,11 @@ use dimse_proto::ul::data::{frame, max_fragment};
 use dimse_proto::ul::negotiate::Negotiated;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::association::Shared;
+use crate::association::handle::Shared;
 use crate::error::Error;
 use crate::queue::{Queue, Sender};
 use crate::runtime;
-use crate::source::{FileInfo, Outgoing, SourceError, SourceErrorKind};
+use crate::send::source::{FileInfo, Outgoing, SourceError, SourceErrorKind};
 
 /// Bytes framed at a time: one write of the socket.
 const CHUNK: usize = 1 << 20;

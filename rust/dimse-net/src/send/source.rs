@@ -15,10 +15,10 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
-use crate::bare;
-use crate::check::{Check, CheckError};
-use crate::part10::{META_LIMIT, Meta};
-use crate::walk::read_at;
+use crate::files::bare;
+use crate::files::check::{Check, CheckError};
+use crate::files::part10::{META_LIMIT, Meta};
+use crate::files::walk::read_at;
 
 /// What is read to know a file; one that is no larger is read once.
 const HEAD: usize = 16 * 1024;

@@ -15,20 +15,20 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::admission::Decision;
-use crate::bulk;
+use crate::admission::inquiry::Decision;
+use crate::association::invocation::{Invocation, Responses};
 use crate::deadline::Timeouts;
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::event::{AssociationId, Event, Events, Follower, Kinds, SubOperation, Titles, Told};
-pub use crate::invocation::Invocation;
-use crate::invocation::Responses;
+use crate::events::hub::{Events, Follower};
+use crate::events::told::{AssociationId, Event, Kinds, SubOperation, Titles, Told};
 use crate::limits::{Budget, Limits};
 use crate::metrics::Metrics;
 use crate::runtime;
+use crate::send::bulk;
 use crate::service::{Data, Service};
-use crate::tls::{Facts, Tls};
-use crate::transport::Stream;
+use crate::transport::stream::Stream;
+use crate::transport::tls::{Facts, Tls};
 
 static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
 

@@ -16,8 +16,8 @@ use flate2::{Decompress, FlushDecompress, Status};
 use rustix::buffer::spare_capacity;
 use rustix::io::retry_on_intr;
 
-use crate::check::CheckError;
-use crate::source::{self, SourceErrorKind};
+use crate::files::check::CheckError;
+use crate::send::source::{self, SourceErrorKind};
 
 /// Bytes of a file read at a time, and inflated at a time.
 const CHUNK: usize = 64 * 1024;

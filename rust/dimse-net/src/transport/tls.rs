@@ -21,10 +21,11 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, CommonState, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::association::no_titles;
+use crate::association::handle::no_titles;
 use crate::error::{Error, Fault};
-use crate::event::{Event, Events, Kinds, Told};
-use crate::transport::Stream;
+use crate::events::hub::Events;
+use crate::events::told::{Event, Kinds, Told};
+use crate::transport::stream::Stream;
 use ahead::Ahead;
 pub(crate) use fault::of_stream;
 use files::{Material, Stamp, stamps};

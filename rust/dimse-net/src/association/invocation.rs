@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use crate::association::{Response, Shared};
+use crate::association::handle::{Response, Shared};
 use crate::error::Error;
 use crate::service::Data;
 

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::transport::Stream;
+use crate::transport::stream::Stream;
 
 /// Slices of one gathering write.
 const SLICES: usize = 64;

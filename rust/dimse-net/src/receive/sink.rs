@@ -23,13 +23,12 @@ use bytes::Bytes;
 use dimse_proto::dataset::{Oddity, OddityKind, Tag};
 use dimse_proto::{AeTitle, Uid};
 
-use crate::check::{Check, CheckError};
-use crate::folder::{Instance, Temporary, TemporaryName, Undo};
-use crate::part10;
-use crate::refusal::{CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED, INVALID_INSTANCE, MISMATCH};
-
-pub use crate::folder::{Duplicates, Durability, Folder, Hold, Layout};
-pub use crate::refusal::Refusal;
+use crate::files::check::{Check, CheckError};
+use crate::files::part10;
+use crate::receive::folder::{Folder, Hold, Instance, Layout, Temporary, TemporaryName, Undo};
+use crate::receive::refusal::{
+    CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED, INVALID_INSTANCE, MISMATCH, Refusal,
+};
 
 const WANTED: [Tag; 6] = [
     Tag::TRANSFER_SYNTAX_UID,

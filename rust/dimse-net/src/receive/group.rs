@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use crate::folder::locked;
-use crate::refusal::{OUT_OF_RESOURCES, Refusal};
+use crate::receive::folder::locked;
+use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
 
 /// Which folder: device and inode.
 pub(crate) type Identity = (u64, u64);

@@ -18,11 +18,11 @@ use dimse_proto::Uid;
 use dimse_proto::dataset::Tag;
 use rustix::io::Errno;
 
-use crate::files::Files;
-use crate::group::Group;
+use crate::files::disk::Files;
+use crate::files::part10::Meta;
 use crate::metrics::Syncs;
-use crate::part10::Meta;
-use crate::refusal::{DUPLICATE, NO_SPACE, OUT_OF_RESOURCES, Refusal};
+use crate::receive::group::Group;
+use crate::receive::refusal::{DUPLICATE, NO_SPACE, OUT_OF_RESOURCES, Refusal};
 
 pub use undo::Hold;
 pub(crate) use undo::Undo;
@@ -172,7 +172,7 @@ impl Folder {
 
     /// Keeps these elements of the top level of each data set, up to 4 KiB each, in [`Stored::values`].
     ///
-    /// [`Stored::values`]: crate::sink::Stored::values
+    /// [`Stored::values`]: crate::receive::sink::Stored::values
     #[must_use]
     pub fn with_collected(mut self, tags: Vec<Tag>) -> Self {
         self.collected = tags;
@@ -181,7 +181,7 @@ impl Folder {
 
     /// Hashes each data set as it is received, for [`Stored::digest`].
     ///
-    /// [`Stored::digest`]: crate::sink::Stored::digest
+    /// [`Stored::digest`]: crate::receive::sink::Stored::digest
     #[must_use]
     pub fn with_digest(mut self) -> Self {
         self.digest = true;

@@ -11,14 +11,15 @@ use dimse_proto::dimse::CommandSet;
 use tokio::runtime::RuntimeFlavor;
 use tokio::task::JoinSet;
 
-use crate::folder::Hold;
 use crate::limits::Charge;
-use crate::refusal::OUT_OF_RESOURCES;
-use crate::runtime;
-use crate::sink::{
-    Folder, Refusal, Spooled, StoreRequest, Stored, Tentative, Writer, store_tentatively,
-    store_whole,
+use crate::receive::folder::Folder;
+use crate::receive::folder::Hold;
+use crate::receive::refusal::OUT_OF_RESOURCES;
+use crate::receive::refusal::Refusal;
+use crate::receive::sink::{
+    Spooled, StoreRequest, Stored, Tentative, Writer, store_tentatively, store_whole,
 };
+use crate::runtime;
 use crate::verdict::Desk;
 
 /// Bytes that are worth waking a writer thread for. A smaller instance is handed over once, whole.

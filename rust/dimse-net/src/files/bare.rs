@@ -10,9 +10,9 @@ use dimse_proto::dataset::Tag;
 use rustix::buffer::spare_capacity;
 use rustix::io::retry_on_intr;
 
-use crate::check::Check;
-use crate::part10::Meta;
-use crate::source::SourceErrorKind;
+use crate::files::check::Check;
+use crate::files::part10::Meta;
+use crate::send::source::SourceErrorKind;
 
 const IMPLICIT: Uid = Uid::from_static("1.2.840.10008.1.2");
 const EXPLICIT: Uid = Uid::from_static("1.2.840.10008.1.2.1");

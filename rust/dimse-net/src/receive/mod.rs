@@ -1,0 +1,14 @@
+//! Received instances become files.
+
+pub(crate) mod folder;
+pub(crate) mod group;
+pub(crate) mod jobs;
+pub(crate) mod refusal;
+pub(crate) mod sink;
+
+pub use folder::{Duplicates, Durability, Folder, Hold, Layout};
+pub use refusal::Refusal;
+pub use sink::{
+    Spooled, StoreRequest, Stored, Subject, Tentative, Value, Writer, store_tentatively,
+    store_whole,
+};
