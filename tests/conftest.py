@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dimse_rs import _core
-from tests.peers.scu import MissingPeerError, require
+from tests.support.process import MissingPeerError, require
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.peers.scp import Running
-from tests.peers.scu import DCMTK_ENV, must_succeed
-from tests.support.process import LOOPBACK, PeerError, Process, run
+from tests.peers.scu import DCMTK_ENV
+from tests.support.process import LOOPBACK, PeerError, Process, must_succeed, run
 
 BENCH = Path(__file__).parent
 MEMORY = Path("/dev/shm")

@@ -37,8 +37,8 @@ from tests.bench.report import Report
 from tests.bench.rounds import Case, Options, Rounds, Workload, measured
 from tests.data.generate import series
 from tests.peers.scp import Running, dcmtk_scp, dimse_scp, pynetdicom_scp
-from tests.peers.scu import DCMTK_ENV, must_succeed
-from tests.support.process import LOOPBACK
+from tests.peers.scu import DCMTK_ENV
+from tests.support.process import LOOPBACK, must_succeed
 
 DISK = Path("/var/tmp")
 ECHOES = 10_000

@@ -9,8 +9,7 @@ import time
 import pytest
 
 from dimse_rs import StatusError, Verification, _core
-from tests.loopback.test_interrupts import until
-from tests.support.nodes import Puppet, at, link, picky, scp
+from tests.support.nodes import Puppet, at, link, picky, scp, silent_after
 from tests.support.process import Process
 from tests.support.tools import DIMSE, dimse, events
 
@@ -218,7 +217,7 @@ def test_69_when_an_answer_is_a_failure():
 
 @pytest.mark.parametrize("option", ["-ta", "-td"])
 def test_71_when_the_peer_is_silent(option):
-    with Puppet(None if option == "-ta" else until("command")) as peer:
+    with Puppet(None if option == "-ta" else silent_after("command")) as peer:
         started = time.monotonic()
         done = dimse("echoscu", option, 1, at(peer))
     assert done.returncode == 71
@@ -227,7 +226,7 @@ def test_71_when_the_peer_is_silent(option):
 
 
 def test_130_on_ctrl_c():
-    with Puppet(until("command")) as peer, Process([*DIMSE, "echoscu", at(peer)]) as tool:
+    with Puppet(silent_after("command")) as peer, Process([*DIMSE, "echoscu", at(peer)]) as tool:
         assert peer.reached.wait(20)
         started = time.monotonic()
         tool.interrupt()

@@ -19,9 +19,8 @@ from dimse_rs import (
     StudyRoot,
     datasets,
 )
-from tests.loopback.test_interrupts import until
 from tests.support import wire
-from tests.support.nodes import Puppet, at, picky, scp
+from tests.support.nodes import Puppet, at, picky, scp, silent_after
 from tests.support.process import Process, run
 from tests.support.scripted_scp import ScriptedScp
 from tests.support.tools import DIMSE, dimse, events
@@ -318,7 +317,7 @@ def test_69_when_a_match_cannot_be_read():
 
 
 def test_71_when_the_peer_is_silent():
-    with Puppet(until("command"), accepts=[FIND]) as peer:
+    with Puppet(silent_after("command"), accepts=[FIND]) as peer:
         started = time.monotonic()
         done = dimse("findscu", "-td", 1, *STUDIES, at(peer))
     assert done.returncode == 71
@@ -329,7 +328,7 @@ def test_71_when_the_peer_is_silent():
 def test_130_on_ctrl_c(options):
     arguments = [*map(str, options), *STUDIES]
     with (
-        Puppet(until("command"), accepts=[FIND]) as peer,
+        Puppet(silent_after("command"), accepts=[FIND]) as peer,
         Process([*DIMSE, "findscu", *arguments, at(peer)]) as tool,
     ):
         assert peer.reached.wait(20)

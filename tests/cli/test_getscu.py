@@ -14,9 +14,8 @@ import pytest
 from dimse_rs import CTImageStorage, MRImageStorage, PatientRoot, Retrieve, StudyRoot
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.test_get_from_pacs import Pacs
-from tests.loopback.test_interrupts import until
-from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp
+from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp, silent_after
+from tests.support.pacs import Pacs
 from tests.support.process import Process, run
 from tests.support.scripted_scp import ScriptedScp
 from tests.support.tools import DIMSE, dimse, events
@@ -284,7 +283,7 @@ def test_65_when_the_model_is_not_accepted(tmp_path):
 
 
 def test_71_when_the_peer_is_silent(tmp_path):
-    with Puppet(until("command"), accepts=[GET]) as peer:
+    with Puppet(silent_after("command"), accepts=[GET]) as peer:
         started = time.monotonic()
         done = dimse("getscu", "-td", 1, "--lenient-roles", *STUDY, "-od", tmp_path, at(peer))
     assert done.returncode == 71
@@ -293,7 +292,7 @@ def test_71_when_the_peer_is_silent(tmp_path):
 
 def test_130_on_ctrl_c(tmp_path):
     with (
-        Puppet(until("command"), accepts=[GET]) as peer,
+        Puppet(silent_after("command"), accepts=[GET]) as peer,
         Process(
             [*DIMSE, "getscu", "--lenient-roles", *STUDY, "-od", str(tmp_path), at(peer)]
         ) as tool,

@@ -10,8 +10,7 @@ import pytest
 from dimse_rs import AE, PatientRoot, Server, Storage
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.test_interrupts import until
-from tests.support.nodes import CT, JPEG_2000, PATIENT, Puppet, at, picky, scp
+from tests.support.nodes import CT, JPEG_2000, PATIENT, Puppet, at, picky, scp, silent_after
 from tests.support.process import Process, free_port
 from tests.support.tools import DIMSE, dimse, events
 
@@ -168,7 +167,7 @@ def test_1_for_a_wrong_command_line():
 
 def test_130_on_ctrl_c(tmp_path):
     with (
-        Puppet(until("command"), accepts=[MOVE]) as peer,
+        Puppet(silent_after("command"), accepts=[MOVE]) as peer,
         Process([*DIMSE, "movescu", "+P", "0", "-od", str(tmp_path), *STUDY, at(peer)]) as tool,
     ):
         assert peer.reached.wait(20)

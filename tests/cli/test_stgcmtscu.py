@@ -12,8 +12,7 @@ from pydicom.dataset import Dataset
 from dimse_rs import AE, Context, StorageCommitmentPushModel
 from dimse_rs.services import Commitment
 from tests.data.generate import series
-from tests.loopback.test_interrupts import until
-from tests.support.nodes import Puppet, at, picky, scp
+from tests.support.nodes import Puppet, at, picky, scp, silent_after
 from tests.support.process import Process, free_port
 from tests.support.tools import DIMSE, dimse, events
 
@@ -156,7 +155,7 @@ def test_1_and_20_for_wrong_command_lines(study, tmp_path):
 
 def test_130_on_ctrl_c(study):
     with (
-        Puppet(until("command"), accepts=[PUSH]) as peer,
+        Puppet(silent_after("command"), accepts=[PUSH]) as peer,
         Process([*DIMSE, "stgcmtscu", at(peer), str(study)]) as tool,
     ):
         assert peer.reached.wait(20)

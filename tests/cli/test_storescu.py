@@ -13,9 +13,8 @@ import pytest
 from dimse_rs import CTImageStorage, MRImageStorage, Storage
 from tests.data.files import data_set
 from tests.data.generate import series
-from tests.loopback.test_interrupts import until
-from tests.loopback.test_send_oddities import ODD, Aborting, instance, part10
-from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp
+from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp, silent_after
+from tests.support.odd_files import ODD, Aborting, instance, part10
 from tests.support.process import Process
 from tests.support.tools import DIMSE, dimse, events
 
@@ -222,7 +221,7 @@ def test_69_when_only_some_of_it_went(study, tmp_path):
 
 
 def test_71_when_the_peer_does_not_answer(study):
-    with Puppet(until("data"), [CTImageStorage]) as peer:
+    with Puppet(silent_after("data"), [CTImageStorage]) as peer:
         started = time.monotonic()
         done = dimse("storescu", "-td", 1, at(peer), CT)
     assert done.returncode == 71
@@ -232,7 +231,7 @@ def test_71_when_the_peer_does_not_answer(study):
 @pytest.mark.parametrize("options", [[], ["--associations", "2"]])
 def test_130_on_ctrl_c(options, study):
     with (
-        Puppet(until("data"), [CTImageStorage]) as peer,
+        Puppet(silent_after("data"), [CTImageStorage]) as peer,
         Process([*DIMSE, "storescu", *options, at(peer), str(study)]) as tool,
     ):
         assert peer.reached.wait(20), tool.story("did not get there")

@@ -27,8 +27,7 @@ if not __package__:  # run as a file
 
 from tests.hostile.cases import cases
 from tests.hostile.node import CALLED, OURS, Node, Other, Timers, nodes
-from tests.peers.scu import MissingPeerError, require
-from tests.support.process import PeerError, run
+from tests.support.process import MissingPeerError, PeerError, require, run
 from tests.support.runner import Unexpected
 from tests.support.script import Case
 

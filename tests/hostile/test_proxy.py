@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -36,6 +34,7 @@ from dimse_rs import (
 from tests.data.certificates import Authority
 from tests.hostile.proxy import KINDS, Fault, Proxy
 from tests.support.nodes import PATIENT
+from tests.support.waiting import until
 
 EVERY = int(os.environ.get("EVERY", "7"))
 AT_ONCE = 48
@@ -110,13 +109,6 @@ def make(tmp_path) -> Iterator:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-def until(condition, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def check_stored(folder, acknowledged: set[int], tried: range) -> None:

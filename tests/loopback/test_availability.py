@@ -8,8 +8,8 @@ import pytest
 
 from dimse_rs import CTImageStorage, InstanceAvailabilityNotification, StatusError
 from dimse_rs.services import InstanceAvailability, notify_availability
+from tests.support.datasets import data_set
 from tests.support.nodes import link, scp
-from tests.unit.test_mpps import data_set
 
 
 def notice():

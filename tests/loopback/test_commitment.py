@@ -32,22 +32,15 @@ from dimse_rs import (
 from dimse_rs.services import Commitment, CommitmentReports, commit
 from dimse_rs.services._aio_reports import Courier
 from tests.data.files import with_undecodable_uid
+from tests.support.datasets import data_set
 from tests.support.nodes import CT, PATIENT, SCU, at, link, scp
-from tests.unit.test_mpps import data_set
+from tests.support.waiting import until
 
 PAIRS = [(CTImageStorage, "1.2.1"), (CTImageStorage, "1.2.2"), (MRImageStorage, "1.2.3")]
 
 
 def everything(sop_class, instance):
     return True
-
-
-def until(condition, seconds=10.0):
-    """Wait for what another thread does, and no longer."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        threading.Event().wait(0.01)
 
 
 @contextlib.contextmanager

@@ -21,10 +21,10 @@ from dimse_rs import (
     for_retrieve,
 )
 from dimse_rs.services import CommitmentReports, PerformedStep
+from tests.support.datasets import attributes
 from tests.support.nodes import CT, SCU, scp
 from tests.support.process import Process, run
 from tests.support.tools import DIMSE, PYTHON
-from tests.unit.test_mpps import attributes
 
 STARTS = 10
 

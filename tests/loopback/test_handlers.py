@@ -29,6 +29,7 @@ from dimse_rs import (
 from tests.data.files import data_set
 from tests.data.generate import series
 from tests.support.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, link, scp
+from tests.support.waiting import until
 
 
 def outcome(association, instance=CT):
@@ -395,13 +396,6 @@ def workers():
     ]
 
 
-def wait_until(condition, seconds=8.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
-
-
 def test_handlers_run_side_by_side_and_idle_threads_go(workers):
     server = scp()
     together = threading.Barrier(8, timeout=10)
@@ -415,10 +409,10 @@ def test_handlers_run_side_by_side_and_idle_threads_go(workers):
             call.join(10)
         assert not together.broken
         assert len(workers()) >= 8
-        wait_until(lambda: len(workers()) == 1)
+        until(lambda: len(workers()) == 1)
         for association in associations:
             association.release()
-    wait_until(lambda: not workers())
+    until(lambda: not workers())
 
 
 def test_max_handlers_1_keeps_handlers_apart():
@@ -503,9 +497,9 @@ def test_a_stuck_thread_is_replaced_up_to_the_cap_then_requests_are_refused(work
         assert outcome(association) == (0xC000, "handler timed out")
         assert outcome(association) == (0xA700, "no handler is free")
         assert outcome(association) == (0xA700, "no handler is free")
-        wait_until(lambda: len(workers()) == 2)
+        until(lambda: len(workers()) == 2)
         leave.set()
-        wait_until(lambda: outcome(association) == (0, ""))
+        until(lambda: outcome(association) == (0, ""))
 
 
 def test_a_handler_may_abort_its_association():
@@ -527,7 +521,7 @@ def test_a_handler_can_see_that_the_peer_has_gone():
     def wait_for_it(request):
         assert not request.cancelled
         entered.set()
-        wait_until(lambda: request.cancelled)
+        until(lambda: request.cancelled)
         seen.set()
 
     with server:

@@ -9,7 +9,7 @@ import pytest
 
 from dimse_rs import CTImageStorage, Printer, StudyRoot, Verification
 from tests.data.generate import series
-from tests.support.nodes import CT, Puppet, at
+from tests.support.nodes import CT, Puppet, at, silent_after
 from tests.support.process import Process
 
 START = """
@@ -75,21 +75,12 @@ CALLS = {
 }
 
 
-def until(name):
-    def script(puppet):
-        if name != "associate-requested":
-            puppet.accept()
-        puppet.until(name)
-
-    return script
-
-
 @pytest.mark.parametrize("call", CALLS)
 def test_ctrl_c_reaches(call, tmp_path):
     name, code = CALLS[call]
     [path, _] = series(tmp_path, "two", 2, (1, 16, 16))
     with (
-        Puppet(until(name), [Verification, CTImageStorage, *StudyRoot, Printer]) as peer,
+        Puppet(silent_after(name), [Verification, CTImageStorage, *StudyRoot, Printer]) as peer,
         Process([sys.executable, "-c", f"{START}    {code}{END}", at(peer), str(path)]) as child,
     ):
         assert peer.reached.wait(20), child.story("did not get there")

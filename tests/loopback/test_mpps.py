@@ -16,8 +16,8 @@ from dimse_rs.sop_class import (
     ModalityPerformedProcedureStepNotification,
     ModalityPerformedProcedureStepRetrieve,
 )
+from tests.support.datasets import attributes, data_set, ending
 from tests.support.nodes import SCU, at, link, scp
-from tests.unit.test_mpps import attributes, data_set, ending
 
 CONTEXTS = [ModalityPerformedProcedureStep, ModalityPerformedProcedureStepRetrieve]
 

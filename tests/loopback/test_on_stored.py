@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -33,8 +32,9 @@ from dimse_rs import (
     for_retrieve,
 )
 from tests.data.files import data_set
-from tests.loopback.test_oddities import ODD, bring
 from tests.support.nodes import CT, MR_BIG_ENDIAN, PATIENT, SCU, at, link, scp
+from tests.support.odd_instances import ODD, bring
+from tests.support.waiting import until
 
 ENOUGH = 15.0
 
@@ -60,14 +60,6 @@ def names(folder):
 
 def person(folder, number):
     return str(pydicom.dcmread(folder / f"1.2.3.{number}.dcm").PatientName)
-
-
-def until(condition):
-    """Wait for what another thread does; a test that waits in vain fails."""
-    end = time.monotonic() + ENOUGH
-    while not condition():
-        assert time.monotonic() < end, "it never came to be"
-        threading.Event().wait(0.005)
 
 
 def refusal_of(association, instance):

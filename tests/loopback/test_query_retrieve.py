@@ -22,8 +22,8 @@ from dimse_rs.datasets import write
 from dimse_rs.services import Index, QueryRetrieve, Schedule, Worklist
 from dimse_rs.services.matching import QUERY, WORKLIST
 from dimse_rs.services.query import _agreed, _rules, without_bulk_data, worklist
+from tests.support.datasets import data_set
 from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, PATIENT, link, scp
-from tests.unit.test_mpps import data_set
 
 FILES = (CT, MR_IMPLICIT, JPEG_2000)
 HEADERS = {path: dcmread(path, stop_before_pixels=True) for path in FILES}

@@ -19,6 +19,7 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
 from tests.data.files import BUNDLED, data_set as bytes_of_file
+from tests.support.datasets import data_set
 
 MARK = "ZQMARKQZ"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -134,13 +135,6 @@ def _bundled() -> Iterator[Seed]:
             yield Seed("instance", syntax, content)
 
 
-def _item(**attributes: object) -> Dataset:
-    made = Dataset()
-    for keyword, value in attributes.items():
-        setattr(made, keyword, value)
-    return made
-
-
 def _patient() -> dict[str, object]:
     return {
         "SpecificCharacterSet": ["ISO_IR 100"],
@@ -152,7 +146,7 @@ def _patient() -> dict[str, object]:
 
 
 def _instance() -> Dataset:
-    return _item(
+    return data_set(
         **_patient(),
         SOPClassUID=SECONDARY_CAPTURE,
         SOPInstanceUID=f"1.2.3.4.1{_NUMBER.decode()}",
@@ -164,9 +158,9 @@ def _instance() -> Dataset:
         Modality="OT",
         InstanceNumber="1",
         PatientComments=f"{MARK} " * 20,
-        OtherPatientIDsSequence=[_item(PatientID=MARK, TypeOfPatientID="TEXT")],
+        OtherPatientIDsSequence=[data_set(PatientID=MARK, TypeOfPatientID="TEXT")],
         RequestAttributesSequence=[
-            _item(ScheduledProcedureStepID="1", ScheduledProtocolCodeSequence=[_code()])
+            data_set(ScheduledProcedureStepID="1", ScheduledProtocolCodeSequence=[_code()])
         ],
         Rows=8,
         Columns=8,
@@ -222,11 +216,11 @@ def _name(dataset: Dataset, name: str) -> None:
 
 
 def _code() -> Dataset:
-    return _item(CodeValue="1", CodingSchemeDesignator="99X", CodeMeaning=MARK)
+    return data_set(CodeValue="1", CodingSchemeDesignator="99X", CodeMeaning=MARK)
 
 
 def _query() -> Dataset:
-    return _item(
+    return data_set(
         SpecificCharacterSet="ISO_IR 192",
         QueryRetrieveLevel="STUDY",
         PatientName="*",
@@ -236,12 +230,12 @@ def _query() -> Dataset:
         StudyInstanceUID="",
         ModalitiesInStudy="OT",
         NumberOfStudyRelatedInstances="",
-        OtherPatientIDsSequence=[_item(PatientID="")],
+        OtherPatientIDsSequence=[data_set(PatientID="")],
     )
 
 
 def _retrieval() -> Dataset:
-    return _item(QueryRetrieveLevel="STUDY", StudyInstanceUID=["1.2.3.5", "1.2.3.55"])
+    return data_set(QueryRetrieveLevel="STUDY", StudyInstanceUID=["1.2.3.5", "1.2.3.55"])
 
 
 def _retrievals(instances: list[Seed]) -> Iterator[Seed]:
@@ -253,18 +247,18 @@ def _retrievals(instances: list[Seed]) -> Iterator[Seed]:
             read = read_dataset(BytesIO(seed.content), seed.syntax == IMPLICIT, little)
             study = read.get("StudyInstanceUID")
         if study:
-            asked = _item(QueryRetrieveLevel="STUDY", StudyInstanceUID=str(study))
+            asked = data_set(QueryRetrieveLevel="STUDY", StudyInstanceUID=str(study))
             syntax = SYNTAXES[number % len(SYNTAXES)]
             yield Seed("retrieval", syntax, _encoded(asked, syntax))
 
 
 def _worklist() -> Dataset:
-    return _item(
+    return data_set(
         PatientName="*",
         PatientID="",
         AccessionNumber="",
         ScheduledProcedureStepSequence=[
-            _item(
+            data_set(
                 Modality="CT",
                 ScheduledStationAETitle="",
                 ScheduledProcedureStepStartDate="20200101-20991231",
@@ -276,7 +270,7 @@ def _worklist() -> Dataset:
 
 
 def _scheduled() -> Dataset:
-    scheduled = _item(
+    scheduled = data_set(
         Modality="CT",
         ScheduledStationAETitle="CT1",
         ScheduledProcedureStepStartDate="20260101",
@@ -284,14 +278,14 @@ def _scheduled() -> Dataset:
         ScheduledPerformingPhysicianName=MARK,
         ScheduledProtocolCodeSequence=[_code()],
     )
-    return _item(**_patient(), AccessionNumber=MARK, ScheduledProcedureStepSequence=[scheduled])
+    return data_set(**_patient(), AccessionNumber=MARK, ScheduledProcedureStepSequence=[scheduled])
 
 
 def _step() -> Dataset:
-    return _item(
+    return data_set(
         **_patient(),
         ScheduledStepAttributesSequence=[
-            _item(StudyInstanceUID="1.2.3.5", AccessionNumber=MARK, ReferencedStudySequence=[])
+            data_set(StudyInstanceUID="1.2.3.5", AccessionNumber=MARK, ReferencedStudySequence=[])
         ],
         PerformedProcedureStepID="1",
         PerformedStationAETitle="CT1",
@@ -304,12 +298,12 @@ def _step() -> Dataset:
 
 
 def _change() -> Dataset:
-    return _item(
+    return data_set(
         PerformedProcedureStepStatus="COMPLETED",
         PerformedProcedureStepEndDate="20260101",
         PerformedProcedureStepEndTime="1012",
         PerformedSeriesSequence=[
-            _item(
+            data_set(
                 PerformingPhysicianName=MARK,
                 ProtocolName=MARK,
                 SeriesInstanceUID="1.2.3.6",
@@ -324,11 +318,11 @@ def _change() -> Dataset:
 
 
 def _reference(uid: str = "1.2.3.4") -> Dataset:
-    return _item(ReferencedSOPClassUID=SECONDARY_CAPTURE, ReferencedSOPInstanceUID=uid)
+    return data_set(ReferencedSOPClassUID=SECONDARY_CAPTURE, ReferencedSOPInstanceUID=uid)
 
 
 def _commitment() -> Dataset:
-    return _item(
+    return data_set(
         TransactionUID=TRANSACTION, ReferencedSOPSequence=[_reference(), _reference("1.2.3.41")]
     )
 
@@ -336,7 +330,7 @@ def _commitment() -> Dataset:
 def _report() -> Dataset:
     failed = _reference("1.2.3.41")
     failed.FailureReason = 0x0112
-    return _item(
+    return data_set(
         TransactionUID=TRANSACTION, ReferencedSOPSequence=[_reference()], FailedSOPSequence=[failed]
     )
 
@@ -345,8 +339,8 @@ def _notice() -> Dataset:
     available = _reference()
     available.InstanceAvailability = "ONLINE"
     available.RetrieveAETitle = "X"
-    series = _item(SeriesInstanceUID="1.2.3.6", ReferencedSOPSequence=[available])
-    return _item(StudyInstanceUID="1.2.3.5", ReferencedSeriesSequence=[series])
+    series = data_set(SeriesInstanceUID="1.2.3.6", ReferencedSOPSequence=[available])
+    return data_set(StudyInstanceUID="1.2.3.5", ReferencedSeriesSequence=[series])
 
 
 _MADE: dict[str, Callable[[], Dataset]] = {

@@ -104,11 +104,7 @@ class Peer:
             kind, body = self._connection.pdu()
             if kind != wire.DATA:
                 return
-            at = 0
-            while at < len(body):
-                length, context, control = struct.unpack_from(">IBB", body, at)
-                value = body[at + 6 : at + 4 + length]
-                at += 4 + length
+            for context, control, value in wire.pdvs(body):
                 if control & wire.COMMAND:
                     command += value
                 else:
@@ -248,21 +244,13 @@ def _all_of(body: bytes, wanted: bytes) -> tuple[_Contexts, dict[bytes, int], li
     answers: _Contexts = []
     classes: dict[bytes, int] = {}
     roles: list[bytes] = []
-    for kind, value in _items(body[68:]):
+    for kind, value in wire.items(body[68:]):
         if kind == 0x50:
-            roles += [wire.item(0x54, role) for of, role in _items(value) if of == 0x54]
+            roles += [wire.item(0x54, role) for of, role in wire.items(value) if of == 0x54]
         if kind != 0x20:
             continue
-        inside = list(_items(value[4:]))
+        inside = list(wire.items(value[4:]))
         syntaxes = [uid for of, uid in inside if of == 0x40]
         answers.append((value[0], 0, [wanted if wanted in syntaxes else syntaxes[0]]))
         classes.update((uid, value[0]) for of, uid in inside if of == 0x30)
     return answers, classes, roles
-
-
-def _items(body: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + 4 <= len(body):
-        kind, _, length = struct.unpack_from(">BBH", body, at)
-        yield kind, body[at + 4 : at + 4 + length]
-        at += 4 + length

@@ -23,8 +23,8 @@ from dimse_rs import (
     for_retrieve,
 )
 from tests.peers.archive import MOVER
-from tests.peers.scu import DCMTK_ENV, HERE, Target, must_succeed
-from tests.support.process import LOOPBACK
+from tests.peers.scu import DCMTK_ENV, HERE, Target
+from tests.support.process import LOOPBACK, must_succeed
 
 Keys = Mapping[str, str]
 """Values by keyword, or by path as DCMTK has it: `ScheduledProcedureStepSequence[0].Modality`."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.process import LOOPBACK, RUN_SECONDS, PeerError, run
+from tests.support.process import LOOPBACK, PeerError, must_succeed, run
 
 HERE = Path(__file__).parent
 DIMSE = [sys.executable, "-m", "dimse_rs"]
@@ -27,10 +25,6 @@ DCMTK_PROPOSE = {
     "JPEG 2000": "-xw",
     "RLE": "-xr",
 }
-
-
-class MissingPeerError(Exception):
-    """A peer is not installed; `make peers` installs it."""
 
 
 @dataclass(frozen=True)
@@ -50,30 +44,6 @@ class Scu:
     keeps_bytes: bool
     echo: Callable[[Target], None]
     store: Callable[[Target, Path, str], None]
-
-
-def require(*tools: str) -> None:
-    """Raise MissingPeerError unless every tool is on the PATH (`module:` names: importable)."""
-    for tool in tools:
-        found = (
-            importlib.util.find_spec(tool.removeprefix("module:"))
-            if tool.startswith("module:")
-            else shutil.which(tool)
-        )
-        if not found:
-            raise MissingPeerError(f"{tool} is not installed")
-
-
-def must_succeed(
-    argv: Sequence[str], env: Mapping[str, str] | None = None, seconds: float = RUN_SECONDS
-) -> str:
-    """Run a command that has to end with exit code 0; return its standard output."""
-    done = run(argv, env=env, seconds=seconds)
-    if done.returncode != 0:
-        raise PeerError(
-            f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        )
-    return done.stdout
 
 
 def _dimse_echo(to: Target) -> None:

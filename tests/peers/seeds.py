@@ -19,8 +19,9 @@ from tests.data.files import BUNDLED
 from tests.peers.archive import ARCHIVES
 from tests.peers.record import Conversation, recording
 from tests.peers.scp import SCPS
-from tests.peers.scu import SCUS, MissingPeerError, Target, require
-from tests.support.process import LOOPBACK, run
+from tests.peers.scu import SCUS, Target
+from tests.support import wire
+from tests.support.process import LOOPBACK, MissingPeerError, require, run
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 LONGEST = 4096
@@ -37,19 +38,10 @@ def pdus(stream: bytes) -> Iterator[bytes]:
         at = end
 
 
-def items(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and content of the items of an A-ASSOCIATE, or inside of one."""
-    at = 0
-    while at + 4 <= len(body):
-        end = at + 4 + struct.unpack_from(">H", body, at + 2)[0]
-        yield body[at], body[at + 4 : end]
-        at = end
-
-
 def user_information(pdu: bytes) -> Iterator[bytes]:
     """Yield the 50H of an A-ASSOCIATE-RQ or -AC."""
     if pdu[0] in (1, 2):
-        yield from (content for kind, content in items(pdu[74:]) if kind == 0x50)
+        yield from (content for kind, content in wire.items(pdu[74:]) if kind == 0x50)
 
 
 def messages(stream: bytes) -> Iterator[tuple[int, bool, bytes]]:
@@ -58,15 +50,12 @@ def messages(stream: bytes) -> Iterator[tuple[int, bool, bytes]]:
     for pdu in pdus(stream):
         if pdu[0] != 4:
             continue
-        at = 6
-        while at < len(pdu):
-            length, context, control = struct.unpack_from(">IBB", pdu, at)
+        for context, control, fragment in wire.pdvs(pdu[6:]):
             command = bool(control & 1)
-            parts[command] += pdu[at + 6 : at + 4 + length]
+            parts[command] += fragment
             if control & 2:
                 yield context, command, parts[command]
                 parts[command] = b""
-            at += 4 + length
 
 
 def encodings(answers: bytes) -> dict[int, int]:
@@ -75,9 +64,9 @@ def encodings(answers: bytes) -> dict[int, int]:
     accepted = {}
     for pdu in pdus(answers):
         if pdu[0] == 2:
-            for kind, content in items(pdu[74:]):
+            for kind, content in wire.items(pdu[74:]):
                 if kind == 0x21 and content[2] == 0:
-                    syntax = dict(items(content[4:]))[0x40].rstrip(b"\0")
+                    syntax = dict(wire.items(content[4:]))[0x40].rstrip(b"\0")
                     if syntax != b"1.2.840.10008.1.2.1.99":
                         accepted[content[0]] = known.get(syntax, EXPLICIT)
     return accepted

@@ -142,3 +142,14 @@ class Puppet:
             self.socket.close()
         if self._failure is not None:
             raise AssertionError("the puppet's script failed") from self._failure
+
+
+def silent_after(name: str) -> Callable[[Puppet], None]:
+    """Give a script that accepts, reads until the core tells this, and says no more."""
+
+    def script(puppet: Puppet) -> None:
+        if name != "associate-requested":
+            puppet.accept()
+        puppet.until(name)
+
+    return script

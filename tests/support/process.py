@@ -8,6 +8,7 @@ that is killed.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import select
 import shutil
@@ -29,6 +30,10 @@ RUN_SECONDS = 25.0
 
 class PeerError(AssertionError):
     """A child did not do what a test relies on; the message carries its output."""
+
+
+class MissingPeerError(Exception):
+    """A peer is not installed; `make peers` installs it."""
 
 
 def bound_to_our_life(argv: Sequence[str]) -> list[str]:
@@ -209,3 +214,27 @@ def run(
         timeout=seconds,
         check=False,
     )
+
+
+def require(*tools: str) -> None:
+    """Raise MissingPeerError unless every tool is on the PATH (`module:` names: importable)."""
+    for tool in tools:
+        found = (
+            importlib.util.find_spec(tool.removeprefix("module:"))
+            if tool.startswith("module:")
+            else shutil.which(tool)
+        )
+        if not found:
+            raise MissingPeerError(f"{tool} is not installed")
+
+
+def must_succeed(
+    argv: Sequence[str], env: Mapping[str, str] | None = None, seconds: float = RUN_SECONDS
+) -> str:
+    """Run a command that has to end with exit code 0; return its standard output."""
+    done = run(argv, env=env, seconds=seconds)
+    if done.returncode != 0:
+        raise PeerError(
+            f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+    return done.stdout

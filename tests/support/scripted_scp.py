@@ -78,12 +78,7 @@ class Connection:
         command, data, expected = b"", b"", True
         elements: dict[int, bytes] = {}
         while True:
-            body = self.expect(wire.DATA)
-            at = 0
-            while at < len(body):
-                length, _, control = struct.unpack_from(">IBB", body, at)
-                value = body[at + 6 : at + 4 + length]
-                at += 4 + length
+            for _, control, value in wire.pdvs(self.expect(wire.DATA)):
                 if control & wire.COMMAND:
                     command += value
                     if control & wire.LAST:

@@ -7,7 +7,7 @@ decoder. Every length can be a lie.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 VERIFICATION = b"1.2.840.10008.1.1"
@@ -247,6 +247,24 @@ def as_data(id_: int, bytes_: bytes, *, step: int = 16000, last: bool = True) ->
         )
         for at in cuts
     )
+
+
+def items(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield type and content of the items of an A-ASSOCIATE PDU, or inside of one."""
+    at = 0
+    while at + 4 <= len(body):
+        kind, _, length = struct.unpack_from(">BBH", body, at)
+        yield kind, body[at + 4 : at + 4 + length]
+        at += 4 + length
+
+
+def pdvs(body: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield context, message control header and fragment of each PDV of a P-DATA-TF."""
+    at = 0
+    while at < len(body):
+        length, context_, control = struct.unpack_from(">IBB", body, at)
+        yield context_, control, body[at + 6 : at + 4 + length]
+        at += 4 + length
 
 
 def read_command(bytes_: bytes) -> dict[int, bytes]:

@@ -16,6 +16,7 @@ from dimse_rs.errors import DecodeError
 from dimse_rs.services.index import Index
 from dimse_rs.services.matching import IdentifierError, Rules
 from dimse_rs.services.worklist import Worklist
+from tests.support.datasets import data_set, instance, item, query, save
 
 
 @pytest.fixture(autouse=True)
@@ -23,33 +24,6 @@ def _quiet():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def data_set(**values) -> Dataset:
-    made = Dataset()
-    for keyword, value in values.items():
-        setattr(made, keyword, value)
-    return made
-
-
-def query(level, **values) -> Dataset:
-    return data_set(QueryRetrieveLevel=level, **values)
-
-
-def instance(patient, study, series, number, **values) -> Dataset:
-    made = data_set(
-        SOPClassUID=uids.CTImageStorage,
-        PatientID=patient,
-        PatientName=f"Name^{patient}",
-        StudyInstanceUID=f"1.{study}",
-        StudyDate=f"2020010{study}",
-        SeriesInstanceUID=f"1.{study}.{series}",
-        Modality="CT",
-        SOPInstanceUID=f"1.{study}.{series}.{number}",
-        InstanceNumber=str(number),
-    )
-    made.update(data_set(**values))
-    return made
 
 
 @pytest.fixture
@@ -354,27 +328,6 @@ def test_readers_see_whole_entities_while_one_adds():
 
 
 # ---- worklist
-
-
-def item(name, start, modality, station="CT1") -> Dataset:
-    step = data_set(
-        ScheduledStationAETitle=station,
-        ScheduledProcedureStepStartDate=start[:8],
-        ScheduledProcedureStepStartTime=start[8:],
-        Modality=modality,
-        ScheduledPerformingPhysicianName="Doc^Tor",
-    )
-    made = data_set(PatientName=name, PatientID=name[:3], StudyInstanceUID="1.2.3")
-    made.ScheduledProcedureStepSequence = [step]
-    return made
-
-
-def save(made: Dataset, path: Path) -> None:
-    made.file_meta = pydicom.dataset.FileMetaDataset()
-    made.file_meta.MediaStorageSOPClassUID = uids.ModalityWorklistInformationModelFind
-    made.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    made.save_as(path, enforce_file_format=True)
 
 
 def steps(**values) -> Dataset:

@@ -25,6 +25,7 @@ from dimse_rs.services.matching import (
     matches,
     respond,
 )
+from tests.support.datasets import data_set
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +33,6 @@ def _quiet():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def data_set(**values) -> Dataset:
-    made = Dataset()
-    for keyword, value in values.items():
-        setattr(made, keyword, value)
-    return made
 
 
 def decide(keyword, key, stored, rules=QUERY):

@@ -20,39 +20,10 @@ from dimse_rs.services.mpps import (
     selected,
 )
 from dimse_rs.sop_class import ExplicitVRLittleEndian
+from tests.support.datasets import attributes, data_set, ending
 
 STATES = ("IN PROGRESS", "COMPLETED", "DISCONTINUED")
 STATUS_TAG = 0x00400252
-
-
-def data_set(**values) -> Dataset:
-    made = Dataset()
-    for keyword, value in values.items():
-        setattr(made, keyword, value)
-    return made
-
-
-def attributes(**values) -> Dataset:
-    least = {
-        "ScheduledStepAttributesSequence": [data_set(StudyInstanceUID="1.2")],
-        "PerformedProcedureStepID": "P1",
-        "PerformedStationAETitle": "CT1",
-        "PerformedProcedureStepStartDate": "20260101",
-        "PerformedProcedureStepStartTime": "101500",
-        "PerformedProcedureStepStatus": "IN PROGRESS",
-        "Modality": "CT",
-    }
-    return data_set(**(least | values))
-
-
-def ending(state: str, **values) -> Dataset:
-    end = {
-        "PerformedProcedureStepStatus": state,
-        "PerformedProcedureStepEndDate": "20260101",
-        "PerformedProcedureStepEndTime": "104500",
-        "PerformedSeriesSequence": [data_set(SeriesInstanceUID="1.2.3", ProtocolName="HEAD")],
-    }
-    return data_set(**(end | values))
 
 
 def refused(function, *args) -> StatusError:

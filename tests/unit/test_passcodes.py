@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import threading
-import time
 
 import pytest
 
@@ -20,6 +19,7 @@ from dimse_rs import (
     passcodes,
     same_secret,
 )
+from tests.support.waiting import until
 
 # What RFC 7914 section 12 has for "password" and "NaCl", with fewer bytes of it.
 NACL = "TmFDbA"
@@ -30,14 +30,6 @@ KNOWN = f"$scrypt$ln=10,r=8,p=16${NACL}${DIGEST}"
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch):
     monkeypatch.setattr(passcodes, "_LOG_N", 4)
-
-
-def until(condition):
-    """Wait for what other threads do, and no longer."""
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        threading.Event().wait(0.01)
 
 
 def proposal(said, host="10.1.2.3"):

@@ -15,7 +15,7 @@ from dimse_rs.services.hierarchy import check_find
 from dimse_rs.services.index import Index
 from dimse_rs.services.matching import QUERY, IdentifierError, Matcher
 from dimse_rs.services.query import QueryRetrieve
-from tests.unit.test_index import data_set, instance, item, query, save
+from tests.support.datasets import data_set, instance, item, query, save
 
 STUDIES = 30
 
