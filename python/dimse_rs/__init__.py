@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         RetrieveRequest as RetrieveRequest,
         StoreRequest as StoreRequest,
     )
-    from .dimse.retrieve import Retrieve as Retrieve
+    from .dimse.retrieve import Retrieve as Retrieve, Unreadable as Unreadable
     from .errors import (
         AssociationAborted as AssociationAborted,
         AssociationError as AssociationError,
@@ -148,7 +148,7 @@ _NAMES: Final = {
         "RetrieveRequest",
         "StoreRequest",
     ),
-    "dimse.retrieve": ("Retrieve",),
+    "dimse.retrieve": ("Retrieve", "Unreadable"),
     "errors": (
         "AssociationAborted",
         "AssociationError",

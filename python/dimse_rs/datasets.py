@@ -9,19 +9,24 @@ pydicom is imported when a function is called, never before, and is quiet meanwh
 from __future__ import annotations
 
 import zlib
+from contextlib import contextmanager
 from io import BytesIO
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
 
+from . import _core
+from .callables import is_data_set
 from .encoding.encode import encode, name_of, undecoded
 from .encoding.gate import check_whole, scan, scan_file
-from .encoding.quiet import quiet
-from .errors import DecodeError, NoPresentationContext
+from .encoding.keywords import check_data_set, data_set_of
+from .encoding.quiet import quiet, quietly
+from .errors import DecodeError, DimseError, NoPresentationContext
 from .sop_class import TransferSyntax
 from .uids import is_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
@@ -31,16 +36,26 @@ if TYPE_CHECKING:
     from .settings import Limits
 
 __all__ = [
+    "check_data_set",
     "convert",
+    "data_set_of",
     "decode",
     "from_bytes",
+    "in_a_file",
+    "instance_uids",
+    "is_uid",
+    "name_of",
     "new_uid",
+    "quietly",
     "read",
     "stored_syntax",
     "to_bytes",
+    "uid_in",
+    "uid_of",
+    "undecoded",
     "write",
+    "write_encoded",
 ]
-__all__ += ["write_encoded"]
 
 _UNDEFINED: Final = 0xFFFFFFFF
 _BULK_PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -224,7 +239,7 @@ def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
 
 
 def read(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | bytes,
     *,
     limits: Limits | None = None,
     scanned: bool = False,
@@ -233,7 +248,7 @@ def read(
     """Read a Part 10 file, or one without its preamble. Values are decoded when they are looked at.
 
     Args:
-        path: of the file.
+        path: of the file; or the file itself, as bytes.
         limits: what decoding may take.
         scanned: it came through the gate already.
         only: these elements alone, of those before the pixel data.
@@ -247,6 +262,9 @@ def read(
     """
     from .encoding.library import InvalidDicomError, dcmread
 
+    if isinstance(path, bytes):
+        with in_a_file(path) as spooled:
+            return read(spooled, limits=limits, scanned=scanned, only=only)
     found = None if scanned else scan_file(path, limits)
     try:
         with quiet():
@@ -339,18 +357,79 @@ def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) ->
     _write_file(path, data, _meta(meta, syntax, sop_class, instance))
 
 
-def uid_in(instance: object, keyword: str) -> str:
+@contextmanager
+def in_a_file(content: bytes | IO[bytes]) -> Iterator[Path]:
+    """Put a Part 10 file into the file system, where the core can read it, while a block runs."""
+    from shutil import copyfileobj
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(suffix=".dcm") as spool:
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            spool.write(content)
+        else:
+            copyfileobj(content, spool)
+        spool.flush()
+        yield Path(spool.name)
+
+
+# ---- UIDs
+
+
+def uid_in(dataset: object, keyword: str) -> str:
     """Give a UID of a data set; empty when there is none, or when its value cannot be decoded.
 
     Args:
-        instance: a data set, or whatever else was given in place of one.
+        dataset: a data set, or another object, which has no UID.
         keyword: of the UID.
     """
     try:
         with quiet():
-            return str(getattr(instance, keyword, "") or "")
+            return str(getattr(dataset, keyword, "") or "")
     except Exception:  # of pydicom, whatever comes up while it decodes the value
         return ""
+
+
+def instance_uids(instance: str | PathLike[str] | Dataset) -> tuple[str, str]:
+    """Give the SOP Class UID and the SOP Instance UID of an instance.
+
+    Args:
+        instance: the path of a Part 10 file, of which only the beginning is read, or a data set.
+            A data set that lacks a UID, or whose UID cannot be decoded, gives an empty one.
+
+    Raises:
+        DecodeError: the file is no instance that can be sent.
+        OSError: the file cannot be opened.
+
+    Source: PS3.3 C.12.1.
+    """
+    if is_data_set(instance):
+        return uid_in(instance, "SOPClassUID"), uid_in(instance, "SOPInstanceUID")
+    sop_class, sop_instance, _, _ = _core.probe(instance)
+    return sop_class, sop_instance
+
+
+def uid_of(instance: object) -> str:
+    """Name an instance that was not sent, for the Failed SOP Instance UID List.
+
+    Args:
+        instance: a path or a data set. The file of a path may be gone: the attribute `sop_instance`
+            of the path comes first, then the file, then a file name as `Storage` gives one.
+
+    Returns:
+        The SOP Instance UID; empty when nothing tells it.
+
+    Source: PS3.4 C.4.2.1, C.4.3.1.
+    """
+    if not isinstance(instance, str | PathLike):
+        return uid_in(instance, "SOPInstanceUID")
+    uid: str = getattr(instance, "sop_instance", "")
+    if uid:
+        return uid
+    try:
+        return instance_uids(instance)[1]
+    except (DimseError, OSError):
+        name = Path(instance).name.removesuffix(".dcm")
+        return name if "." in name and is_uid(name) else ""
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:

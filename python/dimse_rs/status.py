@@ -8,7 +8,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, Self, TypeAlias
 
-__all__ = ["CANCEL", "PENDING", "PENDING_WARNING", "SUCCESS", "Category", "Status", "is_defined"]
+__all__ = [
+    "ATTRIBUTES_NOT_SUPPORTED",
+    "CANCEL",
+    "CANNOT_UNDERSTAND",
+    "DUPLICATE_SOP_INSTANCE",
+    "DUPLICATE_TRANSACTION_UID",
+    "INVALID_ARGUMENT_VALUE",
+    "INVALID_ATTRIBUTE_VALUE",
+    "INVALID_SOP_INSTANCE",
+    "MISSING_ATTRIBUTE",
+    "MISSING_ATTRIBUTE_VALUE",
+    "NOT_AUTHORIZED",
+    "NO_SUCH_ACTION_TYPE",
+    "NO_SUCH_ARGUMENT",
+    "NO_SUCH_ATTRIBUTE",
+    "NO_SUCH_EVENT_TYPE",
+    "NO_SUCH_SOP_CLASS",
+    "NO_SUCH_SOP_INSTANCE",
+    "OUT_OF_RESOURCES",
+    "PENDING",
+    "PENDING_WARNING",
+    "PROCESSING_FAILURE",
+    "RESOURCE_LIMITATION",
+    "SOP_CLASS_NOT_SUPPORTED",
+    "SUCCESS",
+    "UNRECOGNIZED_OPERATION",
+    "Category",
+    "Status",
+    "is_defined",
+]
 
 Category: TypeAlias = Literal["success", "pending", "cancel", "warning", "failure"]
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dimse_rs import log
 from dimse_rs.contexts import AcceptedContext, RejectedContext, _accepted, any_storage
+from dimse_rs.datasets import in_a_file
 from dimse_rs.errors import DecodeError, DimseError, LocalProtocolError
 from dimse_rs.extended import Extended, answered
 from dimse_rs.observe._narrate import catch_up
@@ -37,21 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["AcceptedContext", "AssociationFacts", "RejectedContext", "in_a_file", "tags_of"]
 
 _logger = log.get(log.ASSOCIATION)
-
-
-@contextmanager
-def in_a_file(content: bytes | IO[bytes]) -> Iterator[Path]:
-    """Put a Part 10 file into the file system, where the core can read it."""
-    from shutil import copyfileobj
-    from tempfile import NamedTemporaryFile
-
-    with NamedTemporaryFile(suffix=".dcm") as spool:
-        if isinstance(content, (bytes, bytearray, memoryview)):
-            spool.write(content)
-        else:
-            copyfileobj(content, spool)
-        spool.flush()
-        yield Path(spool.name)
 
 
 def tags_of(attributes: Sequence[int | str]) -> list[int]:
@@ -205,6 +191,11 @@ class AssociationFacts:
     def is_established(self) -> bool:
         """Whether it still lives."""
         return self._core.ended is None
+
+    @property
+    def ended(self) -> DimseError | None:
+        """Why it is over, `AssociationReleased` after a release; None while it lives."""
+        return self._core.ended
 
     # ---- the invoking side of the services, as generators
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 from dimse_rs import _core, log
 from dimse_rs.callables import described, is_code, is_data_set
 from dimse_rs.contexts import FileInfo, plan
+from dimse_rs.datasets import uid_of
 from dimse_rs.errors import DimseError, NoPresentationContext, StatusError
 from dimse_rs.settings import Peer, PeerLike, look_up, peer_of
 from dimse_rs.sop_class import WithoutBulkData
 from dimse_rs.status import CANCEL, CANNOT_UNDERSTAND, PENDING, SUCCESS, Status
-from dimse_rs.uids import is_uid
 
 from . import scp, scu
 from .steps import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
@@ -562,18 +562,6 @@ def _tell(
     sop_class, uid, *_ = file or ("", "")
     why = "" if error is None else str(error)
     job.operation.tell_sub_operation(sop_class, uid, None if status is None else int(status), why)
-
-
-def uid_of(path: Path) -> str:
-    """Give the SOP Instance UID of a file that was not sent; the file may be gone."""
-    uid: str = getattr(path, "sop_instance", "")
-    if uid:
-        return uid
-    try:
-        return _core.probe(path)[1]
-    except (DimseError, OSError):
-        name = path.name.removesuffix(".dcm")  # as `Storage` names them
-        return name if "." in name and is_uid(name) else ""
 
 
 def _report(job: _Job, what: Path | str, error: BaseException | None) -> None:

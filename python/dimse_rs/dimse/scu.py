@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs import _core
-from dimse_rs.callables import described, is_data_set
-from dimse_rs.encoding.quiet import quiet, quietly
+from dimse_rs.datasets import check_data_set, data_set_of
+from dimse_rs.encoding.quiet import quietly
 from dimse_rs.errors import DecodeError, NoPresentationContext, RemoteProtocolError, StatusError
 from dimse_rs.fields import (
     C_CANCEL_RQ,
@@ -48,6 +47,7 @@ __all__ = [
     "c_store_data_set",
     "c_store_file",
     "cancel_of",
+    "check_data_set",
     "data_set_of",
     "n_service",
 ]
@@ -332,62 +332,6 @@ def _encoded(
     elif isinstance(identifier, Mapping):
         identifier = data_set_of(identifier)
     return to_bytes(identifier, context.transfer_syntax)
-
-
-def check_data_set(what: object, other: str = "") -> None:
-    """See that something is a data set, or a mapping of keywords.
-
-    Args:
-        what: what a user gave.
-        other: what else may be given.
-
-    Raises:
-        TypeError: it is neither; the message says what it is, and no value.
-    """
-    if not is_data_set(what):
-        raise TypeError(f"got {described(what)}; give {other}a data set or a mapping of keywords")
-
-
-def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
-    """Make a data set of keywords with values; of a data set, a copy to add to.
-
-    The value of a sequence is a list of items, each a data set or again a mapping.
-
-    Raises:
-        DecodeError: a keyword that the data dictionary does not have, or no value for it.
-    """
-    from dimse_rs.encoding.library import Dataset
-
-    check_data_set(attributes)
-    if isinstance(attributes, Dataset):
-        # Not `Dataset(attributes)`: that has its elements in common with the original, and setting
-        # an attribute changes the element.
-        elements = {tag: copy(element) for tag, element in attributes.items()}
-        copied = Dataset(elements, parent_encoding=attributes._parent_encoding)
-        implicit, little = attributes.original_encoding
-        copied.set_original_encoding(implicit, little, attributes.original_character_set)
-        return copied
-    built = Dataset()
-    for keyword, value in attributes.items():
-        fault = ""
-        value = _items(value)
-        try:
-            with quiet():
-                setattr(built, keyword, value)
-        except Exception as error:  # pydicom's text has the value in it
-            fault = type(error).__name__
-        if fault:
-            raise DecodeError(f"{keyword} cannot be a {type(value).__name__} like this: {fault}")
-        if keyword not in built:
-            raise DecodeError(f"{keyword} is not a keyword of the data dictionary (PS3.6)")
-    return built
-
-
-def _items(value: Any) -> Any:
-    """Turn a list of mappings, the items of a sequence, into data sets; other values stay."""
-    if isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
-        return [data_set_of(item) if isinstance(item, Mapping) else item for item in value]
-    return value
 
 
 def _composite_request(

@@ -6,24 +6,20 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs.callables import check_function, name_of
-from dimse_rs.encoding.quiet import quietly
+from dimse_rs.datasets import data_set_of, is_uid, new_uid, quietly
 from dimse_rs.errors import StatusError
-from dimse_rs.sop_class import InstanceAvailabilityNotification
+from dimse_rs.sop_class import InstanceAvailabilityNotification, ModalityPerformedProcedureStep
 from dimse_rs.status import (
     INVALID_ATTRIBUTE_VALUE,
     INVALID_SOP_INSTANCE,
     MISSING_ATTRIBUTE,
     MISSING_ATTRIBUTE_VALUE,
 )
-from dimse_rs.uids import is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs.association import Association
-    from dimse_rs.dimse.requests import DatasetRequest
-    from dimse_rs.handlers import Handlers
-    from dimse_rs.responses import Response
+    from dimse_rs import Association, DatasetRequest, Handlers, Response
 
 __all__ = ["InstanceAvailability", "notify_availability"]
 
@@ -120,9 +116,7 @@ def notify_availability(
 
     Source: PS3.4 R.3.2.
     """
-    from dimse_rs.datasets import new_uid
     from dimse_rs.encoding.library import Dataset
-    from dimse_rs.sop_class import ModalityPerformedProcedureStep
 
     if availability not in AVAILABILITIES:
         raise ValueError(f"{availability!r} is none of {', '.join(AVAILABILITIES)}")
@@ -157,6 +151,4 @@ def notify_availability(
 
 
 def _item(**values: Any) -> Dataset:
-    from dimse_rs.dimse.scu import data_set_of
-
     return data_set_of(values)

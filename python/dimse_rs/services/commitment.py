@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from dimse_rs import _core, log
-from dimse_rs.callables import check_function, name_of
-from dimse_rs.encoding.quiet import quietly
+from dimse_rs import Handlers, log
+from dimse_rs.callables import check_function, is_data_set, name_of
+from dimse_rs.datasets import instance_uids, is_uid, new_uid, quietly
 from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
-from dimse_rs.handlers import Handlers
 from dimse_rs.settings import PeerLike, PeersByTitle, check_peers
 from dimse_rs.sop_class import (
     SOPClass,
@@ -35,14 +34,11 @@ from dimse_rs.status import (
     RESOURCE_LIMITATION,
     Status,
 )
-from dimse_rs.uids import is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs.ae import AE
-    from dimse_rs.association import Association
-    from dimse_rs.dimse.requests import ActionRequest, EventRequest
+    from dimse_rs import AE, ActionRequest, Association, EventRequest
 
     from ._aio_reports import Transaction
 
@@ -103,7 +99,7 @@ class Commitment:
             ValueError: a title, an address or a number is not allowed.
             TypeError: `is_stored` is no function of these two, or asynchronous.
         """
-        from dimse_rs.ae import AE
+        from dimse_rs import AE
 
         from ._aio_reports import Courier
 
@@ -294,7 +290,6 @@ class CommitmentReports:
 
         Source: PS3.4 J.3.2.
         """
-        from dimse_rs.datasets import new_uid
         from dimse_rs.encoding.library import Dataset
 
         references = dict(pair for one in instances if (pair := _reference(one)) is not None)
@@ -345,8 +340,8 @@ class CommitmentReports:
             while uid not in self._reports:
                 if uid not in self._asked:
                     raise KeyError(uid)
-                if association is not None and association._core.ended is not None:
-                    raise association._core.ended
+                if association is not None and association.ended is not None:
+                    raise association.ended
                 left = deadline - time.monotonic()
                 if left <= 0:
                     what = f"no commitment report for {uid} after {timeout:g} s"
@@ -406,14 +401,10 @@ def _report_of(uid: str, dataset: Dataset, asked: tuple[str, ...]) -> Commitment
 
 def _reference(instance: Any) -> tuple[str, str] | None:
     """Give SOP Instance and SOP Class UID; None for a file that was not sent."""
-    from dimse_rs.datasets import uid_in
-
     if isinstance(instance, tuple):
         sop_class, uid = instance
-    elif isinstance(instance, (str, PathLike)):
-        sop_class, uid, _, _ = _core.probe(instance)
-    elif hasattr(instance, "to_json_dict"):
-        sop_class, uid = uid_in(instance, "SOPClassUID"), uid_in(instance, "SOPInstanceUID")
+    elif isinstance(instance, (str, PathLike)) or is_data_set(instance):
+        sop_class, uid = instance_uids(instance)
     else:
         if not instance.ok:
             return None

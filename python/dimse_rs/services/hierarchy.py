@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from dimse_rs.encoding.quiet import quietly
+from dimse_rs.datasets import quietly
 from dimse_rs.sop_class import (
     CompositeInstanceRoot,
     Model,

@@ -28,8 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from dimse_rs import log
-from dimse_rs.encoding.encode import undecoded
-from dimse_rs.encoding.quiet import quietly
+from dimse_rs.datasets import quietly, read, undecoded
 from dimse_rs.errors import DecodeError
 from dimse_rs.sop_class import Model
 
@@ -604,8 +603,6 @@ def _files(folder: str | PathLike[str]) -> Iterator[tuple[int, Path]]:
 
 
 def _read(path: Path) -> Dataset:
-    from dimse_rs.datasets import read
-
     return read(path, only=[*tags(), *_OF_ALL_LEVELS])
 
 

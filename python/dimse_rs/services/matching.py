@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from dimse_rs.encoding.quiet import quietly
+from dimse_rs.datasets import quietly
 from dimse_rs.errors import StatusError
 from dimse_rs.status import PENDING, PENDING_WARNING, Status
 

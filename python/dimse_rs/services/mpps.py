@@ -13,9 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import log
-from dimse_rs.dimse.scu import data_set_of
-from dimse_rs.encoding.encode import name_of
-from dimse_rs.encoding.quiet import quietly
+from dimse_rs.datasets import data_set_of, is_uid, name_of, new_uid, quietly
 from dimse_rs.errors import DecodeError, StatusError
 from dimse_rs.sop_class import (
     ModalityPerformedProcedureStep,
@@ -33,16 +31,12 @@ from dimse_rs.status import (
     NO_SUCH_SOP_INSTANCE,
     PROCESSING_FAILURE,
 )
-from dimse_rs.uids import is_uid
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
-    from dimse_rs.association import Association
-    from dimse_rs.dimse.requests import AttributesRequest, DatasetRequest
-    from dimse_rs.handlers import Handlers
-    from dimse_rs.responses import Response
+    from dimse_rs import Association, AttributesRequest, DatasetRequest, Handlers, Response
 
 __all__ = ["Mpps", "MppsEvent", "PerformedStep", "changed", "created", "from_worklist"]
 __all__ += ["notify", "selected"]
@@ -426,8 +420,6 @@ class PerformedStep:
 
         Source: PS3.4 F.7.2.1.
         """
-        from dimse_rs.datasets import new_uid
-
         uid = instance_uid or new_uid()
         now = datetime.now()
         step = data_set_of(attributes)

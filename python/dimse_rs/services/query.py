@@ -10,15 +10,11 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from dimse_rs import Retrieve, Unreadable
 from dimse_rs.callables import check_function, described, name_of
-from dimse_rs.datasets import read, stored_syntax, uid_in
-from dimse_rs.dimse.calls import in_a_file
-from dimse_rs.dimse.retrieve import Retrieve, Unreadable, uid_of
-from dimse_rs.dimse.scu import data_set_of
-from dimse_rs.encoding.quiet import quietly
+from dimse_rs.datasets import data_set_of, quietly, read, stored_syntax, uid_of
 from dimse_rs.sop_class import ModalityWorklist, WithoutBulkData
 
 from .hierarchy import MODELS, Find, check_find
@@ -27,11 +23,7 @@ from .matching import QUERY, WORKLIST, Matcher, Rules
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs.association import Association
-    from dimse_rs.dimse.requests import FindRequest, Request, RetrieveRequest
-    from dimse_rs.handlers import Handlers
-    from dimse_rs.sop_class import Model
-    from dimse_rs.status import Status
+    from dimse_rs import Association, FindRequest, Handlers, Model, Request, RetrieveRequest, Status
 
 __all__ = ["Archive", "QueryRetrieve", "Schedule", "worklist"]
 
@@ -203,10 +195,7 @@ def _small(instance: Instance) -> Dataset | Unreadable:
     try:
         return without_bulk_data(instance)
     except Exception as error:  # pydicom raises whatever comes up while it reads
-        if isinstance(instance, (str, PathLike)):
-            path = instance if isinstance(instance, Path) else Path(instance)
-            return Unreadable(uid_of(path), error)
-        return Unreadable(uid_in(instance, "SOPInstanceUID"), error)
+        return Unreadable(uid_of(instance), error)
 
 
 @quietly
@@ -214,13 +203,7 @@ def without_bulk_data(instance: Instance) -> Dataset:
     """Read an instance and leave its bulk data out (PS3.4 Z.1.2)."""
     from dimse_rs.encoding.library import Dataset, ExplicitVRLittleEndian
 
-    if isinstance(instance, Dataset):
-        small = data_set_of(instance)
-    elif isinstance(instance, bytes):
-        with in_a_file(instance) as path:
-            small = read(path)
-    else:
-        small = read(instance)
+    small = data_set_of(instance) if isinstance(instance, Dataset) else read(instance)
     for tag in list(small.keys()):
         repeating = tag & 0xFF00FFFF if tag.group & 1 == 0 else 0
         if tag in _BULK or repeating in _REPEATING_BULK:

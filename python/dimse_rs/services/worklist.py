@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dimse_rs import log
-from dimse_rs.encoding.quiet import quietly
+from dimse_rs.datasets import decode, quietly, read
 from dimse_rs.errors import DecodeError
 
 from .matching import WORKLIST, Matcher, Rules
@@ -21,7 +21,7 @@ from .matching import WORKLIST, Matcher, Rules
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs.handlers import Handlers
+    from dimse_rs import Handlers
 
 __all__ = ["Worklist"]
 
@@ -112,8 +112,6 @@ class Worklist:
 
 @quietly
 def _read(path: Path) -> Dataset | None:
-    from dimse_rs.datasets import decode, read
-
     try:
         item = read(path)
         if not item[_STEPS].value:
