@@ -30,7 +30,7 @@ from dimse_rs import (
     StorageCommitmentPushModelInstance,
 )
 from dimse_rs.services import Commitment, CommitmentReports, commit
-from dimse_rs.services._aio_reports import Courier
+from dimse_rs.services._async_reports import Courier
 from tests.data.files import with_undecodable_uid
 from tests.support.datasets import data_set
 from tests.support.nodes import CT, PATIENT, SCU, at, link, scp

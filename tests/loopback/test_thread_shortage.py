@@ -15,7 +15,7 @@ import urllib.request
 import pytest
 
 from dimse_rs import AE, AsyncServer, Username, serve_metrics
-from dimse_rs.aio._threads import Threads
+from dimse_rs.aio.threads import Threads
 from dimse_rs.server import asynchronous
 from tests.data.generate import series
 from tests.support.nodes import PATIENT, SCU, at, scp

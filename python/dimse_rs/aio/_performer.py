@@ -16,7 +16,7 @@ from dimse_rs.observe._narrate import log_message
 from dimse_rs.perform.performer import Performer
 
 from ._run import run
-from ._threads import Threads
+from .threads import Threads
 
 if TYPE_CHECKING:
     from dimse_rs import _core

@@ -28,7 +28,7 @@ from dimse_rs.dimse.steps import (
 )
 from dimse_rs.observe._narrate import log_answer, log_message
 
-from ._threads import SHARED, Threads
+from .threads import SHARED, Threads
 
 if TYPE_CHECKING:
     from dimse_rs import _core

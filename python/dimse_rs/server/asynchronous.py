@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dimse_rs.aio._deciding import AsyncDeciding
 from dimse_rs.aio._performer import AsyncPerformer
-from dimse_rs.aio._threads import SHARED
 from dimse_rs.aio.association import AsyncAssociation
+from dimse_rs.aio.threads import SHARED
 from dimse_rs.callables import is_asynchronous
 from dimse_rs.dimse.requests import Handler
 from dimse_rs.errors import LocalProtocolError

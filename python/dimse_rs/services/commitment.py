@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from dimse_rs import AE, ActionRequest, Association, EventRequest
 
-    from ._aio_reports import Transaction
+    from ._async_reports import Transaction
 
 __all__ = ["Commitment", "CommitmentReport", "CommitmentReports", "commit"]
 
@@ -101,7 +101,7 @@ class Commitment:
         """
         from dimse_rs import AE
 
-        from ._aio_reports import Courier
+        from ._async_reports import Courier
 
         if attempts < 1:
             raise ValueError(f"attempts is at least 1, not {attempts}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dimse_rs import log, threads
 from dimse_rs.aio._run import run
-from dimse_rs.aio._threads import Threads
+from dimse_rs.aio.threads import Threads
 from dimse_rs.completer import Completer
 from dimse_rs.contexts import Context
 from dimse_rs.errors import DimseError
