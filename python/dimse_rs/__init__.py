@@ -83,6 +83,10 @@ if TYPE_CHECKING:
     from .send import SendReport as SendReport, SendResult as SendResult, Skipped as Skipped
     from .server.asynchronous import AsyncServer as AsyncServer
     from .server.blocking import Server as Server
+    from .server.settings import (
+        AsyncServerSettings as AsyncServerSettings,
+        ServerSettings as ServerSettings,
+    )
     from .services import (
         Commitment as Commitment,
         CommitmentReport as CommitmentReport,
@@ -181,6 +185,7 @@ _NAMES: Final = {
     "send": ("SendReport", "SendResult", "Skipped"),
     "server.asynchronous": ("AsyncServer",),
     "server.blocking": ("Server",),
+    "server.settings": ("AsyncServerSettings", "ServerSettings"),
     "services": (
         "Commitment",
         "CommitmentReport",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["absent", "refuse"]
+__all__ = ["absent", "refuse", "unexpected"]
 
 _MINUTES: Final = "settings are made with AE(timeouts=Timeouts({}=...))"
 _STATUS: Final = "association.{} gives the Status"
@@ -83,6 +83,22 @@ _SERVER: Final = {
     "server_address": "server.host and server.port",
 }
 
+# Keywords of both servers: what pynetdicom passes to `AE.start_server`, and what is the AE's here.
+_SETTINGS: Final = {
+    "address": "Server(ae, host, port)",
+    "block": "server.start() and server.wait()",
+    "ssl_context": "AE(tls=TLS(...))",
+    "evt_handlers": "handlers are added by decorators, @server.c_store",
+    "ae_title": "AE(title)",
+    "contexts": _SUPPORTED,
+    "storage": "services=[Storage(folder)]",
+    "title": "AE(title)",
+    "timeouts": "AE(timeouts=Timeouts(...))",
+    "limits": "AE(limits=Limits(...))",
+    "max_pdu": "AE(max_pdu=...)",
+    "tls": "AE(tls=TLS(...))",
+}
+
 _REQUEST: Final = {
     "assoc": "request.association",
     "request": "the request is the argument itself: request.command has its elements",
@@ -141,6 +157,18 @@ def absent(of: str, name: str, kind: str | None = None) -> str:
     told = f"{kind or of!r} has no attribute {name!r}"
     told = f"{'module' if of == 'dimse_rs' else 'object'} {told}"
     instead = _NAMES[of].get(name)
+    return f"{told}: {instead}" if instead else told
+
+
+def unexpected(of: str, name: str) -> str:
+    """Say that a server has no such keyword, as Python does, and what to write if that is known.
+
+    Args:
+        of: the name of the class.
+        name: the keyword.
+    """
+    told = f"{of}.__init__() got an unexpected keyword argument {name!r}"
+    instead = _SETTINGS.get(name)
     return f"{told}: {instead}" if instead else told
 
 

@@ -427,7 +427,7 @@ def test_an_asyncio_server_that_nobody_keeps_closes_its_port(either_mode):
             assert [match async for match in association.c_find({"PatientID": ""}, **QUERY)] == []
         with in_time(), warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            alive = weakref.ref(server._server)
+            alive = weakref.ref(server)
             del server
             while alive() is not None:
                 await asyncio.sleep(0)

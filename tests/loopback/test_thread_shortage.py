@@ -125,7 +125,7 @@ def test_functions_that_a_loop_has_called_wait_for_a_thread(shortage, either_mod
                 shortage.on = False
                 leave.set()
                 assert await asyncio.gather(*calls) == [0, 0]
-            assert server._server._performer._threads.busy == 0
+            assert server._performer._threads.busy == 0
 
     asyncio.run(main())
 

@@ -8,6 +8,8 @@ from typing import assert_type
 from dimse_rs import (
     AE,
     PRESETS,
+    Allow,
+    AsyncServer,
     Context,
     CTImageStorage,
     Kerberos,
@@ -51,6 +53,27 @@ server = Server(
 )
 Server(extended=answer)
 Server(verify_identity=lambda proposal: "yes")  # type: ignore[arg-type,return-value]
+
+
+async def admit(proposal: Proposal) -> bool:
+    return proposal.calling != "X"
+
+
+async def entry(proposal: Proposal) -> Allow | None:
+    return None
+
+
+AsyncServer(
+    services=[Storage("in")],
+    allow=entry,
+    accept=admit,
+    verify_identity=verify,
+    extended={StudyRoot: QueryRetrieveOptions(relational=True), CTImageStorage: answer},
+)
+AsyncServer(verify_identity=admit, extended=answer, allow=[Allow(calling="A")])
+AsyncServer(accept=entry)  # type: ignore[arg-type]
+AsyncServer(verify_identity=lambda proposal: "yes")  # type: ignore[arg-type,return-value]
+Server(accept=admit)  # type: ignore[arg-type]
 Username(b"bob")  # type: ignore[arg-type]
 
 with AE().associate(

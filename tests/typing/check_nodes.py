@@ -12,6 +12,7 @@ from dimse_rs import (
     AcceptedContext,
     Association,
     AsyncAssociation,
+    AsyncServer,
     Context,
     CTImageStorage,
     DimseError,
@@ -26,6 +27,7 @@ from dimse_rs import (
     SendReport,
     SendResult,
     Server,
+    ServerSettings,
     SOPClass,
     Status,
     StatusError,
@@ -179,6 +181,27 @@ def serve() -> None:
         assert_type(server.port, int)
         assert_type(server.events(timeout=1), Events)
         server.wait()
+
+
+settings: ServerSettings = {"any_called": True, "max_associations": 8, "called": ["A"]}
+Server(ae, "0.0.0.0", 104, **settings)
+AsyncServer(ae, "0.0.0.0", 104, **settings)
+Server(ae, max_associations="x")  # type: ignore[arg-type]
+AsyncServer(ae, max_associations="x")  # type: ignore[arg-type]
+AsyncServer(ae, max_handlers="x")  # type: ignore[arg-type]
+AsyncServer(ae, require_identity="x")  # type: ignore[arg-type]
+AsyncServer(ae, services=[12])  # type: ignore[list-item]
+Server(ae, most=1)  # type: ignore[call-arg]
+AsyncServer(ae, most=1)  # type: ignore[call-arg]
+
+
+async def locate(title: str) -> Peer | None:
+    return None
+
+
+AsyncServer(ae, destinations=locate)
+AsyncServer(ae, destinations={"A": "A@h:1"})
+Server(ae, destinations=locate)  # type: ignore[arg-type]
 
 
 def explain(error: DimseError) -> str:

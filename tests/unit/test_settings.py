@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given, strategies as st
 
 from dimse_rs import Allow, AsyncServer, Commitment, Server
+from dimse_rs.server.settings import DEFAULTS, AsyncServerSettings, ServerSettings
 from dimse_rs.settings import Limits, Peer, Timeouts, check_ae_title, parse_peer, peer_of
 
 
@@ -176,3 +179,60 @@ def test_ae_title_is_trimmed_valid_or_refused(title):
 def test_peer_prints_as_it_parses(title, host, port):
     peer = Peer(title, host, port)
     assert parse_peer(str(peer)) == peer
+
+
+SETTINGS = {
+    "any_called": True,
+    "called": ["A"],
+    "calling": ["B"],
+    "allow": [Allow(calling="B")],
+    "accept": lambda proposal: True,
+    "verify_identity": lambda proposal: True,
+    "require_identity": True,
+    "passcode_in_clear": True,
+    "services": [],
+    "supported": [],
+    "extended": lambda sop_class, offered: None,
+    "destinations": {"A": "A@127.0.0.1:104"},
+    "any_destination": True,
+    "max_associations": 3,
+    "max_ops_performed": 2,
+    "max_handlers": 1,
+}
+
+
+def test_what_is_declared_is_what_both_servers_take():
+    assert get_type_hints(ServerSettings).keys() == SETTINGS.keys() == DEFAULTS.keys()
+    assert get_type_hints(AsyncServerSettings).keys() == SETTINGS.keys()
+    for server in (Server, AsyncServer):
+        for name, value in SETTINGS.items():
+            server(**{name: value})
+            server(**{name: DEFAULTS[name]})
+        server(**SETTINGS)
+
+
+def test_every_setting_is_explained_once():
+    explained = re.findall(r"^ {8}(\w+): ", ServerSettings.__doc__, re.MULTILINE)
+    assert sorted(explained) == sorted(SETTINGS)
+    listed = " ".join(Server.__init__.__doc__.split())
+    assert [name for name in SETTINGS if not re.search(rf"\b{name}\b", listed)] == []
+
+
+@pytest.mark.parametrize("server", [Server, AsyncServer])
+def test_a_setting_that_is_none_is_named(server):
+    kind = server.__name__
+    message = rf"{kind}\.__init__\(\) got an unexpected keyword argument 'max_association'$"
+    with pytest.raises(TypeError, match=message):
+        server(max_association=1)
+    with pytest.raises(TypeError, match=r"argument 'timeouts': AE\(timeouts=Timeouts"):
+        server(timeouts=Timeouts())
+    with pytest.raises(TypeError, match=r"argument 'evt_handlers': .*@server\.c_store"):
+        server(evt_handlers=[])
+
+
+@pytest.mark.parametrize("server", [Server, AsyncServer])
+def test_a_server_is_shown_as_what_it_is(server):
+    class Mine(server):
+        pass
+
+    assert repr(Mine(port=104)) == "<Mine DIMSE_RS on 127.0.0.1:104>"

@@ -7,7 +7,15 @@ from dimse_rs.lazy import loader
 if TYPE_CHECKING:
     from .asynchronous import AsyncServer
     from .blocking import Server
+    from .settings import AsyncServerSettings, ServerSettings
 
-__all__ = ["AsyncServer", "Server"]
+__all__ = ["AsyncServer", "AsyncServerSettings", "Server", "ServerSettings"]
 
-__getattr__ = loader(__name__, {".asynchronous": ["AsyncServer"], ".blocking": ["Server"]})
+__getattr__ = loader(
+    __name__,
+    {
+        ".asynchronous": ["AsyncServer"],
+        ".blocking": ["Server"],
+        ".settings": ["AsyncServerSettings", "ServerSettings"],
+    },
+)

@@ -6,10 +6,10 @@ proposal that nobody decides on within `Timeouts.acse` is rejected by the core.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs import extended as ext, log
 from dimse_rs.access import Allow
@@ -20,36 +20,25 @@ from dimse_rs.extended import Extended
 from dimse_rs.passcodes import Congested
 from dimse_rs.perform.workers import Workers
 from dimse_rs.proposal import Proposal, proposal_of
-from dimse_rs.sop_class import ALL_STORAGE, Model, SOPClass
+from dimse_rs.sop_class import ALL_STORAGE, SOPClass
 from dimse_rs.threads import weakly
 from dimse_rs.user_identity import Kerberos
+
+from .settings import AsyncServerSettings
+from .supported import SupportedFacts
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from dimse_rs import _core
 
-__all__ = ["Admission", "AllowList", "ExtendedAnswers", "Proposal"]
+__all__ = ["Admission"]
 
 _logger = log.get(log.SERVER)
-
-_SupportedFacts: TypeAlias = tuple[str, list[str], bool, bool, bool]
-
-ExtendedAnswer: TypeAlias = Extended | Callable[[SOPClass, Extended], Extended | None]
-"""Options that we support, what we declare, or a function of the class and what is offered."""
-
-ExtendedAnswers: TypeAlias = (
-    Mapping[str | Model, ExtendedAnswer] | Callable[[SOPClass, Extended], Extended | None]
-)
-"""Answers to extended negotiation by class or model, or one function for all classes."""
 
 _REFUSED: Final = (1, 1, 1)  # permanent, service user, no reason given
 _NOT_ALLOWED: Final = (1, 1, 3)  # permanent, service user, calling AE title not recognized
 _IDENTITY_REFUSED: Final = (1, 2, 1)  # PS3.7 D.3.3.7.3: permanent, and the source is ACSE
-
-
-AllowList: TypeAlias = Iterable[Allow] | Callable[[Proposal], Allow | None]
-"""Who is let in: entries, of which the first that means a peer decides, or a function."""
 
 
 class _Refused(Exception):
@@ -64,50 +53,42 @@ class _Refused(Exception):
 class Admission:
     """A server's policy on proposals: what the core is told beforehand, and what is asked later."""
 
-    def __init__(
-        self,
-        *,
-        verify_identity: Callable[[Proposal], bool | bytes] | None,
-        require_identity: bool,
-        refuse_passcode: bool,
-        accept: Callable[[Proposal], bool] | None,
-        allow: AllowList | None,
-        extended: ExtendedAnswers | None,
-        supported: Iterable[Supported],
-    ) -> None:
-        """Sort out what is data and what is a function."""
+    def __init__(self, settings: AsyncServerSettings, *, secured: bool) -> None:
+        """Sort out which settings are data for the core, and which are functions.
+
+        Args:
+            settings: all of them, with the defaults.
+            secured: whether connections use TLS.
+        """
         self._workers: Workers[_core.Proposal] | None = None
         self._loop: AbstractEventLoop | None = None
-        self._verify = verify_identity
-        self._require = require_identity
-        # Where nobody looks at identities, they are ignored as ever (PS3.7 D.3.3.7).
-        self._refuse_passcode = refuse_passcode and (
-            require_identity or verify_identity is not None
-        )
-        self._accept = accept
-        # A collection is kept, not copied: what changes in it counts for the next proposal.
-        self._allow = list(allow) if isinstance(allow, Iterator) else allow
-        if isinstance(allow, Allow):
-            raise TypeError("allow= is a collection: write allow=[Allow(...)]")
-        if callable(allow) and (fault := fault_of_arguments(allow)):
-            raise TypeError(f"allow= is called with one argument, the proposal: {fault}")
-        if isinstance(self._allow, Iterable):
-            for entry in self._allow:
-                _checked(entry)
-        self._static: dict[SOPClass, Extended] = {}
-        self._asked: dict[SOPClass, Callable[[SOPClass, Extended], Extended | None]] = {}
-        self._asked_all = extended if callable(extended) else None
-        if extended is not None and not callable(extended):
-            for sop_class, answer in ext.by_class(extended):
-                if callable(answer):
-                    self._asked[sop_class] = answer
-                else:
-                    ext.encode(sop_class, answer)  # wrong options are an error now, not later
-                    self._static[sop_class] = answer
-        listed = list(supported)
+        self._verify = settings["verify_identity"]
+        self._require = settings["require_identity"]
+        # Where identities are neither verified nor required, they are ignored, with their passcodes
+        # (PS3.7 D.3.3.7).
+        examined = self._require or self._verify is not None
+        self._refuse_passcode = examined and not secured and not settings["passcode_in_clear"]
+        self._accept = settings["accept"]
+        self._allow = _allow_list(settings["allow"])
+        self._keep_extended(settings["extended"])
+        listed = list(settings["supported"])
         self._listed = [entry for entry in listed if entry.predicate is None]
         self._any = next((entry for entry in listed if entry.predicate is any_storage), None)
         self._predicates = [entry for entry in listed if entry.predicate not in (None, any_storage)]
+
+    def _keep_extended(self, answers: Any) -> None:
+        """Keep answers to extended negotiation: those that the core gives, and functions."""
+        self._static: dict[SOPClass, Extended] = {}
+        self._asked: dict[SOPClass, Callable[[SOPClass, Extended], Extended | None]] = {}
+        self._asked_all = answers if callable(answers) else None
+        if answers is None or callable(answers):
+            return
+        for sop_class, answer in ext.by_class(answers):
+            if callable(answer):
+                self._asked[sop_class] = answer
+            else:
+                ext.encode(sop_class, answer)  # wrong options are an error now, not later
+                self._static[sop_class] = answer
 
     def add_predicate(self, predicate: Callable[[SOPClass], bool]) -> None:
         """Take classes that nothing else lists when this says so, in any transfer syntax."""
@@ -146,7 +127,7 @@ class Admission:
             return "always"
         return "identities" if self._verify else "never"
 
-    def options(self, implied: list[_SupportedFacts], unknown: str) -> dict[str, Any]:
+    def options(self, implied: list[SupportedFacts], unknown: str) -> dict[str, Any]:
         """Give what the listener is told: our contexts in place of those that handlers imply.
 
         Args:
@@ -257,9 +238,9 @@ class Admission:
         # Names have no response of their own: theirs is empty (PS3.7 D.3.3.7.2).
         return verdict if isinstance(verdict, bytes) and identity.type >= Kerberos.type else b""
 
-    def _further(self, proposal: Proposal) -> list[_SupportedFacts]:
+    def _further(self, proposal: Proposal) -> list[SupportedFacts]:
         """Give the contexts of classes that no list has and a predicate takes."""
-        taken: dict[str, _SupportedFacts] = {}
+        taken: dict[str, SupportedFacts] = {}
         for context in proposal.contexts:
             uid = context.sop_class
             if uid in self._known or uid in taken:
@@ -294,6 +275,19 @@ class Admission:
         return run_coroutine_threadsafe(outcome, self._loop).result()
 
 
+def _allow_list(allow: Any) -> Any:
+    """Check `allow=`; a collection is kept, not copied: a change counts for the next proposal."""
+    if isinstance(allow, Allow):
+        raise TypeError("allow= is a collection: write allow=[Allow(...)]")
+    if callable(allow) and (fault := fault_of_arguments(allow)):
+        raise TypeError(f"allow= is called with one argument, the proposal: {fault}")
+    kept = list(allow) if isinstance(allow, Iterator) else allow
+    if isinstance(kept, Iterable):
+        for entry in kept:
+            _checked(entry)
+    return kept
+
+
 def _checked(entry: object) -> Allow:
     if isinstance(entry, Allow):
         return entry
@@ -307,6 +301,6 @@ def _failed(core: _core.Proposal, code: str, what: str) -> None:
     _logger.exception("%s %s", who, what, extra=told)
 
 
-def _facts(uid: str, entry: Supported) -> _SupportedFacts:
+def _facts(uid: str, entry: Supported) -> SupportedFacts:
     syntaxes = [str(syntax) for syntax in entry.transfer_syntaxes]
     return str(uid), syntaxes, entry.own_order, entry.scu, entry.scp
