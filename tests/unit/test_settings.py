@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -216,6 +217,10 @@ def test_every_setting_is_explained_once():
     assert sorted(explained) == sorted(SETTINGS)
     listed = " ".join(Server.__init__.__doc__.split())
     assert [name for name in SETTINGS if not re.search(rf"\b{name}\b", listed)] == []
+    page = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
+    _, _, section = page.partition("## Settings of a server")
+    rows = re.findall(r"^\|[^|]+\|(.*)\|$", section.partition("\n## ")[0], re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(SETTINGS)
 
 
 @pytest.mark.parametrize("server", [Server, AsyncServer])
