@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dimse_rs.errors import DimseError
-
-    from .api import SendReport, SendResult
+    from dimse_rs.send import SendReport, SendResult
 
 __all__ = ["parser", "run"]
 
