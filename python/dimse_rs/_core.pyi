@@ -9,7 +9,7 @@ then, whatever its type says: it gives None, and what it would have given or rai
 completions; or, if that is there at once, it gives it in a tuple, or raises it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, final
@@ -21,27 +21,52 @@ from .errors import DimseError
 __all__ = [
     "TLS",
     "Arrivals",
+    "AssociateRequest",
     "Association",
     "Bulk",
+    "Cancellation",
+    "CertificateFacts",
+    "Collect",
+    "CommonExtended",
     "Completions",
+    "Config",
     "Connection",
+    "ContextFacts",
+    "Credentials",
     "Dictionary",
     "Events",
+    "ExtendedAnswer",
+    "FileFacts",
+    "FileResult",
     "Folder",
     "Follower",
+    "Identity",
     "Invocation",
+    "Limits",
     "Listener",
     "Message",
     "Operation",
     "Payload",
     "Permit",
+    "Policy",
     "Proposal",
+    "ProposedContext",
+    "ReceivedFacts",
+    "RefusedFacts",
     "Reserved",
     "Scan",
     "Service",
+    "Sink",
+    "StoredFacts",
+    "SupportedContext",
+    "TLSFacts",
+    "Timeouts",
+    "UnknownClasses",
     "__version__",
     "alive_tasks",
+    "associate",
     "check_process",
+    "context_results",
     "fixed_limits",
     "implementation",
     "is_debug_build",
@@ -52,24 +77,8 @@ __all__ = [
 ]
 
 _Path: TypeAlias = str | PathLike[str]
-# (SOP class, transfer syntaxes, SCU, SCP)
-_Proposal: TypeAlias = tuple[str, Sequence[str], bool, bool]
-# (SOP class, transfer syntaxes or none for any, our order counts, requestor SCU, requestor SCP)
-_Supported: TypeAlias = tuple[str, Sequence[str], bool, bool, bool]
-# (id, SOP class, result, transfer syntax, SCU, SCP)
-_ContextFacts: TypeAlias = tuple[int, str, int, str | None, bool, bool]
-# (type, response requested, primary field, secondary field)
-_Identity: TypeAlias = tuple[int, bool, bytes, bytes]
-# (version, cipher suite, the peer's certificate: DER, distinguished name, names)
-_TLSFacts: TypeAlias = tuple[str, str, tuple[bytes, str, list[str]] | None]
 # (SOP class, application information)
 _Extended: TypeAlias = tuple[str, bytes]
-# (SOP class, service class, related general SOP classes)
-_Common: TypeAlias = tuple[str, str, Sequence[str]]
-# (SOP class, SOP instance, transfer syntax, bytes)
-_FileFacts: TypeAlias = tuple[str, str, str, int]
-# (index, file or None when it did not begin to leave, response, error)
-_BulkResult: TypeAlias = tuple[int, _FileFacts | None, Message | None, DimseError | None]
 # (association, kind, facts)
 _Told: TypeAlias = tuple[int, str, dict[str, Any]]
 _Then: TypeAlias = tuple[Completions, int]
@@ -103,15 +112,164 @@ def is_debug_build() -> bool:
 def panics() -> int:
     """Faults of the core in this process, since its threads were started."""
 
-def probe(path: _Path) -> _FileFacts:
-    """What a Part 10 file is: (SOP class, SOP instance, transfer syntax, bytes of the data set).
+def context_results() -> list[tuple[int, str]]:
+    """The results of presentation contexts and their names (PS3.8 Table 9-18)."""
 
-    Reads its beginning only.
+def probe(path: _Path) -> FileFacts:
+    """What a Part 10 file is. Reads its beginning only.
 
     Raises:
         DecodeError: it is no instance that can be sent.
         OSError: it cannot be opened.
     """
+
+@final
+class FileFacts:
+    """What a Part 10 file is, as its beginning says."""
+
+    @property
+    def sop_class(self) -> str: ...
+    @property
+    def sop_instance(self) -> str: ...
+    @property
+    def transfer_syntax(self) -> str: ...
+    @property
+    def size(self) -> int:
+        """Length of the data set in bytes."""
+
+@final
+class ContextFacts:
+    """What was agreed on one presentation context (PS3.8 9.3.3.2), from this end's view."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def sop_class(self) -> str: ...
+    @property
+    def result(self) -> int:
+        """A number of PS3.8 Table 9-18."""
+    @property
+    def reason(self) -> str:
+        """The same in the words of the standard."""
+    @property
+    def accepted(self) -> bool:
+        """Whether it can carry messages."""
+    @property
+    def transfer_syntax(self) -> str | None:
+        """The one that the acceptor picked; None when it was not accepted."""
+    @property
+    def scu(self) -> bool:
+        """Whether this end may invoke operations on it."""
+    @property
+    def scp(self) -> bool:
+        """Whether this end may perform operations on it."""
+
+@final
+class ProposedContext:
+    """A presentation context that a requestor proposes (PS3.8 9.3.2.2)."""
+
+    def __new__(
+        cls, sop_class: str, transfer_syntaxes: Sequence[str], scu: bool = True, scp: bool = False
+    ) -> ProposedContext: ...
+    @property
+    def sop_class(self) -> str: ...
+    @property
+    def transfer_syntaxes(self) -> list[str]: ...
+    @property
+    def scu(self) -> bool:
+        """Whether the requestor may invoke operations on it."""
+    @property
+    def scp(self) -> bool:
+        """Whether the requestor may perform operations on it."""
+
+@final
+class SupportedContext:
+    """A presentation context that an acceptor takes (PS3.8 9.3.3.2).
+
+    Args:
+        sop_class: the abstract syntax.
+        transfer_syntaxes: any when there are none.
+        own_order: our order of them decides.
+        scu: the requestor may be SCU.
+        scp: the requestor may be SCP.
+    """
+
+    def __new__(
+        cls,
+        sop_class: str,
+        transfer_syntaxes: Sequence[str] = ...,
+        *,
+        own_order: bool = False,
+        scu: bool = True,
+        scp: bool = False,
+    ) -> SupportedContext: ...
+    @property
+    def sop_class(self) -> str: ...
+    @property
+    def transfer_syntaxes(self) -> list[str]: ...
+    @property
+    def own_order(self) -> bool: ...
+    @property
+    def scu(self) -> bool: ...
+    @property
+    def scp(self) -> bool: ...
+
+@final
+class CommonExtended:
+    """Common extended negotiation of one SOP class (PS3.7 D.3.3.6)."""
+
+    def __new__(
+        cls, sop_class: str, service_class: str, related: Sequence[str]
+    ) -> CommonExtended: ...
+    @property
+    def sop_class(self) -> str: ...
+    @property
+    def service_class(self) -> str: ...
+    @property
+    def related(self) -> list[str]: ...
+
+@final
+class Identity:
+    """A user identity (PS3.7 D.3.3.7); its `repr` shows no field."""
+
+    def __new__(
+        cls, type: int, response_requested: bool, primary: bytes, secondary: bytes
+    ) -> Identity: ...
+    @property
+    def type(self) -> int: ...
+    @property
+    def response_requested(self) -> bool: ...
+    @property
+    def primary(self) -> bytes: ...
+    @property
+    def secondary(self) -> bytes: ...
+
+@final
+class ReceivedFacts:
+    """What became of the C-STOREs that came while a C-GET of this end was outstanding."""
+
+    @property
+    def stored(self) -> int: ...
+    @property
+    def refused(self) -> list[RefusedFacts]: ...
+
+@final
+class RefusedFacts:
+    """Instances that were refused for the same reason."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def comment(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+
+@final
+class Cancellation:
+    """Whether an operation is cancelled, for what goes on without Python."""
+
+    @property
+    def cancelled(self) -> bool: ...
 
 @final
 class Dictionary:
@@ -259,13 +417,23 @@ class Message:
         """The command set, encoded (PS3.7 6.3.1)."""
 
 @final
+class Credentials:
+    """What this node shows of itself: files with its certificate and key.
+
+    Args:
+        cert: the certificate.
+        key: its key, None for one that is in the file of the certificate.
+        password: the key's pass phrase.
+    """
+
+    def __new__(cls, cert: _Path, key: _Path | None, password: bytes | None) -> Credentials: ...
+
+@final
 class TLS:
     """What secures the connections of a node. Files are read when needed, and when they change.
 
     Args:
-        cert: our certificate.
-        key: its key, None for one that is in the file of the certificate.
-        password: the key's pass phrase.
+        own: our certificate, if we show one.
         ca: certificates of CAs.
         crl: their revocation lists.
         pinned: SHA-256 of certificates.
@@ -276,17 +444,120 @@ class TLS:
 
     def __new__(
         cls,
+        own: Credentials | None,
         *,
-        cert: str | PathLike[str] | None,
-        key: str | PathLike[str] | None,
-        password: bytes | None,
-        ca: Sequence[str | PathLike[str]],
-        crl: Sequence[str | PathLike[str]],
+        ca: Sequence[_Path],
+        crl: Sequence[_Path],
         pinned: Sequence[bytes],
         verify: str,
         server_name: str | None,
         tls13_only: bool,
     ) -> TLS: ...
+
+@final
+class TLSFacts:
+    """What a TLS handshake agreed on."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def cipher_suite(self) -> str: ...
+    @property
+    def certificate(self) -> CertificateFacts | None:
+        """The peer's; None when it showed none."""
+
+@final
+class CertificateFacts:
+    """A peer's certificate."""
+
+    @property
+    def der(self) -> bytes: ...
+    @property
+    def subject(self) -> str:
+        """Its distinguished name."""
+    @property
+    def names(self) -> list[str]:
+        """What it is for: hosts, addresses, mail addresses and URIs, then common names."""
+
+@final
+class Timeouts:
+    """Deadlines by name, in seconds; 0 is none. What is not named keeps the core's default.
+
+    Raises:
+        TypeError: no such deadline; the message names it.
+    """
+
+    def __new__(cls, **seconds: float) -> Timeouts: ...
+    def values(self) -> list[tuple[str, float]]:
+        """Seconds by name."""
+
+@final
+class Limits:
+    """Limits by name: of one association, and those that the associations of a server share.
+
+    Raises:
+        TypeError: no such limit; the message names it.
+    """
+
+    def __new__(cls, **values: int) -> Limits: ...
+    def values(self) -> list[tuple[str, int]]:
+        """Every limit by name."""
+
+@final
+class Config:
+    """How the associations of a node are run, whichever end opens them.
+
+    Args:
+        timeouts: deadlines.
+        limits: what peers may use.
+        max_length: largest P-DATA-TF announced, in bytes.
+        max_ops_invoked: operations this end may have outstanding: what a requestor proposes, and
+            the widest that an acceptor agrees to; 0 is no limit.
+        max_ops_performed: the same for the peer's.
+        service: what is done with requests of the peer; by default C-ECHO is answered.
+        tls: what secures the connections.
+    """
+
+    def __new__(
+        cls,
+        timeouts: Timeouts,
+        limits: Limits,
+        *,
+        max_length: int,
+        max_ops_invoked: int = 1,
+        max_ops_performed: int = 1,
+        service: Service | None = None,
+        tls: TLS | None = None,
+    ) -> Config: ...
+
+@final
+class AssociateRequest:
+    """What an A-ASSOCIATE-RQ says (PS3.8 9.3.2), beside what `Config` has for all.
+
+    Args:
+        calling: calling AE title.
+        called: called AE title.
+        contexts: what is proposed.
+        identity: who asks.
+        extended: SOP class and application information.
+        common: common extended negotiation.
+    """
+
+    def __new__(
+        cls,
+        calling: str,
+        called: str,
+        contexts: Sequence[ProposedContext],
+        *,
+        identity: Identity | None = None,
+        extended: Sequence[_Extended] = ...,
+        common: Sequence[CommonExtended] = ...,
+    ) -> AssociateRequest: ...
+
+def associate(
+    host: str, port: int, request: AssociateRequest, config: Config, *, then: _Then | None = None
+) -> Association:
+    """Connect and ask for an association; return when it is established."""
 
 @final
 class Association:
@@ -295,37 +566,16 @@ class Association:
     A requestor's is aborted when its last handle goes away.
     """
 
-    @staticmethod
-    def request(
-        host: str,
-        port: int,
-        *,
-        calling: str,
-        called: str,
-        contexts: Sequence[_Proposal],
-        max_length: int,
-        timeouts: dict[str, float],
-        limits: dict[str, int],
-        max_ops_invoked: int = 1,
-        max_ops_performed: int = 1,
-        service: Service | None = None,
-        identity: _Identity | None = None,
-        extended: Sequence[_Extended] = ...,
-        common: Sequence[_Common] = ...,
-        tls: TLS | None = None,
-        then: _Then | None = None,
-    ) -> Association:
-        """Connect and ask for an association; return when it is established."""
     @property
     def id(self) -> int:
         """Unique in the process."""
     @property
-    def tls(self) -> _TLSFacts | None:
+    def tls(self) -> TLSFacts | None:
         """What the TLS handshake agreed on; None without TLS."""
     @property
-    def contexts(self) -> list[_ContextFacts]:
+    def contexts(self) -> list[ContextFacts]:
         """Every presentation context, in the order proposed."""
-    def context(self, id: int) -> _ContextFacts | None:
+    def context(self, id: int) -> ContextFacts | None:
         """One presentation context; None for an id that was not proposed."""
     @property
     def peer_max_length(self) -> int:
@@ -343,7 +593,7 @@ class Association:
     def extended(self) -> list[_Extended]:
         """Extended negotiation as answered."""
     @property
-    def identity(self) -> _Identity | None:
+    def identity(self) -> Identity | None:
         """The user identity that the requestor said."""
     @property
     def identity_response(self) -> bytes | None:
@@ -360,8 +610,8 @@ class Association:
     def follow(self, names: list[str], most: int) -> Follower:
         """Follow what happens on it from now on, at most so many events behind."""
     @property
-    def received(self) -> tuple[int, list[tuple[int, str, int]]]:
-        """What became of the instances of C-GETs: stored; status, comment and count of others."""
+    def received(self) -> ReceivedFacts:
+        """What became of the instances of C-GETs of this end."""
     def next_message_id(self) -> int: ...
     def invoke(self, message: Message, within: float = 0.0, again: int = 0) -> Invocation:
         """Send a request. `within`: seconds that a response may take, 0 for ever.
@@ -378,7 +628,7 @@ class Association:
         priority: int = 0,
         within: float = 0.0,
         move_originator: tuple[str, int] | None = None,
-        part_of: Operation | None = None,
+        part_of: Cancellation | None = None,
         check: bool = True,
     ) -> Bulk:
         """Send files, undecoded, as many at a time as were negotiated.
@@ -409,13 +659,58 @@ class Bulk:
 
     def next(
         self, within: float = 0.1, *, gather: bool = True, then: _Then | None = None
-    ) -> list[_BulkResult] | None:
+    ) -> list[FileResult] | None:
         """The results there are, waiting at most `within` seconds; None when all were given.
 
         `gather`: wait a moment for company, which is cheaper, or give the first at once.
         """
     def stop(self) -> None:
         """Send no file that is not begun; such have a result with an error that says so."""
+
+@final
+class FileResult:
+    """What became of one file: there is either a response, or an error.
+
+    Unpacks as (index, file or None when it was not begun, response, error), `file` being SOP class,
+    SOP instance, transfer syntax and size.
+    """
+
+    @property
+    def index(self) -> int:
+        """Its place in the list that was given."""
+    @property
+    def info(self) -> FileFacts | None:
+        """What the file is; None when it was not read, or could not be."""
+    @property
+    def begun(self) -> bool:
+        """The peer may have got some of it, or all."""
+    @property
+    def response(self) -> Message | None:
+        """The peer's answer."""
+    @property
+    def status(self) -> int | None:
+        """(0000,0900) of the answer."""
+    @property
+    def comment(self) -> str | None:
+        """(0000,0902) of the answer."""
+    @property
+    def error(self) -> DimseError | None:
+        """Why there is no answer."""
+    @property
+    def unreadable(self) -> OSError | None:
+        """The error of the operating system, when that is why."""
+    def __iter__(self) -> Iterator[Any]: ...
+
+@final
+class Collect:
+    """What a folder keeps of each instance, for a function that decides on it.
+
+    Args:
+        tags: elements of the data set.
+        digest: its SHA-256.
+    """
+
+    def __new__(cls, tags: Sequence[int] = ..., *, digest: bool = False) -> Collect: ...
 
 @final
 class Folder:
@@ -432,14 +727,34 @@ class Folder:
         mode: str = "durable",
         layout: str = "flat",
         duplicates: str = "keep-both",
+        *,
         reserve: int | None = None,
         strict: bool = False,
-        *,
-        collect: Sequence[int] = ...,
-        digest: bool = False,
+        collect: Collect | None = None,
     ) -> Folder: ...
     def store(self, operation: Operation) -> tuple[Path, list[str]]:
         """Store the instance of a C-STORE request, as a sink would; give path and oddities."""
+
+@final
+class Sink:
+    """A folder with the SOP classes whose instances go there.
+
+    Args:
+        folder: where to.
+        classes: which; None for all that were negotiated.
+        but: or for all that were negotiated but these.
+        verdict_within: what is stored comes out of `Service.next_arrivals`, and is answered when it
+            is settled, or after so many seconds; 0 is no limit.
+    """
+
+    def __new__(
+        cls,
+        folder: Folder,
+        classes: Sequence[str] | None = None,
+        *,
+        but: Sequence[str] | None = None,
+        verdict_within: float | None = None,
+    ) -> Sink: ...
 
 @final
 class Service:
@@ -447,30 +762,23 @@ class Service:
 
     Args:
         echo: answer C-ECHO.
-        folder: where instances go.
-        store: of which SOP classes; None for all that were negotiated.
-        store_not: or for all that were negotiated but these.
+        sink: where instances go.
         handled: Command Field to SOP classes that are pulled as operations.
         spool: where large instances for handlers wait.
         events: where what happens is told.
         lenient_roles: take the instances of a C-GET of ours without the SCP role too, and on the
             context of the C-GET itself.
-        verdict_within: what is stored comes out of `next_arrivals`, and is answered when it is
-            settled, or after so many seconds; 0 is no limit.
     """
 
     def __new__(
         cls,
         *,
         echo: bool = True,
-        folder: Folder | None = None,
-        store: Sequence[str] | None = None,
-        store_not: Sequence[str] | None = None,
+        sink: Sink | None = None,
         handled: Mapping[int, Sequence[str] | None] | None = None,
         spool: Folder | None = None,
         events: Events | None = None,
         lenient_roles: bool = False,
-        verdict_within: float | None = None,
     ) -> Service: ...
     def next_operation(
         self, within: float | None = None, *, then: _Then | None = None
@@ -490,30 +798,57 @@ class Service:
         """
 
 @final
+class StoredFacts:
+    """What is known of one stored instance."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def sop_class(self) -> str: ...
+    @property
+    def sop_instance(self) -> str: ...
+    @property
+    def transfer_syntax(self) -> str: ...
+    @property
+    def study(self) -> str:
+        """Study Instance UID; empty when the data set has none."""
+    @property
+    def series(self) -> str:
+        """Series Instance UID; empty when the data set has none."""
+    @property
+    def size(self) -> int:
+        """Length of the data set in bytes."""
+    @property
+    def digest(self) -> bytes | None:
+        """SHA-256 of the data set, when that was asked for."""
+    @property
+    def association(self) -> int:
+        """Number of the association that it came over."""
+    @property
+    def calling(self) -> str: ...
+    @property
+    def called(self) -> str: ...
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """Host and port of the sender."""
+    @property
+    def identical(self) -> bool:
+        """Whether the same bytes were there already."""
+    @property
+    def kept(self) -> Path | None:
+        """Where an earlier version with other bytes went."""
+    @property
+    def oddities(self) -> list[str]: ...
+    @property
+    def values(self) -> dict[int, tuple[str | None, bytes]]:
+        """VR, where the encoding says, and bytes of the elements asked for, by tag."""
+
+@final
 class Arrivals:
     """Stored instances that are not answered: 256 at most. Dropped unsettled they stay."""
 
-    def facts(
-        self,
-    ) -> list[
-        tuple[
-            Path,
-            tuple[str, str, str, str, str],
-            int,
-            bytes | None,
-            tuple[int, str, str, tuple[str, int] | None],
-            bool,
-            Path | None,
-            list[str],
-            dict[int, tuple[str | None, bytes]],
-        ]
-    ]:
-        """What is known of each.
-
-        In this order: path; SOP class and instance, transfer syntax, study, series; bytes; digest;
-        association, calling and called title, address; identical; where an earlier version went;
-        oddities; elements by tag.
-        """
+    def facts(self) -> list[StoredFacts]:
+        """What is known of each."""
     def settle(
         self, verdicts: Sequence[tuple[int, str] | None], *, then: _Then | None = None
     ) -> list[str]:
@@ -568,6 +903,9 @@ class Operation:
     @property
     def cancelled(self) -> bool:
         """The peer sent C-CANCEL, or the association ended."""
+    @property
+    def cancellation(self) -> Cancellation:
+        """The same as an object, for what has to stop with the operation."""
     def reserve(self, bytes: int) -> Reserved:
         """Reserve room in the byte budget for what is about to be made of the data set.
 
@@ -602,58 +940,75 @@ class Operation:
         """A final response was sent."""
 
 @final
+class UnknownClasses:
+    """What becomes of storage classes that no list has (PS3.4 B.4.1.2).
+
+    Args:
+        which: "announced" (PS3.7 D.3.3.6) or "any" of them is accepted.
+        transfer_syntaxes: in which, any when there are none.
+        own_order: our order of them decides.
+    """
+
+    def __new__(
+        cls, which: str, transfer_syntaxes: Sequence[str] = ..., *, own_order: bool = False
+    ) -> UnknownClasses: ...
+
+@final
+class ExtendedAnswer:
+    """How extended negotiation of one SOP class is answered (PS3.7 D.3.3.5).
+
+    Args:
+        sop_class: of which.
+        info: the application information.
+        declared: said as it stands; otherwise agreed to byte by byte.
+    """
+
+    def __new__(cls, sop_class: str, info: bytes, *, declared: bool = False) -> ExtendedAnswer: ...
+
+@final
+class Policy:
+    """What a server accepts without asking Python.
+
+    Args:
+        contexts: what is accepted.
+        called: AE titles it answers to, None for any.
+        calling: AE titles it lets in, None for any.
+        unknown: storage classes beyond `contexts`, None for none.
+        extended: answers to extended negotiation.
+        require_identity: reject requestors without user identity.
+        refuse_passcode: reject user identities of type 2.
+    """
+
+    def __new__(
+        cls,
+        contexts: Sequence[SupportedContext],
+        *,
+        called: Sequence[str] | None = None,
+        calling: Sequence[str] | None = None,
+        unknown: UnknownClasses | None = None,
+        extended: Sequence[ExtendedAnswer] = ...,
+        require_identity: bool = False,
+        refuse_passcode: bool = False,
+    ) -> Policy: ...
+
+@final
 class Listener:
     """A listening server; it accepts from the moment it exists.
 
     Args:
         host: an address, or a name whose first address is taken.
         port: 0 takes a free one.
-        contexts: what is accepted.
-        service: what is done with requests.
-        called: AE titles it answers to, None for any.
-        calling: AE titles it lets in, None for any.
-        max_length: largest P-DATA-TF announced, in bytes.
-        timeouts: seconds by name.
-        limits: by name.
-        unknown: "no", "announced" (PS3.7 D.3.3.6) or "any" SOP class beyond `contexts`.
-        unknown_syntaxes: in which transfer syntaxes, any when there are none.
-        unknown_ours: whether our order of them counts.
-        max_ops_invoked: widest window agreed to for operations of ours.
-        max_ops_performed: the same for the peer's.
-        extended: answers to extended negotiation: SOP class, information, and whether it is
-            declared, or agreed to byte by byte.
-        require_identity: reject requestors without user identity.
-        refuse_passcode: reject user identities of type 2.
+        policy: what it accepts.
+        config: how its associations are run; the files of its TLS are read now.
         ask: "never", "identities" or "always": which proposals come out of `next_proposal`.
-        tls: what secures its connections; its files are read now.
 
     Raises:
         OSError: it cannot be bound.
-        TlsError: the files of `tls` are not in order.
+        TlsError: the files of TLS are not in order.
     """
 
     def __new__(
-        cls,
-        host: str,
-        port: int,
-        *,
-        contexts: Sequence[_Supported],
-        service: Service,
-        called: Sequence[str] | None,
-        calling: Sequence[str] | None,
-        max_length: int,
-        timeouts: dict[str, float],
-        limits: dict[str, int],
-        unknown: str = "no",
-        unknown_syntaxes: Sequence[str] = ...,
-        unknown_ours: bool = False,
-        max_ops_invoked: int = 1,
-        max_ops_performed: int = 1,
-        extended: Sequence[tuple[str, bytes, bool]] = ...,
-        require_identity: bool = False,
-        refuse_passcode: bool = False,
-        ask: str = "never",
-        tls: TLS | None = None,
+        cls, host: str, port: int, policy: Policy, config: Config, *, ask: str = "never"
     ) -> Listener: ...
     @property
     def address(self) -> tuple[str, int]:
@@ -713,24 +1068,24 @@ class Proposal:
     def titles(self) -> tuple[str, str]:
         """Calling and called AE title."""
     @property
-    def contexts(self) -> list[tuple[str, list[str], bool, bool]]:
-        """SOP class, transfer syntaxes, SCU, SCP of each with one valid SOP class."""
+    def contexts(self) -> list[ProposedContext]:
+        """Those with one valid SOP class, in order."""
     @property
-    def tls(self) -> _TLSFacts | None:
+    def tls(self) -> TLSFacts | None:
         """What the TLS handshake agreed on; None without TLS."""
     @property
-    def identity(self) -> _Identity | None:
+    def identity(self) -> Identity | None:
         """Who asks."""
     @property
     def extended(self) -> list[_Extended]:
         """Extended negotiation as offered."""
     @property
-    def common(self) -> list[tuple[str, str, list[str]]]:
+    def common(self) -> list[CommonExtended]:
         """Common extended negotiation."""
     def admit(
         self,
         *,
-        contexts: Sequence[_Supported] = ...,
+        contexts: Sequence[SupportedContext] = ...,
         extended: Sequence[_Extended] = ...,
         identity_response: bytes | None = None,
         permit: Permit | None = None,
@@ -756,7 +1111,7 @@ class Connection:
 
     @staticmethod
     def requestor(
-        *, calling: str, called: str, contexts: Sequence[_Proposal], max_length: int = 131072
+        *, calling: str, called: str, contexts: Sequence[ProposedContext], max_length: int = 131072
     ) -> Connection:
         """The end that asks."""
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from os import PathLike
@@ -18,9 +18,9 @@ from .fields import C_STORE_RQ
 from .handlers import Handlers
 from .observe._narrate import Narrated
 from .perform.performer import Performer
-from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, parse_peer
+from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, for_core, parse_peer
 from .tls import TLS
-from .user_identity import Fields, UserIdentity, fields_of
+from .user_identity import UserIdentity, fields_of
 
 if TYPE_CHECKING:
     from .aio.association import AsyncAssociation, Connecting
@@ -131,13 +131,13 @@ class AE:
         """
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        said = fields_of(identity, secured=self.tls is not None)
-        items = _items(proposed, max_ops_invoked, max_ops_performed, said, extended)
+        request = self._request(whom, proposed, identity, extended)
+        window = max_ops_invoked, max_ops_performed
         try:
             with Narrated(events) as told:
                 performer = self._performer(Performer, proposed, handlers, told, lenient_roles)
-                asked = self._asked(whom, proposed, performer, items, told)
-                core = _core.Association.request(whom.host, whom.port, **asked)
+                asked = self._asked(whom, request, window, performer, told)
+                core = _core.associate(*asked)
         except AssociationRejected as rejected:
             raise self._explained(rejected, whom) from None
         association = Association(core, self.timeouts, whom, performer)
@@ -167,16 +167,18 @@ class AE:
 
         whom = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        said = fields_of(identity, secured=self.tls is not None)
-        items = _items(proposed, max_ops_invoked, max_ops_performed, said, extended)
-        return Connecting(self._connect(whom, proposed, handlers, items, events, lenient_roles))
+        request = self._request(whom, proposed, identity, extended)
+        window = max_ops_invoked, max_ops_performed
+        dial = partial(self._connect, whom, proposed, request, window)
+        return Connecting(dial(handlers, events, lenient_roles))
 
     async def _connect(
         self,
         whom: Peer,
         proposed: Sequence[Context],
+        request: _core.AssociateRequest,
+        window: tuple[int, int],
         handlers: Handlers | None,
-        items: dict[str, Any],
         events: Events | None,
         lenient_roles: bool,
     ) -> AsyncAssociation:
@@ -187,10 +189,8 @@ class AE:
         try:
             with Narrated(events) as told:
                 performer = self._performer(AsyncPerformer, proposed, handlers, told, lenient_roles)
-                asked = self._asked(whom, proposed, performer, items, told)
-                core = await Completer.here().wait(
-                    lambda then: _core.Association.request(whom.host, whom.port, then=then, **asked)
-                )
+                asked = self._asked(whom, request, window, performer, told)
+                core = await Completer.here().wait(lambda then: _core.associate(*asked, then=then))
         except AssociationRejected as rejected:
             raise self._explained(rejected, whom) from None
         association = AsyncAssociation(core, self.timeouts, whom, performer)
@@ -224,32 +224,57 @@ class AE:
             lenient_roles=lenient_roles,
         )
 
+    def _config(
+        self,
+        service: _core.Service,
+        *,
+        max_ops_invoked: int = 1,
+        max_ops_performed: int = 1,
+        **limits: int,
+    ) -> _core.Config:
+        """Give what the core has to know to run an association; `limits` go before those kept."""
+        return _core.Config(
+            _core.Timeouts(**for_core(self.timeouts)),
+            _core.Limits(**for_core(self.limits) | limits),
+            max_length=self.max_pdu,
+            max_ops_invoked=max_ops_invoked,
+            max_ops_performed=max_ops_performed,
+            service=service,
+            tls=None if self.tls is None else self.tls._native,
+        )
+
     def _asked(
         self,
         whom: Peer,
-        proposed: Sequence[Context],
+        request: _core.AssociateRequest,
+        window: tuple[int, int],
         performer: Performer | None,
-        items: dict[str, Any],
         told: Narrated,
-    ) -> dict[str, Any]:
-        """Give what the core has to know to ask for an association."""
-        return {
-            "calling": self.title,
-            "called": whom.ae_title,
-            "contexts": [_proposal(context) for context in proposed],
-            "max_length": self.max_pdu,
-            "timeouts": asdict(self.timeouts),
-            "limits": asdict(self.limits),
-            "service": performer.service if performer else _core.Service(events=told.events),
-            "tls": None if self.tls is None else self.tls._native,
-            **items,
-            **self._no_window(whom),
-        }
+    ) -> tuple[str, int, _core.AssociateRequest, _core.Config]:
+        """Give what the core is asked for an association with: of whom, what, and how."""
+        service = performer.service if performer else _core.Service(events=told.events)
+        if any(fnmatchcase(whom.ae_title, pattern) for pattern in self.no_window_for):
+            window = 1, 1  # which is not said: the peer is known to break on the item
+        invoked, performed = window
+        config = self._config(service, max_ops_invoked=invoked, max_ops_performed=performed)
+        return whom.host, whom.port, request, config
 
-    def _no_window(self, whom: Peer) -> dict[str, int]:
-        """Give what a peer that is known to break on the item gets: 1 and 1 is not said."""
-        broken = any(fnmatchcase(whom.ae_title, pattern) for pattern in self.no_window_for)
-        return {"max_ops_invoked": 1, "max_ops_performed": 1} if broken else {}
+    def _request(
+        self,
+        whom: Peer,
+        proposed: Sequence[Context],
+        identity: UserIdentity | None,
+        extended: Options | None,
+    ) -> _core.AssociateRequest:
+        """Give what the A-ASSOCIATE-RQ says (PS3.8 9.3.2, PS3.7 D.3.3)."""
+        return _core.AssociateRequest(
+            self.title,
+            whom.ae_title,
+            [_proposal(context) for context in proposed],
+            identity=fields_of(identity, secured=self.tls is not None),
+            extended=proposed_options(extended or {}, {c.sop_class for c in proposed}),
+            common=_common(proposed),
+        )
 
     def _explained(self, rejected: AssociationRejected, whom: Peer) -> AssociationRejected:
         """Say in a rejection who asked whom."""
@@ -343,36 +368,17 @@ if not TYPE_CHECKING:
     AE.__setattr__ = _set
 
 
-def _proposal(context: Context) -> tuple[str, list[str], bool, bool]:
-    return (
-        str(context.sop_class),
-        [str(uid) for uid in context.transfer_syntaxes],
-        context.scu,
-        context.scp,
-    )
+def _proposal(context: Context) -> _core.ProposedContext:
+    syntaxes = [str(uid) for uid in context.transfer_syntaxes]
+    return _core.ProposedContext(str(context.sop_class), syntaxes, context.scu, context.scp)
 
 
-def _items(
-    proposed: Sequence[Context],
-    max_ops_invoked: int,
-    max_ops_performed: int,
-    identity: Fields | None,
-    extended: Options | None,
-) -> dict[str, Any]:
-    """Give what goes into the user information of the A-ASSOCIATE-RQ (PS3.7 D.3.3)."""
-    return {
-        "max_ops_invoked": max_ops_invoked,
-        "max_ops_performed": max_ops_performed,
-        "identity": identity,
-        "extended": proposed_options(extended or {}, {c.sop_class for c in proposed}),
-        "common": _common(proposed),
-    }
-
-
-def _common(proposed: Iterable[Context]) -> list[tuple[str, str, list[str]]]:
+def _common(proposed: Iterable[Context]) -> list[_core.CommonExtended]:
     """Give what is said once of each class that the peer may not know (PS3.7 D.3.3.6)."""
     said = {c.sop_class: c for c in proposed if c.service_class is not None}
     return [
-        (str(uid), str(context.service_class), [str(general) for general in context.related])
+        _core.CommonExtended(
+            str(uid), str(context.service_class), [str(general) for general in context.related]
+        )
         for uid, context in said.items()
     ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from . import _core
 from .sop_class import (
     MOST_USED_STORAGE,
     SOP_CLASSES,
@@ -54,6 +55,9 @@ DEFAULT_TRANSFER_SYNTAXES: Final[tuple[TransferSyntax, ...]] = (
 
 STORAGE_SERVICE_CLASS: Final = "1.2.840.10008.4.2"
 """The service class UID of storage, for common extended negotiation (PS3.6 A)."""
+
+_REASONS: Final = dict(_core.context_results())
+"""Results of contexts in the words of PS3.8 Table 9-18."""
 
 _STORAGE_ROOT: Final = "1.2.840.10008.5.1.4.1.1."
 
@@ -331,6 +335,11 @@ class FileInfo:
     transfer_syntax: str
     size: int = 0
 
+    @classmethod
+    def _of(cls, path: Path, facts: _core.FileFacts) -> FileInfo:
+        """Put the path beside what the core read."""
+        return cls(path, facts.sop_class, facts.sop_instance, facts.transfer_syntax, facts.size)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -431,14 +440,9 @@ class RejectedContext:
     @property
     def reason(self) -> str:
         """The result in the words of the standard."""
-        return {
-            1: "user-rejection",
-            2: "no-reason",
-            3: "abstract-syntax-not-supported",
-            4: "transfer-syntaxes-not-supported",
-        }.get(self.result, f"result {self.result}")
+        return _REASONS.get(self.result, f"result {self.result}")
 
 
-def _accepted(facts: tuple[int, str, int, str | None, bool, bool]) -> AcceptedContext:
-    id_, uid, _, syntax, scu, scp = facts
-    return AcceptedContext(id_, SOPClass.of(uid), TransferSyntax.of(syntax or ""), scu, scp)
+def _accepted(facts: _core.ContextFacts) -> AcceptedContext:
+    syntax = TransferSyntax.of(facts.transfer_syntax or "")
+    return AcceptedContext(facts.id, SOPClass.of(facts.sop_class), syntax, facts.scu, facts.scp)

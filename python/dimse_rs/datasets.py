@@ -404,8 +404,8 @@ def instance_uids(instance: str | PathLike[str] | Dataset) -> tuple[str, str]:
     """
     if is_data_set(instance):
         return uid_in(instance, "SOPClassUID"), uid_in(instance, "SOPInstanceUID")
-    sop_class, sop_instance, _, _ = _core.probe(instance)
-    return sop_class, sop_instance
+    file = _core.probe(instance)
+    return file.sop_class, file.sop_instance
 
 
 def uid_of(instance: object) -> str:

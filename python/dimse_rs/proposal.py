@@ -50,12 +50,19 @@ def proposal_of(core: _core.Proposal) -> Proposal:
     """Make sense of what came; contexts that could not be accepted anyway are left out."""
     calling, called = core.titles
     host, port = core.peer or ("", 0)
-    common = {uid: (service, related) for uid, service, related in core.common}
+    common = {item.sop_class: item for item in core.common}
     contexts = []
-    for uid, syntaxes, scu, scp in core.contexts:
-        service, related = common.get(uid, (None, ()))
+    for proposed in core.contexts:
+        item = common.get(proposed.sop_class)
         try:
-            context = Context(uid, syntaxes, scu, scp, service_class=service, related=related)
+            context = Context(
+                proposed.sop_class,
+                proposed.transfer_syntaxes,
+                proposed.scu,
+                proposed.scp,
+                service_class=item and item.service_class,
+                related=item.related if item else (),
+            )
         except ValueError:
             continue
         contexts.append(context)

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _core, log, threads
 from .contexts import Contexts, FileInfo, Plan, expand, plan
+from .dimse.bulk import Sending
 from .dimse.calls import in_a_file
+from .dimse.run import run
+from .dimse.steps import SendFiles
 from .encoding.repair import repair as repair_file
 from .errors import DecodeError, DimseError, NoPresentationContext, StatusError
 from .sop_class import MediaStorageDirectoryStorage
@@ -30,7 +33,6 @@ __all__ = ["SendReport", "SendResult", "Skipped", "send"]
 
 _logger = log.get(log.ASSOCIATION)
 
-_WAKE: Final = 3600.0
 _DICOMDIR: Final = "DICOMDIR"
 _DIRECTORY: Final = "a directory of instances, not one of them"
 
@@ -279,14 +281,14 @@ def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
         if searched and not stat.S_ISREG(path.stat().st_mode):
             found.skip(path, "not a regular file")
             return
-        sop_class, sop_instance, syntax, size = _core.probe(path)
+        file = FileInfo._of(path, _core.probe(path))
     except (DecodeError, OSError) as problem:
         _look_again(path, found, problem, searched=searched)
         return
-    if searched and sop_class == MediaStorageDirectoryStorage:
+    if searched and file.sop_class == MediaStorageDirectoryStorage:
         found.skip(path, _DIRECTORY)
         return
-    found.order.append(FileInfo(path, sop_class, sop_instance, syntax, size))
+    found.order.append(file)
 
 
 def _look_again(
@@ -306,7 +308,7 @@ def _look_again(
             problem = failed
         else:
             found.repaired[path] = mended.done
-            found.order.append(FileInfo(path, *facts))
+            found.order.append(FileInfo._of(path, facts))
             return
     if not searched or isinstance(problem, OSError) or _may_be_instance(path, problem):
         found.fail(path, problem)
@@ -448,26 +450,28 @@ class _Account:
     def _send(self, association: Association, files: Sequence[FileInfo], left: _Left) -> None:
         singly = [file for file in files if file.path in self._repaired]
         files = [file for file in files if file.path not in self._repaired]
+        core, within = association._core, association._timeouts.store
+        sending = Sending(
+            SendFiles([file.path for file in files], 0, within, check=self._way.check)
+        )
         try:
-            bulk = association.send_files([file.path for file in files], check=self._way.check)
+            run(core, sending.begin())
         except DimseError as over:
             left.add(files, over)
             left.add(singly, over)
             return
-        while (results := bulk.next(_WAKE)) is not None:
-            for index, begun, message, error in results:
-                file = files[index]
-                if message is not None:
+        while (outcomes := run(core, sending.outcomes())) is not None:
+            for sent in outcomes:
+                file = files[sent.index]
+                if sent.status is not None:
                     left.answered = True
-                    status = Status(message.status or 0, "C-STORE")
-                    comment = message.get("ErrorComment") or ""
-                    self.add(_result(file, status=status, comment=comment, sent=True))
-                elif isinstance(error, NoPresentationContext):
+                    self.add(_result(file, status=sent.status, comment=sent.comment, sent=True))
+                elif sent.convertible:
                     singly.append(file)
-                elif begun is None and error is not None and not isinstance(error, DecodeError):
-                    left.add([file], error)
+                elif not sent.begun and sent.error and not isinstance(sent.error, DecodeError):
+                    left.add([file], sent.error)
                 else:
-                    self.add(_result(file, error=error, sent=begun is not None))
+                    self.add(_result(file, error=sent.error, sent=sent.begun))
         for file in singly:
             self._send_singly(association, file, left)
 

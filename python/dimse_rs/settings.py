@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Final, Self, TypeAlias
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Self, TypeAlias
 
 from .callables import described, fault_of_arguments, is_asynchronous
 
@@ -22,6 +22,7 @@ __all__ = [
     "check_ae_title",
     "check_peers",
     "find_peer",
+    "for_core",
     "look_up",
     "parse_peer",
     "peer_of",
@@ -139,6 +140,15 @@ class Limits:
                 raise ValueError(
                     f"Limits.{field.name} is an integer from {least} up: not {value!r}"
                 )
+
+
+IN_PYTHON: Final = frozenset(("handler", "inflated", "elements", "depth"))
+"""Settings that the core does not know: Python calls handlers, and Python decodes."""
+
+
+def for_core(settings: Timeouts | Limits) -> dict[str, Any]:
+    """Give by name what the core is told of deadlines, or of limits."""
+    return {name: value for name, value in asdict(settings).items() if name not in IN_PYTHON}
 
 
 @dataclass(frozen=True, slots=True)

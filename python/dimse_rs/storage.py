@@ -206,10 +206,9 @@ class Storage:
             mode,
             layout,
             duplicates,
-            reserve,
-            strict,
-            collect=list(self._vrs),
-            digest=digest,
+            reserve=reserve,
+            strict=strict,
+            collect=_core.Collect(list(self._vrs), digest=digest),
         )
 
     @property

@@ -86,10 +86,11 @@ class TLS:
                 "without knowing with whom"
             )
         password = self.password() if callable(self.password) else self.password
+        if isinstance(password, str):
+            password = password.encode()
+        own = None if self.cert is None else _core.Credentials(self.cert, self.key, password)
         native = _core.TLS(
-            cert=self.cert,
-            key=self.key,
-            password=password.encode() if isinstance(password, str) else password,
+            own,
             ca=_files(self.ca),
             crl=_files(self.crl),
             pinned=[bytes.fromhex(digest) for digest in self.pinned],
@@ -161,9 +162,9 @@ class TLSFacts:
     certificate: Certificate | None
 
     @classmethod
-    def _of(cls, facts: _core._TLSFacts | None) -> TLSFacts | None:
+    def _of(cls, facts: _core.TLSFacts | None) -> TLSFacts | None:
         if facts is None:
             return None
-        version, cipher_suite, shown = facts
-        certificate = None if shown is None else Certificate(*shown[:2], tuple(shown[2]))
-        return cls(version.replace("_", "."), cipher_suite, certificate)
+        shown = facts.certificate
+        certificate = shown and Certificate(shown.der, shown.subject, tuple(shown.names))
+        return cls(facts.version.replace("_", "."), facts.cipher_suite, certificate)

@@ -7,8 +7,9 @@ Secrets are in no `repr` and no log. What is said is verified by the function th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
+from . import _core
 from .errors import LocalProtocolError
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 
-Fields = tuple[int, bool, bytes, bytes]
+Fields: TypeAlias = "_core.Identity"
 """As on the wire: type, positive response requested, primary and secondary field."""
 
 
@@ -48,7 +49,8 @@ class UserIdentity:
     def fields(self) -> Fields:
         """The fields of the item, secrets included; private."""
         primary, secondary = self._values()
-        return self.type, self.response_requested, as_utf8(primary), as_utf8(secondary)
+        fields = as_utf8(primary), as_utf8(secondary)
+        return _core.Identity(self.type, self.response_requested, *fields)
 
     def _values(self) -> tuple[str | bytes, str]:
         raise NotImplementedError
@@ -162,7 +164,7 @@ def fields_of(identity: UserIdentity | None, *, secured: bool) -> Fields | None:
     return None if identity is None else identity.fields
 
 
-def identity_of(fields: Fields | None) -> UserIdentity | None:
+def identity_of(said: Fields | None) -> UserIdentity | None:
     """Name what came over the wire.
 
     Bytes that are not UTF-8 become lone surrogates, so that two different names stay different.
@@ -170,17 +172,17 @@ def identity_of(fields: Fields | None) -> UserIdentity | None:
     Returns:
         None when nothing was said, or a type that the standard does not define.
     """
-    if fields is None:
+    if said is None:
         return None
-    type_, response_requested, primary, secondary = fields
-    if type_ == Kerberos.type:
-        return Kerberos(primary, response_requested=response_requested)
-    text = primary.decode("utf-8", "surrogateescape")
-    match type_:
+    response_requested = said.response_requested
+    if said.type == Kerberos.type:
+        return Kerberos(said.primary, response_requested=response_requested)
+    text = said.primary.decode("utf-8", "surrogateescape")
+    match said.type:
         case Username.type:
             return Username(text, response_requested=response_requested)
         case UsernamePasscode.type:
-            passcode = secondary.decode("utf-8", "surrogateescape")
+            passcode = said.secondary.decode("utf-8", "surrogateescape")
             return UsernamePasscode(text, passcode, response_requested=response_requested)
         case Saml.type:
             return Saml(text, response_requested=response_requested)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 import warnings
-from dataclasses import asdict
 
 import pytest
 from pydicom import dcmread
@@ -16,7 +15,7 @@ from pydicom.filereader import read_dataset
 from dimse_rs import _core
 from tests.data.files import BUNDLED, data_set
 from tests.differential.triage import READ, Triage
-from tests.support.nodes import PATIENT, scp
+from tests.support.nodes import SCU, scp
 
 SHORT = 12_000
 """Bytes of the files that are changed; most of a longer one is a single value."""
@@ -109,16 +108,10 @@ def test_the_scanner_and_pydicom_agree(tmp_path):
     with scp(tmp_path) as server:
         for path, syntax, meta in readable():
             uids = [str(meta[name].value) for name in IDENTITY]
-            association = _core.Association.request(
-                "127.0.0.1",
-                server.port,
-                calling="SCU",
-                called="SCP",
-                contexts=[(uids[0], [str(syntax)], True, False)],
-                max_length=131072,
-                timeouts=asdict(PATIENT),
-                limits={},
-            )
+            context = _core.ProposedContext(uids[0], [syntax])
+            request = _core.AssociateRequest("SCU", "SCP", [context])
+            config = SCU._config(_core.Service())
+            association = _core.associate("127.0.0.1", server.port, request, config)
             for content in faults(data_set(path), path.name):
                 told, read = theirs(content, syntax)
                 ours = store(association, 1, uids, content)

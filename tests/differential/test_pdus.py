@@ -130,7 +130,7 @@ def compare_answer(pdu: bytes) -> None:
     judged, decoded = theirs(pdu, A_ASSOCIATE_AC)
     ours = Ours(
         _core.Connection.requestor(
-            calling="US", called="PEER", contexts=[(VERIFICATION, [IMPLICIT], True, False)]
+            calling="US", called="PEER", contexts=[_core.ProposedContext(VERIFICATION, [IMPLICIT])]
         )
     )
     ours.core.associate()
@@ -144,7 +144,7 @@ def compare_answer(pdu: bytes) -> None:
     assert facts["max_length"] == (decoded.user_information.maximum_length or 0)
     (context,) = facts["contexts"]
     answered = [one for one in decoded.presentation_context if one.context_id == 1]
-    if answered and context[3] == "accepted":
+    if answered and context.accepted:
         assert answered[0].transfer_syntax == IMPLICIT
 
 
@@ -152,7 +152,9 @@ def compare_data(pdu: bytes) -> None:
     judged, decoded = theirs(pdu, P_DATA_TF)
     ours = acceptor([VERIFICATION])
     rq = _core.Connection.requestor(
-        calling="US", called="PEER", contexts=[(VERIFICATION, [IMPLICIT], True, False)] * 128
+        calling="US",
+        called="PEER",
+        contexts=[_core.ProposedContext(VERIFICATION, [IMPLICIT])] * 128,
     )
     rq.associate()
     rq.transport_connected()

@@ -8,13 +8,12 @@ import sys
 import threading
 import time
 import weakref
-from dataclasses import asdict
 
 import pytest
 
 from dimse_rs import AssociationAborted, ConnectFailed, Verification, _core
 from dimse_rs.completer import Completer
-from tests.support.nodes import PATIENT, Puppet, scp
+from tests.support.nodes import SCU, Puppet, scp
 from tests.support.process import Process
 
 pytestmark = pytest.mark.usefixtures("either_mode")
@@ -24,20 +23,15 @@ WITHIN = 15
 
 
 def proposal(**options):
-    return {
-        "calling": "SCU",
-        "called": "SCP",
-        "contexts": [(str(Verification), ["1.2.840.10008.1.2"], True, False)],
-        "max_length": 131072,
-        "timeouts": asdict(PATIENT),
-        "limits": {},
-    } | options
+    contexts = [_core.ProposedContext(Verification, ["1.2.840.10008.1.2"])]
+    config = SCU._config(_core.Service(), **options)
+    return _core.AssociateRequest("SCU", "SCP", contexts), config
 
 
 async def associate(port, **options):
     asked = proposal(**options)
     return await Completer.here().wait(
-        lambda then: _core.Association.request("127.0.0.1", port, then=then, **asked)
+        lambda then: _core.associate("127.0.0.1", port, *asked, then=then)
     )
 
 
@@ -140,13 +134,8 @@ def test_requests_are_pulled_and_answered():
     listener = _core.Listener(
         "127.0.0.1",
         0,
-        contexts=[(str(Verification), [], False, True, False)],
-        service=service,
-        called=None,
-        calling=None,
-        max_length=131072,
-        timeouts=asdict(PATIENT),
-        limits={},
+        _core.Policy([_core.SupportedContext(Verification)]),
+        SCU._config(service),
     )
 
     async def main():

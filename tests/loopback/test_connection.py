@@ -18,7 +18,7 @@ class Pair:
         self.requestor = _core.Connection.requestor(
             calling="SCU",
             called="SCP",
-            contexts=[(uid, [ImplicitVRLittleEndian], True, False) for uid in contexts],
+            contexts=[_core.ProposedContext(uid, [ImplicitVRLittleEndian]) for uid in contexts],
         )
         self.acceptor = _core.Connection.acceptor(contexts=[(Verification, [])])
         self.timers = {self.requestor: False, self.acceptor: False}
@@ -72,7 +72,13 @@ class Pair:
 def test_associate_echo_release(piece):
     pair = Pair(piece)
     facts = pair.associate()
-    assert facts["contexts"] == [(1, Verification, 0, ImplicitVRLittleEndian, True, False)]
+    (context,) = facts["contexts"]
+    assert (context.id, context.sop_class, context.result) == (1, Verification, 0)
+    assert (context.transfer_syntax, context.scu, context.scp) == (
+        ImplicitVRLittleEndian,
+        True,
+        False,
+    )
     assert facts["max_length"] == 131072
     assert (pair.requestor.state, pair.acceptor.state) == ("Sta6", "Sta6")
 

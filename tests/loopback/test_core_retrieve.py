@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
 
 import pytest
 
 from dimse_rs import CTImageStorage, DimseError, _core
 from tests.data.generate import series
-from tests.support.nodes import PATIENT
+from tests.support.nodes import SCU
 
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -25,13 +24,10 @@ class Archive:
         self.listener = _core.Listener(
             "127.0.0.1",
             0,
-            contexts=[(GET, [], False, True, False), (CTImageStorage, [], False, True, True)],
-            service=self.service,
-            called=None,
-            calling=None,
-            max_length=131072,
-            timeouts=asdict(PATIENT),
-            limits={},
+            _core.Policy(
+                [_core.SupportedContext(GET), _core.SupportedContext(CTImageStorage, scp=True)]
+            ),
+            SCU._config(self.service),
         )
         self.paths = paths
         self.results = []
@@ -65,16 +61,12 @@ def archive(paths):
 
 
 def associate(archive, service):
-    return _core.Association.request(
-        *archive.listener.address,
-        calling="SCU",
-        called="SCP",
-        contexts=[(GET, [IMPLICIT], True, False), (CTImageStorage, [EXPLICIT], False, True)],
-        max_length=131072,
-        timeouts=asdict(PATIENT),
-        limits={},
-        service=service,
-    )
+    contexts = [
+        _core.ProposedContext(GET, [IMPLICIT]),
+        _core.ProposedContext(CTImageStorage, [EXPLICIT], scu=False, scp=True),
+    ]
+    request = _core.AssociateRequest("SCU", "SCP", contexts)
+    return _core.associate(*archive.listener.address, request, SCU._config(service))
 
 
 def c_get(archive, association, **options):

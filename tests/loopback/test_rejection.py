@@ -164,7 +164,7 @@ def test_a_title_that_we_would_not_send_is_served(caplog):
         client = _core.Connection.requestor(
             calling="A?B",
             called="SCP",
-            contexts=[(Verification, [ImplicitVRLittleEndian], True, False)],
+            contexts=[_core.ProposedContext(Verification, [ImplicitVRLittleEndian])],
         )
 
         def flush(change=lambda data: data):

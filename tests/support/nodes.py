@@ -6,7 +6,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,17 +50,12 @@ def link(
 @contextlib.contextmanager
 def picky(folder: Path, accepts: dict[str, Sequence[str]]) -> Iterator[str]:
     """Run a sink that accepts these SOP classes in these transfer syntaxes only."""
-    service = _core.Service(folder=_core.Folder(folder, "fast"))
+    service = _core.Service(sink=_core.Sink(_core.Folder(folder, "fast")))
     listener = _core.Listener(
         "127.0.0.1",
         0,
-        contexts=[(uid, list(syntaxes), False, True, False) for uid, syntaxes in accepts.items()],
-        service=service,
-        called=None,
-        calling=None,
-        max_length=131072,
-        timeouts=asdict(PATIENT),
-        limits={},
+        _core.Policy([_core.SupportedContext(uid, syntaxes) for uid, syntaxes in accepts.items()]),
+        SCU._config(service),
     )
     try:
         yield f"SCP@127.0.0.1:{listener.address[1]}"

@@ -22,6 +22,7 @@ from dimse_rs import (
     Username,
     UsernamePasscode,
     Verification,
+    _core,
     any_storage,
     sop_class,
 )
@@ -43,10 +44,14 @@ IDENTITIES = [
 # ---- user identity
 
 
+def parts(said):
+    return said.type, said.response_requested, said.primary, said.secondary
+
+
 @pytest.mark.parametrize(("identity", "fields"), IDENTITIES)
 def test_identities_there_and_back(identity, fields):
-    assert identity.fields == fields
-    assert identity_of(fields) == identity
+    assert parts(identity.fields) == fields
+    assert identity_of(_core.Identity(*fields)) == identity
     assert pickle.loads(pickle.dumps(identity)) == identity
 
 
@@ -66,18 +71,20 @@ def test_no_repr_shows_a_secret(identity):
 def test_reserved_types_are_as_good_as_none():
     assert identity_of(None) is None
     for reserved in (0, 6, 255):
-        assert identity_of((reserved, True, b"bob", b"")) is None
+        assert identity_of(_core.Identity(reserved, True, b"bob", b"")) is None
 
 
 def test_the_secondary_field_counts_for_names_with_passcode_only():
-    assert identity_of((1, False, b"bob", b"junk")) == Username("bob")
+    assert identity_of(_core.Identity(1, False, b"bob", b"junk")) == Username("bob")
 
 
 @given(st.binary(), st.binary())
 def test_different_bytes_never_are_the_same_name(one, other):
-    same = identity_of((1, False, one, b"")) == identity_of((1, False, other, b""))
+    names = [identity_of(_core.Identity(1, False, name, b"")) for name in (one, other)]
+    same = names[0] == names[1]
     assert same == (one == other)
-    assert identity_of((2, False, one, other)).fields == (2, False, one, other)
+    both = identity_of(_core.Identity(2, False, one, other))
+    assert parts(both.fields) == (2, False, one, other)
 
 
 # ---- extended negotiation
@@ -178,9 +185,16 @@ def test_what_a_class_specialises_is_said_once():
     assert related.service_class == STORAGE_SERVICE_CLASS
     contexts = expand([related, Context("1.2.3", "1.2.840.10008.1.2.4.70"), Verification])
     assert all(c.related == (CTImageStorage,) for c in contexts if c.sop_class == "1.2.3")
-    assert _common(contexts) == [("1.2.3", STORAGE_SERVICE_CLASS, [str(CTImageStorage)])]
+    (said,) = _common(contexts)
+    assert (said.sop_class, said.service_class) == ("1.2.3", STORAGE_SERVICE_CLASS)
+    assert said.related == [str(CTImageStorage)]
     other = Context("1.2.3", service_class="1.2.840.10008.4.9")
-    assert _common(expand(other)) == [("1.2.3", "1.2.840.10008.4.9", [])]
+    (said,) = _common(expand(other))
+    assert (said.sop_class, said.service_class, said.related) == (
+        "1.2.3",
+        "1.2.840.10008.4.9",
+        [],
+    )
     assert _common(expand(["1.2.3"])) == []
     with pytest.raises(ValueError, match="not a UID"):
         Context("1.2.3", related="x")

@@ -81,17 +81,15 @@ class AssociationFacts:
     @cached_property
     def accepted(self) -> tuple[AcceptedContext, ...]:
         """Presentation contexts that were accepted, in the order proposed."""
-        return tuple(
-            _accepted(facts) for facts in self._core.contexts if facts[2] == 0 and facts[3]
-        )
+        return tuple(_accepted(facts) for facts in self._core.contexts if facts.accepted)
 
     @cached_property
     def rejected(self) -> tuple[RejectedContext, ...]:
         """Presentation contexts that were not accepted, and why."""
         return tuple(
-            RejectedContext(id_, SOPClass.of(uid), result)
-            for id_, uid, result, _, _, _ in self._core.contexts
-            if result != 0
+            RejectedContext(facts.id, SOPClass.of(facts.sop_class), facts.result)
+            for facts in self._core.contexts
+            if facts.result != 0  # acceptance
         )
 
     def context(self, context_id: int) -> AcceptedContext:
@@ -101,7 +99,7 @@ class AssociationFacts:
             KeyError: there is none.
         """
         facts = self._core.context(context_id)
-        if facts is None or not facts[3]:
+        if facts is None or not facts.accepted:
             raise KeyError(context_id)
         return _accepted(facts)
 
@@ -284,12 +282,12 @@ class AssociationFacts:
         )
 
     def _received(self) -> Received:
-        stored, refused = self._core.received
+        received = self._core.received
         why: dict[str, int] = {}
-        for code, comment, count in refused:
-            status = str(Status(code, "C-STORE"))
-            why[f"{status}: {comment}" if comment else status] = count
-        return Received(stored, why)
+        for refused in received.refused:
+            status = str(Status(refused.status, "C-STORE"))
+            why[f"{status}: {refused.comment}" if refused.comment else status] = refused.count
+        return Received(received.stored, why)
 
     def _service(
         self,

@@ -12,19 +12,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from dimse_rs import _core, log
 from dimse_rs.callables import described, is_code, is_data_set
 from dimse_rs.contexts import FileInfo, plan
 from dimse_rs.datasets import uid_of
-from dimse_rs.errors import DimseError, NoPresentationContext, StatusError
+from dimse_rs.errors import DimseError, StatusError
 from dimse_rs.settings import Peer, PeerLike, look_up, peer_of
 from dimse_rs.sop_class import WithoutBulkData
 from dimse_rs.status import CANCEL, CANNOT_UNDERSTAND, PENDING, SUCCESS, Status
 
 from . import scp, scu
-from .steps import END, Answer, Ask, Dial, Hang, Results, Run, SendFiles, Step
+from .bulk import Outcome, Sending
+from .steps import END, Answer, Ask, Dial, Hang, Run, SendFiles, Step
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
@@ -440,7 +441,7 @@ def _over_others(
         if path is None:
             continue
         try:
-            files.append(FileInfo(path, *(yield Ask(_core.probe, path))))
+            files.append(FileInfo._of(path, (yield Ask(_core.probe, path))))
         except Exception as error:
             _report(job, path, error)
             job.tally.fail(uid_of(path))
@@ -478,72 +479,64 @@ def _send(
     paths: Sequence[Path],
     originator: tuple[str, int] | None,
 ) -> Generator[Step, Any, None]:
-    waiting = dict(enumerate(paths))  # for their results
-    bulk = None
     # Once the request is cancelled the core begins no file: it hears of that before this does.
-    sending = SendFiles(paths, job.priority, job.timeouts.store, originator, job.operation)
+    sending = Sending(SendFiles(paths, job.priority, job.timeouts.store, originator, job.operation))
     try:
         while True:
             try:
-                if bulk is None:
-                    bulk = yield sending
-                results = yield Results(bulk, _GLANCE)
+                outcomes = yield from sending.outcomes(_GLANCE)
             except Exception as failure:  # of where they go: the one who asked is told so
-                for path in waiting.values():
-                    _fail(job, path, None, failure)
+                for index in sending.left:
+                    _fail(job, paths[index], None, failure)
                 break
-            if results is None:
+            if outcomes is None:
                 break
-            for index, file, message, error in results:
-                path = waiting.pop(index)
-                if message is not None:
-                    _count(job, path, file, message)
+            for sent in outcomes:
+                path = paths[sent.index]
+                if sent.status is not None:
+                    _count(job, path, sent)
                 elif job.request.cancelled:
                     pass  # it remains
-                elif isinstance(error, NoPresentationContext):
-                    yield from _convert(job, association, path)
+                elif sent.convertible and sent.info is not None:
+                    yield from _convert(job, association, path, sent.info)
                 else:
-                    _fail(job, path, file, error)
+                    _fail(job, path, sent.info, sent.error)
                 yield from job.pending(done=True)
             yield from job.pending()
     finally:
-        if waiting and bulk is not None:
-            bulk.stop()
+        sending.stop()
     job.sent(paths)
 
 
-_File: TypeAlias = tuple[str, str, str, int]
-"""What the core says of a file: SOP class and instance, transfer syntax, size."""
-
-
-def _count(job: _Job, path: Path, file: _File | None, response: _core.Message) -> None:
+def _count(job: _Job, path: Path, sent: Outcome) -> None:
     """Count an instance that the peer has answered for."""
-    status = Status(response.status or 0, "C-STORE")
-    if status.category == "failure":
-        _fail(job, path, file, StatusError(status, response.get("ErrorComment")))
+    status = sent.status
+    if status is None or status.category == "failure":
+        error = None if status is None else StatusError(status, sent.comment)
+        _fail(job, path, sent.info, error)
         return
-    _tell(job, file, status)
+    _tell(job, sent.info, status)
     job.tally.count(status)
 
 
-def _fail(job: _Job, path: Path, file: _File | None, error: BaseException | None) -> None:
+def _fail(job: _Job, path: Path, file: _core.FileFacts | None, error: BaseException | None) -> None:
     """Count an instance that was not stored."""
     _tell(job, file, error.status if isinstance(error, StatusError) else None, error)
     _report(job, path, error)
-    job.tally.fail(file[1] if file else uid_of(path))
+    job.tally.fail(file.sop_instance if file else uid_of(path))
 
 
-def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[Step, Any, None]:
+def _convert(
+    job: _Job, association: AssociationFacts, path: Path, file: _core.FileFacts
+) -> Generator[Step, Any, None]:
     """Send a file whose own transfer syntax the peer did not accept."""
-    file = None
     how = scu.Storing(
         job.priority, job.checks, job.request.association._limits, job.operation.reserve
     )
     try:
-        file = _core.probe(path)
         message_id = association.next_message_id()
-        status = yield from scu.c_store_file(
-            path, association.accepted, message_id, job.timeouts, how
+        status = yield from scu.c_store_converted(
+            path, file, association.accepted, message_id, job.timeouts, how
         )
     except Exception as error:
         _fail(job, path, file, error)
@@ -554,12 +547,12 @@ def _convert(job: _Job, association: AssociationFacts, path: Path) -> Generator[
 
 def _tell(
     job: _Job,
-    file: _File | None,
+    file: _core.FileFacts | None,
     status: Status | None,
     error: BaseException | None = None,
 ) -> None:
     """Tell who follows what became of an instance."""
-    sop_class, uid, *_ = file or ("", "")
+    sop_class, uid = (file.sop_class, file.sop_instance) if file else ("", "")
     why = "" if error is None else str(error)
     job.operation.tell_sub_operation(sop_class, uid, None if status is None else int(status), why)
 

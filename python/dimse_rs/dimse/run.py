@@ -180,6 +180,6 @@ def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:
         priority=step.priority,
         within=step.within,
         move_originator=step.move_originator,
-        part_of=step.part_of,
+        part_of=None if step.part_of is None else step.part_of.cancellation,
         check=step.check,
     )

@@ -27,7 +27,8 @@ from dimse_rs.sop_class import SOPClass, TransferSyntax, Verification
 from dimse_rs.status import Status
 from dimse_rs.uids import is_uid
 
-from .steps import Ask, Emit, Receive, ReceiveMany, Results, Send, SendFiles, Step
+from .bulk import Sending
+from .steps import Ask, Emit, Receive, ReceiveMany, Send, SendFiles, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ __all__ = [
     "c_echo",
     "c_find",
     "c_retrieve",
+    "c_store_converted",
     "c_store_data_set",
     "c_store_file",
     "cancel_of",
@@ -117,21 +119,37 @@ def c_store_file(
     how: Storing,
 ) -> Generator[Step, Any, Status]:
     """C-STORE of a Part 10 file, undecoded when its transfer syntax was accepted (PS3.7 9.1.1)."""
-    bulk = yield SendFiles([path], how.priority, timeouts.store, check=how.check)
-    while (results := (yield Results(bulk))) is not None:
-        for _, _, message, error in results:
-            if message is not None:
-                return _checked(message, "C-STORE")
-            if isinstance(error, DecodeError):
-                _core.probe(path)  # an OSError, if that is why
-            if not isinstance(error, NoPresentationContext):
-                raise error or RemoteProtocolError(f"no response for {path}")
-    sop_class, sop_instance, syntax, _ = _core.probe(path)
-    context = convertible(contexts, sop_class, syntax)
+    sending = Sending(SendFiles([path], how.priority, timeouts.store, check=how.check))
+    while (outcomes := (yield from sending.outcomes())) is not None:
+        for sent in outcomes:
+            if sent.response is not None:
+                return _checked(sent.response, "C-STORE")
+            if not sent.convertible or sent.info is None:
+                raise (
+                    sent.unreadable or sent.error or RemoteProtocolError(f"no response for {path}")
+                )
+            return (
+                yield from c_store_converted(path, sent.info, contexts, message_id, timeouts, how)
+            )
+    raise RemoteProtocolError(f"no response for {path}")
+
+
+def c_store_converted(
+    path: Path,
+    file: _core.FileFacts,
+    contexts: Sequence[AcceptedContext],
+    message_id: int,
+    timeouts: Timeouts,
+    how: Storing,
+) -> Generator[Step, Any, Status]:
+    """C-STORE of a Part 10 file in another transfer syntax than its own, which was not accepted."""
+    context = convertible(contexts, file.sop_class, file.transfer_syntax)
     held: list[_core.Reserved] = []
     try:
         data = yield Ask(lambda path: _converted(path, context, how, held), path)
-        request = _store_request(context, message_id, sop_class, sop_instance, how.priority, data)
+        request = _store_request(
+            context, message_id, file.sop_class, file.sop_instance, how.priority, data
+        )
         return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
     finally:
         for reserved in held:

@@ -123,7 +123,7 @@ def _prove(path: Path, data: bytes, syntax: TransferSyntax) -> None:
         except DecodeError as error:
             reason = error.message.removeprefix(f"{spool.name}: ")
             raise DecodeError(f"{path}: not repaired, {reason}") from None
-    if (found[2] == ImplicitVRLittleEndian) != syntax.implicit:
+    if (found.transfer_syntax == ImplicitVRLittleEndian) != syntax.implicit:
         raise DecodeError(f"{path}: not repaired, the data set is not in {syntax.name or syntax}")
 
 

@@ -60,15 +60,6 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What the core calls that of which an event is made."""
 
-_RESULTS: Final = (
-    "acceptance",
-    "user-rejection",
-    "no-reason",
-    "abstract-syntax-not-supported",
-    "transfer-syntaxes-not-supported",
-)
-"""PS3.8 Table 9-18."""
-
 
 def events_of(association: int, kind: str, facts: Facts) -> Iterator[Facts]:
     """Turn what the core tells into events."""
@@ -83,13 +74,13 @@ def events_of(association: int, kind: str, facts: Facts) -> Iterator[Facts]:
                 "peer": _where(facts),
                 **titles,
                 "contexts": [
-                    {"class": uid, "syntax": syntax}
-                    for _, uid, result, syntax, _, _ in facts["contexts"]
-                    if result == 0
+                    {"class": context.sop_class, "syntax": context.transfer_syntax}
+                    for context in facts["contexts"]
+                    if context.result == 0  # acceptance
                 ],
             }
             agreed = ("max_length", "window", "implementation", "warnings")
-            contexts = [_context(*context) for context in facts["contexts"]]
+            contexts = [_context(context) for context in facts["contexts"]]
             event = {"event": "negotiated", **about, **titles, "contexts": contexts}
             yield event | {name: facts[name] for name in agreed}
         case "pdu":
@@ -133,12 +124,18 @@ def _some(facts: Facts, *names: str) -> Facts:
     return {name: facts[name] for name in names}
 
 
-def _context(id_: int, uid: str, result: int, syntax: str | None, scu: bool, scp: bool) -> Facts:
-    text = _RESULTS[result] if result < len(_RESULTS) else f"result {result}"
-    return {"id": id_, "class": uid, "result": text, "syntax": syntax, "scu": scu, "scp": scp}
+def _context(context: _core.ContextFacts) -> Facts:
+    return {
+        "id": context.id,
+        "class": context.sop_class,
+        "result": context.reason,
+        "syntax": context.transfer_syntax,
+        "scu": context.scu,
+        "scp": context.scp,
+    }
 
 
-def _secured(facts: _core._TLSFacts | None) -> Facts | None:
+def _secured(facts: _core.TLSFacts | None) -> Facts | None:
     if (agreed := TLSFacts._of(facts)) is None:
         return None
     by, shown = {"version": agreed.version, "cipher_suite": agreed.cipher_suite}, agreed.certificate
@@ -291,7 +288,7 @@ def log_event(association: int, kind: str, facts: Facts) -> None:
             how = " ".join(f"{name} {said!r}" for name, said in tls.items())
             line(logging.DEBUG, kind, "%s connected %s over TLS: %s", who, where, how)
         case "associated":
-            accepted = sum(1 for context in facts["contexts"] if context[2] == 0)
+            accepted = sum(context.result == 0 for context in facts["contexts"])
             of = f"{accepted} of {len(facts['contexts'])} presentation contexts"
             line(logging.INFO, kind, "%s established from %s: %s", who, where, of)
             for warning in facts["warnings"]:

@@ -20,8 +20,6 @@ from dimse_rs.status import CANNOT_UNDERSTAND, Status, is_defined
 from dimse_rs.storage import StoredInstance, StoredValue
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dimse_rs import _core
     from dimse_rs.storage import OnStored, Storage
 
@@ -103,40 +101,27 @@ class Deciding:
 
     def items(self, arrivals: _core.Arrivals) -> list[StoredInstance]:
         """Make of what the core says what the function gets."""
-        return [self._item(*facts) for facts in arrivals.facts()]
+        return [self._item(facts) for facts in arrivals.facts()]
 
-    def _item(
-        self,
-        path: Path,
-        identity: tuple[str, str, str, str, str],
-        size: int,
-        digest: bytes | None,
-        sender: tuple[int, str, str, tuple[str, int] | None],
-        identical: bool,
-        kept: Path | None,
-        oddities: list[str],
-        values: dict[int, tuple[str | None, bytes]],
-    ) -> StoredInstance:
-        sop_class, instance_uid, transfer_syntax, study_uid, series_uid = identity
-        association, calling, called, address = sender
+    def _item(self, facts: _core.StoredFacts) -> StoredInstance:
         return StoredInstance(
-            path=path,
-            sop_class=SOPClass.of(sop_class),
-            instance_uid=instance_uid,
-            transfer_syntax=TransferSyntax.of(transfer_syntax),
-            study_uid=study_uid,
-            series_uid=series_uid,
-            size=size,
-            digest=digest,
-            peer=Peer.received(calling, *(address or ("", 0))),
-            called=called,
-            association=association,
-            identical=identical,
-            replaces=kept,
-            oddities=tuple(oddities),
+            path=facts.path,
+            sop_class=SOPClass.of(facts.sop_class),
+            instance_uid=facts.sop_instance,
+            transfer_syntax=TransferSyntax.of(facts.transfer_syntax),
+            study_uid=facts.study,
+            series_uid=facts.series,
+            size=facts.size,
+            digest=facts.digest,
+            peer=Peer.received(facts.calling, *(facts.peer or ("", 0))),
+            called=facts.called,
+            association=facts.association,
+            identical=facts.identical,
+            replaces=facts.kept,
+            oddities=tuple(facts.oddities),
             values={
                 tag: StoredValue(vr or self._vrs.get(tag, "UN"), data)
-                for tag, (vr, data) in values.items()
+                for tag, (vr, data) in facts.values.items()
             },
         )
 

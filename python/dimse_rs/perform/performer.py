@@ -97,15 +97,14 @@ class Performer:
 
             self._spool = mkdtemp(prefix="dimse-rs-")
             self._remove_spool = weakref.finalize(self, _remove, self._spool, os.getpid())
-        sink: dict[str, Any] = {}
+        sink = None
         if storage is not None:
             # It takes what was negotiated, and that may be unknown here.
             others = [str(uid) for uid in tuple(SOP_CLASSES.values()) if not uid.is_storage]
-            sink = {"folder": storage.core, "store_not": others}
-            if storage.on_stored is not None:
-                sink["verdict_within"] = storage.on_stored_timeout
+            within = None if storage.on_stored is None else storage.on_stored_timeout
+            sink = _core.Sink(storage.core, but=others, verdict_within=within)
         self.service = _core.Service(
-            **sink,
+            sink=sink,
             # The class of an N-service may differ from its context's: Python looks.
             handled={
                 field: None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from dimse_rs import extended as ext, log
+from dimse_rs import _core, extended as ext, log
 from dimse_rs.access import Allow
 from dimse_rs.callables import fault_of_arguments
 from dimse_rs.contexts import Supported, any_storage
@@ -25,12 +25,9 @@ from dimse_rs.threads import weakly
 from dimse_rs.user_identity import Kerberos
 
 from .settings import AsyncServerSettings
-from .supported import SupportedFacts
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-
-    from dimse_rs import _core
 
 __all__ = ["Admission"]
 
@@ -127,37 +124,46 @@ class Admission:
             return "always"
         return "identities" if self._verify else "never"
 
-    def options(self, implied: list[SupportedFacts], unknown: str) -> dict[str, Any]:
+    def policy(
+        self,
+        implied: list[_core.SupportedContext],
+        unknown: str | None,
+        called: list[str] | None,
+        calling: list[str] | None,
+    ) -> _core.Policy:
         """Give what the listener is told: our contexts in place of those that handlers imply.
 
         Args:
             implied: by services and handlers.
-            unknown: and what becomes of other storage classes.
+            unknown: which other storage classes are accepted, if any.
+            called: AE titles that are answered to; None for any.
+            calling: AE titles that are let in; None for any.
         """
-        contexts = {facts[0]: facts for facts in implied}
-        options: dict[str, Any] = {"unknown": unknown}
+        contexts = {context.sop_class: context for context in implied}
+        others = None if unknown is None else _core.UnknownClasses(unknown)
         if self._any is not None:
-            contexts = {uid: _facts(uid, self._any) for uid in ALL_STORAGE} | contexts
-            options["unknown"] = "any"
-            options["unknown_syntaxes"] = list(map(str, self._any.transfer_syntaxes))
-            options["unknown_ours"] = self._any.own_order
+            contexts = {str(uid): _supported(uid, self._any) for uid in ALL_STORAGE} | contexts
+            syntaxes = list(map(str, self._any.transfer_syntaxes))
+            others = _core.UnknownClasses("any", syntaxes, own_order=self._any.own_order)
         for entry in reversed(self._listed):  # the first that lists a class counts
-            contexts |= {str(uid): _facts(uid, entry) for uid in entry.sop_classes}
+            contexts |= {str(uid): _supported(uid, entry) for uid in entry.sop_classes}
         self._known = frozenset(contexts)
-        return options | {
-            "contexts": list(contexts.values()),
-            "extended": [
-                (
+        return _core.Policy(
+            list(contexts.values()),
+            called=called,
+            calling=calling,
+            unknown=others,
+            extended=[
+                _core.ExtendedAnswer(
                     str(uid),
                     ext.encode(uid, answer),
-                    not isinstance(answer, ext.QueryRetrieveOptions),
+                    declared=not isinstance(answer, ext.QueryRetrieveOptions),
                 )
                 for uid, answer in self._static.items()
             ],
-            "require_identity": self._require,
-            "refuse_passcode": self._refuse_passcode,
-            "ask": self.ask,
-        }
+            require_identity=self._require,
+            refuse_passcode=self._refuse_passcode,
+        )
 
     def decide(self, core: _core.Proposal) -> None:
         """Ask the user's functions and tell the core; raises nothing."""
@@ -238,16 +244,16 @@ class Admission:
         # Names have no response of their own: theirs is empty (PS3.7 D.3.3.7.2).
         return verdict if isinstance(verdict, bytes) and identity.type >= Kerberos.type else b""
 
-    def _further(self, proposal: Proposal) -> list[SupportedFacts]:
+    def _further(self, proposal: Proposal) -> list[_core.SupportedContext]:
         """Give the contexts of classes that no list has and a predicate takes."""
-        taken: dict[str, SupportedFacts] = {}
+        taken: dict[str, _core.SupportedContext] = {}
         for context in proposal.contexts:
             uid = context.sop_class
             if uid in self._known or uid in taken:
                 continue
             for entry in self._predicates:
                 if entry.predicate is not None and entry.predicate(uid):
-                    taken[str(uid)] = _facts(uid, entry)
+                    taken[str(uid)] = _supported(uid, entry)
                     break
         return list(taken.values())
 
@@ -301,6 +307,11 @@ def _failed(core: _core.Proposal, code: str, what: str) -> None:
     _logger.exception("%s %s", who, what, extra=told)
 
 
-def _facts(uid: str, entry: Supported) -> SupportedFacts:
-    syntaxes = [str(syntax) for syntax in entry.transfer_syntaxes]
-    return str(uid), syntaxes, entry.own_order, entry.scu, entry.scp
+def _supported(uid: str, entry: Supported) -> _core.SupportedContext:
+    return _core.SupportedContext(
+        str(uid),
+        [str(syntax) for syntax in entry.transfer_syntaxes],
+        own_order=entry.own_order,
+        scu=entry.scu,
+        scp=entry.scp,
+    )

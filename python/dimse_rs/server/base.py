@@ -184,18 +184,17 @@ class BaseServer(Handlers):
         self._log_follower = self._events.follow(wanted_by_logs(server=True), MOST)
         host, port = self._bind
         contexts = implied_contexts(self, self._storage)
+        unknown = policy_for_unknown(self, self._storage)
         self._listener = _core.Listener(
             host,
             port,
-            service=self._performer.service,
-            called=self._called,
-            calling=self._calling,
-            max_length=self.ae.max_pdu,
-            timeouts=asdict(self.ae.timeouts),
-            limits=asdict(self.ae.limits) | {"max_associations": self._max_associations},
-            max_ops_performed=self._max_ops_performed,
-            tls=None if self.ae.tls is None else self.ae.tls._native,
-            **self._admission.options(contexts, policy_for_unknown(self, self._storage)),
+            self._admission.policy(contexts, unknown, self._called, self._calling),
+            self.ae._config(
+                self._performer.service,
+                max_ops_performed=self._max_ops_performed,
+                max_associations=self._max_associations,
+            ),
+            ask=self._admission.ask,
         )
         self._admission.start(self._listener, self._max_handlers)
         self._performer.start()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
+from dimse_rs import _core
 from dimse_rs.contexts import any_storage
 from dimse_rs.fields import C_GET_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, SERVICE_OF
 from dimse_rs.handlers import Handlers
@@ -21,10 +22,7 @@ from dimse_rs.sop_class import (
 )
 from dimse_rs.storage import Storage
 
-__all__ = ["SupportedFacts", "implied_contexts", "policy_for_unknown"]
-
-SupportedFacts: TypeAlias = tuple[str, list[str], bool, bool, bool]
-"""SOP class, transfer syntaxes, whether our order counts, the requestor's roles (SCU, SCP)."""
+__all__ = ["implied_contexts", "policy_for_unknown"]
 
 # Commands and queries carry no pixel data for which a compressed syntax would pay.
 _UNCOMPRESSED: Final = (
@@ -35,7 +33,7 @@ _UNCOMPRESSED: Final = (
 )
 
 
-def implied_contexts(handlers: Handlers, storage: Storage | None) -> list[SupportedFacts]:
+def implied_contexts(handlers: Handlers, storage: Storage | None) -> list[_core.SupportedContext]:
     """List the contexts to accept.
 
     Storage takes any transfer syntax in the sender's order: an opaque store must not turn senders
@@ -60,19 +58,21 @@ def implied_contexts(handlers: Handlers, storage: Storage | None) -> list[Suppor
         if field == N_EVENT_REPORT_RQ:
             reversed_.update(_plain(of_handlers))
     return [
-        (uid, [], False, True, uid in reversed_)
+        _core.SupportedContext(uid, scp=uid in reversed_)
         if any_storage(uid)
-        else (uid, _plain(_UNCOMPRESSED), True, True, uid in reversed_)
+        else _core.SupportedContext(
+            uid, _plain(_UNCOMPRESSED), own_order=True, scp=uid in reversed_
+        )
         for uid in classes
     ]
 
 
-def policy_for_unknown(handlers: Handlers, storage: Storage | None) -> str:
+def policy_for_unknown(handlers: Handlers, storage: Storage | None) -> str | None:
     """Say which storage classes are accepted that are not supported by name (PS3.4 B.4.1.2)."""
     if storage is not None:
         return storage.unknown_policy
     every = C_STORE_RQ in handlers.fields() and handlers.classes(C_STORE_RQ) is None
-    return "announced" if every else "no"
+    return "announced" if every else None
 
 
 def _print_meta(classes: Iterable[str]) -> list[str]:

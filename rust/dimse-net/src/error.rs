@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,8 +93,10 @@ pub enum Error {
     Remote(DecodeError),
     /// No accepted presentation context fits.
     NoContext(String),
-    /// A file could not be read or is not what it should be.
+    /// A file is not what it should be.
     Input(String),
+    /// A file could not be read.
+    Unreadable(PathBuf, Arc<io::Error>),
     /// A file that is not whole.
     NotWhole {
         /// The file, and what is wrong.
@@ -140,7 +143,7 @@ impl Error {
             Self::Local(_) => "local",
             Self::Remote(error) => error.code,
             Self::NoContext(_) => "no-context",
-            Self::Input(_) => "input",
+            Self::Input(_) | Self::Unreadable(..) => "input",
             Self::NotWhole { .. } => "not-whole",
             Self::Stopped => "stopped",
             Self::Evicted => "evicted",
@@ -183,6 +186,7 @@ impl fmt::Display for Error {
             Self::Local(error) => error.fmt(f),
             Self::Remote(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::NoContext(what) | Self::Input(what) => f.write_str(what),
+            Self::Unreadable(path, cause) => write!(f, "{}: {cause}", path.display()),
             Self::NotWhole {
                 what,
                 offset,

@@ -47,6 +47,9 @@ impl Default for Limits {
     }
 }
 
+/// How many bytes a budget has by default.
+pub const BYTE_BUDGET: usize = 256 << 20;
+
 /// Bytes received and not yet disposed of, over all associations that share it. When it is full, sockets wait.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<BudgetState>);
@@ -117,7 +120,7 @@ impl Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self::new(256 << 20)
+        Self::new(BYTE_BUDGET)
     }
 }
 

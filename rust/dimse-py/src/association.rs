@@ -1,55 +1,33 @@
-//! `_core.Association`, `_core.Invocation`, `_core.Bulk`: the handle of an association, blocking.
+//! `_core.Association` and `_core.Invocation`: the handle of an association, and an operation at the peer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dimse_net::association as net;
-use dimse_net::limits::Budget;
-use dimse_net::send::{BulkResult, Options, Sending, ToSend};
-use dimse_net::service::Service as Answers;
-use dimse_proto::ul::negotiate::{Negotiated, NegotiatedContext, Request, UserIdentity};
+use dimse_net::send::{Options, ToSend};
+use dimse_proto::ul::negotiate::{Negotiated, UserIdentity};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyList};
 use tokio::sync::Mutex;
 
-use crate::blocking::OfProcess;
+use crate::blocking::{self, OfProcess, duration};
+use crate::bulk::Bulk;
 use crate::completions::{Then, settle};
-use crate::config::{self, CommonArgs, ContextArgs, ExtendedArgs, IdentityArgs, IdentityFacts};
 use crate::errors;
 use crate::events::{Follower, kinds};
-use crate::message::{Message, title_of};
-use crate::service::{Operation, Service};
-use crate::tls::{self, Tls, TlsFacts};
-use crate::{blocking, message};
+use crate::facts::{
+    Cancellation, ContextFacts, ReceivedFacts, RefusedFacts, address, contexts_of, title_of,
+};
+use crate::items::Identity;
+use crate::message::{self, Message};
+use crate::tls::TlsFacts;
 
 /// One end of an association. Any thread may use it; it is aborted when a requestor's last handle goes away.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Association {
     pub(crate) inner: OfProcess<net::Association>,
-}
-
-/// (id, abstract syntax, result, transfer syntax, SCU, SCP)
-pub(crate) type ContextFacts = (u8, String, u8, Option<String>, bool, bool);
-
-/// What was agreed on each context, from this end's point of view.
-pub(crate) fn context_facts(negotiated: &Negotiated) -> Vec<ContextFacts> {
-    negotiated.contexts.iter().map(facts_of).collect()
-}
-
-fn facts_of(context: &NegotiatedContext) -> ContextFacts {
-    (
-        context.id,
-        context.abstract_syntax.to_text(),
-        context.result.0,
-        context
-            .transfer_syntax
-            .as_ref()
-            .map(dimse_proto::Uid::to_text),
-        context.scu,
-        context.scp,
-    )
 }
 
 impl From<net::Association> for Association {
@@ -102,81 +80,21 @@ impl Association {
 
 #[pymethods]
 impl Association {
-    /// Connects and asks for an association; returns when it is established.
-    #[staticmethod]
-    #[pyo3(signature = (host, port, *, calling, called, contexts, max_length, timeouts, limits,
-                        max_ops_invoked=1, max_ops_performed=1, service=None, identity=None,
-                        extended=vec![], common=vec![], tls=None, then=None))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "named on the Python side, private to dimse_rs"
-    )]
-    fn request(
-        py: Python<'_>,
-        host: String,
-        port: u16,
-        calling: &str,
-        called: &str,
-        contexts: Vec<ContextArgs>,
-        max_length: u32,
-        timeouts: &Bound<'_, PyDict>,
-        limits: &Bound<'_, PyDict>,
-        max_ops_invoked: u16,
-        max_ops_performed: u16,
-        service: Option<&Bound<'_, Service>>,
-        identity: Option<IdentityArgs>,
-        extended: Vec<ExtendedArgs>,
-        common: Vec<CommonArgs>,
-        tls: Option<&Bound<'_, Tls>>,
-        then: Option<Then<'_>>,
-    ) -> PyResult<Py<PyAny>> {
-        let contexts = config::contexts(py, contexts)?;
-        let mut request = Request::new(title_of(calling)?, title_of(called)?, contexts);
-        request.max_length = max_length;
-        request.max_ops_invoked = max_ops_invoked;
-        request.max_ops_performed = max_ops_performed;
-        request.identity = identity.map(config::identity);
-        request.extended = config::extended(py, extended)?;
-        request.common = config::common(py, common)?;
-        let request = request.build().map_err(|error| errors::local(py, &error))?;
-        let settings = net::Settings {
-            timeouts: config::timeouts(timeouts)?,
-            limits: config::limits(limits, max_length)?,
-            budget: Budget::default(),
-            tls: tls.map(|tls| Arc::clone(&tls.get().inner)),
-            service: service.map_or_else(
-                || {
-                    Arc::new(Answers {
-                        echo: true,
-                        ..Answers::default()
-                    })
-                },
-                |service| Arc::clone(&service.get().inner),
-            ),
-            metrics: None,
-        };
-        let association = net::Association::request(host, port, request, settings);
-        settle(py, then, association, |py, outcome| match outcome {
-            Ok(inner) => Self::from(inner).into_py_any(py),
-            Err(error) => Err(errors::to_py(py, &error)),
-        })
-    }
-
     /// Number of the association, unique in the process.
     #[getter]
     fn id(&self) -> u64 {
         self.inner.id()
     }
 
-    /// Every presentation context: (id, abstract syntax, result, transfer syntax, SCU, SCP).
+    /// Every presentation context, in the order proposed.
     #[getter]
     fn contexts(&self) -> Vec<ContextFacts> {
-        self.negotiated().map(context_facts).unwrap_or_default()
+        self.negotiated().map(contexts_of).unwrap_or_default()
     }
 
-    /// One presentation context, as in `contexts`; None for an id that was not proposed.
+    /// One presentation context; None for an id that was not proposed.
     fn context(&self, id: u8) -> Option<ContextFacts> {
-        self.negotiated()?.by_id(id).map(facts_of)
+        self.negotiated()?.by_id(id).map(ContextFacts::from)
     }
 
     /// The peer's Maximum Length in bytes; 0 is no limit.
@@ -225,12 +143,11 @@ impl Association {
         })
     }
 
-    /// The user identity that the requestor said: type, whether a response was asked for, primary and secondary
-    /// field.
+    /// The user identity that the requestor said.
     #[getter]
-    fn identity<'py>(&self, py: Python<'py>) -> Option<IdentityFacts<'py>> {
+    fn identity(&self, py: Python<'_>) -> Option<Identity> {
         let said = UserIdentity::of(&self.inner.established()?.request)?;
-        Some(config::identity_facts(py, &said))
+        Some(Identity::of(py, &said))
     }
 
     /// The server's response to it; None when there was none.
@@ -240,11 +157,11 @@ impl Association {
         Some(PyBytes::new(py, &response.0))
     }
 
-    /// What the TLS handshake agreed on: version, cipher suite, the peer's certificate. None without TLS.
+    /// What the TLS handshake agreed on; None without TLS.
     #[getter]
-    fn tls<'py>(&self, py: Python<'py>) -> Option<TlsFacts<'py>> {
-        let agreed = self.inner.established()?.tls.as_ref()?;
-        Some(tls::facts(py, agreed))
+    fn tls(&self, py: Python<'_>) -> PyResult<Option<TlsFacts>> {
+        let agreed = self.inner.established().and_then(|all| all.tls.as_ref());
+        agreed.map(|agreed| TlsFacts::of(py, agreed)).transpose()
     }
 
     /// Calling and called AE title.
@@ -264,8 +181,7 @@ impl Association {
     /// Host and port of the peer.
     #[getter]
     fn peer(&self) -> Option<(String, u16)> {
-        let peer = self.inner.established()?.peer?;
-        Some((peer.ip().to_string(), peer.port()))
+        self.inner.established()?.peer.map(address)
     }
 
     /// Why it is over, as an exception; None while it lives.
@@ -283,12 +199,15 @@ impl Association {
         Ok(Follower::new(following))
     }
 
-    /// What this end made of the C-STOREs that came while a C-GET was outstanding: how many were stored, and
-    /// (status, Error Comment, how many) for those refused.
+    /// What this end made of the C-STOREs that came while a C-GET was outstanding.
     #[getter]
-    fn received(&self) -> (u64, Vec<(u16, String, u64)>) {
+    fn received(&self) -> ReceivedFacts {
         let received = self.inner.received();
-        (received.stored, received.refused)
+        let refused = received.refused.into_iter();
+        ReceivedFacts {
+            stored: received.stored,
+            refused: refused.map(RefusedFacts::from).collect(),
+        }
     }
 
     /// The next Message ID.
@@ -309,7 +228,7 @@ impl Association {
         blocking::check_process()?;
         let (context_id, command, data) = message.get().parts(py)?;
         self.inner
-            .invoke_again(context_id, command, data, config::duration(within), again)
+            .invoke_again(context_id, command, data, duration(within), again)
             .map(|invocation| Invocation {
                 inner: Arc::new(Mutex::new(invocation)).into(),
             })
@@ -351,7 +270,7 @@ impl Association {
         priority: u16,
         within: f64,
         move_originator: Option<(String, u16)>,
-        part_of: Option<&Bound<'_, Operation>>,
+        part_of: Option<&Bound<'_, Cancellation>>,
         check: bool,
     ) -> PyResult<Bulk> {
         blocking::check_process()?;
@@ -362,8 +281,8 @@ impl Association {
         let options = Options {
             priority,
             move_originator,
-            within: config::duration(within),
-            cancelled: part_of.map(|operation| operation.get().cancellation()),
+            within: duration(within),
+            cancelled: part_of.map(|operation| Arc::clone(&operation.get().flag)),
             unchecked: !check,
         };
         let files = paths
@@ -373,9 +292,7 @@ impl Association {
             .collect();
         self.inner
             .send_files(files, options)
-            .map(|sending| Bulk {
-                sending: Arc::new(sending).into(),
-            })
+            .map(Bulk::from)
             .map_err(|error| errors::to_py(py, &error))
     }
 
@@ -457,86 +374,3 @@ impl Invocation {
 
 /// Most responses given to Python at once.
 const AT_ONCE: usize = 256;
-
-/// Files on their way: one result each.
-#[pyclass(frozen, module = "dimse_rs._core")]
-pub(crate) struct Bulk {
-    sending: OfProcess<Arc<Sending>>,
-}
-
-/// How long results wait for company.
-const GATHER: Duration = Duration::from_millis(5);
-
-#[pymethods]
-impl Bulk {
-    /// The results there are, waiting at most `within` seconds for the first: a list of tuples (index, file,
-    /// response, exception), or None when all were given. `file` is (SOP class, SOP instance, transfer syntax,
-    /// bytes), or None when nothing of it was sent; `response` a Message or None.
-    /// `gather`: wait a moment for company, or give the first at once.
-    #[pyo3(signature = (within=0.1, *, gather=true, then=None))]
-    fn next(
-        &self,
-        py: Python<'_>,
-        within: f64,
-        gather: bool,
-        then: Option<Then<'_>>,
-    ) -> PyResult<Py<PyAny>> {
-        let within = config::duration(within).unwrap_or(Duration::ZERO);
-        let gather = if gather {
-            GATHER.min(within)
-        } else {
-            Duration::ZERO
-        };
-        let sending = Arc::clone(&self.sending);
-        let next = async move {
-            let next = async { Some(sending.next(gather).await) };
-            blocking::at_most(Some(within), next).await
-        };
-        settle(py, then, next, |py, results| {
-            let Some(results) = results.unwrap_or_else(|| Some(Vec::new())) else {
-                return Ok(py.None());
-            };
-            let list = PyList::empty(py);
-            for result in results {
-                list.append(bulk_result(py, result)?)?;
-            }
-            Ok(list.into_any().unbind())
-        })
-    }
-
-    /// Files not begun are not sent, and their results say so; what is begun goes on.
-    fn stop(&self) {
-        self.sending.stop();
-    }
-}
-
-type FileFacts = (String, String, String, u64);
-
-type BulkFacts<'py> = (
-    usize,
-    Option<FileFacts>,
-    Option<Message>,
-    Option<Bound<'py, PyAny>>,
-);
-
-fn bulk_result(py: Python<'_>, result: BulkResult) -> PyResult<BulkFacts<'_>> {
-    let facts = result.info.filter(|_| result.begun).map(|info| {
-        (
-            info.sop_class.to_text(),
-            info.sop_instance.to_text(),
-            info.transfer_syntax.to_text(),
-            info.data_length,
-        )
-    });
-    let (response, error) = match result.outcome {
-        Ok(command) => {
-            let message = Message::received(py, 0, command, dimse_net::service::Data::None)?;
-            (Some(message), None)
-        }
-        Err(error) => {
-            let exception = errors::to_py(py, &error).into_value(py);
-            (None, Some(exception.into_bound(py).into_any()))
-        }
-    };
-    Ok((result.index, facts, response, error))
-}

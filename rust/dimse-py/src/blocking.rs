@@ -95,6 +95,20 @@ fn poll_for_a_while<T>(mut future: Pin<&mut impl Future<Output = T>>, waker: &Wa
     }
 }
 
+/// Seconds as Python writes a deadline: 0 or less is none.
+pub(crate) fn duration(seconds: f64) -> Option<Duration> {
+    if seconds > 0.0 {
+        Duration::try_from_secs_f64(seconds).ok()
+    } else {
+        None
+    }
+}
+
+/// Seconds as Python writes how long a call waits: None is for ever, 0 not at all.
+pub(crate) fn patience(within: Option<f64>) -> Option<Duration> {
+    within.map(|seconds| duration(seconds).unwrap_or(Duration::ZERO))
+}
+
 /// Waits so long for the next item of something; for ever by default.
 pub(crate) async fn at_most<T>(
     within: Option<Duration>,

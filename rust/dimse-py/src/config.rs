@@ -1,190 +1,227 @@
-//! Settings from Python: plain values that `dimse_rs` has checked, by name.
+//! `_core.Timeouts`, `_core.Limits` and `_core.Config`: how associations are run. Each setting crosses by its name,
+//! and a name that the core does not have raises TypeError: a misspelt deadline must not be no deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use dimse_net::deadline::Timeouts;
-use dimse_net::limits::Limits;
-use dimse_proto::Uid;
-use dimse_proto::ul::negotiate::{
-    CommonExtended, Preference, ProposedContext, SupportedContext, UserIdentity,
-};
-use dimse_proto::ul::user_info::Secret;
+use dimse_net::association::Settings;
+use dimse_net::listener::Capacity;
+use dimse_net::service::Service as Answers;
+use dimse_net::{deadline, limits};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 
-use crate::message::uid_of;
+use crate::blocking::duration;
+use crate::service::Service;
+use crate::tls::Tls;
 
-/// Seconds by name; 0 is none. Names that only Python needs are left out of account.
-pub(crate) fn timeouts(values: &Bound<'_, PyDict>) -> PyResult<Timeouts> {
-    let mut timeouts = Timeouts::default();
-    for (name, slot) in [
-        ("artim", &mut timeouts.artim),
-        ("connect", &mut timeouts.connect),
-        ("tls", &mut timeouts.tls),
-        ("acse", &mut timeouts.acse),
-        ("release", &mut timeouts.release),
-        ("write", &mut timeouts.write),
-        ("idle", &mut timeouts.idle),
-        ("dimse", &mut timeouts.dimse),
-        ("store", &mut timeouts.store),
-        ("retrieve", &mut timeouts.retrieve),
-        ("progress", &mut timeouts.progress),
-    ] {
-        if let Some(seconds) = values.get_item(name)? {
-            *slot = duration(seconds.extract()?);
+/// Deadlines by name, in seconds; 0 is none. What is not named keeps the core's default.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Timeouts {
+    inner: deadline::Timeouts,
+}
+
+/// The one table of names: what is read, and what is given back.
+type Slot = fn(&mut deadline::Timeouts) -> &mut Option<Duration>;
+const TIMEOUTS: [(&str, Slot); 11] = [
+    ("artim", |all| &mut all.artim),
+    ("connect", |all| &mut all.connect),
+    ("tls", |all| &mut all.tls),
+    ("acse", |all| &mut all.acse),
+    ("release", |all| &mut all.release),
+    ("write", |all| &mut all.write),
+    ("idle", |all| &mut all.idle),
+    ("dimse", |all| &mut all.dimse),
+    ("store", |all| &mut all.store),
+    ("retrieve", |all| &mut all.retrieve),
+    ("progress", |all| &mut all.progress),
+];
+
+#[pymethods]
+impl Timeouts {
+    #[new]
+    #[pyo3(signature = (**seconds))]
+    fn new(seconds: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let mut inner = deadline::Timeouts::default();
+        each(seconds, |name, value| {
+            let (_, slot) = TIMEOUTS
+                .iter()
+                .find(|(known, _)| *known == name)
+                .ok_or_else(|| unknown("Timeouts", name))?;
+            *slot(&mut inner) = duration(value.extract()?);
+            Ok(())
+        })?;
+        Ok(Self { inner })
+    }
+
+    /// Seconds by name.
+    fn values(&self) -> Vec<(&'static str, f64)> {
+        let mut inner = self.inner;
+        TIMEOUTS
+            .iter()
+            .map(|(name, slot)| {
+                let after = *slot(&mut inner);
+                (*name, after.map_or(0.0, |after| after.as_secs_f64()))
+            })
+            .collect()
+    }
+}
+
+/// Limits by name, those of one association and those that a server's associations share.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Limits {
+    inner: limits::Limits,
+    pub(crate) capacity: Capacity,
+    pub(crate) byte_budget: usize,
+}
+
+#[pymethods]
+impl Limits {
+    #[new]
+    #[pyo3(signature = (**values))]
+    fn new(values: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let mut all = Self {
+            inner: limits::Limits::default(),
+            capacity: Capacity::default(),
+            byte_budget: limits::BYTE_BUDGET,
+        };
+        each(values, |name, value| all.set(name, value))?;
+        Ok(all)
+    }
+
+    /// Every limit by name.
+    fn values(&self) -> [(&'static str, u64); 13] {
+        let one = &self.inner;
+        [
+            ("max_associations", self.capacity.associations as u64),
+            ("max_pending", self.capacity.pending as u64),
+            (
+                "max_pending_per_address",
+                self.capacity.pending_per_address as u64,
+            ),
+            ("byte_budget", self.byte_budget as u64),
+            ("associate", one.associate as u64),
+            ("command", one.command as u64),
+            ("dataset", one.dataset as u64),
+            ("identifier", one.identifier as u64),
+            ("spool_above", one.spool_above as u64),
+            ("operations", one.queued as u64),
+            ("errors", one.errors as u64),
+            ("instance", one.instance),
+            ("read_rate", u64::from(one.read_rate)),
+        ]
+    }
+}
+
+impl Limits {
+    fn set(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let slot = match name {
+            "max_associations" => &mut self.capacity.associations,
+            "max_pending" => &mut self.capacity.pending,
+            "max_pending_per_address" => &mut self.capacity.pending_per_address,
+            "byte_budget" => &mut self.byte_budget,
+            "associate" => &mut self.inner.associate,
+            "command" => &mut self.inner.command,
+            "dataset" => &mut self.inner.dataset,
+            "identifier" => &mut self.inner.identifier,
+            "spool_above" => &mut self.inner.spool_above,
+            "operations" => &mut self.inner.queued,
+            "errors" => &mut self.inner.errors,
+            "instance" => {
+                self.inner.instance = value.extract()?;
+                return Ok(());
+            }
+            "read_rate" => {
+                self.inner.read_rate = value.extract()?;
+                return Ok(());
+            }
+            other => return Err(unknown("Limits", other)),
+        };
+        *slot = value.extract()?;
+        Ok(())
+    }
+}
+
+fn each(
+    values: Option<&Bound<'_, PyDict>>,
+    mut take: impl FnMut(&str, &Bound<'_, PyAny>) -> PyResult<()>,
+) -> PyResult<()> {
+    for (name, value) in values.into_iter().flatten() {
+        take(&name.extract::<String>()?, &value)?;
+    }
+    Ok(())
+}
+
+fn unknown(what: &str, name: &str) -> PyErr {
+    PyTypeError::new_err(format!("{what} has no {name:?}"))
+}
+
+/// How the associations of a node are run, whichever end opens them.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Config {
+    timeouts: deadline::Timeouts,
+    limits: limits::Limits,
+    pub(crate) capacity: Capacity,
+    pub(crate) byte_budget: usize,
+    service: Arc<Answers>,
+    pub(crate) tls: Option<Arc<dimse_net::transport::tls::Tls>>,
+    pub(crate) max_ops_invoked: u16,
+    pub(crate) max_ops_performed: u16,
+}
+
+#[pymethods]
+impl Config {
+    #[new]
+    #[pyo3(signature = (timeouts, limits, *, max_length, max_ops_invoked=1, max_ops_performed=1, service=None,
+                        tls=None))]
+    fn new(
+        timeouts: &Bound<'_, Timeouts>,
+        limits: &Bound<'_, Limits>,
+        max_length: u32,
+        max_ops_invoked: u16,
+        max_ops_performed: u16,
+        service: Option<&Bound<'_, Service>>,
+        tls: Option<&Bound<'_, Tls>>,
+    ) -> Self {
+        let limits = limits.get();
+        let echo = || {
+            Arc::new(Answers {
+                echo: true,
+                ..Answers::default()
+            })
+        };
+        Self {
+            timeouts: timeouts.get().inner,
+            limits: limits::Limits {
+                max_length,
+                ..limits.inner
+            },
+            capacity: limits.capacity,
+            byte_budget: limits.byte_budget,
+            service: service.map_or_else(echo, |service| Arc::clone(&service.get().inner)),
+            tls: tls.map(|tls| Arc::clone(&tls.get().inner)),
+            max_ops_invoked,
+            max_ops_performed,
         }
     }
-    Ok(timeouts)
 }
 
-/// Seconds; 0 or less is none.
-pub(crate) fn duration(seconds: f64) -> Option<Duration> {
-    if seconds > 0.0 {
-        Duration::try_from_secs_f64(seconds).ok()
-    } else {
-        None
+impl Config {
+    /// The largest P-DATA-TF that is announced.
+    pub(crate) const fn max_length(&self) -> u32 {
+        self.limits.max_length
     }
-}
 
-/// How long to wait: None is for ever, 0 not at all.
-pub(crate) fn patience(within: Option<f64>) -> Option<Duration> {
-    within.map(|seconds| duration(seconds).unwrap_or(Duration::ZERO))
-}
-
-/// Limits by name.
-pub(crate) fn limits(values: &Bound<'_, PyDict>, max_length: u32) -> PyResult<Limits> {
-    let mut limits = Limits {
-        max_length,
-        ..Limits::default()
-    };
-    for (name, slot) in [
-        ("associate", &mut limits.associate),
-        ("command", &mut limits.command),
-        ("dataset", &mut limits.dataset),
-        ("identifier", &mut limits.identifier),
-        ("spool_above", &mut limits.spool_above),
-        ("operations", &mut limits.queued),
-        ("errors", &mut limits.errors),
-    ] {
-        if let Some(value) = values.get_item(name)? {
-            *slot = value.extract()?;
+    /// As the core takes it. The byte budget is the default one: `Limits.byte_budget` is of servers, which put it in.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            timeouts: self.timeouts,
+            limits: self.limits,
+            budget: limits::Budget::default(),
+            service: Arc::clone(&self.service),
+            tls: self.tls.clone(),
+            metrics: None,
         }
     }
-    if let Some(value) = values.get_item("instance")? {
-        limits.instance = value.extract()?;
-    }
-    if let Some(value) = values.get_item("read_rate")? {
-        limits.read_rate = value.extract()?;
-    }
-    Ok(limits)
-}
-
-/// A proposed context: SOP class, transfer syntaxes, and what the requestor is to be on it.
-pub(crate) type ContextArgs = (String, Vec<String>, bool, bool);
-
-pub(crate) fn contexts(
-    py: Python<'_>,
-    contexts: Vec<ContextArgs>,
-) -> PyResult<Vec<ProposedContext>> {
-    contexts
-        .into_iter()
-        .map(|(abstract_syntax, transfer_syntaxes, scu, scp)| {
-            let transfer_syntaxes = uids(py, transfer_syntaxes)?;
-            let mut context =
-                ProposedContext::new(uid_of(py, &abstract_syntax)?, transfer_syntaxes);
-            context.scu = scu;
-            context.scp = scp;
-            Ok(context)
-        })
-        .collect()
-}
-
-/// A supported context: SOP class, transfer syntaxes (none: any), whether our order of them counts, requestor
-/// SCU, requestor SCP.
-pub(crate) type SupportedArgs = (String, Vec<String>, bool, bool, bool);
-
-pub(crate) fn supported(
-    py: Python<'_>,
-    contexts: Vec<SupportedArgs>,
-) -> PyResult<Vec<SupportedContext>> {
-    contexts
-        .into_iter()
-        .map(|(class, syntaxes, ours, scu, scp)| {
-            Ok(SupportedContext {
-                abstract_syntax: uid_of(py, &class)?,
-                transfer_syntaxes: uids(py, syntaxes)?,
-                preference: preference(ours),
-                scu,
-                scp,
-            })
-        })
-        .collect()
-}
-
-pub(crate) const fn preference(ours: bool) -> Preference {
-    if ours {
-        Preference::Acceptor
-    } else {
-        Preference::Requestor
-    }
-}
-
-pub(crate) fn uids(py: Python<'_>, texts: Vec<String>) -> PyResult<Vec<Uid>> {
-    texts.into_iter().map(|text| uid_of(py, &text)).collect()
-}
-
-/// SOP class and service-class-application-information.
-pub(crate) type ExtendedArgs = (String, PyBackedBytes);
-
-pub(crate) fn extended(py: Python<'_>, args: Vec<ExtendedArgs>) -> PyResult<Vec<(Uid, Bytes)>> {
-    args.into_iter()
-        .map(|(class, info)| Ok((uid_of(py, &class)?, Bytes::copy_from_slice(&info))))
-        .collect()
-}
-
-/// SOP class, its service class, related general SOP classes.
-pub(crate) type CommonArgs = (String, String, Vec<String>);
-
-pub(crate) fn common(py: Python<'_>, args: Vec<CommonArgs>) -> PyResult<Vec<CommonExtended>> {
-    args.into_iter()
-        .map(|(class, service_class, related)| {
-            Ok(CommonExtended {
-                sop_class: uid_of(py, &class)?,
-                service_class: uid_of(py, &service_class)?,
-                related: uids(py, related)?,
-            })
-        })
-        .collect()
-}
-
-/// User identity: type, whether a response is asked for, primary and secondary field.
-pub(crate) type IdentityArgs = (u8, bool, PyBackedBytes, PyBackedBytes);
-
-pub(crate) fn identity(
-    (identity_type, requested, primary, secondary): IdentityArgs,
-) -> UserIdentity {
-    UserIdentity {
-        identity_type,
-        response_requested: requested,
-        primary: secret(&primary),
-        secondary: secret(&secondary),
-    }
-}
-
-pub(crate) fn secret(bytes: &[u8]) -> Secret {
-    Secret(Bytes::copy_from_slice(bytes))
-}
-
-/// The same, to Python.
-pub(crate) type IdentityFacts<'py> = (u8, bool, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
-
-pub(crate) fn identity_facts<'py>(py: Python<'py>, said: &UserIdentity) -> IdentityFacts<'py> {
-    (
-        said.identity_type,
-        said.response_requested,
-        PyBytes::new(py, &said.primary.0),
-        PyBytes::new(py, &said.secondary.0),
-    )
 }

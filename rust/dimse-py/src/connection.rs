@@ -14,11 +14,11 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::association::context_facts;
 use crate::bytes::bytes_of;
-use crate::config::{self, ContextArgs};
 use crate::errors;
-use crate::message::{Message, title_of, uid_of};
+use crate::facts::{contexts_of, title_of, uid_of, uids_of};
+use crate::items::{self, ProposedContext};
+use crate::message::Message;
 
 /// One end of an association, sans-IO (PS3.8 9.2). After every call, take `outputs()` and carry them out in order:
 /// ("connect", None), ("transmit", bytes), ("close", None), ("start-artim", None), ("stop-artim", None) and
@@ -63,10 +63,10 @@ impl Connection {
         py: Python<'_>,
         calling: &str,
         called: &str,
-        contexts: Vec<ContextArgs>,
+        contexts: Vec<Bound<'_, ProposedContext>>,
         max_length: u32,
     ) -> PyResult<Self> {
-        let contexts = config::contexts(py, contexts)?;
+        let contexts = items::proposed(py, &contexts)?;
         let mut request = Request::new(title_of(calling)?, title_of(called)?, contexts);
         request.max_length = max_length;
         let request = request.build().map_err(|error| errors::local(py, &error))?;
@@ -90,10 +90,7 @@ impl Connection {
             .map(|(class, syntaxes)| {
                 Ok(SupportedContext {
                     abstract_syntax: uid_of(py, &class)?,
-                    transfer_syntaxes: syntaxes
-                        .iter()
-                        .map(|text| uid_of(py, text))
-                        .collect::<PyResult<_>>()?,
+                    transfer_syntaxes: uids_of(py, &syntaxes)?,
                     preference: Preference::Requestor,
                     scu: true,
                     scp: false,
@@ -252,7 +249,7 @@ fn indication_to_py(
             "associate-requested"
         }
         Indication::AssociateAccepted(_, negotiated) => {
-            facts.set_item("contexts", context_facts(&negotiated))?;
+            facts.set_item("contexts", contexts_of(&negotiated))?;
             facts.set_item("max_length", negotiated.peer_max_length)?;
             "associate-accepted"
         }

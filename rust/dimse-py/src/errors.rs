@@ -50,7 +50,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::Local(_) => "local",
         Error::Remote(_) => "remote",
         Error::NoContext(_) => "no-context",
-        Error::Input(_) => "input",
+        Error::Input(_) | Error::Unreadable(..) => "input",
         Error::NotWhole { .. } => "decode",
         _ => "other",
     };

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use dimse_net::events::{Event, Events as Hub, Follower as Following, Kinds, Told};
 use dimse_proto::Uid;
 use dimse_proto::connection::trace::Seen;
-use dimse_proto::dataset::Oddity;
 use dimse_proto::dimse::CommandField;
 use dimse_proto::ul::associate::{Associate, Item};
 use dimse_proto::ul::pdu::Pdu;
@@ -16,11 +15,12 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::association::context_facts;
 use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
+use crate::facts::{address, contexts_of, texts};
 use crate::message::command_to_py;
-use crate::{blocking, config, errors, tls};
+use crate::tls::TlsFacts;
+use crate::{blocking, errors};
 
 /// Events taken at a time.
 const TOGETHER: usize = 1000;
@@ -105,7 +105,7 @@ impl Follower {
         within: Option<f64>,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
-        let within = config::patience(within);
+        let within = blocking::patience(within);
         let follower = Arc::clone(&self.inner);
         let next = async move {
             let first = async { Some(follower.next().await) };
@@ -148,7 +148,7 @@ impl Follower {
         within: Option<f64>,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
-        let within = config::patience(within);
+        let within = blocking::patience(within);
         let follower = Arc::clone(&self.inner);
         let ready = async move {
             let ready = async {
@@ -165,7 +165,7 @@ fn told_to_py(py: Python<'_>, taken: &[Arc<Told>]) -> PyResult<Py<PyAny>> {
     let list = PyList::empty(py);
     for told in taken {
         let facts = PyDict::new(py);
-        let peer = told.peer.map(|peer| (peer.ip().to_string(), peer.port()));
+        let peer = told.peer.map(address);
         facts.set_item("peer", peer)?;
         facts.set_item("calling", told.titles.calling.to_text())?;
         facts.set_item("called", told.titles.called.to_text())?;
@@ -177,20 +177,15 @@ fn told_to_py(py: Python<'_>, taken: &[Arc<Told>]) -> PyResult<Py<PyAny>> {
     Ok(list.into_any().unbind())
 }
 
-/// What is odd, for people and for JSON.
-pub(crate) fn texts(oddities: &[Oddity]) -> Vec<String> {
-    oddities.iter().map(Oddity::to_string).collect()
-}
-
 fn event_to_py(py: Python<'_>, event: &Event, facts: &Bound<'_, PyDict>) -> PyResult<&'static str> {
     Ok(match event {
         Event::Connected(agreed) => {
-            let agreed = agreed.as_deref().map(|agreed| tls::facts(py, agreed));
-            facts.set_item("tls", agreed)?;
+            let agreed = agreed.as_deref().map(|agreed| TlsFacts::of(py, agreed));
+            facts.set_item("tls", agreed.transpose()?)?;
             "connected"
         }
         Event::Associated(negotiated) => {
-            facts.set_item("contexts", context_facts(negotiated))?;
+            facts.set_item("contexts", contexts_of(negotiated))?;
             facts.set_item("max_length", negotiated.peer_max_length)?;
             facts.set_item("window", (negotiated.invoked, negotiated.performed))?;
             facts.set_item(

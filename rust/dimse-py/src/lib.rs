@@ -5,14 +5,19 @@
 
 mod association;
 mod blocking;
+mod bulk;
 mod bytes;
 mod completions;
 mod config;
 mod connection;
 mod errors;
 mod events;
+mod facts;
+mod items;
 mod listener;
 mod message;
+mod open;
+mod policy;
 mod proposal;
 mod scan;
 mod service;
@@ -26,31 +31,45 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::association::{Association, Bulk, Invocation};
+    use super::association::{Association, Invocation};
     #[pymodule_export]
     use super::blocking::check_process;
+    #[pymodule_export]
+    use super::bulk::{Bulk, FileResult};
     #[pymodule_export]
     use super::bytes::Payload;
     #[pymodule_export]
     use super::completions::Completions;
     #[pymodule_export]
+    use super::config::{Config, Limits, Timeouts};
+    #[pymodule_export]
     use super::connection::Connection;
     #[pymodule_export]
     use super::events::{Events, Follower};
+    #[pymodule_export]
+    use super::facts::{
+        Cancellation, ContextFacts, FileFacts, ReceivedFacts, RefusedFacts, context_results,
+    };
+    #[pymodule_export]
+    use super::items::{CommonExtended, Identity, ProposedContext, SupportedContext};
     #[pymodule_export]
     use super::listener::Listener;
     #[pymodule_export]
     use super::message::Message;
     #[pymodule_export]
+    use super::open::{AssociateRequest, associate};
+    #[pymodule_export]
+    use super::policy::{ExtendedAnswer, Policy, UnknownClasses};
+    #[pymodule_export]
     use super::proposal::{Permit, Proposal};
     #[pymodule_export]
     use super::scan::{Dictionary, Reserved, Scan, scan, scan_file};
     #[pymodule_export]
-    use super::service::{Folder, Operation, Service};
+    use super::service::{Collect, Folder, Operation, Service, Sink};
     #[pymodule_export]
-    use super::tls::Tls;
+    use super::tls::{CertificateFacts, Credentials, Tls, TlsFacts};
     #[pymodule_export]
-    use super::verdict::Arrivals;
+    use super::verdict::{Arrivals, StoredFacts};
     #[pymodule_export]
     use super::{alive_tasks, fixed_limits, implementation, is_debug_build, panics, probe};
 
@@ -106,23 +125,18 @@ fn alive_tasks() -> PyResult<usize> {
     Ok(dimse_net::runtime::alive_tasks())
 }
 
-/// What a Part 10 file is: (SOP class, SOP instance, transfer syntax, bytes of the data set). Reads its beginning only.
+/// What a Part 10 file is. Reads its beginning only.
 #[pyfunction]
 #[expect(
     clippy::needless_pass_by_value,
     reason = "arguments are taken over from Python"
 )]
-fn probe(py: Python<'_>, path: std::path::PathBuf) -> PyResult<(String, String, String, u64)> {
+fn probe(py: Python<'_>, path: std::path::PathBuf) -> PyResult<facts::FileFacts> {
     let info = py
         .detach(|| dimse_net::send::probe(&path))
         .map_err(|error| match &error.kind {
             SourceErrorKind::Io(cause) => errors::os(py, cause, &path.display().to_string()),
             _ => errors::input(py, &error.to_string()),
         })?;
-    Ok((
-        info.sop_class.to_text(),
-        info.sop_instance.to_text(),
-        info.transfer_syntax.to_text(),
-        info.data_length,
-    ))
+    Ok(facts::FileFacts::from(&info))
 }

@@ -5,13 +5,14 @@ use dimse_proto::dataset::Tag;
 use dimse_proto::dimse::element::{self, Vr};
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::{AeTitle, Uid};
-use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::blocking::OfProcess;
 use crate::bytes::{Payload, bytes_of, payload_of};
 use crate::errors;
+use crate::facts::tag_of;
 
 /// Context id, command set and data set of a message that may be sent.
 pub(crate) type Parts = (u8, CommandSet, Option<bytes::Bytes>);
@@ -295,19 +296,4 @@ fn get<'py>(
             .into_pyobject(py)?,
         _ => set.text(entry.element).into_pyobject(py)?,
     })
-}
-
-fn tag_of(number: u32) -> Tag {
-    let [a, b, c, d] = number.to_be_bytes();
-    Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
-}
-
-/// A UID of the user's.
-pub(crate) fn uid_of(py: Python<'_>, text: &str) -> PyResult<Uid> {
-    Uid::new(text).map_err(|error| errors::local(py, &error))
-}
-
-/// An AE title of the user's.
-pub(crate) fn title_of(text: &str) -> PyResult<AeTitle> {
-    AeTitle::new(text).map_err(|error| PyValueError::new_err(error.to_string()))
 }

@@ -16,9 +16,12 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::blocking::{self, OfProcess};
-use crate::config::{self, CommonArgs, ExtendedArgs, IdentityFacts, SupportedArgs};
+use crate::facts::address;
+use crate::items::{
+    self, CommonExtended, ExtendedArgs, Identity, ProposedContext, SupportedContext,
+};
 use crate::service;
-use crate::tls::{self, TlsFacts};
+use crate::tls::TlsFacts;
 
 /// A proposal to be decided on, once. One that is dropped undecided is rejected.
 #[pyclass(frozen, module = "dimse_rs._core")]
@@ -50,9 +53,6 @@ impl Permit {
     }
 }
 
-/// SOP class, transfer syntaxes, SCU and SCP role proposed.
-type ProposedFacts = (String, Vec<String>, bool, bool);
-
 #[pymethods]
 impl Proposal {
     /// Number of the association that may come of it.
@@ -64,8 +64,7 @@ impl Proposal {
     /// Host and port of the requestor.
     #[getter]
     fn peer(&self) -> Option<(String, u16)> {
-        let peer = self.inner.peer()?;
-        Some((peer.ip().to_string(), peer.port()))
+        self.inner.peer().map(address)
     }
 
     /// Calling and called AE title.
@@ -80,7 +79,7 @@ impl Proposal {
 
     /// Contexts with one valid abstract syntax, in order.
     #[getter]
-    fn contexts(&self) -> Vec<ProposedFacts> {
+    fn contexts(&self) -> Vec<ProposedContext> {
         let request = self.inner.request();
         let role = |class: &Uid| {
             request.user_items().find_map(|item| match item {
@@ -99,24 +98,30 @@ impl Proposal {
                     let syntaxes = context.transfer_syntaxes.iter();
                     let syntaxes = syntaxes.filter(|uid| uid.is_valid()).map(Uid::to_text);
                     let (scu, scp) = role(class).unwrap_or((true, false));
-                    Some((class.to_text(), syntaxes.collect(), scu, scp))
+                    Some(ProposedContext {
+                        sop_class: class.to_text(),
+                        transfer_syntaxes: syntaxes.collect(),
+                        scu,
+                        scp,
+                    })
                 }
                 _ => None,
             })
             .collect()
     }
 
-    /// What the TLS handshake agreed on: version, cipher suite, the requestor's certificate. None without TLS.
+    /// What the TLS handshake agreed on; None without TLS.
     #[getter]
-    fn tls<'py>(&self, py: Python<'py>) -> Option<TlsFacts<'py>> {
-        self.inner.tls().map(|agreed| tls::facts(py, agreed))
+    fn tls(&self, py: Python<'_>) -> PyResult<Option<TlsFacts>> {
+        let agreed = self.inner.tls();
+        agreed.map(|agreed| TlsFacts::of(py, agreed)).transpose()
     }
 
-    /// User identity: type, whether a response is asked for, primary and secondary field.
+    /// User identity.
     #[getter]
-    fn identity<'py>(&self, py: Python<'py>) -> Option<IdentityFacts<'py>> {
+    fn identity(&self, py: Python<'_>) -> Option<Identity> {
         let said = UserIdentity::of(self.inner.request())?;
-        Some(config::identity_facts(py, &said))
+        Some(Identity::of(py, &said))
     }
 
     /// Extended negotiation: SOP class and information.
@@ -133,9 +138,9 @@ impl Proposal {
             .collect()
     }
 
-    /// Common extended negotiation: SOP class, service class, related general SOP classes.
+    /// Common extended negotiation.
     #[getter]
-    fn common(&self) -> Vec<CommonArgs> {
+    fn common(&self) -> Vec<CommonExtended> {
         let items = self.inner.request().user_items();
         items
             .filter_map(|item| match item {
@@ -143,11 +148,11 @@ impl Proposal {
                     sop_class,
                     service_class,
                     related,
-                } => Some((
-                    sop_class.to_text(),
-                    service_class.to_text(),
-                    related.iter().map(Uid::to_text).collect(),
-                )),
+                } => Some(CommonExtended {
+                    sop_class: sop_class.to_text(),
+                    service_class: service_class.to_text(),
+                    related: related.iter().map(Uid::to_text).collect(),
+                }),
                 _ => None,
             })
             .collect()
@@ -159,16 +164,16 @@ impl Proposal {
     fn admit(
         &self,
         py: Python<'_>,
-        contexts: Vec<SupportedArgs>,
+        contexts: Vec<Bound<'_, SupportedContext>>,
         extended: Vec<ExtendedArgs>,
         identity_response: Option<PyBackedBytes>,
         permit: Option<&Bound<'_, Permit>>,
     ) -> PyResult<()> {
         blocking::check_process()?;
         self.inner.decide(Ok(Box::new(Terms {
-            contexts: config::supported(py, contexts)?,
-            extended: config::extended(py, extended)?,
-            identity_response: identity_response.map(|bytes| config::secret(&bytes)),
+            contexts: items::supported(py, &contexts)?,
+            extended: items::extended(py, extended)?,
+            identity_response: identity_response.map(|bytes| items::secret(&bytes)),
             permit: permit.map(|permit| Arc::clone(&permit.get().inner)),
         })));
         Ok(())

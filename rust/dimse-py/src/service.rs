@@ -15,7 +15,6 @@ use dimse_net::receive::{self as sink, Duplicates, Durability, Layout};
 use dimse_net::service::{self as net, Classes, StoreService};
 use dimse_net::verdict::{Arrival, Desk};
 use dimse_proto::LocalError;
-use dimse_proto::dataset::Tag;
 use dimse_proto::dimse::CommandField;
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
@@ -26,11 +25,29 @@ use pyo3::types::PyDict;
 use crate::association::Association;
 use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
-use crate::events::{Events, texts};
-use crate::message::{Message, uid_of};
+use crate::events::Events;
+use crate::facts::{Cancellation, tag_of, texts, uid_of};
+use crate::message::Message;
 use crate::scan::Reserved;
 use crate::verdict::Arrivals;
-use crate::{blocking, config, errors};
+use crate::{blocking, errors};
+
+/// What a folder keeps of each instance for a function that decides on it.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Collect {
+    tags: Vec<u32>,
+    digest: bool,
+}
+
+#[pymethods]
+impl Collect {
+    /// `tags`: elements of the data set. `digest`: its SHA-256.
+    #[new]
+    #[pyo3(signature = (tags=vec![], *, digest=false))]
+    const fn new(tags: Vec<u32>, digest: bool) -> Self {
+        Self { tags, digest }
+    }
+}
 
 /// A folder that receives instances.
 #[pyclass(frozen, module = "dimse_rs._core")]
@@ -43,11 +60,11 @@ impl Folder {
     /// Makes the folder if needed and removes what a crash left unfinished in it. One whose mode is "temporary" is
     /// this process's alone, and made anew when somebody removes it.
     #[new]
-    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", reserve=None, strict=false, *,
-                        collect=vec![], digest=false))]
+    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", *, reserve=None, strict=false,
+                        collect=None))]
     #[expect(
         clippy::too_many_arguments,
-        reason = "named on the Python side, private to dimse_rs"
+        reason = "each is a setting of a folder, named on the Python side"
     )]
     fn new(
         py: Python<'_>,
@@ -57,8 +74,7 @@ impl Folder {
         duplicates: &str,
         reserve: Option<u64>,
         strict: bool,
-        collect: Vec<u32>,
-        digest: bool,
+        collect: Option<&Bound<'_, Collect>>,
     ) -> PyResult<Self> {
         let unknown =
             |what: &str, value: &str| PyValueError::new_err(format!("unknown {what} {value:?}"));
@@ -78,23 +94,20 @@ impl Folder {
             "reject" => Duplicates::Reject,
             other => return Err(unknown("duplicates", other)),
         };
-        let tags = collect.into_iter().map(|tag| {
-            let [high, low, rest @ ..] = tag.to_be_bytes();
-            Tag(u16::from_be_bytes([high, low]), u16::from_be_bytes(rest))
-        });
-        let tags = tags.collect();
         let shown = path.display().to_string();
         let folder =
             py.detach(|| sink::Folder::open(path, durability, layout, duplicates, Arc::new(Disk)));
         let mut folder = folder
             .map_err(|error| errors::os(py, &error, &shown))?
-            .strictly(strict)
-            .with_collected(tags);
+            .strictly(strict);
         if let Some(bytes) = reserve {
             folder = folder.with_reserve(bytes);
         }
-        if digest {
-            folder = folder.with_digest();
+        if let Some(collect) = collect.map(Bound::get) {
+            folder = folder.with_collected(collect.tags.iter().copied().map(tag_of).collect());
+            if collect.digest {
+                folder = folder.with_digest();
+            }
         }
         if mode == "temporary" {
             folder = folder.private();
@@ -176,60 +189,71 @@ pub(crate) fn classes(py: Python<'_>, args: ClassArgs) -> PyResult<Classes> {
         .map(Classes::These)
 }
 
-fn store_service(
-    py: Python<'_>,
-    folder: Option<&Bound<'_, Folder>>,
-    args: ClassArgs,
-    first: bool,
-) -> PyResult<Option<StoreService>> {
-    folder
-        .map(|folder| {
-            Ok(StoreService {
-                folder: Arc::clone(&folder.get().inner),
-                classes: classes(py, args)?,
-                first,
-                desk: None,
-            })
+/// A folder with the SOP classes whose instances go there.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Sink {
+    folder: Arc<sink::Folder>,
+    classes: Classes,
+    verdict_within: Option<f64>,
+}
+
+#[pymethods]
+impl Sink {
+    /// `classes`: None for all that were negotiated; `but`: those less these. `verdict_within`: what is stored comes out
+    /// of `Service.next_arrivals`, and is answered when it is settled, or after so many seconds, 0 for none.
+    #[new]
+    #[pyo3(signature = (folder, classes=None, *, but=None, verdict_within=None))]
+    fn new(
+        py: Python<'_>,
+        folder: &Bound<'_, Folder>,
+        classes: ClassArgs,
+        but: ClassArgs,
+        verdict_within: Option<f64>,
+    ) -> PyResult<Self> {
+        let classes = match self::classes(py, but)? {
+            Classes::These(others) => Classes::AllBut(others),
+            _ => self::classes(py, classes)?,
+        };
+        Ok(Self {
+            folder: Arc::clone(&folder.get().inner),
+            classes,
+            verdict_within,
         })
-        .transpose()
+    }
 }
 
 #[pymethods]
 impl Service {
-    /// `echo`: answer C-ECHO. `folder`, `store`: the sink and its classes; `store_not`: when it takes whatever was
-    /// negotiated, what it does not take. `handled`: Command Field -> classes that
-    /// are for Python. `spool`: where large instances for Python wait. `events`: where they go. `lenient_roles`:
-    /// take the instances of a C-GET of ours without the SCP role, and on its own context. `verdict_within`: what is
-    /// stored comes out of `next_arrivals`, and is answered when it is settled, or after so many seconds, 0 for none.
+    /// `echo`: answer C-ECHO. `sink`: what instances go to. `handled`: Command Field -> classes that are for Python.
+    /// `spool`: where large instances for Python wait. `events`: where they go. `lenient_roles`: take the instances of
+    /// a C-GET of ours without the SCP role, and on its own context.
     #[new]
-    #[pyo3(signature = (*, echo=true, folder=None, store=None, store_not=None, handled=None, spool=None,
-                        events=None, lenient_roles=false, verdict_within=None))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "named on the Python side, private to dimse_rs"
-    )]
+    #[pyo3(signature = (*, echo=true, sink=None, handled=None, spool=None, events=None, lenient_roles=false))]
     fn new(
         py: Python<'_>,
         echo: bool,
-        folder: Option<&Bound<'_, Folder>>,
-        store: ClassArgs,
-        store_not: ClassArgs,
+        sink: Option<&Bound<'_, Sink>>,
         handled: Option<HashMap<u16, ClassArgs>>,
         spool: Option<&Bound<'_, Folder>>,
         events: Option<&Bound<'_, Events>>,
         lenient_roles: bool,
-        verdict_within: Option<f64>,
     ) -> PyResult<Self> {
-        let mut folder = store_service(py, folder, store, false)?;
-        if let (Some(store), Classes::These(others)) = (&mut folder, classes(py, store_not)?) {
-            store.classes = Classes::AllBut(others);
-        }
+        let mut folder = None;
         let mut arrivals = None;
-        if let (Some(store), Some(seconds)) = (&mut folder, verdict_within) {
-            let (queue, pulled) = Queue::new(usize::MAX);
-            let within = config::duration(seconds);
-            store.desk = Some(Desk { queue, within });
-            arrivals = Some(Arc::new(pulled).into());
+        if let Some(sink) = sink.map(Bound::get) {
+            let mut desk = None;
+            if let Some(seconds) = sink.verdict_within {
+                let (queue, pulled) = Queue::new(usize::MAX);
+                let within = blocking::duration(seconds);
+                desk = Some(Desk { queue, within });
+                arrivals = Some(Arc::new(pulled).into());
+            }
+            folder = Some(StoreService {
+                folder: Arc::clone(&sink.folder),
+                classes: sink.classes.clone(),
+                first: false,
+                desk,
+            });
         }
         let handled = handled
             .unwrap_or_default()
@@ -263,7 +287,7 @@ impl Service {
         within: Option<f64>,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
-        let within = config::patience(within);
+        let within = blocking::patience(within);
         let queue = self.arrivals.as_ref().map(|queue| Arc::clone(queue));
         let next = async move {
             let queue = queue?;
@@ -292,7 +316,7 @@ impl Service {
         within: Option<f64>,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
-        let within = config::patience(within);
+        let within = blocking::patience(within);
         let operations = Arc::clone(&self.operations);
         let next = async move { blocking::at_most(within, operations.next()).await };
         settle(py, then, next, |py, operation| match operation {
@@ -311,7 +335,14 @@ impl Service {
         classes: ClassArgs,
     ) -> PyResult<()> {
         blocking::check_process()?;
-        *self.inner.folder.lock() = store_service(py, folder, classes, true)?;
+        // First: while a C-GET of this end is outstanding, its instances go before what handlers say.
+        let classes = self::classes(py, classes)?;
+        *self.inner.folder.lock() = folder.map(|folder| StoreService {
+            folder: Arc::clone(&folder.get().inner),
+            classes,
+            first: true,
+            desk: None,
+        });
         Ok(())
     }
 }
@@ -338,11 +369,6 @@ impl Operation {
             answered: Mutex::new(false),
         })
     }
-
-    /// What is set when the peer cancels it, or is gone.
-    pub(crate) fn cancellation(&self) -> Arc<std::sync::atomic::AtomicBool> {
-        Arc::clone(&self.cancelled)
-    }
 }
 
 #[pymethods]
@@ -363,6 +389,14 @@ impl Operation {
     #[getter]
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// The same as an object: for what goes on without Python, and has to stop with the operation.
+    #[getter]
+    fn cancellation(&self) -> Cancellation {
+        Cancellation {
+            flag: Arc::clone(&self.cancelled),
+        }
     }
 
     /// Room in the byte budget for what is about to be made of the data set.

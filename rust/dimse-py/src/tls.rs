@@ -17,19 +17,38 @@ pub(crate) struct Tls {
     pub(crate) inner: Arc<net::Tls>,
 }
 
+/// What this node shows of itself: files with its certificate and key.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Credentials {
+    cert: PathBuf,
+    key: Option<PathBuf>,
+    password: Option<Secret>,
+}
+
+#[pymethods]
+impl Credentials {
+    /// `key`: None for one that is in the file of the certificate. `password`: its pass phrase.
+    #[new]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "arguments are taken over from Python"
+    )]
+    fn new(cert: PathBuf, key: Option<PathBuf>, password: Option<PyBackedBytes>) -> Self {
+        Self {
+            cert,
+            key,
+            password: password.map(|text| Secret(Bytes::copy_from_slice(&text))),
+        }
+    }
+}
+
 #[pymethods]
 impl Tls {
     /// `verify`: "required", "optional" or "off". `pinned`: SHA-256 of certificates.
     #[new]
-    #[pyo3(signature = (*, cert, key, password, ca, crl, pinned, verify, server_name, tls13_only))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "named on the Python side, private to dimse_rs"
-    )]
+    #[pyo3(signature = (own, *, ca, crl, pinned, verify, server_name, tls13_only))]
     fn new(
-        cert: Option<PathBuf>,
-        key: Option<PathBuf>,
-        password: Option<PyBackedBytes>,
+        own: Option<&Bound<'_, Credentials>>,
         ca: Vec<PathBuf>,
         crl: Vec<PathBuf>,
         pinned: Vec<[u8; 32]>,
@@ -43,10 +62,11 @@ impl Tls {
             "off" => Verify::Off,
             other => return Err(PyValueError::new_err(format!("verify={other:?}"))),
         };
+        let own = own.map(Bound::get);
         let rules = Rules {
-            cert,
-            key,
-            password: password.map(|text| Secret(Bytes::copy_from_slice(&text))),
+            cert: own.map(|own| own.cert.clone()),
+            key: own.and_then(|own| own.key.clone()),
+            password: own.and_then(|own| own.password.clone()),
             ca,
             crl,
             pinned,
@@ -60,20 +80,41 @@ impl Tls {
     }
 }
 
-/// A certificate: DER, distinguished name, and the names that it is for.
-type CertificateFacts<'py> = (Bound<'py, PyBytes>, String, Vec<String>);
+/// A peer's certificate.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct CertificateFacts {
+    /// Its bytes.
+    der: Py<PyBytes>,
+    /// Its distinguished name.
+    subject: String,
+    /// What it is for: hosts, addresses, mail addresses and URIs, then common names.
+    names: Vec<String>,
+}
 
-/// Version, cipher suite, and the peer's certificate.
-pub(crate) type TlsFacts<'py> = (String, String, Option<CertificateFacts<'py>>);
+/// What a TLS handshake agreed on.
+#[pyclass(frozen, get_all, module = "dimse_rs._core", name = "TLSFacts")]
+pub(crate) struct TlsFacts {
+    version: String,
+    cipher_suite: String,
+    /// None when the peer showed none.
+    certificate: Option<Py<CertificateFacts>>,
+}
 
-pub(crate) fn facts<'py>(py: Python<'py>, agreed: &net::Facts) -> TlsFacts<'py> {
-    let certificate = agreed.certificate.as_ref().map(|der| {
-        let subject = Subject::of(der);
-        (PyBytes::new(py, der), subject.name, subject.names)
-    });
-    (
-        agreed.version.clone(),
-        agreed.cipher_suite.clone(),
-        certificate,
-    )
+impl TlsFacts {
+    pub(crate) fn of(py: Python<'_>, agreed: &net::Facts) -> PyResult<Self> {
+        let certificate = agreed.certificate.as_ref().map(|der| {
+            let subject = Subject::of(der);
+            let facts = CertificateFacts {
+                der: PyBytes::new(py, der).unbind(),
+                subject: subject.name,
+                names: subject.names,
+            };
+            Py::new(py, facts)
+        });
+        Ok(Self {
+            version: agreed.version.clone(),
+            cipher_suite: agreed.cipher_suite.clone(),
+            certificate: certificate.transpose()?,
+        })
+    }
 }

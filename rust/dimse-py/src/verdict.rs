@@ -1,6 +1,5 @@
 //! `_core.Arrivals`: instances that are stored and wait for Python's word, pulled together and settled together.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,12 +11,12 @@ use dimse_proto::Uid;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict};
 use tokio::task::JoinSet;
 
 use crate::blocking::{self, OfProcess};
 use crate::completions::{Then, settle};
-use crate::events::texts;
+use crate::facts::{address, texts};
 
 /// Instances given to Python at a time.
 const TOGETHER: usize = 256;
@@ -47,12 +46,14 @@ type VerdictArgs = Option<(u16, String)>;
 
 #[pymethods]
 impl Arrivals {
-    /// What is known of each, as a tuple.
-    fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    /// What is known of each.
+    fn facts(&self, py: Python<'_>) -> PyResult<Vec<StoredFacts>> {
         blocking::check_process()?;
         let arrivals = self.inner.lock();
-        let facts = arrivals.iter().map(|arrival| facts_of(py, arrival));
-        PyList::new(py, facts.collect::<PyResult<Vec<_>>>()?)
+        arrivals
+            .iter()
+            .map(|arrival| StoredFacts::of(py, arrival))
+            .collect()
     }
 
     /// Has each answered: None for Success, (status, comment) for a refusal, after what was there before is back.
@@ -121,46 +122,65 @@ fn put(met: &mut [Met], index: usize, what: Met) {
     }
 }
 
-/// In the order of `dimse_rs.perform.deciding`.
-fn facts_of<'py>(py: Python<'py>, arrival: &Arrival) -> PyResult<Bound<'py, PyAny>> {
-    let stored: &Stored = &arrival.stored;
-    let text = |uid: &Option<Uid>| uid.as_ref().map(Uid::to_text).unwrap_or_default();
-    let values = PyDict::new(py);
-    for value in &stored.values {
-        let tag = u32::from(value.tag.0) << 16 | u32::from(value.tag.1);
-        let vr = value.vr.map(|vr| String::from_utf8_lossy(&vr).into_owned());
-        values.set_item(tag, (vr, PyBytes::new(py, &value.bytes)))?;
-    }
-    let peer: Option<(String, u16)> = arrival.peer.map(address);
-    let identity = (
-        stored.sop_class.to_text(),
-        stored.sop_instance.to_text(),
-        stored.transfer_syntax.to_text(),
-        text(&stored.subject.study),
-        text(&stored.series),
-    );
-    let sender = (
-        arrival.association,
-        arrival.titles.calling.to_text(),
-        arrival.titles.called.to_text(),
-        peer,
-    );
-    let kept: Option<PathBuf> = stored.kept.clone();
-    let digest = stored.digest.map(|digest| PyBytes::new(py, &digest));
-    let facts = (
-        stored.path.clone(),
-        identity,
-        stored.bytes,
-        digest,
-        sender,
-        stored.identical,
-        kept,
-        texts(&stored.oddities),
-        values,
-    );
-    Ok(facts.into_pyobject(py)?.into_any())
+/// What is known of one stored instance.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct StoredFacts {
+    /// The Part 10 file.
+    path: PathBuf,
+    sop_class: String,
+    sop_instance: String,
+    transfer_syntax: String,
+    /// Study Instance UID; empty when the data set has none.
+    study: String,
+    /// Series Instance UID; empty when the data set has none.
+    series: String,
+    /// Length of the data set in bytes.
+    size: u64,
+    /// SHA-256 of the data set, when that was asked for.
+    digest: Option<Py<PyBytes>>,
+    /// Number of the association that it came over.
+    association: u64,
+    calling: String,
+    called: String,
+    /// Host and port of the sender.
+    peer: Option<(String, u16)>,
+    /// The same bytes were there already.
+    identical: bool,
+    /// Where an earlier version with other bytes went.
+    kept: Option<PathBuf>,
+    oddities: Vec<String>,
+    /// VR, where the encoding says, and bytes of the elements that were asked for, by tag.
+    values: Py<PyDict>,
 }
 
-fn address(peer: SocketAddr) -> (String, u16) {
-    (peer.ip().to_string(), peer.port())
+impl StoredFacts {
+    fn of(py: Python<'_>, arrival: &Arrival) -> PyResult<Self> {
+        let stored: &Stored = &arrival.stored;
+        let text = |uid: &Option<Uid>| uid.as_ref().map(Uid::to_text).unwrap_or_default();
+        let values = PyDict::new(py);
+        for value in &stored.values {
+            let tag = u32::from(value.tag.0) << 16 | u32::from(value.tag.1);
+            let vr = value.vr.map(|vr| String::from_utf8_lossy(&vr).into_owned());
+            values.set_item(tag, (vr, PyBytes::new(py, &value.bytes)))?;
+        }
+        let digest = stored.digest.map(|digest| PyBytes::new(py, &digest));
+        Ok(Self {
+            path: stored.path.clone(),
+            sop_class: stored.sop_class.to_text(),
+            sop_instance: stored.sop_instance.to_text(),
+            transfer_syntax: stored.transfer_syntax.to_text(),
+            study: text(&stored.subject.study),
+            series: text(&stored.series),
+            size: stored.bytes,
+            digest: digest.map(Bound::unbind),
+            association: arrival.association,
+            calling: arrival.titles.calling.to_text(),
+            called: arrival.titles.called.to_text(),
+            peer: arrival.peer.map(address),
+            identical: stored.identical,
+            kept: stored.kept.clone(),
+            oddities: texts(&stored.oddities),
+            values: values.unbind(),
+        })
+    }
 }

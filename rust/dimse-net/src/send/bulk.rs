@@ -344,6 +344,7 @@ fn unsendable(error: SourceError) -> Error {
             offset,
             section,
         },
+        SourceErrorKind::Io(cause) => Error::Unreadable(error.path, Arc::new(cause)),
         _ => Error::Input(error.to_string()),
     }
 }

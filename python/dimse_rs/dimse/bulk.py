@@ -1,0 +1,109 @@
+"""Part 10 files sent as they are, and the one account of what became of each.
+
+`c_store` of a file, `AE.send` and the performing side of C-GET and C-MOVE stand on this. The core
+reads the files, and what it learned of them comes with the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from dimse_rs.errors import NoPresentationContext
+from dimse_rs.status import Status
+
+from .steps import WAKE, Results, SendFiles, Step
+
+if TYPE_CHECKING:
+    from dimse_rs import _core
+    from dimse_rs.errors import DimseError
+
+__all__ = ["Outcome", "Sending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file: there is a response, or an error.
+
+    Attributes:
+        index: the place of the file among those given.
+        info: what the file is; None when it was not read, or could not be.
+        begun: the peer may have got some of it, or all.
+        response: the peer's answer.
+        status: of the answer.
+        comment: of the answer, its Error Comment.
+        error: why there is no answer.
+        unreadable: the error of the operating system, when that is why.
+    """
+
+    index: int
+    info: _core.FileFacts | None
+    begun: bool
+    response: _core.Message | None
+    status: Status | None
+    comment: str
+    error: DimseError | None
+    unreadable: OSError | None
+
+    @classmethod
+    def of(cls, result: _core.FileResult) -> Outcome:
+        """Make sense of a result of the core."""
+        return cls(
+            result.index,
+            result.info,
+            result.begun,
+            result.response,
+            None if result.response is None else Status(result.status or 0, "C-STORE"),
+            result.comment or "",
+            result.error,
+            result.unreadable,
+        )
+
+    @property
+    def convertible(self) -> bool:
+        """Whether the transfer syntax was not accepted: another one may have been."""
+        return isinstance(self.error, NoPresentationContext)
+
+
+class Sending:
+    """Files on their way over one association.
+
+    Args:
+        step: the files, and how they are sent.
+
+    Attributes:
+        left: those without an outcome so far, by index.
+    """
+
+    def __init__(self, step: SendFiles) -> None:
+        """Keep them; `begin`, or asking for outcomes, begins."""
+        self.left: dict[int, str | PathLike[str]] = dict(enumerate(step.paths))
+        self._step = step
+        self._bulk: _core.Bulk | None = None
+
+    def begin(self) -> Generator[Step, Any, _core.Bulk]:
+        """Begin to send.
+
+        Raises:
+            AssociationError, TransportError: the association is over.
+        """
+        bulk: _core.Bulk = yield self._step
+        self._bulk = bulk
+        return bulk
+
+    def outcomes(self, within: float = WAKE) -> Generator[Step, Any, list[Outcome] | None]:
+        """Wait at most so many seconds for outcomes; None when every file has had its own."""
+        bulk = self._bulk or (yield from self.begin())
+        results: list[_core.FileResult] | None = yield Results(bulk, within)
+        if results is None:
+            return None
+        for result in results:
+            del self.left[result.index]
+        return [Outcome.of(result) for result in results]
+
+    def stop(self) -> None:
+        """Begin no more files."""
+        if self.left and self._bulk is not None:
+            self._bulk.stop()
