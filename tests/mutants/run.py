@@ -147,6 +147,7 @@ def attack(
         pool = [one for some in by_kind.values() for one in some]
         watch = Watch(node)
         Leaks.watch(run.leaks.append)
+        stack.enter_context(_warnings_kept(run.warned))
         memory = {"node": Memory(node.pid), "own process": Memory(os.getpid())}
         until = time.monotonic() + seconds
         for turn in range(most):
@@ -170,6 +171,19 @@ def attack(
     return run
 
 
+@contextlib.contextmanager
+def _warnings_kept(kept: list[str]) -> Iterator[None]:
+    """Keep each warning, once for all mutants.
+
+    `catch_warnings` for each of them would put a new list of filters under threads that are in the
+    middle of pydicom.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_where: kept.append(str(message))
+        yield
+
+
 def _play(
     run: Run, name: str, route: Route, seed: Seed, content: bytes, memory: dict[str, Memory]
 ) -> Iterator[str]:
@@ -178,9 +192,7 @@ def _play(
     outcome = "finding"
     faulthandler.dump_traceback_later(6 * PATIENCE, exit=True)
     try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            outcome = route(run, seed, content)
+        outcome = route(run, seed, content)
     except DimseError as error:
         outcome = type(error).__name__
         try:
@@ -199,7 +211,7 @@ def _play(
     run.slowest[name] = max(run.slowest.get(name, 0.0), took)
     if took > PATIENCE:
         yield f"took {took:.1f} s"
-    yield from (f"warned: {one.message}" for one in told)
+    yield from (f"warned: {run.warned.pop()}" for _ in run.warned[:])
     yield from (f"logged: {run.leaks.pop()}" for _ in run.leaks[:])
     for whose, watched in memory.items():
         grown = watched.grown()

@@ -40,6 +40,7 @@ class Run:
         outcomes: statuses, errors and successes by route.
         findings: what must not have been, each with what makes it again.
         leaks: records of the log with values of patients in them.
+        warned: texts of warnings, of whatever thread.
         slowest: processor seconds of the longest, by route.
         most: bytes that a mutant cost at most, by process.
     """
@@ -52,6 +53,7 @@ class Run:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     findings: list[dict[str, Any]] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
     slowest: dict[str, float] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
     peers: dict[tuple[str, str, str], Peer] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from pydicom import charset
 from pydicom.dataset import Dataset
 
 from dimse_rs import datasets
+from dimse_rs.encoding import quiet as quiet_module
 from dimse_rs.encoding.quiet import hush, quiet, quietly
 from dimse_rs.sop_class import ExplicitVRLittleEndian
 
@@ -96,6 +97,25 @@ def test_warnings_as_errors_are_no_errors_inside():
             odd()
         with pytest.raises(UserWarning):
             odd()
+
+
+def test_the_filter_is_never_away_while_it_moves_to_the_front():
+    class Watched(list):
+        def __delitem__(self, place):
+            super().__delitem__(place)
+            assert self[0] is quiet_module._FILTER
+
+        def remove(self, value):
+            super().remove(value)
+            assert value in self
+
+    with warnings.catch_warnings():
+        with quiet():
+            warnings.simplefilter("always")
+        warnings.filters = Watched(warnings.filters)
+        with quiet():
+            assert warnings.filters.count(quiet_module._FILTER) == 1
+            assert warnings.filters[0] is quiet_module._FILTER
 
 
 def test_python_remembers_no_text():

@@ -9,9 +9,10 @@ that a program's own calls of pydicom warn as ever.
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -38,6 +39,29 @@ _FILTER: Final = ("ignore", None, Warning, _Here(), 0)
 logging.getLogger("pydicom").addFilter(lambda _record: not _within.get())
 
 
+_moving = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _moving
+    _moving = threading.Lock()  # a thread of the parent may have held the lock at the fork
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+def _put_first(filters: list[Any]) -> None:
+    """Insert the filter in front and then remove it further back.
+
+    In this order a thread that is inside pydicom at this moment always finds the filter.
+    """
+    with _moving:
+        filters.insert(0, _FILTER)
+        for place in range(len(filters) - 1, 0, -1):
+            if filters[place] is _FILTER:
+                del filters[place]
+
+
 class quiet:  # noqa: N801 - a context manager, used as one
     """While it is entered, pydicom says nothing in this context; any number may be nested."""
 
@@ -47,9 +71,7 @@ class quiet:  # noqa: N801 - a context manager, used as one
         """Put the filter first, where nothing of the program's decides before it."""
         filters = cast("list[Any]", warnings.filters)
         if not filters or filters[0] is not _FILTER:
-            with suppress(ValueError):
-                filters.remove(_FILTER)
-            filters.insert(0, _FILTER)
+            _put_first(filters)
         self._before: Token[bool] = _within.set(True)
 
     def __exit__(self, *_raised: object) -> None:
