@@ -427,6 +427,77 @@ def test_a_report_that_a_peer_refuses_keeps_no_other_from_it():
     assert came.index("1.9.1") < came.index("1.9.2")
 
 
+def test_a_report_at_which_a_peer_aborts_stands_behind_the_others():
+    came, over = [], threading.Event()
+    own = scp(ae=AE("SCU", timeouts=PATIENT), any_called=True)
+
+    @own.n_event_report(StorageCommitmentPushModel)
+    def take(request):
+        came.append(request.dataset.TransactionUID)
+        if came[-1] == "1.9.0":
+            request.association.abort()
+
+    with own:
+        commitment = Commitment(
+            lambda *_: over.wait(10), peers={"SCU": at(own)}, attempts=3, delay=0
+        )
+        with scp(services=[commitment]) as server:
+            ended = server.events("ended")
+            for number in range(3):
+                ask_and_leave(server, "SCU", f"1.9.{number}")
+            for _ in range(3):
+                next(ended)
+            over.set()
+            until(lambda: not commitment.outstanding)
+    assert came[came.index("1.9.0") + 1 :][:2] == ["1.9.1", "1.9.2"]
+    assert came.count("1.9.0") == 3
+
+
+def test_a_report_that_waits_goes_with_the_next_one_to_its_destination():
+    came, over, tries = [], threading.Event(), []
+    with nobody() as port, scp(services=[CommitmentReports(came.append)], any_called=True) as own:
+
+        def where(title):
+            tries.append(title)
+            return at(own) if len(tries) > 1 else f"127.0.0.1:{port}"
+
+        commitment = Commitment(lambda *_: over.wait(10), peers=where, delay=3600)
+        with scp(services=[commitment]) as server:
+            ended = server.events("ended")
+            ask_and_leave(server, "SCU", "1.9.0")
+            next(ended)
+            over.set()
+            until(lambda: tries)
+            ask_and_leave(server, "SCU", "1.9.1")
+            until(lambda: not commitment.outstanding)
+    assert sorted(report.transaction_uid for report in came) == ["1.9.0", "1.9.1"]
+
+
+def test_a_function_that_takes_its_time_for_an_address_holds_up_no_other_report():
+    came, over = [], threading.Event()
+    asked, found = threading.Event(), threading.Event()
+    with scp(services=[CommitmentReports(came.append)], any_called=True) as own:
+
+        def where(title):
+            if title == "SLOW":
+                asked.set()
+                found.wait(10)
+            return at(own)
+
+        commitment = Commitment(lambda *_: over.wait(10), peers=where, attempts=1)
+        with scp(services=[commitment]) as server:
+            ended = server.events("ended")
+            ask_and_leave(server, "SLOW", "1.9.0")
+            next(ended)
+            over.set()
+            assert asked.wait(10)
+            ask_and_leave(server, "LIVE", "1.9.1")
+            until(lambda: came, 5)
+            assert [report.transaction_uid for report in came] == ["1.9.1"]
+            found.set()
+            until(lambda: not commitment.outstanding)
+
+
 def test_functions_that_leave_the_process_lose_no_report():
     def stored(sop_class, instance):
         if instance == "1.2.1":

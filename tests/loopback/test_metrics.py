@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -21,6 +22,7 @@ from dimse_rs import (
     CTImageStorage,
     Limits,
     LocalProtocolError,
+    MetricsEndpoint,
     Server,
     StatusError,
     Storage,
@@ -303,3 +305,23 @@ def test_silent_clients_do_not_take_the_page(node):
         for _ in range(3):
             open_.enter_context(socket.create_connection((page.host, page.port)))
         parse(fetch(page.url))
+
+
+def test_one_client_too_many_takes_the_place_of_the_oldest(node, monkeypatch):
+    monkeypatch.setattr(sys.modules[MetricsEndpoint.__module__], "_AT_ONCE", 2)
+    monkeypatch.setattr(sys.modules[MetricsEndpoint.__module__], "_PATIENCE", 60.0)
+    with running(node()) as server, serve_metrics(server) as page, contextlib.ExitStack() as open_:
+        address = page.host, page.port
+        silent = [open_.enter_context(socket.create_connection(address, 10)) for _ in range(2)]
+        parse(fetch(page.url))
+        assert silent[0].recv(1) == b""
+
+
+def test_a_client_that_says_nothing_is_ended_in_its_time(node, monkeypatch):
+    monkeypatch.setattr(sys.modules[MetricsEndpoint.__module__], "_PATIENCE", 0.1)
+    with (
+        running(node()) as server,
+        serve_metrics(server) as page,
+        socket.create_connection((page.host, page.port), 10) as silent,
+    ):
+        assert silent.recv(1) == b""

@@ -10,9 +10,11 @@ from pathlib import Path
 import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 
 from dimse_rs import DecodeError, DimseError, Index, LimitExceeded, Limits, sop_class as uids
 from dimse_rs.datasets import convert, from_bytes, read, to_bytes
@@ -281,6 +283,15 @@ def test_encapsulated_pixel_data_is_not_measured():
     [path] = BUNDLED.rglob("JPEG2000.dcm")
     made = pydicom.dcmread(path)
     assert convert(made, str(made.file_meta.TransferSyntaxUID))
+
+
+def test_a_value_of_an_item_that_is_shorter_than_it_says_is_refused_by_name():
+    short = RawDataElement(Tag(0x00080100), "SH", 8, b"CODE", 0, False, True)
+    made = image()
+    made.ProcedureCodeSequence = [Dataset({short.tag: short})]
+    with pytest.raises(DecodeError, match=r"\(0008,0100\) is cut short: 4 of 8 bytes"):
+        convert(made, IMPLICIT)
+    assert convert(made, IMPLICIT, check=False)
 
 
 def test_a_data_set_read_from_a_cut_file_is_refused_at_any_byte(tmp_path):

@@ -6,7 +6,7 @@ import os
 from itertools import product
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from pydicom.dataset import Dataset
 
 from dimse_rs import sop_class as uids
@@ -97,8 +97,19 @@ ADDED = st.tuples(FILES, PLACES, st.integers(0, len(PATIENTS) - 1), st.integers(
 STEPS = st.lists(st.one_of(ADDED, ADDED, FILES), max_size=30)
 
 
+# An instance that was replaced is newer than one that came between, once the newest is gone.
+REPLACED = [
+    (0, (1, 0, 0), 2, 1),
+    (1, (1, 0, 1), 2, 2),
+    (2, (1, 0, 0), 2, 4),
+    (3, (1, 0, 2), 2, 5),
+    3,
+]
+
+
 @settings(max_examples=80, deadline=None)
 @given(STEPS)
+@example(REPLACED)
 def test_it_answers_as_one_built_anew_from_what_is_there(steps):
     index = Index("SCP")
     there: dict[int, tuple] = {}  # in the order in which they came

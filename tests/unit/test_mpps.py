@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 
 import pytest
@@ -119,6 +120,20 @@ def test_a_final_state_requires_attributes_of_each_series(keyword):
     assert keyword in error.comment
 
 
+def test_without_a_series_nothing_is_completed_however_lenient():
+    end = ending("COMPLETED", PerformedSeriesSequence=[])
+    lenient = partial(changed, lenient=True)
+    assert refused(lenient, created(attributes()), end).status == 0x0121
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "DISCONTINUED"])
+def test_a_series_that_is_named_is_whole_however_lenient(state):
+    end = ending(state, PerformedSeriesSequence=[data_set(SeriesInstanceUID="1.2")])
+    error = refused(partial(changed, lenient=True), created(attributes()), end)
+    assert error.status == 0x0120
+    assert "ProtocolName" in error.comment
+
+
 def test_the_end_may_be_said_before_the_final_state():
     step = changed(created(attributes()), ending("IN PROGRESS"))
     done = changed(step, data_set(PerformedProcedureStepStatus="COMPLETED"))
@@ -229,3 +244,10 @@ def test_what_cannot_be_taken_from_a_worklist_is_named_without_its_value(encoded
         from_worklist(item)
     assert told.value.__context__ is None
     assert "ZQMARK" not in str(told.value)
+
+
+def test_what_is_taken_from_a_worklist_keeps_its_character_set():
+    item = data_set(SpecificCharacterSet="ISO_IR 100", PatientName="Größe^Zoë")
+    taken = from_worklist(item)
+    assert taken.SpecificCharacterSet == "ISO_IR 100"
+    assert taken.PatientName == "Größe^Zoë"

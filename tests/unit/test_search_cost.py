@@ -238,6 +238,12 @@ def test_an_identifier_has_so_many_keys_and_no_more(monkeypatch):
     monkeypatch.setattr(matching, "_MOST_KEYS", 40)
     size = Matcher(keys(30))._size
     assert 31 <= size <= 40
+    monkeypatch.setattr(matching, "_MOST_KEYS", size)
+    Matcher(keys(30))
+    monkeypatch.setattr(matching, "_MOST_KEYS", size - 1)
+    with pytest.raises(IdentifierError, match="more than"):
+        Matcher(keys(30))
+    monkeypatch.setattr(matching, "_MOST_KEYS", 40)
     with pytest.raises(IdentifierError, match="more than 40 keys") as caught:
         Matcher(keys(60))
     assert caught.value.status == 0xC000
