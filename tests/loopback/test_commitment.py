@@ -30,7 +30,7 @@ from dimse_rs import (
     StorageCommitmentPushModelInstance,
 )
 from dimse_rs.services import Commitment, CommitmentReports, commit
-from dimse_rs.services._async_reports import Courier
+from dimse_rs.services._async_reports import Reporter
 from tests.data.files import with_undecodable_uid
 from tests.support.datasets import data_set
 from tests.support.nodes import CT, PATIENT, SCU, at, link, scp
@@ -300,7 +300,7 @@ def test_a_report_is_tried_again_until_the_scu_listens():
 def test_a_report_is_given_up_after_so_many_attempts_with_delays_that_double(caplog, monkeypatch):
     released = threading.Event()
     delays = []
-    failed = Courier._failed
+    failed = Reporter._failed
 
     def at_once(courier, line, transactions, why):
         [transaction] = transactions
@@ -310,7 +310,7 @@ def test_a_report_is_given_up_after_so_many_attempts_with_delays_that_double(cap
             delays.append(round(transaction.due - before))
             transaction.due = before
 
-    monkeypatch.setattr(Courier, "_failed", at_once)
+    monkeypatch.setattr(Reporter, "_failed", at_once)
     with nobody() as port:
         commitment = Commitment(
             lambda *_: released.wait(10), peers={"SCU": f"127.0.0.1:{port}"}, attempts=4, delay=5

@@ -180,6 +180,25 @@ class AsyncAssociation(AssociationFacts):
         self._completer = Completer.here()
         self._outstanding: set[object] = set()
 
+    @classmethod
+    def of(cls, association: AssociationFacts) -> Self:
+        """Give an association to the tasks of the running event loop.
+
+        It stays one association: the tasks and its other users call it side by side, and ending it
+        is still up to the one that made it.
+
+        Args:
+            association: blocking, as handlers of a `Server` have it, or of another event loop, as
+                handlers of an `AsyncServer` have it.
+
+        Raises:
+            RuntimeError: no event loop is running, or this process was forked.
+        """
+        made = cls(association._core, association._timeouts, association._peer)
+        made._limits = association._limits
+        made._performer = association._performer
+        return made
+
     async def c_echo(self, *, repeat: int = 1) -> Status:
         """Verify that the peer answers: see `Association.c_echo`."""
         return await self._run(self._echo(repeat))

@@ -26,13 +26,27 @@ TURN: Final = 1.0
 
 
 class Threads:
-    """Daemon threads: as many as are needed at once, which go when they are idle."""
+    """Daemon threads that start when functions come, and end when they are idle.
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    Attributes:
+        busy: functions that run or wait for a thread.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            most: threads at once; further functions wait their turn. Default as many as there are
+                functions.
+        """
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._changed = threading.Lock()
-        self._spare = 0  # idle threads, less the functions that wait for one
+        self._most = most
+        self._threads = 0
+        # Idle threads, less the functions that wait for one: below zero, threads are missing. It
+        # counts a thread as idle before it has taken its next function, so that a function finds
+        # the thread which is about to be free, and no further thread is started for it.
+        self._spare = 0
         self.busy = 0
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
@@ -87,9 +101,10 @@ class Threads:
     def _has_enough(self) -> bool:
         """Have a thread for each function that waits; False when there is none to be had."""
         with self._changed:
-            while self._spare < 0:
+            while self._spare < 0 and (self._most is None or self._threads < self._most):
                 if not threads.started("dimse-aio", self._work):
                     return False
+                self._threads += 1
                 self._spare += 1
             return True
 
@@ -102,6 +117,7 @@ class Threads:
                     try:
                         job = self._jobs.get_nowait()  # it came in this very moment
                     except Empty:
+                        self._threads -= 1
                         self._spare -= 1
                         return
             job()

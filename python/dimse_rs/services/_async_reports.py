@@ -1,8 +1,8 @@
-"""Taking the reports of storage commitment to those who asked: one event loop for all, on a thread.
+"""Sending the reports of storage commitment, on one event loop for all destinations (PS3.4 J.3.3).
 
-A peer that does not answer costs a connection that waits, and neither a thread nor another's turn.
-Reports go at once on the association that asked; what cannot be told there stands in the line of
-its destination, in the order of the requests, and goes with the next association to it.
+A destination that does not answer occupies a connection, and neither a thread nor the turn of
+another destination. A report goes at once on the association that asked; a report that cannot be
+sent there joins the queue of its destination, and goes with the next association to it.
 """
 
 from __future__ import annotations
@@ -13,37 +13,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
-from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from dimse_rs import log, threads
-from dimse_rs.aio._run import run
-from dimse_rs.aio.threads import Threads
-from dimse_rs.completer import Completer
-from dimse_rs.contexts import Context
+from dimse_rs import (
+    Context,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    log,
+)
+from dimse_rs.aio import AsyncAssociation, Background, Threads
 from dimse_rs.errors import DimseError
-from dimse_rs.fields import N_EVENT_REPORT_RQ
 from dimse_rs.settings import find_peer
-from dimse_rs.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydicom.dataset import Dataset
 
-    from dimse_rs.ae import AE
-    from dimse_rs.dimse.calls import AssociationFacts
-    from dimse_rs.settings import Peer, PeersByTitle
+    from dimse_rs import AE, Association, Peer
+    from dimse_rs.settings import PeersByTitle
 
-__all__ = ["Courier", "Transaction"]
+__all__ = ["Reporter", "Transaction"]
 
 _logger = log.get(log.SERVER)
 
 AT_ONCE: Final = 4
 """Transactions whose instances are looked up at once."""
-
-TURN: Final = 1.0
-"""Seconds that the thread waits for the next transaction when there is none."""
 
 Report: TypeAlias = "tuple[int, Dataset | None]"
 """Event Type ID and event information."""
@@ -53,25 +48,26 @@ _numbers = count()
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """A request for commitment, until its report was taken or given up.
+    """A request for commitment, until the peer took its report or the report was given up.
 
     Attributes:
         uid: Transaction UID.
         references: SOP Class and SOP Instance UIDs.
-        calling: AE title that asked.
-        called: the one that it has called, which reports.
-        association: the one that it came on.
+        calling: AE title of the SCU, which asked.
+        called: AE title that the SCU has called, which reports.
+        association: the one that the request came on, until it was tried for the report.
         attempts: associations of ours that were tried for the report.
-        due: when the next one may be tried.
-        refused: an association was had, and the report was not taken on it.
+        due: when the next association may be tried.
+        refused: the peer accepted an association and refused the report on it.
         report: once the instances were looked up.
+        number: place of the request among all requests.
     """
 
     uid: str
     references: list[tuple[str, str]]
     calling: str
     called: str
-    association: AssociationFacts | None
+    association: Association | AsyncAssociation | None
     attempts: int = 0
     due: float = 0.0
     refused: bool = False
@@ -79,22 +75,25 @@ class Transaction:
     number: int = field(default_factory=lambda: next(_numbers))
 
 
-class _Line:
-    """What waits for one destination."""
+class _Queue:
+    """Transactions whose reports wait for one destination."""
 
     def __init__(self) -> None:
         self.waiting: list[Transaction] = []
         self.grown = asyncio.Event()
 
     def in_order(self) -> list[Transaction]:
-        """Give what may go: as it was asked for, and last what the peer has refused before."""
+        """Give what may go now in the order of the requests, refused reports last.
+
+        A peer that refuses one report, and perhaps aborts because of it, still gets the others.
+        """
         now = time.monotonic()
         may_go = [one for one in self.waiting if not one.refused or one.due <= now]
         return sorted(may_go, key=lambda one: (one.refused, one.number))
 
 
-class Courier:
-    """Has reports made, and takes them there."""
+class Reporter:
+    """Has reports made, and sends them."""
 
     def __init__(
         self,
@@ -109,8 +108,8 @@ class Courier:
         """Start nothing yet.
 
         Args:
-            judge: looks the instances up; on a thread, it may take its time.
-            over: told when a report was taken or given up.
+            judge: looks the instances up; called on a thread, where it may take its time.
+            over: called when the peer took a report, or a report was given up.
             peers: where associations of ours go.
             ae: settings for them.
             attempts: how many of them a report has.
@@ -122,194 +121,151 @@ class Courier:
         self._ae = ae
         self._attempts = attempts
         self._delay = delay
-        self._threads = Threads()
-        self._lines: dict[tuple[str, str], _Line] = {}
-        self._lock = Lock()
-        self._inbox: list[Transaction] = []
-        self._wake: Callable[[], object] | None = None
-        self._runs = False
+        # Two sets of threads: functions of the user's that hang in one must not keep the other,
+        # `peers=`, from being called.
+        self._judging = Threads(AT_ONCE)
+        self._finding = Threads()
+        self._background = Background("dimse-commitment")
+        # By calling and called title. Of the loop alone, as everything below `report` is.
+        self._queues: dict[tuple[str, str], _Queue] = {}
 
-    def take(
-        self, uid: str, references: list[tuple[str, str]], association: AssociationFacts
+    def report(
+        self,
+        uid: str,
+        references: list[tuple[str, str]],
+        association: Association | AsyncAssociation,
     ) -> None:
-        """Report on what was asked on an association; returns at once. From any thread."""
+        """Report on a request that came on an association; returns at once. From any thread."""
         transaction = Transaction(uid, references, *association.titles, association)
-        with self._lock:
-            self._inbox.append(transaction)
-            if self._wake is not None:
-                with suppress(RuntimeError):  # the loop ended by a fault: there will be another
-                    self._wake()
-        threads.keep_trying(self._has_thread)
-
-    # ---- its thread
-
-    def _has_thread(self) -> bool:
-        with self._lock:
-            if self._inbox and not self._runs:
-                self._runs = threads.started("dimse-commitment", self._run)
-            return self._runs or not self._inbox
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException:
-            _logger.exception("commitment reports are lost", extra={"code": "commitment"})
-        finally:
-            with self._lock:
-                self._runs, self._wake = False, None
-            threads.keep_trying(self._has_thread)
-
-    async def _serve(self) -> None:
-        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
-        self._completer = Completer.here()
-        self._free = asyncio.Semaphore(AT_ONCE)
-        self._lines.clear()
-        tasks: set[asyncio.Task[None]] = set()
-        with self._lock:
-            self._wake = lambda: loop.call_soon_threadsafe(arrived.set)
-        while True:
-            arrived.clear()
-            with self._lock:
-                taken, self._inbox = self._inbox, []
-            for transaction in taken:
-                task = loop.create_task(self._deliver(transaction))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            del taken
-            try:
-                async with asyncio.timeout(TURN):
-                    await arrived.wait()
-            except TimeoutError:
-                with self._lock:
-                    if not tasks and not self._inbox:
-                        self._wake = None
-                        return
+        self._background.start(self._deliver, transaction)
 
     # ---- a transaction
 
     async def _deliver(self, transaction: Transaction) -> None:
-        """Have a report made and take it there, or give it up; nobody hears of what it raises."""
+        """Have a report made and send it, or give it up."""
         try:
-            async with self._free:
-                transaction.report = await self._threads.call(self._judge, transaction)
-            if await self._is_told_at_once(transaction):
+            transaction.report = await self._judging.call(self._judge, transaction)
+            if await self._sent_at_once(transaction):
                 self._over(transaction)
             else:
-                await self._stand_in_line(transaction)
+                await self._enqueue(transaction)
         except Exception:
             _logger.exception("a commitment report failed", extra={"code": "commitment"})
             self._over(transaction)
 
-    async def _is_told_at_once(self, transaction: Transaction) -> bool:
+    async def _sent_at_once(self, transaction: Transaction) -> bool:
+        """Report on the association that asked; whether the peer took the report there."""
+        # Taken out: a transaction may wait for hours, and would keep the association alive.
         association, transaction.association = transaction.association, None
         if association is None or not association.is_established:
             return False
         try:
-            await self._tell(association, transaction)
+            await self._send(AsyncAssociation.of(association), transaction)
         except DimseError as error:
             _logger.info("%s: not reported on the same association: %s", association, error)
             return False
         return True
 
-    async def _tell(self, association: AssociationFacts, transaction: Transaction) -> None:
-        """Send a report, whatever kind of server the association is of."""
+    @staticmethod
+    async def _send(association: AsyncAssociation, transaction: Transaction) -> None:
         event, information = transaction.report
-        steps = association._service(
-            N_EVENT_REPORT_RQ,
-            StorageCommitmentPushModel,
-            StorageCommitmentPushModelInstance,
+        await association.n_event_report(
+            event,
             information,
-            EventTypeID=event,
+            sop_class=StorageCommitmentPushModel,
+            instance_uid=StorageCommitmentPushModelInstance,
         )
-        await run(association._core, steps, self._completer)
 
     # ---- a destination
 
-    async def _stand_in_line(self, transaction: Transaction) -> None:
+    async def _enqueue(self, transaction: Transaction) -> None:
+        """Put a report into the queue of its destination; the first one there works it off."""
         where = transaction.calling, transaction.called
-        line = self._lines.get(where)
-        if line is not None:
-            line.waiting.append(transaction)
-            line.grown.set()
+        queue = self._queues.get(where)
+        if queue is not None:
+            queue.waiting.append(transaction)
+            queue.grown.set()
             return
-        line = self._lines[where] = _Line()
-        line.waiting.append(transaction)
+        queue = self._queues[where] = _Queue()
+        queue.waiting.append(transaction)
         try:
-            while line.waiting:
-                line.grown.clear()
-                await self._go(*where, line)
-                if line.waiting and (wait := self._wait(line)) > 0:
+            while queue.waiting:
+                queue.grown.clear()
+                await self._associate(*where, queue)
+                if queue.waiting and (wait := self._wait(queue)) > 0:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(wait):
-                            await line.grown.wait()
+                            await queue.grown.wait()
         finally:
-            del self._lines[where]
-            for left in line.waiting:  # by a fault of ours
+            del self._queues[where]
+            for left in queue.waiting:  # by a fault of ours
                 self._over(left)
 
     @staticmethod
-    def _wait(line: _Line) -> float:
-        return min(one.due for one in line.waiting) - time.monotonic()
+    def _wait(queue: _Queue) -> float:
+        return min(one.due for one in queue.waiting) - time.monotonic()
 
-    async def _go(self, calling: str, called: str, line: _Line) -> None:
-        """Associate with a destination once, and tell it what waits."""
-        due = [one for one in line.waiting if one.due <= time.monotonic()]
-        found = await self._threads.call(self._find, calling)
+    async def _associate(self, calling: str, called: str, queue: _Queue) -> None:
+        """Associate with a destination once, and send what waits for it."""
+        due = [one for one in queue.waiting if one.due <= time.monotonic()]
+        found = await self._finding.call(self._find, calling)
         if found is None:
-            self._failed(line, due, "its address could not be looked up")
+            self._failed(queue, due, "its address could not be looked up")
             return
         [peer] = found
         if peer is None:
             for transaction in due:
-                self._give_up(line, transaction, "it is not among the peers")
+                self._give_up(queue, transaction, "it is not among the peers")
             return
-        untold = set(due)
+        untried = set(due)
         try:
             ae = replace(self._ae, title=called)
+            # The roles are reversed: we ask for the association and are the SCP (PS3.4 J.3.3).
             context = Context(StorageCommitmentPushModel, scu=False, scp=True)
             async with ae.associate_async(peer, contexts=context) as association:
-                await self._tell_all(association, peer, line, untold)
+                await self._send_all(association, peer, queue, untried)
         except DimseError as error:
-            # After the first was tried it is the end that failed, and nothing is lost by that.
-            if untold == set(due):
+            # Once a report was tried, what failed is the end of the association, and that loses
+            # nothing: each report that was tried has its own account.
+            if untried == set(due):
                 _logger.info("commitment report to %s: %s", peer, error)
-                self._failed(line, due, str(error))
+                self._failed(queue, due, str(error))
 
     def _find(self, calling: str) -> tuple[Peer | None] | None:
         """Look an address up; None when the user's mapping or function failed at that."""
         try:
             return (find_peer(self._peers, calling),)
-        except BaseException:  # sys.exit() too: it must not take the others along
+        except BaseException:  # sys.exit() too: it must not take other reports along
             _logger.exception("peers= failed", extra={"code": "handler-failed"})
             return None
 
-    async def _tell_all(
-        self, association: AssociationFacts, peer: Peer, line: _Line, untold: set[Transaction]
+    async def _send_all(
+        self, association: AsyncAssociation, peer: Peer, queue: _Queue, untried: set[Transaction]
     ) -> None:
-        for number, transaction in enumerate(line.in_order()):
+        for number, transaction in enumerate(queue.in_order()):
             if number and not association.is_established:
                 return  # the others have the next association
             try:
-                await self._tell(association, transaction)
+                await self._send(association, transaction)
             except DimseError as error:
                 _logger.info("commitment report to %s: %s", peer, error)
                 transaction.refused = True
-                self._failed(line, [transaction], str(error))
+                self._failed(queue, [transaction], str(error))
             else:
-                self._leave(line, transaction)
-            untold.discard(transaction)
+                self._leave(queue, transaction)
+            untried.discard(transaction)
 
-    def _failed(self, line: _Line, transactions: Iterable[Transaction], why: str) -> None:
-        """Count an attempt, and have the next one in its time, if there is one."""
+    def _failed(self, queue: _Queue, transactions: Iterable[Transaction], why: str) -> None:
+        """Count an attempt; say when the next one is due, or give the report up."""
         for transaction in transactions:
             transaction.attempts += 1
             if transaction.attempts >= self._attempts:
-                self._give_up(line, transaction, why)
+                self._give_up(queue, transaction, why)
             else:
                 delay = self._delay * 2 ** (transaction.attempts - 1)
                 transaction.due = time.monotonic() + delay
 
-    def _give_up(self, line: _Line, transaction: Transaction, why: str) -> None:
+    def _give_up(self, queue: _Queue, transaction: Transaction, why: str) -> None:
         _logger.error(
             "storage commitment %s not reported to %s: %s",
             transaction.uid,
@@ -317,8 +273,8 @@ class Courier:
             why,
             extra={"code": "commitment"},
         )
-        self._leave(line, transaction)
+        self._leave(queue, transaction)
 
-    def _leave(self, line: _Line, transaction: Transaction) -> None:
-        line.waiting.remove(transaction)
+    def _leave(self, queue: _Queue, transaction: Transaction) -> None:
+        queue.waiting.remove(transaction)
         self._over(transaction)

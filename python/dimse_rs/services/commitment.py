@@ -13,16 +13,12 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from dimse_rs import Handlers, log
+from dimse_rs import Handlers, SOPClass, log
 from dimse_rs.callables import check_function, is_data_set, name_of
 from dimse_rs.datasets import instance_uids, is_uid, new_uid, quietly
 from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
 from dimse_rs.settings import PeerLike, PeersByTitle, check_peers
-from dimse_rs.sop_class import (
-    SOPClass,
-    StorageCommitmentPushModel,
-    StorageCommitmentPushModelInstance,
-)
+from dimse_rs.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 from dimse_rs.status import (
     DUPLICATE_TRANSACTION_UID,
     INVALID_ARGUMENT_VALUE,
@@ -101,7 +97,7 @@ class Commitment:
         """
         from dimse_rs import AE
 
-        from ._async_reports import Courier
+        from ._async_reports import Reporter
 
         if attempts < 1:
             raise ValueError(f"attempts is at least 1, not {attempts}")
@@ -110,7 +106,7 @@ class Commitment:
         self._most = most
         self._outstanding: set[str] = set()
         self._lock = threading.Lock()
-        self._courier = Courier(
+        self._reporter = Reporter(
             self._judged,
             self._over,
             check_peers({} if peers is None else peers),
@@ -148,7 +144,7 @@ class Commitment:
                 raise StatusError(RESOURCE_LIMITATION, "too many reports outstanding")
             self._outstanding.add(uid)
         association = request.association
-        request.afterwards(lambda: self._courier.take(uid, references, association))
+        request.afterwards(lambda: self._reporter.report(uid, references, association))
 
     def _over(self, transaction: Transaction) -> None:
         with self._lock:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from dimse_rs import Model
 from dimse_rs.datasets import quietly
 from dimse_rs.sop_class import (
     CompositeInstanceRoot,
-    Model,
     PatientRoot,
     PatientStudyOnly,
     StudyRoot,

@@ -27,10 +27,9 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from dimse_rs import log
+from dimse_rs import Model, log
 from dimse_rs.datasets import quietly, read, undecoded
 from dimse_rs.errors import DecodeError
-from dimse_rs.sop_class import Model
 
 from .hierarchy import (
     AVAILABILITY,
