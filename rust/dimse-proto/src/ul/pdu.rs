@@ -131,18 +131,7 @@ impl Header {
                 "PS3.8 9.3.8",
             ),
             0x01..=0x07 => Ok(()),
-            other => fault(
-                if other == TLS_ALERT {
-                    "tls-alert"
-                } else {
-                    "unknown-pdu"
-                },
-                format!(
-                    "PDU of unknown type {other:02X}H, length {length}{}",
-                    resembles(other)
-                ),
-                "PS3.8 9.3.1",
-            ),
+            other => Err(unknown_type(other, length)),
         }
     }
 
@@ -155,6 +144,18 @@ impl Header {
 
 /// How a TLS peer answers what is not TLS: a record of type alert (RFC 8446 5.1).
 const TLS_ALERT: u8 = 0x15;
+
+/// The fault of a first byte that is no PDU type: it names the protocol that the peer seems to speak.
+fn unknown_type(pdu_type: u8, length: u32) -> DecodeError {
+    let code = if pdu_type == TLS_ALERT {
+        "tls-alert"
+    } else {
+        "unknown-pdu"
+    };
+    let resembled = resembles(pdu_type);
+    let what = format!("PDU of unknown type {pdu_type:02X}H, length {length}{resembled}");
+    DecodeError::new(code, what, 0, "PS3.8 9.3.1")
+}
 
 /// What else than DICOM begins with this byte, and ends up on its port.
 const fn resembles(first: u8) -> &'static str {

@@ -493,37 +493,12 @@ fn user_items(
             performed: negotiated.invoked,
         });
     }
-    let mut classes: BTreeMap<Uid, (bool, bool)> = BTreeMap::new();
-    for context in negotiated.accepted() {
-        // Told from the requestor's side, as in the 54H.
-        classes.insert(context.abstract_syntax.clone(), (context.scp, context.scu));
-    }
-    let mut roles = classes.clone();
-    for item in request.user_items() {
-        if let UserItem::Role { sop_class, .. } = item
-            && let Some((sop_class, (scu, scp))) = roles.remove_entry(sop_class)
-        {
-            items.push(UserItem::Role {
-                sop_class,
-                scu: u8::from(scu),
-                scp: u8::from(scp),
-            });
-        }
-    }
+    push_roles(request, negotiated, &mut items);
     if !policy.implementation_version.is_empty() {
         let version = policy.implementation_version.clone();
         items.push(UserItem::ImplementationVersion(version));
     }
-    for item in request.user_items() {
-        if let UserItem::ExtendedNegotiation { sop_class, info } = item
-            && let Some(answer) = policy.extended.get(sop_class)
-            && let Some((sop_class, _)) = classes.remove_entry(sop_class)
-        {
-            let info = answer.to(info);
-            negotiated.extended.push((sop_class.clone(), info.clone()));
-            items.push(UserItem::ExtendedNegotiation { sop_class, info });
-        }
-    }
+    push_extended(request, policy, negotiated, &mut items);
     let response_requested = request.user_items().any(|item| {
         matches!(
             item,
@@ -541,6 +516,49 @@ fn user_items(
         items.extend(response.map(UserItem::UserIdentityAc));
     }
     items
+}
+
+/// One 54H for each accepted class whose roles the requestor asked for.
+fn push_roles(request: &Associate, negotiated: &Negotiated, items: &mut Vec<UserItem>) {
+    // `scu` and `scp` of a 54H are the requestor's roles: the SCU there is the SCP here.
+    let mut roles: BTreeMap<Uid, (bool, bool)> = negotiated
+        .accepted()
+        .map(|context| (context.abstract_syntax.clone(), (context.scp, context.scu)))
+        .collect();
+    for item in request.user_items() {
+        if let UserItem::Role { sop_class, .. } = item
+            && let Some((sop_class, (scu, scp))) = roles.remove_entry(sop_class)
+        {
+            items.push(UserItem::Role {
+                sop_class,
+                scu: u8::from(scu),
+                scp: u8::from(scp),
+            });
+        }
+    }
+}
+
+/// One 56H for each accepted class whose options the requestor offered and the policy answers.
+fn push_extended(
+    request: &Associate,
+    policy: &AcceptorPolicy,
+    negotiated: &mut Negotiated,
+    items: &mut Vec<UserItem>,
+) {
+    let accepted = negotiated.accepted();
+    let mut classes: BTreeSet<Uid> = accepted
+        .map(|context| context.abstract_syntax.clone())
+        .collect();
+    for item in request.user_items() {
+        if let UserItem::ExtendedNegotiation { sop_class, info } = item
+            && let Some(answer) = policy.extended.get(sop_class)
+            && let Some(sop_class) = classes.take(sop_class)
+        {
+            let info = answer.to(info);
+            negotiated.extended.push((sop_class.clone(), info.clone()));
+            items.push(UserItem::ExtendedNegotiation { sop_class, info });
+        }
+    }
 }
 
 /// A number of operations to answer with: never more than offered, and never without limit (R-425, B18).

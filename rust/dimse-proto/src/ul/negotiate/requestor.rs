@@ -354,24 +354,8 @@ pub(super) fn fits(item: &Item) -> Result<(), LocalError> {
 /// # Errors
 /// What makes the association unusable: it is aborted with the reason of [`crate::ul::reason::AbortReason::of`].
 pub fn outcome(request: &Associate, answer: &Associate) -> Result<Negotiated, DecodeError> {
-    let fault = |code, what: String, section| Err(DecodeError::new(code, what, 0, section));
-    if answer.protocol_version & 1 == 0 {
-        let what = format!("protocol version {:04X}H", answer.protocol_version);
-        return fault("protocol-version", what, "PS3.8 9.3.3");
-    }
-    if let Some(name) = answer
-        .application_contexts()
-        .find(|name| **name != APPLICATION_CONTEXT)
-    {
-        let what = format!("answered with application context {name}");
-        return fault("application-context", what, "PS3.7 A.1");
-    }
     let mut negotiated = Negotiated::about(answer);
-    if max_fragment(negotiated.peer_max_length).is_none() {
-        let length = negotiated.peer_max_length;
-        let what = format!("maximum length {length} has no room for a fragment");
-        return fault("maximum-length-too-small", what, "PS3.8 D.1");
-    }
+    check_fixed_part(answer, negotiated.peer_max_length)?;
     for proposed in request.proposed() {
         let mut answers = answer
             .answered()
@@ -404,6 +388,36 @@ pub fn outcome(request: &Associate, answer: &Associate) -> Result<Negotiated, De
         negotiated.invoked = counted_window(smaller_window(invoke, granted));
         negotiated.performed = counted_window(smaller_window(perform, asked));
     }
+    read_user_items(answer, &mut negotiated);
+    Ok(negotiated)
+}
+
+fn fault<T>(code: &'static str, what: String, section: &'static str) -> Result<T, DecodeError> {
+    Err(DecodeError::new(code, what, 0, section))
+}
+
+/// Refuses an answer that speaks another protocol, or leaves no room for a message.
+fn check_fixed_part(answer: &Associate, max_length: u32) -> Result<(), DecodeError> {
+    if answer.protocol_version & 1 == 0 {
+        let what = format!("protocol version {:04X}H", answer.protocol_version);
+        return fault("protocol-version", what, "PS3.8 9.3.3");
+    }
+    if let Some(name) = answer
+        .application_contexts()
+        .find(|name| **name != APPLICATION_CONTEXT)
+    {
+        let what = format!("answered with application context {name}");
+        return fault("application-context", what, "PS3.7 A.1");
+    }
+    if max_fragment(max_length).is_none() {
+        let what = format!("maximum length {max_length} has no room for a fragment");
+        return fault("maximum-length-too-small", what, "PS3.8 D.1");
+    }
+    Ok(())
+}
+
+/// Takes over the answers to extended negotiation and to the user identity, the first of each.
+fn read_user_items(answer: &Associate, negotiated: &mut Negotiated) {
     for item in answer.user_items() {
         match item {
             UserItem::ExtendedNegotiation { sop_class, info } => {
@@ -426,7 +440,6 @@ pub fn outcome(request: &Associate, answer: &Associate) -> Result<Negotiated, De
             _ => {}
         }
     }
-    Ok(negotiated)
 }
 
 /// One context as it can be used; an acceptance that contradicts the proposal cannot (E-31, E-32).
