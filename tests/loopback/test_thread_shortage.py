@@ -17,6 +17,7 @@ import pytest
 from dimse_rs import AE, AsyncServer, Username, serve_metrics
 from dimse_rs.aio.threads import Threads
 from dimse_rs.server import asynchronous
+from dimse_rs.threads import keep_trying
 from tests.data.generate import series
 from tests.support.nodes import PATIENT, SCU, at, scp
 from tests.support.process import Process
@@ -84,6 +85,19 @@ def test_handlers_go_on_after_it(shortage, caplog):
         f"dimse-worker: no thread can be started: {SHORT}; trying again",
         "threads can be started again",
     ]
+
+
+def test_what_fails_again_is_tried_again():
+    tries, done = [], threading.Event()
+
+    def attempt():
+        tries.append(len(tries))
+        if len(tries) == 4:
+            done.set()
+        return done.is_set()
+
+    keep_trying(attempt)
+    assert done.wait(10)
 
 
 def test_proposals_are_decided_on_after_it(shortage):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from datetime import datetime
+from types import FunctionType
 
 import pytest
 from pydicom.dataset import Dataset
@@ -79,6 +80,36 @@ def test_of_what_it_was_raised_from_only_the_type_and_the_place_are_shown(functi
     assert MARK not in text
     assert "caused by ValueError, " in text
     assert "_strptime.py:" in text
+
+
+def elsewhere(function, module, path="/nowhere/file.py"):
+    """Make a function of another module of one of this."""
+    code = function.__code__.replace(co_filename=path)
+    return FunctionType(code, function.__globals__ | {"__name__": module})
+
+
+def as_called_by_us(function) -> BaseException:
+    """Have it raised without a frame of this module around."""
+    error = raised(function)
+    return error.with_traceback(error.__traceback__.tb_next)
+
+
+def test_frames_of_this_package_above_the_users_are_left_out():
+    text = told(as_called_by_us(elsewhere(in_between, "dimse_rs.above", "/nowhere/above.py")))
+    assert "above.py" not in text
+    assert "in own" in text
+
+
+def test_the_text_of_an_installed_library_is_not_shown():
+    failing = elsewhere(own, "database.driver", "/usr/lib/python3/site-packages/driver.py")
+    assert told(raised(failing)).endswith(
+        "OwnError (text not shown: it may hold values of a data set)"
+    )
+
+
+def test_the_text_of_the_users_code_is_shown_although_it_is_installed():
+    handler = elsewhere(own, "archive.handlers", "/usr/lib/python3/site-packages/handlers.py")
+    assert told(as_called_by_us(handler)).endswith("OwnError: the disk is full")
 
 
 def test_errors_of_this_package_and_of_the_system_are_shown():

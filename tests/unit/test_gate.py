@@ -23,6 +23,7 @@ from tests.data.files import BUNDLED
 
 FILES = BUNDLED / "test_files"
 IMPLICIT, EXPLICIT = uids.ImplicitVRLittleEndian, uids.ExplicitVRLittleEndian
+BIG = uids.ExplicitVRBigEndian
 DEFLATED = uids.DeflatedExplicitVRLittleEndian
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
 
@@ -266,6 +267,30 @@ def test_native_pixel_data_shorter_than_its_module_says_is_refused_by_name(chang
         with pytest.raises(DecodeError, match=r"\(7FE0,0010\).*need " + str(needed)):
             convert(short, IMPLICIT)
         assert convert(short, IMPLICIT, check=False)
+
+
+def test_pixel_data_of_big_endian_is_measured_by_its_own_numbers():
+    made = image()
+    assert convert(from_bytes(convert(made, BIG), BIG), IMPLICIT)
+    made.PixelData = bytes(30)
+    short = from_bytes(convert(made, BIG, check=False), BIG)
+    with pytest.raises(DecodeError, match="need 32"):
+        convert(short, IMPLICIT)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "tag", "bits"),
+    [("FloatPixelData", "7FE0,0008", 32), ("DoubleFloatPixelData", "7FE0,0009", 64)],
+)
+def test_pixels_in_floating_point_are_measured_too(keyword, tag, bits):
+    made = image(BitsAllocated=bits)
+    del made.PixelData
+    needed = made.Rows * made.Columns * bits // 8
+    setattr(made, keyword, bytes(needed))
+    assert convert(made, IMPLICIT)
+    setattr(made, keyword, bytes(needed - bits // 8))
+    with pytest.raises(DecodeError, match=rf"\({tag}\) is cut short.*need {needed}"):
+        convert(made, IMPLICIT)
 
 
 def test_pixel_data_that_is_missing_is_refused_where_its_rows_and_bits_are_there():

@@ -183,6 +183,7 @@ def test_right_passcodes_wait_while_others_are_hashed(monkeypatch):
     for thread in threads:
         thread.join(10)
     assert outcomes == [True] * 20
+    assert (verify._waiting, dict(verify._looked_at)) == (0, {})  # however often they were woken
 
 
 def test_those_who_wait_are_refused_once_too_many_were_wrong(monkeypatch):
