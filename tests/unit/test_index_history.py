@@ -156,7 +156,7 @@ def test_nothing_is_left_when_everything_is_removed(steps):
     for file in range(8):
         index.remove(str(file))
     assert len(index) == 0
-    assert (index._patients, index._studies, index._where) == ({}, {}, {})
+    assert (index._tree.patients, index._tree.studies, index._tree.files) == ({}, {}, {})
 
 
 def names(found):
@@ -269,7 +269,7 @@ def test_what_is_the_same_is_kept_once():
     index = Index()
     for number in range(3):
         index.add(str(number), named("1", "Alpha^Anna", 1, number, InstanceNumber=str(number)))
-    first, *others = index._where.values()
+    first, *others = index._tree.files.values()
     for other in others:
         assert all(
             ours is theirs for ours, theirs in zip(other.headers, first.headers[:3], strict=False)

@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dimse_rs import sop_class as uids
-from dimse_rs.services import Mpps, Schedule, Worklist, index as module, matching
+from dimse_rs.services import Mpps, Schedule, Worklist, _headers as module, matching
 from dimse_rs.services.hierarchy import check_find
 from dimse_rs.services.index import Index
 from dimse_rs.services.matching import QUERY, IdentifierError, Matcher
@@ -62,9 +62,9 @@ class Counting(dict):
 def looked(index, monkeypatch):
     """Count the look-ups in every list of the index."""
     monkeypatch.setattr(Counting, "looked", 0)
-    index._studies = Counting(index._studies)
-    index._patients = Counting((k, Counting(v)) for k, v in index._patients.items())
-    for study in dict(index._studies).values():
+    index._tree.studies = Counting(index._tree.studies)
+    index._tree.patients = Counting((k, Counting(v)) for k, v in index._tree.patients.items())
+    for study in dict(index._tree.studies).values():
         for series in study.children.values():
             series.children = Counting(series.children)
         study.children = Counting(study.children)
@@ -305,7 +305,7 @@ def test_what_is_longer_than_anybody_needs_is_unknown_to_the_index(keyword, valu
 
 
 def module_header(made) -> set[str]:
-    return {element.keyword for element in module._header(made).values()}
+    return {element.keyword for element in module.header_of(made, ()).values()}
 
 
 def test_a_step_is_decoded_while_nobody_waits_for_it():
