@@ -25,6 +25,7 @@ from dimse_rs import (
 )
 from dimse_rs.datasets import from_bytes, to_bytes
 from tests.support import wire
+from tests.support.ids import shown
 from tests.support.nodes import AE, SCU, at, link, scp
 from tests.support.scripted_scp import ScriptedScp
 
@@ -280,7 +281,7 @@ class _Unsendable:
         [(0xFF00,)],
         [_Unsendable()],
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_nonsense_is_c000_and_the_association_lives(nonsense, caplog):
     with link(archive(lambda request: nonsense), [StudyRoot, Verification]) as association:

@@ -28,6 +28,7 @@ from dimse_rs.datasets import convert, from_bytes
 from tests.data.files import data_set, with_undecodable_uid
 from tests.data.generate import series
 from tests.support import wire
+from tests.support.ids import shown
 from tests.support.nodes import JPEG_2000, MR_BIG_ENDIAN, MR_IMPLICIT, SCU, link, scp
 from tests.support.scripted_scp import ScriptedScp
 
@@ -409,7 +410,7 @@ def test_a_status_alone_is_the_answer(status):
     assert last.status == status
 
 
-@pytest.mark.parametrize("nonsense", [0xFF00, True, object(), "STUDY", Dataset(), 3.5], ids=repr)
+@pytest.mark.parametrize("nonsense", [0xFF00, True, object(), "STUDY", Dataset(), 3.5], ids=shown)
 def test_nonsense_is_c000_and_the_association_lives(nonsense, caplog):
     with link(archive(lambda request: nonsense), CONTEXTS) as association:
         last, _ = outcome(get(association, []))

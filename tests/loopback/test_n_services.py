@@ -38,6 +38,7 @@ from dimse_rs import (
     Verification,
 )
 from tests.support import wire
+from tests.support.ids import shown
 from tests.support.nodes import SCU, at, link, scp
 from tests.support.scripted_scp import Connection, ScriptedScp
 
@@ -327,7 +328,7 @@ class _Unsendable(Dataset):
 @pytest.mark.parametrize(
     "nonsense",
     [True, "0", 0xFF00, 0xFE00, -1, 0x10000, object(), (0, "text"), (None, None), _Unsendable()],
-    ids=repr,
+    ids=shown,
 )
 def test_nonsense_is_0110_and_the_association_lives(service, nonsense, caplog):
     with link(performer(service, lambda r: nonsense), contexts(service)) as association:
