@@ -33,7 +33,7 @@ from dimse_rs import (
 )
 from tests.data.certificates import Authority
 from tests.hostile.proxy import KINDS, Fault, Proxy
-from tests.support.nodes import PATIENT
+from tests.support.nodes import PATIENT, until_idle
 from tests.support.waiting import until
 
 EVERY = int(os.environ.get("EVERY", "7"))
@@ -151,7 +151,7 @@ def test_a_session_that_breaks_at_byte(way, kind, make, tmp_path, caplog):
     if kind != "drop":
         assert ends == sorted(ends), "what breaks later gets further"
         assert ends[-1] >= 3
-    until(lambda: not server._listener.associations and not server._listener.pending)
+    until_idle(server)
     acknowledged = {number for number, done in outcomes if "stored" in done}
     check_stored(tmp_path, acknowledged | {0}, range(len(faults) + 1))
     until(lambda: descriptors() <= before)
@@ -181,7 +181,7 @@ def test_a_session_under_tls_that_is_cut_at_byte(way, kind, make, tmp_path):
         ]
     assert outcomes[0][1] == []
     assert all(done[-1:] != ["released"] for _, done in outcomes)
-    until(lambda: not server._listener.associations and not server._listener.pending)
+    until_idle(server)
     acknowledged = {number for number, done in outcomes if "stored" in done}
     assert acknowledged
     check_stored(folder, acknowledged | {0}, range(len(faults) + 1))

@@ -13,7 +13,7 @@ import pytest
 from dimse_rs import StudyRoot, Verification
 from tests.data.generate import series
 from tests.support import wire
-from tests.support.nodes import CT, SCU, scp
+from tests.support.nodes import CT, SCU, scp, until_idle
 from tests.support.process import PeerError, Process
 from tests.support.runner import Accepted, Peer, Target
 
@@ -211,11 +211,11 @@ def test_forks_at_any_moment_harm_nobody(program):
 
 def test_a_child_keeps_neither_connections_nor_the_port(program):
     code = (
+        "associated = server.events('associated')\n"
         "server.start()\n"
         "say('port', server.port)\n"
         "sys.stdin.close()\n"
-        "while not server._listener.associations:\n"
-        "    time.sleep(0.01)\n"
+        "next(associated)\n"
         "reading, writing = os.pipe()\n"
         "if os.fork() == 0:\n"
         "    os.close(writing)\n"
@@ -223,7 +223,7 @@ def test_a_child_keeps_neither_connections_nor_the_port(program):
         "    os._exit(0)\n"
         "server.stop()\n"
         "say('stopped')\n"
-        "time.sleep(60)\n"
+        "time.sleep(60)\n"  # the parent lives until the test ends it
     )
     with program(code, "-W", "ignore::DeprecationWarning") as parent:
         line = parent.wait_for_line(lambda line: line.startswith("port"))
@@ -431,7 +431,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing_behind(program):
         "    association.c_echo()\n"
         "end = time.monotonic() + 10\n"
         "while server._listener.associations and time.monotonic() < end:\n"
-        "    time.sleep(0.01)\n"
+        "    time.sleep(0.01)\n"  # no event says that the last has ended
         "say('left', len(server._listener.associations))\n"
         "server.stop()\n"
     )
@@ -466,7 +466,4 @@ def test_a_peer_that_crashes_is_noticed():
             assert child.wait() == -6
         with SCU.associate(address) as association:
             assert association.c_echo() == 0
-        until = time.monotonic() + 10
-        while server._listener.associations:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        until_idle(server)

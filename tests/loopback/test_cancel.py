@@ -36,6 +36,7 @@ from tests.data.generate import series
 from tests.support import wire
 from tests.support.nodes import CT, SCU, at, link, scp
 from tests.support.scripted_scp import ScriptedScp
+from tests.support.waiting import until
 
 CONTEXTS = [StudyRoot.find, Verification]
 SOON = 5.0
@@ -276,9 +277,7 @@ class Slow:
             for path in self.paths:
                 if self.gave == 3:
                     self.waits.set()
-                    until = time.monotonic() + SOON
-                    while not request.cancelled and time.monotonic() < until:
-                        time.sleep(0.005)
+                    until(lambda: request.cancelled, SOON)
                 self.gave += 1
                 yield path
         finally:
@@ -375,9 +374,7 @@ class AtOnce:
         return Retrieve(len(self.paths), self.paths, pending=0)
 
     def wait_until_cancelled(self):
-        until = time.monotonic() + SOON
-        while not self.request.cancelled and time.monotonic() < until:
-            time.sleep(0.001)
+        until(lambda: self.request.cancelled, SOON)
 
 
 @pytest.fixture
@@ -485,9 +482,7 @@ def test_a_search_that_finds_nothing_hears_of_its_end(how, monkeypatch):
     def matches(self, source):
         compared.append(1)
         begun.set()
-        until = time.monotonic() + SOON
-        while not requests[0].cancelled and time.monotonic() < until:
-            time.sleep(0.001)
+        until(lambda: requests[0].cancelled, SOON)
         return False
 
     monkeypatch.setattr(Matcher, "matches", matches)
@@ -535,9 +530,7 @@ def test_a_retrieval_whose_instances_are_still_looked_for_hears_of_its_end():
                 given.append(number)
                 if number == 3:
                     waits.set()
-                    until = time.monotonic() + SOON
-                    while not request.cancelled and time.monotonic() < until:
-                        time.sleep(0.001)
+                    until(lambda: request.cancelled, SOON)
                 yield f"/nowhere/{number}.dcm"
         finally:
             over.set()
@@ -637,7 +630,7 @@ def test_a_peer_that_does_not_end_is_aborted_in_time():
         try:
             while True:
                 peer.send(pending(message_id))
-                time.sleep(0.05)
+                time.sleep(0.05)  # the case is: now and then
         except OSError:
             return
 

@@ -335,7 +335,7 @@ def test_more_than_announced(paths):
 @pytest.mark.parametrize(("interval", "least", "most"), [(0, 11, 12), (1000, 0, 0), (0.01, 1, 40)])
 def test_pending_interval(interval, least, most, paths):
     def slow(request):
-        time.sleep(0.03)
+        time.sleep(0.03)  # the work itself, so that the interval passes
 
     with link(archive(Retrieve(12, paths, pending=interval)), CONTEXTS) as association:
         _, pending = outcome(get(association, slow))

@@ -26,7 +26,7 @@ from dimse_rs import (
     Verification,
     hash_passcode,
 )
-from tests.support.nodes import CT, PATIENT, SCU, at, link, scp
+from tests.support.nodes import CT, PATIENT, SCU, at, link, scp, until_idle
 
 ALL = [
     Username("bob"),
@@ -229,14 +229,8 @@ def test_a_requestor_that_gives_up_is_forgotten():
         with pytest.raises(TimeoutError):
             impatient.associate(at(server), identity=Username("bob"))
         assert begun.is_set()
-        for _ in range(200):  # its place is free once the server has seen it go
-            try:
-                SCU.associate(at(server)).release()
-                break
-            except AssociationRejected:
-                time.sleep(0.02)
-        else:
-            pytest.fail("the place was not given back")
+        until_idle(server)  # its place is free once the server has seen it go
+        SCU.associate(at(server)).release()
         go.set()
 
 

@@ -183,7 +183,7 @@ def test_artim_closes_a_connection_that_says_nothing():
 
 def test_zero_is_for_ever():
     server = scp()
-    server.c_store(lambda request: time.sleep(2 * SHORT))
+    server.c_store(lambda request: time.sleep(2 * SHORT))  # the work itself
     forever = AE(timeouts=Timeouts(**dict.fromkeys(Timeouts.__dataclass_fields__, 0)))
     with link(server, CTImageStorage, forever) as association:
         assert association.c_store(CT) == 0
@@ -207,7 +207,7 @@ def test_progress_keeps_a_slow_answer_alive():
         [(_, bytes_)] = puppet.core.outputs()
         for at_ in range(0, len(bytes_), 10):
             puppet.socket.sendall(bytes_[at_ : at_ + 10])
-            time.sleep(SHORT / 4)
+            time.sleep(SHORT / 4)  # the case is: a response that dribbles
         with contextlib.suppress(AssertionError, OSError, DimseError):
             puppet.until("release-requested")
             puppet.core.release_response()

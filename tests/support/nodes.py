@@ -13,6 +13,7 @@ from dimse_rs import AE, Association, Server, Storage, Timeouts, _core
 from dimse_rs.contexts import Contexts
 from dimse_rs.sop_class import Verification
 from tests.data.files import BUNDLED
+from tests.support.waiting import until
 
 FILES = BUNDLED / "test_files"
 CT = FILES / "CT_small.dcm"  # explicit little endian
@@ -45,6 +46,11 @@ def link(
     """Run a server, and an association with it."""
     with server, ae.associate(at(server), contexts=contexts, **options) as association:
         yield association
+
+
+def until_idle(server: Server) -> None:
+    """Wait until the server has seen every connection close: no event says that of the last."""
+    until(lambda: not server._listener.associations and not server._listener.pending)
 
 
 @contextlib.contextmanager
