@@ -96,11 +96,13 @@ attack: build ## send mutated data sets through every service and conversion for
 durability: build ## kill the server in a storm of stores, ROUNDS times (default 300), and look at what stayed
 	$(PY) -m tests.durability.storm --rounds $(ROUNDS)
 
-fuzz: ## run every fuzz target for FUZZ_SECONDS (default 60)
+fuzz: ## run every fuzz target for FUZZ_SECONDS (default 60), and keep the inputs that reached more
 	command -v cargo-fuzz >/dev/null || { $(call retry,cargo install --locked cargo-fuzz); }
+	$(PYTHON) -m tests.support.corpus unpack
 	cd fuzz && for target in $$(RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
 	done
+	$(PYTHON) -m tests.support.corpus pack
 
 seeds: build peers ## record what other implementations say to each other, as inputs for the fuzz targets
 	$(PY) -m tests.peers.seeds

@@ -1,7 +1,8 @@
 """Seeds of the fuzz targets: what DCMTK, pynetdicom, GDCM and Orthanc say to each other.
 
 `python -m tests.peers.seeds` records conversations, takes them apart, and adds what is short enough
-to `fuzz/corpus`. Pictures and names in them are those of pydicom's bundled files and our own.
+to the archives in `fuzz/corpus`. Pictures and names in them are those of pydicom's bundled files
+and our own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import struct
 import sys
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,10 +21,9 @@ from tests.peers.archive import ARCHIVES
 from tests.peers.record import Conversation, recording
 from tests.peers.scp import SCPS
 from tests.peers.scu import SCUS, Target
-from tests.support import wire
+from tests.support import corpus, wire
 from tests.support.process import LOOPBACK, MissingPeerError, require, run
 
-CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 LONGEST = 4096
 """Bytes of a seed: a fuzzer goes through short ones faster, and learns as much from them."""
 IMPLICIT, EXPLICIT, BIG_ENDIAN = 0, 1, 2
@@ -148,17 +148,18 @@ def conversations(folder: Path) -> Iterator[Conversation]:
 
 def main() -> None:
     """Record, and say how many seeds there are of each target."""
-    made: Counter[str] = Counter()
+    made: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
     with tempfile.TemporaryDirectory() as folder:
         for conversation in conversations(Path(folder)):
             for target, seed in seeds(conversation):
                 if len(seed) <= LONGEST:
                     name = f"seed-{hashlib.sha1(seed).hexdigest()[:16]}"
-                    path = CORPUS / target / name
-                    made[target] += not path.exists()
-                    path.write_bytes(seed)
-    for target, count in sorted(made.items()):
-        print(f"{target}: {count} new")
+                    made[target][name] = seed
+    for target, found in sorted(made.items()):
+        archive = corpus.CORPUS / f"{target}.tar"
+        known = corpus.read(archive)
+        corpus.write(archive, known | found)
+        print(f"{target}: {len(found.keys() - known.keys())} new")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "support/corpus.rs"]
+mod corpus;
 #[path = "../../../fuzz/src/lies.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod lies;
@@ -15,91 +17,64 @@ mod lies;
 #[allow(unreachable_pub)]
 mod targets;
 
-use std::fs;
-use std::panic::{catch_unwind, resume_unwind};
-use std::path::{Path, PathBuf};
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Replays `fuzz/corpus/<target>`: what was found once stays fixed, and what was covered stays covered.
-fn replay(target: &str, run: fn(&[u8])) {
-    let inputs = inputs(target);
-    assert!(inputs.len() > 20, "{} inputs for {target}", inputs.len());
-    for (path, input) in inputs {
-        if let Err(fault) = catch_unwind(|| run(&input)) {
-            eprintln!("broken by {}", path.display());
-            resume_unwind(fault);
-        }
-    }
-}
-
-fn inputs(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let mut inputs = vec![];
-    for entry in fs::read_dir(corpus.join(target)).unwrap() {
-        let path = entry.unwrap().path();
-        let input = fs::read(&path).unwrap();
-        assert!(input.len() < 0x1_0000, "{} is too long", path.display());
-        inputs.push((path, input));
-    }
-    inputs.sort();
-    inputs
-}
+use corpus::{inputs, replay};
 
 #[test]
 fn corpus_of_pdu_decode() {
-    replay("pdu_decode", targets::pdu_decode);
+    replay("pdu_decode", 366, targets::pdu_decode);
 }
 
 #[test]
 fn corpus_of_pdu_roundtrip() {
-    replay("pdu_roundtrip", targets::pdu_roundtrip);
+    replay("pdu_roundtrip", 284, targets::pdu_roundtrip);
 }
 
 #[test]
 fn corpus_of_command_set() {
-    replay("command_set", targets::command_set);
+    replay("command_set", 259, targets::command_set);
 }
 
 #[test]
 fn corpus_of_assembler() {
-    replay("assembler", targets::assembler);
+    replay("assembler", 130, targets::assembler);
 }
 
 #[test]
 fn corpus_of_fsm_walk() {
-    replay("fsm_walk", targets::fsm_walk);
+    replay("fsm_walk", 418, targets::fsm_walk);
 }
 
 #[test]
 fn corpus_of_dataset_scan() {
-    replay("dataset_scan", targets::dataset_scan);
+    replay("dataset_scan", 218, targets::dataset_scan);
 }
 
 #[test]
 fn corpus_of_ul_events() {
-    replay("ul_events", targets::ul_events);
+    replay("ul_events", 291, targets::ul_events);
 }
 
 #[test]
 fn corpus_of_pdv_reassembly() {
-    replay("pdv_reassembly", targets::pdv_reassembly);
+    replay("pdv_reassembly", 297, targets::pdv_reassembly);
 }
 
 #[test]
 fn corpus_of_user_info() {
-    replay("user_info", targets::user_info);
+    replay("user_info", 249, targets::user_info);
 }
 
 #[test]
 fn corpus_of_negotiate() {
-    replay("negotiate", targets::negotiate);
+    replay("negotiate", 699, targets::negotiate);
 }
 
 #[test]
 fn corpus_of_identifier() {
-    replay("identifier", targets::identifier);
+    replay("identifier", 480, targets::identifier);
 }
 
 /// What a mutator would make of the corpora: each input with some of its lengths and counts wrong.

@@ -1,0 +1,75 @@
+"""The corpora of the fuzz targets: an archive for each, a folder only while a fuzzer runs.
+
+usage: python -m tests.support.corpus unpack|pack
+
+`unpack` writes the inputs of `fuzz/corpus/TARGET.tar` to `fuzz/corpus/TARGET/`, where the fuzzer
+looks for them; `pack` adds what is in the folders to the archives and removes the folders. The same
+inputs make the same bytes of an archive, which is not compressed: Git stores what has changed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
+
+
+def read(archive: Path) -> dict[str, bytes]:
+    """Return the inputs of an archive by name; none where there is no archive."""
+    if not archive.exists():
+        return {}
+    inputs = {}
+    with tarfile.open(archive, "r:") as opened:
+        for member in opened:
+            file = opened.extractfile(member)
+            assert file is not None, f"{member.name} in {archive} is no file"
+            inputs[member.name] = file.read()
+    return inputs
+
+
+def write(archive: Path, inputs: Mapping[str, bytes]) -> None:
+    """Replace an archive; names are in order, and there are no dates and no owners."""
+    made = archive.with_suffix(".tar.new")
+    with tarfile.open(made, "w", format=tarfile.USTAR_FORMAT) as opened:
+        for name, data in sorted(inputs.items()):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            opened.addfile(member, io.BytesIO(data))
+    os.replace(made, archive)
+
+
+def unpack(corpus: Path = CORPUS) -> None:
+    """Write the inputs of every archive to the folder of its target."""
+    for archive in sorted(corpus.glob("*.tar")):
+        folder = archive.with_suffix("")
+        folder.mkdir(exist_ok=True)
+        for name, data in read(archive).items():
+            (folder / name).write_bytes(data)
+
+
+def pack(corpus: Path = CORPUS) -> None:
+    """Add the inputs of every folder to the archive of its target, and remove the folder."""
+    for folder in sorted(path for path in corpus.iterdir() if path.is_dir()):
+        archive = folder.with_suffix(".tar")
+        inputs = read(archive)
+        known = len(inputs)
+        inputs.update((path.name, path.read_bytes()) for path in folder.iterdir())
+        write(archive, inputs)
+        shutil.rmtree(folder)
+        print(f"{folder.name}: {len(inputs)} inputs, {len(inputs) - known} of them new")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["unpack"]:
+            unpack()
+        case ["pack"]:
+            pack()
+        case _:
+            sys.exit(__doc__)
