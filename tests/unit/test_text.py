@@ -117,6 +117,16 @@ def test_no_text_comes_back_as_another_in_any_character_set(charset, text):
         assert got.PatientComments == text
 
 
+@pytest.mark.parametrize("terms", [["ISO_IR 192", "ISO 2022 IR 87"], ["GB18030", "ISO_IR 100"]])
+def test_a_term_that_stands_alone_beside_another_is_declared_anew(terms):
+    made = Dataset()
+    made.SpecificCharacterSet = terms
+    made.PatientName = "山田^太郎"
+    got = again(made)
+    assert got.SpecificCharacterSet == "ISO_IR 192"
+    assert str(got.PatientName) == "山田^太郎"
+
+
 def test_an_extension_does_not_make_latin_1_of_the_default_repertoire():
     made = Dataset()
     made.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
