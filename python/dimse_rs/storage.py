@@ -1,17 +1,17 @@
 """Storage (PS3.4 Annex B): received instances go straight to files, without Python in between.
 
-A function may decide on what is stored, `Storage(on_stored=)`: what it sees of each is a
-`StoredInstance`. How it is called is in `dimse_rs.perform.deciding`.
+A function may decide on stored instances, `Storage(on_stored=)`, each of which it gets as a
+`StoredInstance`. `dimse_rs.perform.deciding` calls the function.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict, Unpack
 
 from dimse_rs import _core
 from dimse_rs.errors import LocalProtocolError
@@ -20,9 +20,11 @@ from dimse_rs.sop_class import ALL_STORAGE
 from dimse_rs.status import Status, is_defined
 
 from .callables import fault_of_arguments
+from .hints import unexpected
 from .sop_class import SOPClass, TransferSyntax
 
-__all__ = ["Duplicates", "Layout", "Mode", "OnStored", "Storage", "StoredInstance", "StoredValue"]
+__all__ = ["Duplicates", "Layout", "Mode", "OnStored", "Storage", "StorageSettings"]
+__all__ += ["StoredInstance", "StoredValue"]
 
 Mode = Literal["durable", "file-only", "fast"]
 Layout = Literal["flat", "study"]
@@ -36,10 +38,10 @@ class StoredValue(NamedTuple):
     """An element of a data set as it was received.
 
     Attributes:
-        vr: value representation: that of the data set, in Implicit VR that of the data dictionary;
-            "UN" where neither says one.
-        data: the encoded value, padding included, in the byte order of the transfer syntax. Of a
-            sequence it is what stands between its header and its delimiter.
+        vr: value representation: of the data set, or in Implicit VR of the data dictionary; "UN"
+            where neither has one.
+        data: the encoded value, padding included, in the byte order of the transfer syntax; of a
+            sequence the bytes between its header and its delimiter.
     """
 
     vr: str
@@ -47,7 +49,13 @@ class StoredValue(NamedTuple):
 
 
 class _Decision:
-    """What a function said of an instance; `open` while it may."""
+    """The decision of a function on an instance; `open` until the function has returned.
+
+    The file has its name before the function is called, so that accepting, the usual case, needs
+    no further file operation, and a crash in between loses no instance. A refusal is kept here and
+    carried out after the function has returned: until then the function may still change it, or
+    raise, which refuses the whole list.
+    """
 
     __slots__ = ("open", "refusal")
 
@@ -58,7 +66,7 @@ class _Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredInstance:
-    """An instance that is stored and not answered: what `Storage(on_stored=)` gets a list of.
+    """An instance that is stored and not answered yet, for `Storage(on_stored=)`.
 
     Attributes:
         path: the Part 10 file.
@@ -69,12 +77,12 @@ class StoredInstance:
         series_uid: Series Instance UID (0020,000E); likewise.
         size: length of the data set in bytes.
         digest: BLAKE3 of the data set as received, 32 bytes; None without `Storage(digest=True)`.
-        peer: who sent it: its calling AE title and where it is.
-        called: the AE title that it called.
+        peer: the sender: its calling AE title and its address.
+        called: the AE title that the sender called.
         association: number of the association, as in logs and events.
         identical: the same data set was there already, and nothing was changed.
-        replaces: where the earlier version went, when there was one with other bytes.
-        oddities: what is wrong with the data set although it is whole.
+        replaces: path that the earlier version has now, when there was one with other bytes.
+        oddities: in what the data set, which is whole, is not well formed.
         values: by tag, each element of `Storage(collect=)` that the data set has, up to 4 KiB long.
     """
 
@@ -96,17 +104,17 @@ class StoredInstance:
     _decision: _Decision = field(default_factory=_Decision, init=False, repr=False)
 
     def refuse(self, status: int, comment: str = "") -> None:
-        """Have the sender told this instead of Success, and put back what was there before.
+        """Answer the sender with this status instead of Success, and restore the folder.
 
-        A new file goes, an earlier version takes its place again, an identical one stays. Of two
-        calls the last counts.
+        A new file is removed, an earlier version gets its name back, an identical instance stays.
+        Of two calls the last counts.
 
         Args:
             status: a failure of C-STORE: A7xx, A9xx, Cxxx (PS3.4 B.2.3), or one of PS3.7 9.1.1.
             comment: Error Comment (0000,0902), of which 64 characters are sent.
 
         Raises:
-            ValueError: no failure status of C-STORE.
+            ValueError: the status is no failure status of C-STORE.
             LocalProtocolError: the function has returned, and the instance is answered.
         """
         failure = Status(status).category == "failure"
@@ -118,18 +126,59 @@ class StoredInstance:
 
 
 OnStored: TypeAlias = Callable[[list[StoredInstance]], Awaitable[None] | None]
-"""The function that decides on stored instances; of an `AsyncServer` it may be `async`."""
+"""The function that decides on stored instances; with an `AsyncServer` it may be `async`."""
+
+
+class StorageSettings(TypedDict, total=False):
+    """Keywords of `Storage` for what it takes and for the function that decides.
+
+    What is taken:
+        reserve: bytes of the disk that stay free: with less free, instances are refused (A700) as
+            soon as they begin to arrive. Default 2 % of the file system, at most 1 GiB.
+        strict: refuse (C000) a data set that is whole but not well formed. Otherwise a data set
+            that can be walked to its end without a doubt is stored as it came, and its oddities are
+            in the event, see `Stored`. Default False.
+
+    The function that decides:
+        on_stored: called by the server with the instances that were stored since the last call, at
+            most 256 `StoredInstance`s, from all associations; on one thread, or on the loop of an
+            `AsyncServer` if the function is `async`. Success goes out when the function has
+            returned. It may `refuse` instances; an exception is logged, and refuses all instances
+            of the call with C000. Another instance with the same UID waits for the decision.
+        on_stored_timeout: seconds from storing an instance until it is answered A700 for want of a
+            decision; the file stays. 0 is no limit. Default 30.
+        collect: keywords or tags of elements of the top level that `on_stored` gets of each
+            instance, taken while it is stored. Specific Character Set (0008,0005) comes along.
+        digest: hash each data set for `on_stored`. Default False.
+    """
+
+    reserve: int | None
+    strict: bool
+    on_stored: OnStored | None
+    on_stored_timeout: float
+    collect: Iterable[str | int]
+    digest: bool
+
+
+_DEFAULTS: Final[StorageSettings] = {
+    "reserve": None,
+    "strict": False,
+    "on_stored": None,
+    "on_stored_timeout": 30.0,
+    "collect": (),
+    "digest": False,
+}
 
 
 class Storage:
-    """A folder that receives instances, each verified to be whole before Success is said.
+    """A folder that receives instances, each verified to be whole before it is answered Success.
 
     Attributes:
         folder: where instances are written.
-        sop_classes: which are taken.
-        unknown: whether other classes are taken too, or what tells.
-        on_stored: what decides on stored instances, if anything does.
-        on_stored_timeout: seconds that it may take; 0 is no limit.
+        sop_classes: SOP classes that are taken.
+        unknown: whether other classes are taken too, or the function that says so of a class.
+        on_stored: the function that decides on stored instances; None without one.
+        on_stored_timeout: seconds that the function may take; 0 is no limit.
     """
 
     def __init__(
@@ -141,55 +190,47 @@ class Storage:
         duplicates: Duplicates = "keep-both",
         sop_classes: Iterable[str] | None = None,
         unknown: bool | Callable[[SOPClass], bool] = False,
-        reserve: int | None = None,
-        strict: bool = False,
-        on_stored: OnStored | None = None,
-        on_stored_timeout: float = 30.0,
-        collect: Iterable[str | int] = (),
-        digest: bool = False,
+        **settings: Unpack[StorageSettings],
     ) -> None:
         """Make the folder if it is not there, and remove what a crash left unfinished in it.
 
         Args:
             folder: instances become `<folder>/<SOPInstanceUID>.dcm`.
-            mode: before Success is said, sync file and folder ("durable"), the file ("file-only"),
-                or nothing ("fast").
+            mode: before Success is answered, sync file and folder ("durable"), the file
+                ("file-only"), or nothing ("fast").
             layout: "study" adds `<StudyInstanceUID>/<SeriesInstanceUID>/`.
             duplicates: when an instance comes again with other bytes, keep the earlier version as
                 `<uid>.dcm~1~`, or refuse the new one. The same bytes are always a Success.
-            sop_classes: which to take; default every storage class of the registry that no
-                handler of the server names.
-            unknown: take any other class too, or those of which a function says so. Without it
-                only classes that the sender announces as specialisations of storage (PS3.7
-                D.3.3.6), which are always taken.
-            reserve: bytes of the disk to leave free: with less, instances are refused (A700) as
-                soon as they begin to arrive. Default 2 % of the file system, at most 1 GiB.
-            strict: refuse (C000) what is whole but not well formed. Otherwise an instance that can
-                be walked to its end without a doubt is stored as it came, and its oddities are in
-                the event, see `Stored`.
-            on_stored: called by the server with what was stored since the last call, at most 256
-                `StoredInstance`s, from all associations; on one thread, or on the loop of an
-                `AsyncServer` if it is `async`. Success goes out when it has returned. It may
-                `refuse` instances; what it raises is logged, and refuses all of them with C000.
-                While it has not decided, another instance with the same UID waits.
-            on_stored_timeout: seconds from when an instance is stored until it is answered A700
-                although there is no verdict; the file stays. 0 is no limit.
-            collect: keywords or tags of elements of the top level that `on_stored` gets of each
-                instance, taken while it is stored. Specific Character Set (0008,0005) comes along.
-            digest: hash each data set for `on_stored`.
+            sop_classes: SOP classes to take; default every storage class of the registry for which
+                the server has no handler.
+            unknown: take any other class too, or those of which a function says so. Otherwise only
+                classes that the sender announces as specialisations of storage (PS3.7 D.3.3.6),
+                which are always taken.
+            settings: the keywords that `StorageSettings` explains: reserve and strict for what is
+                taken; on_stored, on_stored_timeout, collect and digest for the function that
+                decides.
 
         Raises:
             OSError: the folder cannot be made or written to.
-            ValueError: an unknown mode, layout, policy or keyword, or a negative number.
-            TypeError: `on_stored` is no function of one argument, or a generator function.
+            ValueError: an unknown mode, layout, policy or keyword of a data set, or a negative
+                number.
+            TypeError: no such setting; or `on_stored` is no function of one argument, or a
+                generator function.
         """
+        for name in settings:
+            if name not in _DEFAULTS:
+                raise TypeError(unexpected("Storage", name))
+        chosen: StorageSettings = {**_DEFAULTS, **settings}
+        reserve, on_stored = chosen["reserve"], chosen["on_stored"]
+        timeout, digest = chosen["on_stored_timeout"], chosen["digest"]
+        collect = tuple(_listed(chosen["collect"]))
         if reserve is not None and reserve < 0:
             raise ValueError(f"a reserve of {reserve} bytes")
-        if on_stored_timeout is None:
+        if timeout is None:
             raise TypeError("on_stored_timeout= is a number of seconds, not None; 0 is no limit")
-        if on_stored_timeout < 0:
-            raise ValueError(f"an on_stored_timeout of {on_stored_timeout} s")
-        if on_stored is None and (digest or (collect := tuple(collect))):
+        if timeout < 0:
+            raise ValueError(f"an on_stored_timeout of {timeout} s")
+        if on_stored is None and (digest or collect):
             raise ValueError("collect= and digest= are for on_stored=, and there is none")
         _check_function(on_stored)
         self.folder = Path(folder)
@@ -199,7 +240,7 @@ class Storage:
         self._selective = sop_classes is not None
         self.unknown = unknown
         self.on_stored = on_stored
-        self.on_stored_timeout = on_stored_timeout
+        self.on_stored_timeout = timeout
         self._vrs = _collected(collect)
         self._core = _core.Folder(
             self.folder,
@@ -207,13 +248,13 @@ class Storage:
             layout,
             duplicates,
             reserve=reserve,
-            strict=strict,
+            strict=chosen["strict"],
             collect=_core.Collect(list(self._vrs), digest=digest),
         )
 
     @property
     def is_selective(self) -> bool:
-        """Whether its classes were named; otherwise it is for every one that no handler names."""
+        """Whether classes were named; otherwise every class without a handler is taken."""
         return self._selective
 
     @property
@@ -223,24 +264,27 @@ class Storage:
 
     @property
     def predicate(self) -> Callable[[SOPClass], bool] | None:
-        """What is asked of those classes, if there is something to ask."""
+        """The function that says of another class whether it is taken; None without one."""
         return None if isinstance(self.unknown, bool) else self.unknown
 
     @property
     def core(self) -> _core.Folder:
-        """The sink; private to `Server`."""
+        """The folder of the core; private to `Server`."""
         return self._core
 
     @property
     def vrs(self) -> Mapping[int, str]:
-        """What is collected, by tag the VR of the data dictionary; private to `Server`."""
+        """Tags to collect, each with its VR in the data dictionary; private to `Server`."""
         return self._vrs
 
     def check_undecided(self, where: str) -> None:
-        """Refuse to be used where nothing would call `on_stored`; private.
+        """Refuse a use of the storage that would never call `on_stored`; private.
+
+        Args:
+            where: the use, for the message.
 
         Raises:
-            ValueError: there is one.
+            ValueError: the storage has such a function.
         """
         if self.on_stored is not None:
             raise ValueError(
@@ -253,10 +297,11 @@ class Storage:
 
 
 def _check_function(on_stored: object) -> None:
-    """See that a function can decide on what is stored.
+    """Check that a function can decide on stored instances.
 
     Raises:
-        TypeError: it cannot be called, not with one argument, or would only make a generator.
+        TypeError: the object cannot be called, takes another number of arguments, or is a generator
+            function, which a call would not run.
     """
     if on_stored is None:
         return
@@ -270,18 +315,22 @@ def _check_function(on_stored: object) -> None:
         raise TypeError(f"on_stored= is called with one argument, the list of instances: {fault}")
 
 
-def _collected(what: Iterable[str | int]) -> dict[int, str]:
+def _listed(what: Iterable[str | int]) -> Iterable[str | int]:
+    """Take a keyword alone for a list of one."""
+    return [what] if isinstance(what, str) else what
+
+
+def _collected(what: Collection[str | int]) -> dict[int, str]:
     """Give the tags of keywords and tags, with the VR that each has in the data dictionary.
 
     Raises:
-        ValueError: no keyword, or no tag that a data set can have.
+        ValueError: an attribute is no keyword, or no tag that a data set can have.
     """
-    what = [what] if isinstance(what, str) else list(what)
     if not what:
         return {}
     from .encoding.library import dictionary_VR, tag_for_keyword
 
-    tags = {_CHARACTER_SET}
+    tags = {_CHARACTER_SET}  # without it no text among the values could be decoded
     for attribute in what:
         tag = tag_for_keyword(attribute) if isinstance(attribute, str) else attribute
         if tag is None or not 0x00080000 <= tag <= 0xFFFFFFFF:
@@ -291,6 +340,6 @@ def _collected(what: Iterable[str | int]) -> dict[int, str]:
     for tag in sorted(tags):
         try:
             vrs[tag] = dictionary_VR(tag)
-        except KeyError:  # a private one, or none that the dictionary has
+        except KeyError:  # a private tag, or an unknown one
             vrs[tag] = "UN"
     return vrs
