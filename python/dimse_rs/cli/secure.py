@@ -25,8 +25,16 @@ _ALREADY_SO: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def add_tls_options(parser: Parser) -> None:
-    """Add certificates, and whom to believe. Any of them makes it TLS."""
+    """Add the certificate of this tool, and the checks of the peer's. Any option asks for TLS."""
     group = parser.add_argument_group("TLS (PS3.15 B.12); any of these asks for it")
+    _add_own_certificate(group)
+    _add_trusted(group)
+    _add_checks(group)
+    for names in _ALREADY_SO:
+        group.add_argument(*names, action="store_true", help=argparse.SUPPRESS, dest="already_so")
+
+
+def _add_own_certificate(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tls-cert", metavar="FILE", help="my certificate, PEM or DER")
     group.add_argument("--tls-key", metavar="FILE", help="its key (default: in the same file)")
     group.add_argument(
@@ -45,6 +53,10 @@ def add_tls_options(parser: Parser) -> None:
         action="store_true",
         help="TLS without a certificate of mine",
     )
+    _add_pass_phrase(group)
+
+
+def _add_pass_phrase(group: argparse._ArgumentGroup) -> None:
     phrase = group.add_mutually_exclusive_group()
     phrase.add_argument(
         "+ps",
@@ -64,6 +76,9 @@ def add_tls_options(parser: Parser) -> None:
         const="",
         help="use an empty pass phrase",
     )
+
+
+def _add_trusted(group: argparse._ArgumentGroup) -> None:
     lists: tuple[tuple[tuple[str, ...], str, str], ...] = (
         (("+cf", "--add-cert-file", "--tls-ca"), "FILE", "believe what these CAs signed"),
         (("+cd", "--add-cert-dir"), "DIR", "and those of the files *.pem, *.crt, *.cer, *.der"),
@@ -85,6 +100,9 @@ def add_tls_options(parser: Parser) -> None:
     group.add_argument(
         "--tls-min", choices=("1.2", "1.3"), metavar="VERSION", help="1.2 (default) or 1.3"
     )
+
+
+def _add_checks(group: argparse._ArgumentGroup) -> None:
     verify = group.add_mutually_exclusive_group()
     checks: tuple[tuple[tuple[str, ...], str, str], ...] = (
         (("-rc", "--require-peer-cert"), "required", "require a certificate (default)"),
@@ -93,8 +111,6 @@ def add_tls_options(parser: Parser) -> None:
     )
     for names, value, text in checks:
         verify.add_argument(*names, dest="tls_verify", action="store_const", const=value, help=text)
-    for names in _ALREADY_SO:
-        group.add_argument(*names, action="store_true", help=argparse.SUPPRESS, dest="already_so")
 
 
 def tls_settings(args: argparse.Namespace) -> TLS | None:

@@ -1,4 +1,13 @@
-"""What the core tells, as the auditable events of PS3.15 A.5.3: see `audit`."""
+"""From events of the core to the auditable events of PS3.15 A.5.3: see `audit`.
+
+The two do not correspond one to one. The standard wants one event for all instances of a study that
+an association transferred, with their number; the core reports each operation by itself, without
+what others said. So an `Auditor` keeps, for every association that is open, what it has seen so far
+(`_Open`): the user, whom only the proposal names; instances counted by study, patient, action and
+outcome; and the C-GETs and C-MOVEs in progress. Counts become events when their operation or their
+association ends. They are flushed early in two cases: at 1000 different counts, so that a peer
+cannot fill the memory; and when events were lost, since the end itself may be among those.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +68,14 @@ __all__ = ["Auditor"]
 
 Facts: TypeAlias = dict[str, Any]
 
-# EventOutcomeIndicator. Of an alert they say how grave it is: all that was averted is serious.
+# EventOutcomeIndicator (PS3.15 A.5.3). Of an alert it is the gravity: FAILED is a serious one, here
+# an attempt that was averted.
 DONE: Final = 0
-RETRY: Final = 4  # such as a wrong passcode, that may come right the next time
+RETRY: Final = 4  # such as a wrong passcode, which may be right the next time
 FAILED: Final = 8
 NOT_AVERTED: Final = 12
 
-# What a rejection has to do with security; the rest are lacks of resources and faults of peers.
+# The causes of rejection that concern security; the others are shortages and faulty peers.
 _ALARMING: Final = frozenset(
     (
         "called-ae-title",
@@ -86,7 +96,7 @@ _ACTION_OF: Final[Mapping[int, Action]] = {
 }
 
 _MOST: Final = 1000
-"""Studies of one association that are kept apart; past this, what was counted is told at once."""
+"""Counts kept of one association; at this number they become events at once."""
 
 
 @dataclass(slots=True)
@@ -104,13 +114,16 @@ class _Retrieval(_Counted):
     subjects: list[Subject] = field(default_factory=list)
 
 
+_Outcome: TypeAlias = tuple[int, str]
+"""EventOutcomeIndicator, and the text of a failure."""
+
 _Key: TypeAlias = tuple[str | None, str | None, Action, int]
-"""Study, patient, action and outcome of instances that are told of together."""
+"""Study, patient, action and outcome of instances that share an event."""
 
 
 @dataclass(slots=True)
 class _Open:
-    """What was seen of an association so far."""
+    """What the events of an association said so far."""
 
     facts: Facts
     user: str | None = None
@@ -119,16 +132,21 @@ class _Open:
 
 
 class Auditor:
-    """Makes events of what the core tells: one for all instances of a study on an association."""
+    """Makes auditable events: one for all instances of a study that an association transferred."""
 
     def __init__(self, titles: Sequence[str], address: Callable[[], str]) -> None:
-        """Know the node that it is of."""
+        """Keep what names this node.
+
+        Args:
+            titles: the AE titles that it answers to; the first names it as the source of events.
+            address: gives the address that it listens on, once known.
+        """
         self._titles = titles
         self._address = address
         self._open: dict[int, _Open] = {}
 
     def told(self, association: int, kind: str, facts: Facts) -> Iterator[Audit]:
-        """Take what the core tells; give what is to be told of it by now."""
+        """Take an event of the core; give the auditable events that are complete with it."""
         match kind:
             case "serving":
                 yield self._activity(facts)
@@ -173,8 +191,7 @@ class Auditor:
             "E",
             [who, self._node(facts, None)],
             event_type=kind,
-            outcome=RETRY if why else DONE,
-            text=why,
+            outcome=(RETRY if why else DONE, why),
         )
 
     def _alert(self, association: int, facts: Facts, kind: Code, why: str) -> Audit:
@@ -182,7 +199,7 @@ class Auditor:
         about = _subject(NODE_ID, facts["calling"] or _host(facts), role=13)
         about["detail"]["Alert Description"] = why
         return self._event(
-            association, facts, ALERT, "E", who, [about], event_type=kind, outcome=FAILED, text=why
+            association, facts, ALERT, "E", who, [about], event_type=kind, outcome=(FAILED, why)
         )
 
     def _performed(self, association: int, facts: Facts) -> Iterator[Audit]:
@@ -211,7 +228,7 @@ class Auditor:
         outcome, why = _outcome(facts["status"])
         action: Action = "R" if facts["identical"] else "U" if facts["changed"] else "C"
         patient = facts["patient"]
-        # Of which repertoire it is nobody looks up: what is not ASCII is written in digits.
+        # The Specific Character Set of the instance is not known here: other bytes become escapes.
         text = (
             None if patient is None else patient.strip(b" \0").decode("ascii", "backslashreplace")
         )
@@ -223,7 +240,7 @@ class Auditor:
             yield from self._flush(association)
 
     def _flush(self, association: int) -> Iterator[Audit]:
-        """Tell of the instances that were received."""
+        """Make events of the instances that were counted."""
         state = self._open[association]
         stored, state.stored = state.stored, {}
         who = [
@@ -242,8 +259,7 @@ class Auditor:
                 action,
                 who,
                 about,
-                outcome=outcome,
-                text=why,
+                outcome=(outcome, why),
             )
 
     def _query(self, association: int, facts: Facts) -> Audit:
@@ -270,29 +286,25 @@ class Auditor:
     def _retrieved(self, association: int, facts: Facts) -> Audit:
         state = self._of(association, facts)
         retrieval = state.retrievals.pop(facts["message_id"], None) or _Retrieval()
-        outcome, why = _outcome(facts["status"])
+        outcome = _outcome(facts["status"])
         if retrieval.failures:
-            outcome, why = FAILED, _counted_text(retrieval.failures)
+            outcome = FAILED, _counted_text(retrieval.failures)
         studies = [about["id"] for about in retrieval.subjects if about["id_type"] == STUDY]
         patients = [about for about in retrieval.subjects if about["id_type"] == PATIENT_NUMBER]
         about = _studies(studies, retrieval.classes) + patients
         who = self._retrieving(association, facts)
-        return self._event(
-            association, facts, TRANSFERRED, "R", who, about, outcome=outcome, text=why
-        )
+        return self._event(association, facts, TRANSFERRED, "R", who, about, outcome=outcome)
 
     def _accessed(self, association: int, facts: Facts) -> Audit:
         about = _subject(SOP_CLASS, facts["class"])
         about["sop_classes"][facts["class"]] = 1
         if facts["uid"]:
             about["instances"].append(facts["uid"])
-        outcome, why = _outcome(facts["status"])
+        outcome = _outcome(facts["status"])
         user = self._of(association, facts).user
         who = [self._peer(facts, None, user), self._node(facts, None)]
         action = _ACTION_OF[facts["field"]]
-        return self._event(
-            association, facts, ACCESSED, action, who, [about], outcome=outcome, text=why
-        )
+        return self._event(association, facts, ACCESSED, action, who, [about], outcome=outcome)
 
     def _ended(self, association: int, facts: Facts) -> Iterator[Audit]:
         code = facts["code"] or ""
@@ -307,11 +319,11 @@ class Auditor:
         del self._open[association]
 
     def _lost(self, facts: Facts) -> Iterator[Audit]:
-        """Say that something is missing, and tell now what was counted: perhaps its end is."""
+        """Report the loss, and flush every count: the event that ends it may be lost as well."""
         for number in tuple(self._open):
             yield from self._flush(number)
         self._open.clear()
-        why = f"{facts['count']} events were lost: whoever follows was too slow"
+        why = f"{facts['count']} events were lost: the follower was too slow"
         yield self._event(
             0,
             facts,
@@ -319,8 +331,7 @@ class Auditor:
             "E",
             [self._node(None, None, requestor=True)],
             event_type=RECORDING_STOPPED,
-            outcome=NOT_AVERTED,
-            text=why,
+            outcome=(NOT_AVERTED, why),
         )
 
     # ---- parts of events
@@ -341,16 +352,15 @@ class Auditor:
         objects: Sequence[Subject] = (),
         *,
         event_type: Code | None = None,
-        outcome: int = DONE,
-        text: str = "",
+        outcome: _Outcome = (DONE, ""),
     ) -> Audit:
         return {
             "event": "audit",
             "event_id": event_id,
             "event_type": event_type,
             "action": action,
-            "outcome": outcome,
-            "outcome_text": text,
+            "outcome": outcome[0],
+            "outcome_text": outcome[1],
             "date_time": datetime.fromtimestamp(facts["at"], UTC).isoformat(),
             "association": association,
             "participants": participants,
@@ -361,7 +371,7 @@ class Auditor:
     def _node(
         self, facts: Facts | None, role: Code | None, *, requestor: bool = False
     ) -> Participant:
-        """Give this node, as it was called."""
+        """Describe this node, by the AE title that the peer called."""
         titles = self._titles if facts is None else [facts["called"] or self._titles[0]]
         return {
             "user_id": titles[0],
@@ -376,7 +386,7 @@ class Auditor:
     def _peer(
         facts: Facts, role: Code | None, user: str | None = None, *, requestor: bool = True
     ) -> Participant:
-        """Give the requestor of the association."""
+        """Describe the requestor of the association."""
         title = facts["calling"]
         return {
             "user_id": title or _host(facts),
@@ -388,7 +398,7 @@ class Auditor:
         }
 
     def _retrieving(self, association: int, facts: Facts) -> list[Participant]:
-        """Give who sends and who receives, and who asked for that if it is neither."""
+        """List the sender and the receiver, and the requestor of a C-MOVE to a third node."""
         user = self._of(association, facts).user
         who = [self._node(facts, SOURCE)]
         if facts["field"] == C_GET_RQ:
@@ -415,8 +425,8 @@ def _host(facts: Facts) -> str:
     return facts["peer"][0] if facts["peer"] else ""
 
 
-def _outcome(status: int) -> tuple[int, str]:
-    """Give the outcome of a final status, and words for a failure."""
+def _outcome(status: int) -> _Outcome:
+    """Give the outcome of a final status, and the text of a failure."""
     said = Status(status)
     done = said.category in ("success", "warning")
     return (DONE, "") if done else (FAILED, str(said))
@@ -444,7 +454,10 @@ def _patient(id_: str) -> Subject:
 
 
 def _studies(studies: Sequence[str], classes: Mapping[str, int]) -> list[Subject]:
-    """Give studies with the number of their instances; by class where it is not known of which."""
+    """List studies with the number of instances; of several, the counts stand by SOP class.
+
+    The sub-operations of a retrieval name no study: with more than one, a count has no owner.
+    """
     about = [_subject(STUDY, study) for study in studies]
     if len(about) == 1:
         about[0]["sop_classes"].update(classes)
@@ -457,7 +470,7 @@ def _studies(studies: Sequence[str], classes: Mapping[str, int]) -> list[Subject
 
 @quietly
 def _asked_for(facts: Facts) -> list[Subject]:
-    """Read from the identifier of a retrieval what it is about, as far as that says it."""
+    """Read the studies and patients that the identifier of a retrieval names."""
     from dimse_rs.datasets import from_bytes
     from dimse_rs.encoding.library import MultiValue
 
@@ -469,6 +482,6 @@ def _asked_for(facts: Facts) -> list[Subject]:
     try:
         identifier = from_bytes(facts["identifier"], facts["syntax"])
         studies, patients = texts("StudyInstanceUID"), texts("PatientID")
-    except Exception:  # whatever a peer sent: then the handler says so, not the audit
+    except Exception:  # an identifier that cannot be read is answered by the handler, not here
         return []
     return [_subject(STUDY, uid) for uid in studies] + [_patient(id_) for id_ in patients]
