@@ -1,4 +1,4 @@
-"""Who may come in, and what for: a list of `Allow` for `Server(allow=...)`."""
+"""`Allow`: which peers a server admits, and what each may ask for; for `Server(allow=...)`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ _SHA256: Final = 64
 
 
 class Allow:
-    """Peers that are let in, and what they may ask for.
+    """An entry of a list of admitted peers: whom it matches, and what they may ask for.
 
-    A peer is meant when all that is said of it here holds; of several values one has to. Anybody
-    who can connect can claim an AE title: name the network too, or the certificate.
+    An entry matches a peer when each attribute that it names holds; of several values of an
+    attribute one has to. Any peer that can connect can claim any AE title: name the network too, or
+    the certificate.
 
     Attributes:
         calling: calling AE titles; None for any, as of the others.
@@ -53,23 +54,25 @@ class Allow:
         services: Texts = None,
         sop_classes: str | Model | Iterable[str | Model] | None = None,
     ) -> None:
-        """Check and keep it.
+        """Check and keep the entry.
 
         Args:
             calling: calling AE titles, where `*` stands for any characters and `?` for one.
             network: addresses or networks, such as "10.1.0.0/16", "192.168.7.9" or "fd00::/8".
             certificate: SHA-256 of the peer's certificate, in hexadecimal with or without colons;
-                or a name that it is for, such as "ct1.hospital.example". A peer without TLS, or
-                whose certificate was not asked for, has none.
-            services: DIMSE services it may ask for, such as "C-STORE". What is not named, C-ECHO
-                too, is answered 0124; as if nobody served it where PS3.7 has no 0124 (C-ECHO 0122,
+                or a name in it, such as "ct1.hospital.example". A peer without TLS, or of which
+                no certificate was requested, has none.
+            services: DIMSE services that the peer may ask for, such as "C-STORE". A request for
+                another service, C-ECHO included, is answered 0124, refused: not authorized; where
+                PS3.7 has no 0124, as if the service were not supported (C-ECHO 0122,
                 N-EVENT-REPORT 0211).
-            sop_classes: classes of presentation contexts in which it may ask: UIDs, keywords or
-                models. What is asked in others is answered likewise.
+            sop_classes: UIDs, keywords or models: the abstract syntaxes of the presentation
+                contexts on which the peer may ask. A request on another context gets the same
+                answers.
 
         Raises:
-            ValueError: a title, an address, a digest, a service or a class is none; or a list is
-                empty.
+            ValueError: a title, an address, a digest, a service or a class is not valid, or a list
+                is empty.
         """
         self.calling = _several("calling", calling)
         self.network = _several("network", network)
@@ -85,38 +88,40 @@ class Allow:
         self._networks = None if self.network is None else _networks(self.network)
 
     def is_for(self, calling: str, address: str, certificate: Certificate | None = None) -> bool:
-        """Tell whether a peer is meant.
+        """Whether this entry matches a peer.
 
         Args:
             calling: its AE title.
             address: its address; an IPv4 address may be written as an IPv6 one.
-            certificate: what it showed.
+            certificate: the certificate of its TLS handshake.
         """
         from ipaddress import ip_address
 
         if self._titles is not None and not self._titles.fullmatch(calling):
             return False
         if self._networks is not None:
-            if not address:  # it has hung up
+            if not address:  # the peer has closed the connection already
                 return False
             where = ip_address(address)
+            # On a socket of IPv6 an IPv4 peer appears as ::ffff:a.b.c.d.
             where = getattr(where, "ipv4_mapped", None) or where
             if not any(where in network for network in self._networks):
                 return False
         if self.certificate is None or certificate is None:
             return self.certificate is None
-        # Apart: a name in a certificate may look like the digest of another one.
+        # A CA may have signed a name that looks like the digest of a certificate: a name of that
+        # form must not pass for one.
         names = {name.lower() for name in certificate.names if not _is_digest(name.lower())}
         return not {certificate.sha256, *names}.isdisjoint(self.certificate)
 
     def __repr__(self) -> str:
-        """Show what is said."""
+        """Show the attributes that are named."""
         said = ((name, getattr(self, name)) for name in _KEYS)
         return f"Allow({', '.join(f'{name}={value!r}' for name, value in said if value)})"
 
     @property
     def permit(self) -> _core.Permit | None:
-        """What the core is told; None for all. Private to `Server`."""
+        """The same for the core; None permits everything. Private to `Server`."""
         if self.services is None and self.sop_classes is None:
             return None
         return _core.Permit(
@@ -138,7 +143,7 @@ def load_allow(path: str | PathLike[str]) -> list[Allow]:
         content = tomllib.load(file)
     tables = content.pop("allow", None)
     if content or not isinstance(tables, list):
-        raise ValueError("a file of [[allow]] tables has these, and nothing else")
+        raise ValueError("the file has other keys than [[allow]] tables")
     return [_entry(number, table) for number, table in enumerate(tables, 1)]
 
 

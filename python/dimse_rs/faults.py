@@ -1,8 +1,8 @@
-"""What the log says of an exception: where it came from, and no text that a library wrote.
+"""How the log shows an exception: its place, but no text that a library wrote.
 
-A library's text may quote what it was given: pydicom names the value that it cannot read, a
-database the key that it has already. Such values are those of patients. The text of an exception
-that was raised in the user's own code is the user's, and is shown.
+The text of a library may quote a value: pydicom names the one that it cannot read, a database
+driver the key that exists already. Such values are those of patients. The text of an exception that
+the user's own code raised is the user's own choice, and is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["FAULTS", "told"]
 
 _OURS: Final = __name__.partition(".")[0]
 
-# What is called by this package itself: no frame of these is the user's.
+# Between this package and the user's function there may be frames of these; none is the user's.
 _LIBRARIES: Final = frozenset(("pydicom", "numpy", *sys.stdlib_module_names))
 
 _INSTALLED: Final = ("site-packages", "dist-packages")
@@ -29,11 +29,12 @@ _WITHHELD: Final = "text not shown: it may hold values of a data set"
 
 
 def told(error: BaseException) -> str:
-    """Lay an exception out in lines, as far as nothing of a patient can be in them."""
+    """Format an exception, without any part that may hold values of a patient."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     users = _root_of_user(frames)
     lines: list[str] = []
     if frames:
+        # The user's own part of the traceback: what this package does to call a handler is noise.
         first = next((i for i, frame in enumerate(frames) if _root(frame) == users), 0)
         lines.append("Traceback (most recent call last):\n")
         lines += traceback.format_tb(error.__traceback__)[first:]
@@ -51,7 +52,7 @@ def told(error: BaseException) -> str:
 
 
 def _root_of_user(frames: list[FrameType]) -> str:
-    """Give the package of the user's function: the first that is neither ours nor a library."""
+    """Name the package of the user's function: the first that is neither ours nor a library."""
     for frame in frames:
         root = _root(frame)
         if root != _OURS and root not in _LIBRARIES:
@@ -60,7 +61,7 @@ def _root_of_user(frames: list[FrameType]) -> str:
 
 
 def _may_be_shown(error: BaseException, last: FrameType | None, users: str) -> bool:
-    """Whether the text is this package's, the user's, or the system's about a file."""
+    """Whether the text is of this package, of the user, or of the system about a file."""
     if isinstance(error, DimseError):
         return True
     if isinstance(error, OSError) and type(error).__module__ == "builtins":
@@ -90,7 +91,7 @@ def _place(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give what an exception was raised from, or while; once each, also when they go in a ring."""
+    """Give the chain of `__cause__` and `__context__`, each exception once even in a ring."""
     seen = {id(error)}
     while True:
         cause = error.__cause__
@@ -104,9 +105,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 class _Faults(logging.Filter):
-    """Has formatters print an exception as `told` does; `exc_info` stays what it was."""
+    """Makes formatters print an exception by `told`; `exc_info` stays what it was."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        # A formatter that finds `exc_text` prints that, and does not format `exc_info` itself.
         if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
             record.exc_text = told(record.exc_info[1])
         return True

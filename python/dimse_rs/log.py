@@ -1,14 +1,14 @@
-"""Logging: the names of the loggers, and how the command line prints them.
+"""Logging: the names of the loggers, and how the command line prints their records.
 
-It logs below "dimse_rs", INFO for the life of an association and one line per message, DEBUG for
-decoded PDUs, command sets, changes of state and pending responses, TRACE for every PDU and
-transition. Contents of data sets are not logged, and what pydicom says of them is kept back.
-Records carry `code`, a stable name of what happened, and where there is one `association`, its
-number, and its `peer`.
+The package logs below "dimse_rs": at INFO the life of an association and one line per message, at
+DEBUG decoded PDUs, command sets, state transitions and pending responses, at TRACE every PDU and
+transition. Contents of data sets are not logged, nor what pydicom's messages quote of them. Records
+carry `code`, a stable name of what happened, and where there is an association its number as
+`association`, and its `peer`.
 
-Where nobody has configured logging, WARNING and above go to stderr, as Python's own last resort has
-it; a handler on the root logger or on one of these, whatever it does, ends that. `to_stderr` is for
-programs; the `dimse` tools use it to print lines like DCMTK's.
+As long as a program does not configure logging, WARNING and above go to stderr, like those of
+Python's own last resort. Any handler on the root logger or on one of these loggers ends that.
+`to_stderr` is for programs; the `dimse` tools use it to print lines like DCMTK's.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ LEVELS: Final[dict[str, int]] = {
 
 
 class _LastResort(logging.Handler):
-    """Prints warnings and errors to stderr while nobody has configured logging.
+    """Prints warnings and errors to stderr while no logging is configured.
 
     Not `logging.lastResort` itself: that prints neither the name nor the level.
     """
@@ -76,6 +76,7 @@ class _LastResort(logging.Handler):
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
+        # Asked for each record: a program may configure logging after it has imported this package.
         if logging.lastResort is None or self._has_others(record.name):
             return
         try:
@@ -85,7 +86,7 @@ class _LastResort(logging.Handler):
             self.handleError(record)
 
     def _has_others(self, name: str) -> bool:
-        """Whether a handler of the application's gets this record."""
+        """Whether a handler of the application gets this record too."""
         logger: logging.Logger | None = logging.getLogger(name)
         while logger is not None:
             if any(handler is not self for handler in logger.handlers):
@@ -116,12 +117,12 @@ def get(name: str = ROOT) -> Log:
 
 
 def of(core: _core.Association, code: str) -> dict[str, Any]:
-    """Give what a record about an association carries."""
+    """Give the attributes of a record about an association."""
     return {"association": core.id, "peer": address(core.peer), "code": code}
 
 
 def address(peer: tuple[str, int] | None) -> str | None:
-    """Write host and port as people do."""
+    """Write host and port as one text, an IPv6 address in brackets."""
     if not peer:
         return None
     host, port = peer
@@ -161,15 +162,15 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 
 def to_stderr(level: int | str = "warn", *, quiet: bool = False) -> logging.Handler:
-    """Print what this package logs to stderr, in place of an earlier call's choice.
+    """Print the log of this package to stderr; a call replaces the choice of an earlier one.
 
     Args:
-        level: the least level to print, as a number or one of `LEVELS`, "warning" and "critical"
-            besides.
+        level: the least level to print, as a number or one of `LEVELS`; "warning" and "critical"
+            are understood too.
         quiet: print nothing at all, not even errors.
 
     Returns:
-        The handler, for whoever wants to remove it.
+        The handler, which a program can remove.
 
     Raises:
         ValueError: no such level.

@@ -1,4 +1,10 @@
-"""Passcodes: how they are kept, compared and checked (PS3.7 D.3.3.7)."""
+"""Passcodes: how they are stored, compared and checked (PS3.7 D.3.3.7).
+
+A passcode is stored as a hash by scrypt, which is slow and takes memory on purpose: whoever steals
+the hashes can try few guesses. The same cost would let a peer keep this node busy with wrong
+passcodes, so `Passcodes` limits how many wrong ones an address has per minute, and how many threads
+wait because of that.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +26,17 @@ __all__ = ["Congested", "Passcodes", "check_passcode", "hash_passcode", "same_se
 
 
 def same_secret(one: str | bytes, other: str | bytes) -> bool:
-    """Compare two secrets in a time that tells nothing of either, nor of where they differ."""
+    """Compare two secrets in a time that depends neither on them nor on where they differ."""
     import hashlib
     import hmac
 
+    # Digests have one length: the comparison does not reveal that of a secret either.
     digests = (hashlib.sha256(as_utf8(secret)).digest() for secret in (one, other))
     return hmac.compare_digest(*digests)
 
 
 class _Hash(NamedTuple):
-    """A passcode that was hashed by scrypt (RFC 7914)."""
+    """A hash by scrypt with its parameters (RFC 7914)."""
 
     log_n: int
     r: int
@@ -46,6 +53,7 @@ class _Hash(NamedTuple):
             made = cls(log_n, r, p, _bytes(salt), _bytes(digest))
         except (ValueError, KeyError):
             raise ValueError(_NO_HASH) from None
+        # Parameters from a file decide on the time and the memory of a check: they are bounded.
         sane = 1 <= made.log_n <= _MOST_LOG_N and 1 <= made.r <= 32 and 1 <= made.p <= 16
         if nothing or name != "scrypt" or not sane or len(made.digest) < _DIGEST:
             raise ValueError(_NO_HASH)
@@ -58,29 +66,23 @@ class _Hash(NamedTuple):
         return hmac.compare_digest(made, self.digest)
 
 
-_NO_HASH: Final = "not what hash_passcode() makes"  # never what was given: it may be a passcode
-
+# The text that is no hash is not quoted: it may be a passcode.
+_NO_HASH: Final = "not what hash_passcode() makes"
 
 _LOG_N, _R, _P = 14, 8, 1  # 16 MiB and some 50 ms
-
-
 _MOST_LOG_N: Final = 20
-
-
 _SALT: Final = 16
-
+_DIGEST: Final = 32
 
 _WHILE: Final = 60.0
-
+"""Seconds over which wrong passcodes of an address are counted."""
 
 _ADDRESSES: Final = 10_000
-
-
-_DIGEST: Final = 32
+"""Most addresses whose wrong passcodes are remembered."""
 
 
 def hash_passcode(passcode: str) -> str:
-    """Hash a passcode for `check_passcode` and `Passcodes`: by scrypt, with a salt of its own.
+    """Hash a passcode for `check_passcode` and `Passcodes`, by scrypt with a random salt.
 
     Returns:
         A line of text, `$scrypt$ln=14,r=8,p=1$salt$hash`, that can be kept in a file.
@@ -93,7 +95,7 @@ def hash_passcode(passcode: str) -> str:
 
 
 def check_passcode(passcode: str, stored: str) -> bool:
-    """Tell whether a passcode is the one that was hashed, in a time that does not depend on it.
+    """Whether a passcode is the one that was hashed, in a time that does not depend on it.
 
     Raises:
         ValueError: `stored` is not what `hash_passcode` makes.
@@ -102,10 +104,10 @@ def check_passcode(passcode: str, stored: str) -> bool:
 
 
 class Congested(AssociationRejected):
-    """An identity cannot be verified now, and may be later (PS3.8 9.3.4: temporary congestion).
+    """An identity cannot be verified now, but perhaps later (PS3.8 9.3.4: temporary congestion).
 
     Attributes:
-        why: for our log; the peer gets the codes.
+        why: for the log; the peer gets the codes alone.
     """
 
     def __init__(self, why: str) -> None:
@@ -117,10 +119,13 @@ class Congested(AssociationRejected):
 class Passcodes:
     """Verifies names with passcodes: for `Server(verify_identity=...)`.
 
-    A name that is not known takes as long as one that is. Identities of other types are refused.
-    An address from which too many were wrong is not listened to for a while: guesses are few, and
-    hashing, which is meant to be slow, cannot be used to keep this node busy. As many of one
-    address as may still be wrong are looked at side by side; the others wait for their turn.
+    An unknown name takes as long as a known one, so that a peer cannot find out which names exist.
+    Identities of other types are refused. When an address has had too many wrong passcodes, every
+    identity from there is refused unread until the minute is over.
+
+    Passcodes of one address are checked side by side, but never more of them than may still be
+    wrong: otherwise a peer could have any number checked before the first wrong one is counted.
+    Further ones wait for a turn.
     """
 
     def __init__(
@@ -135,15 +140,15 @@ class Passcodes:
 
         Args:
             users: what `hash_passcode` made, by name.
-            most_wrong: how many may be wrong from one address within a minute; 0 is no limit.
-            most_waiting: how many may wait for their turn, from all addresses; each keeps one of
-                the server's threads. One more is rejected for the moment (2,3,1).
-            patience: seconds that one may wait; then it is rejected likewise.
+            most_wrong: wrong passcodes that an address may send within a minute; 0 is no limit.
+            most_waiting: identities that may wait for a turn, from all addresses together; each
+                occupies a thread of the server. One more is rejected as transient (2,3,1).
+            patience: seconds that an identity may wait; then it is rejected likewise.
 
         Raises:
             ValueError: a value is not what `hash_passcode` makes.
         """
-        import hashlib  # noqa: F401 - as everything that a server needs: before it has a port
+        import hashlib  # noqa: F401 - loaded now, not while a peer waits
         import hmac  # noqa: F401
 
         self._users = {name: _Hash.parse(stored) for name, stored in users.items()}
@@ -152,16 +157,17 @@ class Passcodes:
         self._most_waiting = most_waiting
         self._patience = patience
         self._wrong: dict[str, tuple[int, float]] = {}
-        self._looked_at: Counter[str] = Counter()
+        self._in_check: Counter[str] = Counter()
         self._waiting = 0
         self._changed = threading.Condition()
-        self._nobody = known._replace(salt=os.urandom(_SALT), digest=os.urandom(_DIGEST))
+        # Unknown names are checked against this, with the parameters and thus the cost of the rest.
+        self._of_unknown = known._replace(salt=os.urandom(_SALT), digest=os.urandom(_DIGEST))
 
     def __call__(self, proposal: Proposal) -> bool:
         """Verify the identity of a proposal.
 
         Raises:
-            AssociationRejected: too many wait for their turn, or it did not come.
+            AssociationRejected: too many identities wait for a turn, or this one waited too long.
         """
         said = proposal.identity
         if not isinstance(said, UsernamePasscode):
@@ -180,19 +186,23 @@ class Passcodes:
 
     def _fits(self, said: UsernamePasscode) -> bool:
         stored = self._users.get(said.name)
-        return (stored or self._nobody).fits(said.passcode) and stored is not None
+        return (stored or self._of_unknown).fits(said.passcode) and stored is not None
 
     def _begin(self, address: str) -> bool:
-        """Wait for a turn; False when too many were wrong.
+        """Wait for a turn; False when the address has had too many wrong passcodes.
 
         Raises:
-            AssociationRejected: there is none now.
+            AssociationRejected: no turn came in time.
         """
+        # A turn is free while fewer passcodes of the address are in check than may still be wrong.
+        # A check that ends frees its turn, for good when the passcode was right; a wrong one uses
+        # it up, so that `left` shrinks for those that wait. While one waits another is in check, and
+        # the end of that one notifies: so no wait lasts for its deadline without need.
         deadline = time.monotonic() + self._patience
         with self._changed:
             waits = False
             try:
-                while (left := self._left(address)) > 0 and self._looked_at[address] >= left:
+                while (left := self._left(address)) > 0 and self._in_check[address] >= left:
                     if not waits and self._waiting >= self._most_waiting:
                         raise Congested(f"{self._waiting} identities wait for their turn")
                     self._waiting += not waits
@@ -202,28 +212,29 @@ class Passcodes:
             finally:
                 self._waiting -= waits
             if left > 0:
-                self._looked_at[address] += 1
+                self._in_check[address] += 1
             return left > 0
 
     def _left(self, address: str) -> int:
-        """Give how many may still be wrong."""
+        """Give how many wrong passcodes the address has left in its minute."""
         wrong, since = self._wrong.get(address, (0, 0.0))
         if time.monotonic() - since >= _WHILE:
             wrong = 0
         return self._most_wrong - wrong
 
     def _end(self, address: str, *, fits: bool) -> None:
-        """Count one that was wrong, and have the next one looked at."""
+        """Give the turn back, count a wrong passcode, and wake those that wait."""
         now = time.monotonic()
         with self._changed:
-            self._looked_at[address] -= 1
-            if not self._looked_at[address]:
-                del self._looked_at[address]
+            self._in_check[address] -= 1
+            if not self._in_check[address]:
+                del self._in_check[address]
             if not fits:
                 wrong, since = self._wrong.pop(address, (0, now))
                 if now - since >= _WHILE:
                     wrong, since = 0, now
-                if len(self._wrong) >= _ADDRESSES:  # the one that has been quiet for longest
+                # In the order of their last wrong passcode: the first is quiet for longest.
+                if len(self._wrong) >= _ADDRESSES:
                     del self._wrong[next(iter(self._wrong))]
                 self._wrong[address] = wrong + 1, since
             self._changed.notify_all()

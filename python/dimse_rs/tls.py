@@ -1,4 +1,4 @@
-"""TLS: certificates, and whom to believe, as PS3.15 B.12 has it.
+"""TLS: the certificate of an AE, and which certificates of peers it trusts (PS3.15 B.12).
 
 The files are read when they are first needed, and again when they have changed.
 """
@@ -16,7 +16,7 @@ from . import _core
 __all__ = ["PROFILE", "TLS", "Certificate", "TLSFacts"]
 
 PROFILE: Final = "BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile"
-"""What every association over TLS is held to (PS3.15 B.12)."""
+"""The profile that every association over TLS conforms to (PS3.15 B.12)."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -28,22 +28,22 @@ Password = str | bytes | Callable[[], str | bytes]
 class TLS:
     """How the connections of an AE are secured; for `AE(tls=...)`.
 
-    Trusted is a certificate that a CA in `ca` signed, or one that is `pinned`: this very one,
-    whoever signed it, whatever name is in it, and until when. Pin what hospitals have: self-signed
-    certificates, and those that name their host in the common name alone.
+    A certificate is trusted when a CA in `ca` has signed it, or when it is `pinned`. Of a pinned
+    one neither signature, nor name, nor dates are checked. Hospitals need that: for self-signed
+    certificates, and for those that name their host in the common name alone.
 
     Attributes:
         cert: our certificate, then those between it and its CA: PEM, or one certificate as DER. A
-            server needs one; a requestor shows it to servers that ask.
+            server needs one; a requestor shows it to servers that request one.
         key: its private key, PEM or DER, PKCS #8 with or without pass phrase, PKCS #1 or SEC 1;
             default in the file of the certificate.
         ca: the certificates of CAs: a file or folder, or several; of a folder the files *.pem,
             *.crt, *.cer and *.der.
         verify: "required": both sides show a certificate that the other trusts. "optional": a
-            server lets requestors in that show none. "off": a server asks for none, and a requestor
-            does not look at the server's. It is nobody's default: whoever is in between can read.
-        server_name: the host name or address that a server's certificate is to be for; default the
-            host connected to. "*" is any that the CA has signed for.
+            server admits requestors that show none. "off": a server requests none, and a requestor
+            does not check the server's, so that anyone in between can read; never the default.
+        server_name: the host name or address that the certificate of a server must contain; default
+            the host connected to. "*" accepts every name that the CA has signed.
         min_version: "1.2", or "1.3" to have no other.
         crl: file or files with certificate revocation lists, PEM or DER. With any, a certificate
             whose CA has no list here is not trusted.
@@ -68,7 +68,7 @@ class TLS:
         """Check what does not need the files.
 
         Raises:
-            ValueError: a value is not allowed, or nobody would be trusted.
+            ValueError: a value is not allowed, or no certificate would be trusted.
         """
         for name in ("ca", "crl"):
             object.__setattr__(self, name, _files(getattr(self, name)))
@@ -82,8 +82,8 @@ class TLS:
             raise ValueError("key= goes with cert=")
         if self.verify != "off" and not self.ca and not self.pinned:
             raise ValueError(
-                'nobody would be trusted: name ca= or pinned=, or say verify="off" for encryption '
-                "without knowing with whom"
+                'no certificate would be trusted: name ca= or pinned=, or write verify="off" for '
+                "encryption with an unknown peer"
             )
         password = self.password() if callable(self.password) else self.password
         if isinstance(password, str):
@@ -101,7 +101,7 @@ class TLS:
         object.__setattr__(self, "_native", native)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle without what was read; a pass phrase goes along."""
+        """Copy and pickle without the contents of the files; a pass phrase is copied."""
         return _restored, ({name: getattr(self, name) for name in _FIELDS},)
 
 
@@ -126,13 +126,13 @@ def _digest(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A peer's certificate: believed, if it was looked at (`TLS.verify`).
+    """A peer's certificate: a trusted one, unless `TLS.verify` is "off".
 
     Attributes:
         der: its bytes.
         subject: its distinguished name, as RFC 4514 writes it: "CN=CT1,O=Hospital".
-        names: whom it is for: hosts, addresses, mail addresses and URIs of its subjectAltName, then
-            the common names of its subject.
+        names: hosts, addresses, mail addresses and URIs of its subjectAltName, then the common
+            names of its subject.
     """
 
     der: bytes = field(repr=False)

@@ -1,7 +1,7 @@
-"""User identity: who is asking, as an A-ASSOCIATE-RQ says it (PS3.7 D.3.3.7).
+"""User identity: the user on whose behalf a requestor associates (PS3.7 D.3.3.7).
 
-Secrets are in no `repr` and no log. What is said is verified by the function that
-`Server(verify_identity=...)` is given: `Passcodes` is one, and `same_secret` helps to write others.
+Secrets appear in no `repr` and no log. A server verifies identities with the function that
+`Server(verify_identity=...)` names: `Passcodes` is one, and `same_secret` helps to write others.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class UserIdentity:
 
     Attributes:
         type: the user identity type, 1 to 5.
-        response_requested: ask the acceptor to say that it verified the identity. Without an
-            answer, `Association.identity_response` is None: the requestor decides what that means.
+        response_requested: ask the acceptor to confirm that it verified the identity. Without a
+            confirmation `Association.identity_response` is None, which the requestor has to judge.
 
     Source: PS3.7 D.3.3.7.1.
     """
@@ -58,7 +58,7 @@ class UserIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Username(UserIdentity):
-    """Type 1: a name that is taken on trust.
+    """Type 1: a name without proof.
 
     Attributes:
         name: the user's name.
@@ -74,12 +74,12 @@ class Username(UserIdentity):
 
 @dataclass(frozen=True, slots=True)
 class UsernamePasscode(UserIdentity):
-    """Type 2: a name and a passcode, as they are: for associations over TLS.
+    """Type 2: a name and a passcode, unencrypted: for associations over TLS.
 
     Attributes:
         name: the user's name.
         passcode: for `check_passcode`, or `same_secret`.
-        in_clear: say it without TLS too, where anybody in between can read it.
+        in_clear: send it without TLS too, readable for everyone on the network.
     """
 
     type: ClassVar[int] = 2
@@ -146,18 +146,18 @@ def as_utf8(value: str | bytes) -> bytes:
 
 
 def fields_of(identity: UserIdentity | None, *, secured: bool) -> Fields | None:
-    """Give what goes over the wire.
+    """Give the fields for the wire.
 
     Args:
-        identity: who asks.
-        secured: nobody in between can read it.
+        identity: the user.
+        secured: whether the connection uses TLS.
 
     Raises:
-        LocalProtocolError: a passcode would be said in clear, and that was not allowed.
+        LocalProtocolError: a passcode would be sent in clear, and `in_clear` does not allow that.
     """
     if isinstance(identity, UsernamePasscode) and not secured and not identity.in_clear:
         raise LocalProtocolError(
-            "a passcode is not sent without TLS: anybody in between could read it",
+            "a passcode is not sent without TLS: everyone on the network could read it",
             hint="use TLS: AE(tls=...), --tls-ca and its kin;"
             " or allow it: UsernamePasscode(..., in_clear=True), --passcode-in-clear",
         )
@@ -165,18 +165,18 @@ def fields_of(identity: UserIdentity | None, *, secured: bool) -> Fields | None:
 
 
 def identity_of(said: Fields | None) -> UserIdentity | None:
-    """Name what came over the wire.
-
-    Bytes that are not UTF-8 become lone surrogates, so that two different names stay different.
+    """Read the fields from the wire.
 
     Returns:
-        None when nothing was said, or a type that the standard does not define.
+        None when there is no identity, or one of a type that the standard does not define.
     """
     if said is None:
         return None
     response_requested = said.response_requested
     if said.type == Kerberos.type:
         return Kerberos(said.primary, response_requested=response_requested)
+    # Bytes that are not UTF-8 become lone surrogates: two different names stay different, and the
+    # bytes can be had back.
     text = said.primary.decode("utf-8", "surrogateescape")
     match said.type:
         case Username.type:
@@ -190,6 +190,3 @@ def identity_of(said: Fields | None) -> UserIdentity | None:
             return Jwt(text, response_requested=response_requested)
         case _:
             return None
-
-
-# ---- verifying

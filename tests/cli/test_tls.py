@@ -55,7 +55,7 @@ def test_a_tool_serves_and_a_tool_sends(ca, tmp_path, spelling):
         (["+cf", "CA", "--tls-name", "*"], 0, ""),
         (["+cf", "missing.pem"], 70, "missing.pem"),
         ([], 70, "the peer speaks TLS on this port"),
-        (["+tla"], 1, "nobody would be trusted"),
+        (["+tla"], 1, "no certificate would be trusted"),
         (["+cf", "CA", "--tls-cert", "a", "+tls", "k", "c"], 1, "not both"),
         (["--tls-pin", "12"], 1, "not a SHA-256"),
     ],

@@ -455,8 +455,8 @@ def test_a_look_at_the_port_is_no_problem(own):
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({}, "nobody would be trusted"),
-        ({"cert": "a.pem"}, "nobody would be trusted"),
+        ({}, "no certificate would be trusted"),
+        ({"cert": "a.pem"}, "no certificate would be trusted"),
         ({"verify": "off", "key": "a.key"}, "key= goes with cert="),
         ({"pinned": "abc"}, "not a SHA-256"),
         ({"verify": "maybe"}, "verify is"),
