@@ -194,7 +194,7 @@ class Passcodes:
         Raises:
             AssociationRejected: no turn came in time.
         """
-        # A turn is free while fewer passcodes of the address are in check than may still be wrong.
+        # A turn is free while fewer passcodes of the address are in check than may yet be wrong.
         # A check that ends frees its turn, for good when the passcode was right; a wrong one uses
         # it up, so that `left` shrinks for those that wait. While one waits another is in check, and
         # the end of that one notifies: so no wait lasts for its deadline without need.
