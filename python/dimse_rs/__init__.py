@@ -1,7 +1,7 @@
 """The DICOM network stack for Python.
 
-Import costs little: each name is loaded with its module when it is asked for, and pydicom and NumPy
-by the calls that need them.
+An import is cheap: the module of a name is loaded when the name is used first, pydicom and NumPy by
+the calls that need them.
 """
 
 import sys
@@ -212,15 +212,15 @@ _NAMES: Final = {
 }
 _MODULE: Final = {name: module for module, names in _NAMES.items() for name in names}
 
-# Usable as attributes of the package without an import of their own.
+# Modules that can be used as attributes of the package without an import of their own.
 _MODULES: Final = ("errors", "events", "log", "services", "sop_class", "status")
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for; what is not named here is a constant of `sop_class`, if anything."""
+    """Load a name with its module; a name that is not listed may be a constant of `sop_class`."""
     if name == "__all__":
         return ["Payload", "__version__", *_MODULE, *import_module(f"{__name__}.sop_class").__all__]
-    if name.startswith("_"):  # a module of ours that is about to be imported asks so
+    if name.startswith("_"):  # asked for by the import of a private module
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     value: Any
     if name in _MODULES:
@@ -235,10 +235,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _absent(name: str) -> Exception:
-    """Make the error for a name that is not there.
+    """Make the error for a name that the package does not have.
 
-    `from dimse_rs import evt` would drop the text of an AttributeError, so what imports gets an
-    ImportError, and nobody else: `hasattr` is to give False.
+    `from dimse_rs import evt` would replace the text of an AttributeError, hint included: an import
+    gets an ImportError. Every other access gets an AttributeError, so that `hasattr` works.
     """
     from .hints import absent
 
@@ -250,12 +250,12 @@ def _absent(name: str) -> Exception:
 
 
 def __dir__() -> list[str]:
-    """List what can be asked for."""
+    """List all public names, loaded or not."""
     return sorted({*globals(), *__getattr__("__all__"), *_MODULES})
 
 
 def _check_build(debug: bool) -> None:
-    """Warn of a core without optimisation: whoever measures it should know."""
+    """Warn of a core without optimisation: measurements of it would mislead."""
     if debug:
         warnings.warn(
             "dimse_rs._core is a debug build and many times slower than a release build: "

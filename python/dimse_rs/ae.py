@@ -1,4 +1,4 @@
-"""`AE`: the settings of an application entity, and what can be done with them."""
+"""`AE`: the settings of an application entity; it associates and sends with them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["AE"]
 P = TypeVar("P", bound=Performer)
 
 MAX_HANDLERS = 8
-"""Handlers that run at once on an association of ours."""
+"""Handlers that run at once on an association that this side requested."""
 
 MIN_MAX_PDU = 4096
 MAX_MAX_PDU = 16 * 1024 * 1024
@@ -45,12 +45,12 @@ class AE:
     Attributes:
         title: our AE title, 1 to 16 characters.
         timeouts: how long each wait may take.
-        limits: what peers may make us use.
+        limits: the resources that peers may use.
         max_pdu: largest P-DATA-TF that we announce, in bytes: 0 (no limit) or 4096 to 16777216.
-        no_window_for: called AE titles, or patterns such as "OLD*", of peers that break on the item
-            of the asynchronous operations window: to them it is not sent, whatever is asked for.
-        tls: how connections are secured, ours to peers and those of peers to a `Server`; default
-            not at all.
+        no_window_for: called AE titles, or patterns such as "OLD*", of peers that fail on the item
+            of the asynchronous operations window: it is never sent to them.
+        tls: how connections are secured, those to peers and those to a `Server`; default not at
+            all.
     """
 
     title: str = "DIMSE_RS"
@@ -78,7 +78,7 @@ class AE:
     if not TYPE_CHECKING:  # for checkers there is no such name
 
         def __getattr__(self, name: str) -> Any:
-            """Name what pynetdicom's attributes are called here."""
+            """Refuse an attribute; of pynetdicom's names say what is used here instead."""
             from .hints import refuse
 
             return refuse(self, "AE", name)
@@ -102,29 +102,30 @@ class AE:
         Args:
             peer: "AET@host:port", "host:port", (host, port), (host, port, AET) or a `Peer`.
             contexts: SOP classes, `Context`s and models to propose; default Verification.
-            handlers: what answers the peer's requests on this association: instances of C-GET,
-                N-EVENT-REPORT. They are served on threads, also while no call is waiting.
+            handlers: functions that answer the peer's requests on this association: the C-STOREs
+                of a C-GET, N-EVENT-REPORT. They run on threads, also while no call is waiting.
             called: the called AE title; wins over one in the address. Default ANY-SCP.
             max_ops_invoked: operations to have outstanding at once; 1 is synchronous, 0 no limit.
-            max_ops_performed: operations the peer may have outstanding.
-            identity: who is asking, such as `Username("bob", response_requested=True)`. A peer that
-                does not believe it rejects (1,2,1); one that does not care says nothing. A
-                `UsernamePasscode` needs TLS, or its `in_clear`.
+            max_ops_performed: operations that the peer may have outstanding.
+            identity: the user, such as `Username("bob", response_requested=True)`. A peer that does
+                not believe the identity rejects with (1,2,1); a peer that does not check identities
+                accepts without a confirmation. A `UsernamePasscode` needs TLS, or its `in_clear`.
             extended: extended negotiation by SOP class or model: `StorageOptions`,
-                `QueryRetrieveOptions`, bytes for other classes. `Association.extended` tells what
-                was answered.
-            events: what follows this association from its beginning, also when there will be none:
-                `Events("negotiated", "pdu")`, to be iterated over on another thread, or afterwards.
-            lenient_roles: during a C-GET take instances that the peer may not send by the standard:
-                of a storage class that it accepted without giving us the SCP role, and on the
-                presentation context of the C-GET itself. There are PACS that do either.
+                `QueryRetrieveOptions`, bytes for other classes. `Association.extended` has the
+                answer.
+            events: an `Events("negotiated", "pdu")` that follows this association from its
+                beginning, also when it fails; iterate over it on another thread, or afterwards.
+            lenient_roles: during a C-GET accept instances that the peer may not send by the
+                standard: of a storage class that it accepted without giving us the SCP role, and on
+                the presentation context of the C-GET itself. There are PACS that do either.
 
         Raises:
             ConnectFailed: no connection.
-            TlsError: no TLS; the message says why.
-            AssociationRejected: the peer said no; the message says why and what may help.
-            AssociationAborted, ConnectionLost, DimseTimeout, RemoteProtocolError: it ended there.
-            LocalProtocolError: a passcode would go in clear.
+            TlsError: the handshake failed; the message says why.
+            AssociationRejected: the peer rejected; the message says why and what may help.
+            AssociationAborted, ConnectionLost, DimseTimeout, RemoteProtocolError: the association
+                ended before it was established.
+            LocalProtocolError: a passcode would be sent in clear.
             ValueError: the address, the title or the contexts are not allowed.
 
         Source: PS3.8 7.1.1, PS3.7 D.
@@ -159,7 +160,7 @@ class AE:
         events: Events | None = None,
         lenient_roles: bool = False,
     ) -> Connecting:
-        """Connect to a peer for asyncio: as `associate`, to be awaited or used in `async with`.
+        """Connect for asyncio, with the arguments of `associate`: await it, or use `async with`.
 
         Handlers may be `async` functions and generators; others run on threads.
         """
@@ -206,7 +207,7 @@ class AE:
         told: Narrated,
         lenient_roles: bool,
     ) -> P | None:
-        """Make what serves the peer's requests, if anything is to be served."""
+        """Make the performer of the peer's requests; None when no request can be served."""
         if handlers is not None and kind is Performer:
             handlers.check_blocking()
         may_receive = lenient_roles or any(
@@ -232,7 +233,7 @@ class AE:
         max_ops_performed: int = 1,
         **limits: int,
     ) -> _core.Config:
-        """Give what the core has to know to run an association; `limits` go before those kept."""
+        """Make the settings of an association for the core; `limits` replace those of the AE."""
         return _core.Config(
             _core.Timeouts(**for_core(self.timeouts)),
             _core.Limits(**for_core(self.limits) | limits),
@@ -251,10 +252,10 @@ class AE:
         performer: Performer | None,
         told: Narrated,
     ) -> tuple[str, int, _core.AssociateRequest, _core.Config]:
-        """Give what the core is asked for an association with: of whom, what, and how."""
+        """Give the arguments of `_core.Association.request`: address, request and settings."""
         service = performer.service if performer else _core.Service(events=told.events)
         if any(fnmatchcase(whom.ae_title, pattern) for pattern in self.no_window_for):
-            window = 1, 1  # which is not said: the peer is known to break on the item
+            window = 1, 1  # the default, for which no item is sent: this peer fails on the item
         invoked, performed = window
         config = self._config(service, max_ops_invoked=invoked, max_ops_performed=performed)
         return whom.host, whom.port, request, config
@@ -266,7 +267,7 @@ class AE:
         identity: UserIdentity | None,
         extended: Options | None,
     ) -> _core.AssociateRequest:
-        """Give what the A-ASSOCIATE-RQ says (PS3.8 9.3.2, PS3.7 D.3.3)."""
+        """Make the A-ASSOCIATE-RQ (PS3.8 9.3.2, PS3.7 D.3.3)."""
         return _core.AssociateRequest(
             self.title,
             whom.ae_title,
@@ -277,7 +278,7 @@ class AE:
         )
 
     def _explained(self, rejected: AssociationRejected, whom: Peer) -> AssociationRejected:
-        """Say in a rejection who asked whom."""
+        """Add both AE titles and the address to a rejection."""
         return AssociationRejected(
             rejected.result,
             rejected.source,
@@ -304,17 +305,17 @@ class AE:
         on_result: Callable[[SendResult], object] | None = None,
         on_event: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> SendReport:
-        """Send files, as they are, and say what became of each.
+        """Send files unconverted, and report the result of each.
 
-        The files are looked at first; the contexts are planned from what they are, and files that
+        The contexts are planned from the SOP classes and transfer syntaxes of the files; files that
         do not fit into the 128 contexts of one association go over further ones. No file is sent
-        again: every file has one result, and a failure never ends the others. When an association
-        ends before its time, as of a peer that aborts at a file, what was on its way is failed, and
-        the files behind it go over another association.
+        twice: every file has one result, and a failure never ends the others. When an association
+        ends early, as with a peer that aborts at a file, the files on their way are failed, and the
+        files after them go over another association.
 
-        A file without preamble or File Meta Information is known by its data set: Explicit or
-        Implicit VR Little Endian, whole, with both SOP UIDs. What a searched folder holds besides
-        instances is skipped, and `report.skipped` says why.
+        A file without preamble or File Meta Information is recognised by its data set: Explicit or
+        Implicit VR Little Endian, complete, with both SOP UIDs. Other files in a searched folder
+        are skipped, and `report.skipped` says why.
 
         Args:
             peer: as for `associate`.
@@ -326,22 +327,22 @@ class AE:
             called: as for `associate`.
             max_ops_invoked: operations to have outstanding on each association.
             identity: as for `associate`.
-            repair: mend files that are else refused: values of odd length are padded, File Meta
-                Information without a transfer syntax is made; `SendResult.repaired` says what was
-                done.
-            reassociate: how many associations in a row may end before their time without an answer
-                to any file, before the rest is not sent; 0 never associates again.
+            repair: repair files that are refused otherwise: values of odd length are padded, File
+                Meta Information without a transfer syntax is made; `SendResult.repaired` lists the
+                repairs.
+            reassociate: how many associations in a row may end early without an answer to any file
+                until the remaining files are given up; 0 never associates again.
             check: refuse files that are cut short, as `Association.c_store` does; False sends them.
-            on_result: called with each result as it comes, from one thread at a time.
+            on_result: called with each result at once, on one thread at a time.
             on_event: called with events: associated, progress.
 
         Returns:
             One result for each file; `report.raise_for_failures()` turns failures into an error.
 
         Raises:
-            LocalProtocolError: a passcode would go in clear.
+            LocalProtocolError: a passcode would be sent in clear.
             ValueError: the address or a number is not allowed, there are no paths, or one is "".
-            KeyboardInterrupt: as ever; the associations are aborted.
+            KeyboardInterrupt: Ctrl-C; the associations are aborted.
 
         Source: PS3.7 9.1.1, PS3.4 B.
         """
@@ -360,7 +361,7 @@ if not TYPE_CHECKING:
     _frozen = AE.__setattr__
 
     def _set(self: AE, name: str, value: object) -> None:
-        """Refuse, as a frozen data class does; of pynetdicom's names say what is set instead."""
+        """Refuse, as a frozen data class does; of pynetdicom's names say what to set instead."""
         if name not in AE.__slots__:
             getattr(self, name)
         _frozen(self, name, value)
@@ -374,7 +375,7 @@ def _proposal(context: Context) -> _core.ProposedContext:
 
 
 def _common(proposed: Iterable[Context]) -> list[_core.CommonExtended]:
-    """Give what is said once of each class that the peer may not know (PS3.7 D.3.3.6)."""
+    """Make the common extended negotiation items, one for each class (PS3.7 D.3.3.6)."""
     said = {c.sop_class: c for c in proposed if c.service_class is not None}
     return [
         _core.CommonExtended(

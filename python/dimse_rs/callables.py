@@ -1,7 +1,7 @@
-"""What a handler may be, and what it may give back: checked when it is added, and when it gives it.
+"""Checks of handlers: of the function when it is added, and of the results that it gives.
 
-pynetdicom's habits are taken where they are clear: pairs of a status and a data set, a last pair of
-a status and None, statuses in a data set, and a count before the instances.
+Results in pynetdicom's forms are accepted where they are clear: pairs of a status and a data set, a
+last pair of a status and None, statuses in a data set, and a count before the instances.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ _OF_N_SERVICES: Final = "None, a status, a data set or a mapping, or a pair of a
 
 
 def gives(field: int) -> str:
-    """Say what the handler of a service gives back."""
+    """Describe the results of a handler, for a message."""
     return f"a handler of {SERVICE_OF[field]} gives {_GIVES.get(field, _OF_N_SERVICES)}"
 
 
 def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:
-    """See that a function can be the handler of a service.
+    """Check that a function can be the handler of a service.
 
     Raises:
-        TypeError: it cannot be called, not with one argument, or is asynchronous where there is no
-            event loop.
+        TypeError: the object cannot be called, or not with one argument, or is asynchronous where
+            there is no event loop.
     """
     service = SERVICE_OF[field]
     if not callable(handler):
@@ -83,15 +83,16 @@ def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:
 
 
 def check_function(name: str, function: Any, *arguments: str) -> None:
-    """See that a function of a service's can be called, on a thread.
+    """Check that a function for a ready-made service can be called, on a thread.
 
     Args:
-        name: of the argument that has it, for the message.
-        function: what a user gave.
-        arguments: what it is called with.
+        name: the name of the setting, for the message.
+        function: the value of the setting.
+        arguments: the names of the arguments that the function is called with.
 
     Raises:
-        TypeError: it cannot be called, not so, or is asynchronous and would never run.
+        TypeError: the object cannot be called, or not with these arguments, or is asynchronous and
+            would never run.
     """
     if not callable(function):
         raise TypeError(f"{name}= is a function, not {described(function)}")
@@ -103,18 +104,18 @@ def check_function(name: str, function: Any, *arguments: str) -> None:
 
 
 def fault_of_arguments(function: Callable[..., Any], count: int = 1) -> str:
-    """Say why a function cannot be called with so many; empty if it can, or does not say."""
+    """Say why a function cannot be called with so many arguments; empty when it can."""
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError as error:
         return str(error)
     except ValueError:
-        pass  # of a function that does not say
+        pass  # a function in C without a signature: it is called, and then raises or not
     return ""
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Name a function, or an object that is called, as its writer does."""
+    """Name a function, or an object that can be called, as in its source."""
     return str(getattr(function, "__qualname__", type(function).__name__))
 
 
@@ -128,12 +129,13 @@ def is_asynchronous(function: Callable[..., Any]) -> bool:
 
 
 def is_data_set(what: object) -> bool:
-    """Whether something is a data set, or a mapping that becomes one."""
+    """Whether an object is a data set, or a mapping that becomes one."""
+    # By a method that only data sets have: an isinstance() would import pydicom.
     return hasattr(what, "to_json_dict") or isinstance(what, Mapping)
 
 
 def is_code(what: object) -> bool:
-    """Whether something is a number, and no truth value."""
+    """Whether an object is a number, and no truth value."""
     return isinstance(what, int) and not isinstance(what, bool)
 
 
@@ -150,9 +152,9 @@ def status_and_elements(what: Any) -> tuple[int, dict[str, Any]] | None:
 
 
 def described(what: object) -> str:
-    """Name what somebody gave: numbers and their pairs by value, the rest by type.
+    """Describe an object for a message: numbers and tuples by value, other objects by type.
 
-    Anything else may hold values of a patient's, and this goes into the log.
+    Other objects may hold values of a patient, and messages go into the log.
     """
     if what is None or isinstance(what, bool):
         return repr(what)

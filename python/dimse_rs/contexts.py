@@ -1,6 +1,7 @@
 """Presentation contexts: what is proposed, and the plan for sending files (PS3.8 7.1.1.13).
 
-Pure: it opens no file and no socket. Context ids are given out where the A-ASSOCIATE-RQ is built.
+Nothing here opens a file or a socket. The core numbers the contexts when it builds the
+A-ASSOCIATE-RQ.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ DEFAULT_TRANSFER_SYNTAXES: Final[tuple[TransferSyntax, ...]] = (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-"""What a bare class proposes; Implicit VR Little Endian is not optional (PS3.5 10.1)."""
+"""What a SOP Class alone proposes; Implicit VR Little Endian is not optional (PS3.5 10.1)."""
 
 STORAGE_SERVICE_CLASS: Final = "1.2.840.10008.4.2"
 """The service class UID of storage, for common extended negotiation (PS3.6 A)."""
@@ -71,9 +72,9 @@ class Context:
         transfer_syntaxes: in order of preference; the acceptor picks one.
         scu: whether we may invoke operations. Both roles default as PS3.7 D.3.3.4 does.
         scp: whether we may perform operations; True adds a role selection item.
-        service_class: for a SOP Class that the peer may not know: the service class it belongs to.
-        related: and the SOP Classes that it is a specialisation of. Either adds a common extended
-            negotiation item.
+        service_class: for a SOP Class that the peer may not know: the service class of it.
+        related: likewise, the SOP Classes that it is a specialisation of. Either attribute adds a
+            common extended negotiation item.
 
     Source: PS3.8 9.3.2.2, PS3.7 D.3.3.4, D.3.3.6.
     """
@@ -95,7 +96,7 @@ class Context:
         service_class: str | None = None,
         related: Iterable[str] = (),
     ) -> None:
-        """Check and name the UIDs.
+        """Check the UIDs, and keep each as a constant with its name.
 
         Args:
             sop_class: a constant of `sop_class`, or any UID.
@@ -103,9 +104,9 @@ class Context:
                 Implicit VR Little Endian.
             scu: propose to be the user of the service.
             scp: propose to be the provider of the service.
-            service_class: its UID, such as `STORAGE_SERVICE_CLASS`; that one by default when there
-                are related classes.
-            related: general SOP Classes as which instances can be taken, at most 64.
+            service_class: its UID; default `STORAGE_SERVICE_CLASS` when there are related classes.
+            related: general SOP Classes, at most 64: a peer that knows one of them can take the
+                instances for its own.
 
         Raises:
             ValueError: a malformed UID, no transfer syntax, or neither role.
@@ -154,7 +155,7 @@ Contexts: TypeAlias = str | Context | Model | Iterable["Contexts"]
 
 
 def expand(contexts: Contexts | None = None) -> tuple[Context, ...]:
-    """Turn what a user writes into the contexts to propose.
+    """Make the contexts to propose from what a user wrote.
 
     Equal contexts are proposed once. One SOP Class has one pair of roles in an association (PS3.7
     D.3.3.4), so contexts of the same class get the union of the roles asked for. In the same way
@@ -169,6 +170,8 @@ def expand(contexts: Contexts | None = None) -> tuple[Context, ...]:
     listed = tuple(_flatten(Verification if contexts is None else contexts))
     if not listed:
         raise ValueError("an association needs a presentation context (PS3.8 9.3.2)")
+    # Roles and related classes are negotiated for each SOP Class, not for each context: items that
+    # differ between two contexts of a class would contradict each other.
     scu = {context.sop_class for context in listed if context.scu}
     scp = {context.sop_class for context in listed if context.scp}
     service = {c.sop_class: c.service_class for c in listed if c.service_class}
@@ -211,7 +214,7 @@ def for_retrieve(
     storage: Iterable[str] = MOST_USED_STORAGE,
     transfer_syntaxes: Iterable[str] | None = None,
 ) -> tuple[Context, ...]:
-    """Add to a model what C-GET needs: storage classes in which we are the provider.
+    """Add the contexts to a model that C-GET needs: storage classes, in the SCP role.
 
     Args:
         model: such as `StudyRoot`.
@@ -228,10 +231,10 @@ def for_retrieve(
 
 
 def any_storage(sop_class: str) -> bool:
-    """Whether to take a class for a storage class, known or not; for `Supported`.
+    """Whether a class is a storage class, or may be one that is not known here; for `Supported`.
 
-    Those of the registry, every private class, and what DICOM may yet define under its storage
-    root.
+    True for the storage classes of the registry, for every private class, and for UIDs under the
+    root of storage that DICOM may define later.
     """
     known = SOPClass.of(sop_class)
     if known.service:
@@ -241,14 +244,14 @@ def any_storage(sop_class: str) -> bool:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Supported:
-    """What a server accepts, and on which terms: policy as data, for `Server(supported=...)`.
+    """SOP Classes that a server accepts, with their terms; for `Server(supported=...)`.
 
     Attributes:
-        sop_classes: these; empty when a predicate tells.
-        predicate: asked of each proposed class that is not listed anywhere; `any_storage` is one
-            that costs nothing.
-        transfer_syntaxes: the preferred first; empty is any.
-        own_order: whether our order of transfer syntaxes decides, or the requestor's.
+        sop_classes: the classes; empty when there is a predicate.
+        predicate: a function that decides on each proposed class that no entry lists. The core
+            itself decides by `any_storage`, without a call.
+        transfer_syntaxes: the preferred first; empty means any.
+        own_order: whether our order of transfer syntaxes decides, or that of the requestor.
         scu: whether the requestor may be SCU.
         scp: whether the requestor may be SCP, if it asks for the role.
 
@@ -271,13 +274,13 @@ class Supported:
         scu: bool = True,
         scp: bool = False,
     ) -> None:
-        """Check and name the UIDs.
+        """Check the UIDs, and keep each as a constant with its name.
 
         Args:
             sop_classes: one, several, a model, or a predicate on the class.
             transfer_syntaxes: UIDs, the preferred first; default any.
-            own_order: our order decides, as suits queries. By default the requestor's does, as
-                suits storage: what is compressed travels compressed.
+            own_order: our order decides, which suits queries. By default the order of the requestor
+                does, which suits storage: compressed instances are sent compressed.
             scu: let the requestor be SCU.
             scp: let the requestor be SCP.
 
@@ -319,7 +322,7 @@ storage-commitment, print, ups and so on.
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What the planner has to know of an instance to be sent.
+    """The facts of an instance that `plan` needs.
 
     Attributes:
         path: where the file is.
@@ -343,14 +346,14 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One association to make: what to propose, and which files it then carries, in given order."""
+    """One association to make: the contexts to propose, and the files to send, in their order."""
 
     contexts: tuple[Context, ...]
     files: tuple[FileInfo, ...]
 
     @property
     def size(self) -> int:
-        """The data set bytes that it carries."""
+        """Length of all data sets together, in bytes."""
         return sum(file.size for file in self.files)
 
 
@@ -360,9 +363,9 @@ def plan(
 ) -> list[Plan]:
     """Plan the associations that carry these files.
 
-    For each SOP Class: one context for each transfer syntax that its files are stored in, so that
-    each can go out as it is, plus one with `fallback`, which every peer has to be offered (PS3.5
-    10.1). What does not fit into 128 contexts goes into further associations.
+    For each SOP Class: one context for each transfer syntax of its files, so that each file can be
+    sent unconverted, and one with `fallback`, which every peer must be offered (PS3.5 10.1). When
+    128 contexts do not suffice, the rest goes into further associations.
 
     Args:
         files: in the order in which they should be sent.
@@ -377,6 +380,8 @@ def plan(
     for file in listed:
         stored.setdefault(file.sop_class, {})[file.transfer_syntax] = None
 
+    # First fit in order: a SOP Class with all its syntaxes goes into the current association, or
+    # begins another one. Only a class with more syntaxes than an association has contexts is split.
     bins: list[list[Context]] = [[]]
     where: dict[tuple[str, str], int] = {}
     for sop_class, syntaxes in stored.items():

@@ -14,7 +14,7 @@ DimseError                                      .message .hint
 |-- DimseTimeout(TimeoutError)                  .which in connect | tls | acse | dimse | idle
 |                                                         | write | release | artim | handler
 |-- ProtocolError
-|   |-- LocalProtocolError                      you asked for something the standard forbids
+|   |-- LocalProtocolError                      this program asked for what the standard forbids
 |   `-- RemoteProtocolError                     the peer broke a rule; already answered with A-ABORT
 |-- DecodeError(ValueError)                     .offset .section
 |   `-- LimitExceeded                           .limit .most: decoding would take too much
@@ -55,7 +55,7 @@ __all__ = [
 
 
 class DimseError(Exception):
-    """The root of the tree: catch it to catch everything this package raises on purpose.
+    """The root of the tree: every error that this package raises on purpose is one.
 
     Attributes:
         message: the fact, its numbers and the clause of the standard; one line.
@@ -66,7 +66,7 @@ class DimseError(Exception):
     hint: str
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
-        """Keep the message and the hint; subclasses add their facts."""
+        """Keep the message and the hint; subclasses add attributes."""
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -76,7 +76,7 @@ class DimseError(Exception):
         return f"{self.message} (hint: {self.hint})" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by state: constructors of this tree take facts, not `args`."""
+        """Pickle by state: constructors of this tree take other arguments than `args`."""
         return _restore, (type(self), self.args, self.__dict__.copy())
 
 
@@ -134,7 +134,7 @@ class AssociationRejected(AssociationError):
         called: str = "",
         peer: str = "",
     ) -> None:
-        """Explain the three codes in words and say what usually helps."""
+        """Make the message from the three codes, and the hint that fits most often."""
         self.result = result
         self.source = source
         self.reason = reason
@@ -220,7 +220,7 @@ class AssociationAborted(AssociationError):
         message: str = "",
         hint: str = "",
     ) -> None:
-        """Explain the two codes in words, unless a message is given."""
+        """Make the message from the two codes, unless one is given."""
         self.source = source
         self.reason = reason
         self.local = local
@@ -243,7 +243,7 @@ class AssociationReleased(AssociationError):
 
 
 class NoPresentationContext(AssociationError):
-    """Nothing that was accepted carries this SOP Class in this transfer syntax (PS3.8 7.1.1.13).
+    """No accepted context has this SOP Class and transfer syntax (PS3.8 7.1.1.13).
 
     Attributes:
         sop_class: the abstract syntax that was needed, or an empty string.
@@ -314,7 +314,7 @@ class DimseTimeout(DimseError, TimeoutError):
         self.seconds = seconds
         if not message:
             after = "" if seconds is None else f" after {seconds:g} s"
-            # One wait, three settings: by what is waited for.
+            # The core has one deadline for responses; the request decides which setting it is.
             others = ", .store or .retrieve" if which == "dimse" else ""
             message = f"{_WAITS.get(which, which)} timed out{after} (Timeouts.{which}{others})"
         super().__init__(message, hint=hint)
@@ -334,7 +334,7 @@ _WAITS: Final = {
 
 
 class ProtocolError(DimseError):
-    """A rule of the standard was broken: the subclass says by whom."""
+    """A rule of the standard was broken, by the side that the subclass names."""
 
 
 class LocalProtocolError(ProtocolError):
@@ -342,7 +342,7 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke a rule; it has already been answered with A-ABORT."""
+    """The peer broke a rule, and was answered with A-ABORT."""
 
 
 class DecodeError(DimseError, ValueError):
@@ -364,9 +364,9 @@ class DecodeError(DimseError, ValueError):
 
 
 class LimitExceeded(DecodeError):
-    """A data set is not decoded: that would take more than `Limits` allow.
+    """A data set is not decoded, because that would take more than `Limits` allow.
 
-    In a handler it answers the peer with A700, or 0213 to an N-service.
+    A handler that raises this error answers the peer with A700, or 0213 to an N-service.
 
     Attributes:
         limit: the field of `Limits`.
@@ -415,7 +415,7 @@ class StatusError(DimseError):
         elements: Mapping[str, Any] | None = None,
         hint: str = "",
     ) -> None:
-        """Turn the code into a `Status` and put its meaning into the text."""
+        """Make a `Status` of the code, and put its meaning into the message."""
         self.status = status if isinstance(status, Status) else Status(status)
         self.comment = comment = comment or ""
         self.response = response
@@ -435,7 +435,7 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
             source, reason, calling, called, peer; aborted takes source, reason, local; no-context
             takes sop_class, transfer_syntax; connect, lost, transport and tls take errno; timeout
             takes which, seconds; decode takes offset, section; over takes limit, most, what; status
-            takes status, comment, response. Facts that are missing or unknown do no harm.
+            takes status, comment, response. Missing fields have defaults, unknown ones are ignored.
 
     Returns:
         The exception, to be raised by the caller.

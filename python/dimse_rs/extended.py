@@ -1,6 +1,6 @@
-"""SOP class extended negotiation: what each service class says in its item (PS3.7 D.3.3.5).
+"""SOP class extended negotiation: the application information of each class (PS3.7 D.3.3.5).
 
-Storage and query/retrieve have types; for every other class it is bytes.
+The information of storage and query/retrieve has types here; that of every other class is bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class StorageOptions:
-    """How an SCP stores. A requestor says the defaults; an acceptor declares itself.
+    """How an SCP stores. A requestor sends the defaults; an acceptor declares its own values.
 
     Attributes:
         level: of support: 0 local, 1 base, 2 full; 3 not applicable, the association requestor is
@@ -57,7 +57,8 @@ class StorageOptions:
 class QueryRetrieveOptions:
     """Options of queries and retrievals: offered by the requestor, agreed to by the acceptor.
 
-    What was not agreed to must not be used. Retrieval classes know the first and the fifth only.
+    An option that was not agreed to must not be used. Retrieval classes have the first and the
+    fifth only.
 
     Attributes:
         relational: relational queries and retrievals (PS3.4 C.4.1.2.2.1).
@@ -84,14 +85,14 @@ Extended: TypeAlias = StorageOptions | QueryRetrieveOptions | bytes
 """Application information of one SOP Class: typed where the standard defines options."""
 
 Options: TypeAlias = Mapping[str | Model, Extended]
-"""What a requestor says, by SOP class; a model stands for all its classes."""
+"""What a requestor offers, by SOP class; a model stands for all its classes."""
 
 _FIND: Final = ("Find", "Query")
 _STORAGE_LENGTH: Final = 6
 
 
 def encode(sop_class: SOPClass, value: Extended) -> bytes:
-    """Give the item's bytes, every option in its place.
+    """Give the bytes of the item, with every option.
 
     Raises:
         ValueError: options of another service class.
@@ -109,9 +110,9 @@ def encode(sop_class: SOPClass, value: Extended) -> bytes:
 
 
 def offer(sop_class: SOPClass, value: Extended) -> bytes:
-    """Give the bytes to propose: options that are not wanted at the end are not named.
+    """Give the bytes to propose, without the options at the end that are not wanted.
 
-    Acceptors that stand on an older edition know fewer of them.
+    Acceptors that follow an older edition know fewer options, and may refuse a longer item.
     """
     info = encode(sop_class, value)
     if not isinstance(value, QueryRetrieveOptions):
@@ -121,7 +122,7 @@ def offer(sop_class: SOPClass, value: Extended) -> bytes:
 
 
 def decode(sop_class: SOPClass, info: bytes) -> Extended:
-    """Read what came; bytes for what has no type, or does not fit it."""
+    """Read the item of a peer; bytes when the class has no type, or they do not fit its type."""
     if sop_class.service == "query-retrieve":
         flags = [byte == 1 for byte in info]
         if sop_class.keyword.endswith(_FIND):
@@ -143,10 +144,11 @@ def decode(sop_class: SOPClass, info: bytes) -> Extended:
 
 
 def agree(sop_class: SOPClass, offered: bytes, ours: Extended) -> bytes:
-    """Answer an offer: options are agreed to one by one, anything else is declared."""
+    """Answer an offer: options are agreed to one by one, other information is declared."""
     info = encode(sop_class, ours)
     if not isinstance(ours, QueryRetrieveOptions):
         return info
+    # Each byte is 0 or 1: what both sides support, and no longer than the offer.
     return bytes(min(pair) for pair in zip(offered, info, strict=False))
 
 
@@ -158,10 +160,10 @@ def by_class(extended: Mapping[str | Model, Value]) -> Iterator[tuple[SOPClass, 
 
 
 def proposed(extended: Options, sop_classes: set[SOPClass]) -> list[tuple[str, bytes]]:
-    """Give what an A-ASSOCIATE-RQ says of the classes that it proposes.
+    """Give the items of an A-ASSOCIATE-RQ, for the classes that it proposes.
 
     Raises:
-        ValueError: a class or a model of which nothing is proposed, or options of another service.
+        ValueError: a class or a model that is not proposed, or options of another service.
     """
     for key in extended:
         classes = {SOPClass.of(key)} if isinstance(key, str) else set(key)
@@ -175,7 +177,7 @@ def proposed(extended: Options, sop_classes: set[SOPClass]) -> list[tuple[str, b
 
 
 def answered(facts: list[tuple[str, bytes]]) -> dict[SOPClass, Extended]:
-    """Name what came; of a class that came twice the first counts."""
+    """Read the items of a peer; of two for one class the first counts."""
     named: dict[SOPClass, Extended] = {}
     for uid, info in facts:
         sop_class = SOPClass.of(uid)
@@ -184,5 +186,5 @@ def answered(facts: list[tuple[str, bytes]]) -> dict[SOPClass, Extended]:
 
 
 def _is_composite(sop_class: SOPClass) -> bool:
-    """Whether the first byte is reserved: no relational retrieval there (PS3.4 Y.5.1)."""
+    """Whether the first byte is reserved, for want of relational retrieval (PS3.4 Y.5.1)."""
     return sop_class.keyword.startswith("CompositeInstance")

@@ -1,4 +1,4 @@
-"""What pynetdicom's names are called here: said when one is asked for that is not there."""
+"""Names of pynetdicom, and what to write instead: for the errors about unknown names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _AE: Final = {
     "implementation_version_name": _IMPLEMENTATION,
 }
 
-# Calls of an association, asked of the settings.
+# Calls of an association that are looked for on an `AE`.
 _CALLS: Final = (
     *("c_echo", "c_store", "c_find", "c_get", "c_move"),
     *("send_c_echo", "send_c_store", "send_c_find", "send_c_get", "send_c_move"),
@@ -65,9 +65,9 @@ _ASSOCIATION: Final = {
     "accepted_contexts": "association.accepted",
     "rejected_contexts": "association.rejected",
     "is_rejected": "ae.associate raises AssociationRejected",
-    "is_aborted": "calls raise AssociationAborted; association.is_established tells if it lives",
-    "is_released": "association.is_established tells if it lives",
-    "is_alive": "association.is_established tells if it lives",
+    "is_aborted": "calls raise AssociationAborted; see association.is_established",
+    "is_released": "association.is_established",
+    "is_alive": "association.is_established",
     "kill": "association.abort()",
     "requestor": "association.titles and association.peer",
     "acceptor": "association.titles and association.peer",
@@ -76,14 +76,14 @@ _ASSOCIATION: Final = {
 
 _SERVER: Final = {
     "shutdown": "server.stop()",
-    "bind": "handlers are added by decorators, @server.c_store; server.events() tells the rest",
+    "bind": "handlers are added by decorators, @server.c_store; server.events() reports the rest",
     "unbind": "handlers are added by decorators, before the server starts",
     "serve_forever": "server.start() and server.wait()",
     "active_associations": "server.metrics()",
     "server_address": "server.host and server.port",
 }
 
-# Keywords of both servers: what pynetdicom passes to `AE.start_server`, and what is the AE's here.
+# Keywords of both servers: those of pynetdicom's `AE.start_server`, and settings of an `AE` here.
 _SETTINGS: Final = {
     "address": "Server(ae, host, port)",
     "block": "server.start() and server.wait()",
@@ -115,7 +115,7 @@ _REQUEST: Final = {
 }
 
 _MODULE: Final = {
-    "evt": "handlers are added by decorators, @server.c_store; server.events() tells the rest",
+    "evt": "handlers are added by decorators, @server.c_store; server.events() reports the rest",
     "build_context": "Context(sop_class, transfer_syntaxes)",
     "build_role": "Context(sop_class, scu=True, scp=True)",
     "debug_logger": "log.to_stderr('debug')",
@@ -147,12 +147,12 @@ _NAMES: Final = {
 
 
 def absent(of: str, name: str, kind: str | None = None) -> str:
-    """Say that something has no such attribute, and what to use if that is known.
+    """Make the message that an object has no such attribute, with what to use if that is known.
 
     Args:
-        of: whose names: AE, Association, Server, Request, or the package.
+        of: which table of names: AE, Association, Server, Request, or the package.
         name: the attribute.
-        kind: the name of the class, if another.
+        kind: the name of the class, if it is another.
     """
     told = f"{kind or of!r} has no attribute {name!r}"
     told = f"{'module' if of == 'dimse_rs' else 'object'} {told}"
@@ -161,7 +161,7 @@ def absent(of: str, name: str, kind: str | None = None) -> str:
 
 
 def unexpected(of: str, name: str) -> str:
-    """Say that a server has no such keyword, as Python does, and what to write if that is known.
+    """Make the message that a server has no such keyword, with what to write if that is known.
 
     Args:
         of: the name of the class.
@@ -173,11 +173,12 @@ def unexpected(of: str, name: str) -> str:
 
 
 def refuse(thing: object, of: str, name: str) -> Any:
-    """Refuse an attribute that something has not.
+    """Refuse an attribute that an object does not have.
 
     Raises:
-        AttributeError: always; the one of a property's own, if that has raised it.
+        AttributeError: always; the original one, when a property of that name has raised it.
     """
+    # Python calls `__getattr__` also when a property raises AttributeError: raise that one again.
     if hasattr(type(thing), name):
         return object.__getattribute__(thing, name)
     raise AttributeError(absent(of, name, type(thing).__name__), name=name, obj=thing)

@@ -1,4 +1,4 @@
-"""User identity, and how a passcode is kept and verified (PS3.7 D.3.3.7)."""
+"""The former place of `user_identity` and `passcodes`, kept for programs that import it."""
 
 from .passcodes import (
     Passcodes as Passcodes,

@@ -195,9 +195,9 @@ class Passcodes:
             AssociationRejected: no turn came in time.
         """
         # A turn is free while fewer passcodes of the address are in check than may yet be wrong.
-        # A check that ends frees its turn, for good when the passcode was right; a wrong one uses
-        # it up, so that `left` shrinks for those that wait. While one waits another is in check, and
-        # the end of that one notifies: so no wait lasts for its deadline without need.
+        # The end of a check frees its turn; a wrong passcode uses it up, so that `left` shrinks for
+        # those that wait. A thread waits only while another passcode is in check, and the end of
+        # that check notifies it.
         deadline = time.monotonic() + self._patience
         with self._changed:
             waits = False

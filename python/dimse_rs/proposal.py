@@ -1,4 +1,4 @@
-"""What a peer proposes with its A-ASSOCIATE-RQ, as policies see it."""
+"""`Proposal`: an A-ASSOCIATE-RQ, for the functions that decide on it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["Proposal", "proposal_of"]
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An A-ASSOCIATE-RQ that the server's settings would let in (PS3.8 9.3.2).
+    """An A-ASSOCIATE-RQ that passed the checks of the core (PS3.8 9.3.2).
 
     Attributes:
-        peer: where it comes from, with the calling AE title.
+        peer: the requestor, with the calling AE title.
         called: the called AE title.
-        contexts: what is proposed.
-        identity: who asks; None when nothing was said, or nothing that the standard defines.
-        extended: SOP class extended negotiation as offered.
-        tls: what the TLS handshake agreed on, the peer's certificate with it; None without TLS.
+        contexts: the proposed presentation contexts.
+        identity: the user; None when there is no identity, or one of an undefined type.
+        extended: the options of SOP class extended negotiation that are offered.
+        tls: the result of the TLS handshake, with the peer's certificate; None without TLS.
     """
 
     peer: Peer
@@ -47,7 +47,7 @@ class Proposal:
 
 
 def proposal_of(core: _core.Proposal) -> Proposal:
-    """Make sense of what came; contexts that could not be accepted anyway are left out."""
+    """Make the proposal; contexts with malformed UIDs, which are never accepted, are left out."""
     calling, called = core.titles
     host, port = core.peer or ("", 0)
     common = {item.sop_class: item for item in core.common}

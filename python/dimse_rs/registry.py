@@ -1,6 +1,6 @@
-"""Questions to the table of SOP Classes, and private classes for it (PS3.4, PS3.7 10.1).
+"""Look-ups in the table of SOP Classes, and private classes in it (PS3.4, PS3.7 10.1).
 
-Knows no UID itself: the table is `sop_class`, generated from the registry (PS3.6 A).
+The table is `sop_class`, generated from the registry (PS3.6 A); no UID is written here.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ _lock: Final = threading.Lock()
 def allows(context_class: str, command_class: str) -> bool:
     """Whether a DIMSE-N command may name a class on a context of another one, or of the same.
 
-    They are the same, but for the contexts in `sop_class.MEMBERS`: on that of a print meta class a
-    command names a member, on any of UPS the class Push. A DIMSE-C command names the context's.
+    The two classes are the same, but for the contexts in `sop_class.MEMBERS`: on a context of a
+    print meta class a command names a member, on a context of any UPS class the class UPS Push. A
+    DIMSE-C command always names the class of its context.
 
     Args:
         context_class: the abstract syntax of the presentation context.
@@ -54,7 +55,7 @@ def classes_of(service: str, *, retired: bool = False) -> tuple[SOPClass, ...]:
 
     Args:
         service: a name of `DIMSE_SERVICES`, such as "C-FIND".
-        retired: whether those that the standard has retired are listed too.
+        retired: list the classes too that the standard has retired.
 
     Raises:
         ValueError: there is no such service.
@@ -71,8 +72,8 @@ def classes_of(service: str, *, retired: bool = False) -> tuple[SOPClass, ...]:
 def register(sop_class: SOPClass) -> SOPClass:
     """Add a private SOP Class to the table: `SOPClass.of` and `classes_of` then know it.
 
-    For the life of the process, from any thread. The lists made beforehand stay as they are:
-    `ALL_STORAGE`, and what an `AE` or a service was given.
+    The entry stays for the life of the process, and any thread may add one. Lists that were made
+    before do not change: `ALL_STORAGE`, and those in an `AE` or a service.
 
     Args:
         sop_class: its UID with keyword, name, service and DIMSE services.
@@ -81,8 +82,8 @@ def register(sop_class: SOPClass) -> SOPClass:
         The class in the table: the one given, or an equal one that was added before.
 
     Raises:
-        ValueError: not a UID, a name that is no DIMSE service, or the UID has another entry; the
-            standard's are never replaced.
+        ValueError: not a UID, a name that is no DIMSE service, or the UID has another entry, which
+            is never replaced.
     """
     if not is_uid(sop_class):
         raise ValueError(f"{str(sop_class)!r} is not a UID (PS3.5 9.1)")

@@ -1,4 +1,4 @@
-"""What an application entity is told once: deadlines, limits, and how a peer is addressed.
+"""The settings of an application entity: deadlines, limits, and addresses of peers.
 
 Frozen values that are checked when they are made. Nothing here reads a file or the environment.
 """
@@ -37,20 +37,20 @@ DEFAULT_CALLED_AE: Final = "ANY-SCP"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Deadlines in seconds; 0 means none. Each is named in the `DimseTimeout` that it causes.
+    """Deadlines in seconds; 0 means none. A `DimseTimeout` names the one that has passed.
 
     Attributes:
         connect: for the TCP connection.
         tls: for the TLS handshake.
         acse: for the answer to A-ASSOCIATE-RQ.
         release: for the answer to A-RELEASE-RQ.
-        write: for the peer to take any of the bytes that are being sent.
+        write: for the peer to accept any byte of what is being sent.
         idle: for the next message, only while no operation is open.
-        handler: for a handler to answer; past it the request is answered with a failure.
-        dimse: for a response; counts from the last byte sent and restarts on any progress.
+        handler: for a handler; past it the request is answered with a failure.
+        dimse: for a response; begins with the last byte sent, and again with any progress.
         store: for a C-STORE response, likewise.
         retrieve: between two responses of C-GET and C-MOVE, likewise.
-        artim: for A-ASSOCIATE-RQ after a connection, and for the peer to close (PS3.8 9.1.5).
+        artim: for A-ASSOCIATE-RQ on a new connection, and for the peer to close (PS3.8 9.1.5).
         progress: for the next byte of a message that has begun to arrive; also the time over which
             `Limits.read_rate` is measured.
     """
@@ -72,7 +72,7 @@ class Timeouts:
         """Check that every deadline is a finite number, not negative.
 
         Raises:
-            ValueError: one is not; the message names it.
+            ValueError: one is out of range; the message names it.
         """
         for field in fields(self):
             value = getattr(self, field.name)
@@ -84,28 +84,29 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one node takes from its peers, in bytes where not said otherwise.
+    """The resources that peers may use, in bytes where no other unit is named.
 
     Attributes:
         max_associations: established associations; one more is rejected (2,3,2).
         max_pending: connections that have not sent their A-ASSOCIATE-RQ yet; one more and the
-            oldest is closed, which the log tells of once a second at most.
-        max_pending_per_address: the same, from one address: it may be that of a proxy.
-        byte_budget: all buffers of a server together, and what handlers' data sets take decoded;
-            sockets wait for it, then A700 is answered.
+            oldest is closed, which is logged once a second at most.
+        max_pending_per_address: the same from one address, which may be that of a proxy.
+        byte_budget: all buffers of a server together, with the decoded data sets of handlers;
+            beyond it sockets are not read, and then A700 is answered.
         associate: an A-ASSOCIATE-RQ or -AC.
         command: a command set.
         identifier: the identifier of a query or a retrieval.
         dataset: any other data set that is kept in memory.
-        spool_above: a C-STORE data set for a handler that is longer goes to a file.
-        operations: requests of a peer beyond the negotiated window; one more and it is aborted.
-        errors: requests on one association that no service can be meant by, such as of a SOP Class
-            that the context is not for; each is answered, one more and it is aborted.
-        read_rate: bytes per second that a message in transit must make on average over
-            `Timeouts.progress`.
-        instance: the data set of a C-STORE, wherever it goes.
-        inflated: a deflated data set once it is inflated, where Python decodes it; `identifier` and
-            `dataset` hold for what is inflated as well.
+        spool_above: a longer data set of a C-STORE for a handler goes to a file.
+        operations: requests of a peer beyond the negotiated window; one more aborts the
+            association.
+        errors: requests on one association that fit no service, such as for a SOP Class that is not
+            the one of the context. Each is answered; one more aborts the association.
+        read_rate: bytes per second of a message in transit, on average over `Timeouts.progress`;
+            a slower peer is aborted.
+        instance: the data set of a C-STORE, in memory or in a file.
+        inflated: a deflated data set after inflating, where Python decodes it; `identifier` and
+            `dataset` hold for inflated ones as well.
         elements: elements and items of a data set that Python decodes, at every level.
         depth: sequences inside sequences of one; 64 at most.
     """
@@ -131,7 +132,7 @@ class Limits:
         """Check that every limit is a positive integer (`spool_above` and `read_rate` may be 0).
 
         Raises:
-            ValueError: one is not; the message names it.
+            ValueError: one is out of range; the message names it.
         """
         for field in fields(self):
             value = getattr(self, field.name)
@@ -143,17 +144,17 @@ class Limits:
 
 
 IN_PYTHON: Final = frozenset(("handler", "inflated", "elements", "depth"))
-"""Settings that the core does not know: Python calls handlers, and Python decodes."""
+"""Settings that the core does not have: Python calls handlers, and Python decodes."""
 
 
 def for_core(settings: Timeouts | Limits) -> dict[str, Any]:
-    """Give by name what the core is told of deadlines, or of limits."""
+    """Give the deadlines or limits of the core, by name."""
     return {name: value for name, value in asdict(settings).items() if name not in IN_PYTHON}
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a peer is and what it is called; prints as `AET@host:port`.
+    """The AE title and the address of a peer; prints as `AET@host:port`.
 
     Attributes:
         ae_title: the called AE title.
@@ -179,7 +180,7 @@ class Peer:
 
     @classmethod
     def received(cls, ae_title: str, host: str, port: int) -> Self:
-        """Make a peer of what came over the wire: its title may be one that we would not send."""
+        """Make the peer of an A-ASSOCIATE-RQ, whose title may be one that we never send."""
         self = cls.__new__(cls)
         for name, value in (("ae_title", ae_title), ("host", host), ("port", port)):
             object.__setattr__(self, name, value)
@@ -197,7 +198,7 @@ PeerLike: TypeAlias = str | tuple[str, int] | tuple[str, int, str] | Peer
 
 
 def parse_peer(peer: PeerLike, *, called: str | None = None) -> Peer:
-    """Understand a peer address.
+    """Parse the address of a peer.
 
     Args:
         peer: "AET@host:port", "host:port", "AET@[::1]:11112", (host, port), (AET@host, port),
@@ -225,24 +226,25 @@ def parse_peer(peer: PeerLike, *, called: str | None = None) -> Peer:
 PeersByTitle: TypeAlias = Mapping[str, PeerLike] | Callable[[str], PeerLike | None]
 """Peers by AE title: a mapping, or a function that gives the peer of a title or None.
 
-Looked at each time that a peer is wanted: what changes in the mapping counts from then on.
+Looked up each time that a peer is wanted: a change of the mapping counts from then on.
 """
 
 
 def check_peers(
     peers: PeersByTitle, name: str = "peers", *, asynchronous: bool = True
 ) -> PeersByTitle:
-    """Check the titles and addresses that a mapping has now, and what a function takes.
+    """Check the titles and addresses that a mapping has now, or the signature of a function.
 
     Args:
-        peers: what is checked.
-        name: of the argument, for the message.
+        peers: the mapping or function.
+        name: the name of the setting, for the message.
         asynchronous: whether there is an event loop for an `async` function.
 
     Raises:
-        ValueError: a title or an address is none, or has spaces around; the message says which.
-        TypeError: neither a mapping nor a function of one argument, or an `async` one without a
-            loop.
+        ValueError: a title or an address is not valid, or has spaces around it; the message says
+            which.
+        TypeError: neither a mapping nor a function of one argument, or an `async` function without
+            an event loop.
     """
     if not isinstance(peers, Mapping):
         if not callable(peers):
@@ -260,25 +262,25 @@ def check_peers(
 
 
 def find_peer(peers: PeersByTitle, title: str) -> Peer | None:
-    """Look up the peer of an AE title, which becomes the called one; None when it has none.
+    """Look up the peer of an AE title, which becomes the called one; None when there is none.
 
     Raises:
         ValueError: the address cannot be understood.
-        Exception: whatever the mapping or the function raises.
+        Exception: any that the mapping or the function raises.
     """
     return peer_of(look_up(peers, title), title)
 
 
 def look_up(peers: PeersByTitle, title: str) -> PeerLike | None:
-    """Look up what is given for an AE title; of an `async` function what has to be awaited."""
+    """Look up an AE title; of an `async` function this gives a coroutine to be awaited."""
     return peers.get(title) if isinstance(peers, Mapping) else peers(title)
 
 
 def peer_of(found: PeerLike | None, title: str) -> Peer | None:
-    """Understand what was looked up for an AE title.
+    """Parse the address that was looked up for an AE title.
 
     Raises:
-        ValueError: the address cannot be understood, or is none.
+        ValueError: the address cannot be understood, or is of another type.
     """
     if found is None:
         return None
@@ -288,7 +290,7 @@ def peer_of(found: PeerLike | None, title: str) -> Peer | None:
 
 
 def _is_address(what: object) -> bool:
-    """Whether something is a pair of host and port, perhaps with a title."""
+    """Whether an object is a pair of host and port, perhaps with a title."""
     if not isinstance(what, tuple | list) or not 2 <= len(what) <= 3:
         return False
     host, port = what[:2]
@@ -319,8 +321,8 @@ def check_ae_title(title: str) -> str:
     """Trim an AE title and check it: 1 to 16 characters of ISO 646, no control, no backslash.
 
     Raises:
-        TypeError: it is no text.
-        ValueError: it is not one.
+        TypeError: the title is not a `str`.
+        ValueError: the title is not valid.
 
     Source: PS3.5 6.2, PS3.8 9.3.2.
     """

@@ -1,7 +1,7 @@
 """DIMSE statuses: the value of (0000,0900), its category and its meaning (PS3.7 C, PS3.4).
 
-The tables hold what the standard assigns. A code that it does not assign is no error here: its
-range says what it is (PS3.7 C), and what lies outside every range is a failure.
+The tables hold the codes that the standard assigns. Any other code has the category of its range
+(PS3.7 C); outside every range it is a failure.
 """
 
 from __future__ import annotations
@@ -290,13 +290,13 @@ _OF_CLASS: Final[dict[str, dict[str, str]]] = {
 
 
 def is_defined(code: int, operation: str, service: str = "") -> bool:
-    """Tell whether a performer may answer a request with a status.
+    """Whether a performer may answer a request with a status.
 
     Args:
         code: the value of (0000,0900).
         operation: the DIMSE service, such as "C-FIND" or "N-CREATE".
-        service: the `SOPClass.service`. Of one that has no table, or an empty string, every code
-            of the standard's ranges is taken.
+        service: the `SOPClass.service`. For one that has no table, or an empty string, every code
+            of the ranges in the standard is allowed.
 
     Raises:
         KeyError: there is no such DIMSE service.
@@ -318,7 +318,7 @@ def is_defined(code: int, operation: str, service: str = "") -> bool:
 
 
 class Status(int):
-    """A DIMSE status: an `int` that knows what it says, and has no truth value.
+    """A DIMSE status: an `int` with a category and a meaning, and without a truth value.
 
     ``Status(0xA700, "storage").meaning == "refused: out of resources"``.
 
@@ -344,7 +344,7 @@ class Status(int):
 
     @property
     def category(self) -> Category:
-        """The class of the status: by its value alone, so that it holds in every service."""
+        """The class of the status, which follows from the value alone, in every service."""
         code = int(self)
         if code == 0x0000:
             return "success"
@@ -358,7 +358,7 @@ class Status(int):
 
     @property
     def meaning(self) -> str:
-        """What the standard says the code means, in a few words."""
+        """The meaning of the code in the standard, in a few words."""
         code = int(self)
         for value, mask, text in _SERVICES.get(self.service, ()):
             if code & mask == value:
@@ -403,7 +403,7 @@ class Status(int):
     if not TYPE_CHECKING:  # for checkers there is no such name
 
         def __getattr__(self, name: str) -> Any:
-            """Name what the elements of pynetdicom's data set of a status are here."""
+            """Refuse an element of pynetdicom's status data sets; say what is used here instead."""
             from .hints import refuse
 
             return refuse(self, "Status", name)

@@ -199,7 +199,7 @@ def test_those_who_wait_are_refused_once_too_many_were_wrong(monkeypatch):
         thread.join(10)
     assert outcomes == [False] * 7
     assert not begun.acquire(blocking=False)
-    assert (verify._waiting, dict(verify._looked_at)) == (0, {})
+    assert (verify._waiting, dict(verify._in_check)) == (0, {})
 
 
 def test_who_finds_too_many_in_line_is_to_come_again(monkeypatch):

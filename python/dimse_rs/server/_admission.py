@@ -1,7 +1,15 @@
-"""Who is let in, when settings alone cannot tell: the user's functions, asked about one proposal.
+"""Admission: which A-ASSOCIATE-RQs are accepted, as far as the user's functions decide.
 
-The core puts proposals that need a word into a queue and goes on; threads pull them from there. A
-proposal that nobody decides on within `Timeouts.acse` is rejected by the core.
+The core examines a proposal first, by data alone: the AE titles, the contexts, the user identity
+where it is required, and whether there is a place among the associations. It keeps the place while
+the functions decide, so that they are never called in vain. Only when some function can have a say
+(`Admission.ask`) does the proposal go into a queue, from which threads of this module take it. The
+core goes on meanwhile, and rejects the proposal itself when `Timeouts.acse` has passed.
+
+`Admission.decide` calls the functions in an order that stops strangers early: `allow` first, which
+costs a comparison; then `accept`; then `verify_identity`, which may take long; and what to accept
+in detail, predicates and answers to extended negotiation, only for a requestor that is admitted.
+The first one that refuses ends the decision.
 """
 
 from __future__ import annotations
@@ -39,7 +47,7 @@ _IDENTITY_REFUSED: Final = (1, 2, 1)  # PS3.7 D.3.3.7.3: permanent, and the sour
 
 
 class _Refused(Exception):
-    """The proposal is not let in."""
+    """The proposal is rejected: the codes for the peer, the cause and the text for the log."""
 
     def __init__(self, codes: tuple[int, int, int], code: str, why: str) -> None:
         super().__init__(why)
@@ -48,7 +56,7 @@ class _Refused(Exception):
 
 
 class Admission:
-    """A server's policy on proposals: what the core is told beforehand, and what is asked later."""
+    """The policy of a server: the data that the core gets, and the functions that are called."""
 
     def __init__(self, settings: AsyncServerSettings, *, secured: bool) -> None:
         """Sort out which settings are data for the core, and which are functions.
@@ -88,13 +96,13 @@ class Admission:
                 self._static[sop_class] = answer
 
     def add_predicate(self, predicate: Callable[[SOPClass], bool]) -> None:
-        """Take classes that nothing else lists when this says so, in any transfer syntax."""
+        """Accept each class that the predicate takes and no list has, in any transfer syntax."""
         self._predicates.append(Supported(predicate))
 
     def start(self, listener: _core.Listener, most: int) -> None:
-        """Begin to decide on proposals, on so many threads, if there is something to ask.
+        """Begin to decide on proposals, on at most so many threads, if a function can have a say.
 
-        Called on an event loop, functions may be `async`: they run there.
+        When this is called on an event loop, functions may be `async`: they run there.
         """
         if self.ask == "never":
             return
@@ -105,20 +113,20 @@ class Admission:
         self._workers = Workers(
             listener.next_proposal,
             most,
-            0,  # the core has the deadline
+            0,  # no deadline here: the core has that of `Timeouts.acse`
             serve=weakly(self.decide),
             name="dimse-admission",
         )
         self._workers.start()
 
     def stop(self) -> None:
-        """Let the threads go."""
+        """Let the threads end."""
         if self._workers is not None:
             self._workers.stop()
 
     @property
     def ask(self) -> str:
-        """About which proposals there is something to ask."""
+        """Which proposals need a decision: "always", "identities" or "never"."""
         functions = self._accept or self._asked or self._asked_all or self._predicates
         if functions or self._allow is not None:
             return "always"
@@ -131,13 +139,13 @@ class Admission:
         called: list[str] | None,
         calling: list[str] | None,
     ) -> _core.Policy:
-        """Give what the listener is told: our contexts in place of those that handlers imply.
+        """Make the policy of the core: `supported=` goes before the implied contexts.
 
         Args:
-            implied: by services and handlers.
+            implied: the contexts of services and handlers.
             unknown: which other storage classes are accepted, if any.
-            called: AE titles that are answered to; None for any.
-            calling: AE titles that are let in; None for any.
+            called: AE titles that the server answers to; None for any.
+            calling: AE titles that are admitted; None for any.
         """
         contexts = {context.sop_class: context for context in implied}
         others = None if unknown is None else _core.UnknownClasses(unknown)
@@ -166,7 +174,7 @@ class Admission:
         )
 
     def decide(self, core: _core.Proposal) -> None:
-        """Ask the user's functions and tell the core; raises nothing."""
+        """Decide on a proposal, and give the decision to the core; raises nothing."""
         try:
             proposal = proposal_of(core)
             permit = self._permit(proposal)
@@ -180,12 +188,12 @@ class Admission:
             )
         except _Refused as refused:
             core.reject(*refused.codes, refused.code, str(refused))
-        except BaseException:  # sys.exit() too: it must not take the thread along
+        except BaseException:  # a sys.exit() too: it must not end the thread
             _failed(core, "not-let-in", "a function of this node failed")
             core.reject(*_REFUSED, "not-let-in", "a function of this node failed")
 
     def _permit(self, proposal: Proposal) -> _core.Permit | None:
-        """Give what a peer may ask for: by the first entry that it is meant by."""
+        """Give what a peer may ask for, by the first entry that matches it."""
         if self._allow is None:
             return None
         peer = proposal.peer
@@ -195,12 +203,12 @@ class Admission:
             given = self._call(self._allow, proposal)
             entries = () if given is None else (given,)
         else:
-            entries = tuple(self._allow)
+            entries = tuple(self._allow)  # a copy: the program may change the list meanwhile
         for entry in map(_checked, entries):
             if entry.is_for(peer.ae_title, peer.host, certificate):
                 return entry.permit
         said = "" if certificate is None else f", certificate {certificate.sha256},"
-        why = f"'{peer.ae_title}' at {peer.host}{said} is meant by no entry of allow="
+        why = f"'{peer.ae_title}' at {peer.host}{said} matches no entry of allow="
         raise _Refused(_NOT_ALLOWED, "not-allowed", why)
 
     def _check(self, proposal: Proposal) -> None:
@@ -217,7 +225,7 @@ class Admission:
             raise _Refused(_REFUSED, "not-let-in", "the accept function said no")
 
     def _verified(self, core: _core.Proposal, proposal: Proposal) -> bytes | None:
-        """Give the response to a verified identity; None when there is nothing to verify."""
+        """Verify the identity and give the response; None when there is nothing to verify."""
         identity = proposal.identity
         if self._verify is None or identity is None:
             return None
@@ -241,11 +249,11 @@ class Admission:
             raise _Refused(_IDENTITY_REFUSED, "user-identity", why) from None
         if verdict is False:
             raise _Refused(_IDENTITY_REFUSED, "user-identity", f"{what} not verified")
-        # Names have no response of their own: theirs is empty (PS3.7 D.3.3.7.2).
+        # Only Kerberos and SAML define a response; that to a name is empty (PS3.7 D.3.3.7.2).
         return verdict if isinstance(verdict, bytes) and identity.type >= Kerberos.type else b""
 
     def _further(self, proposal: Proposal) -> list[_core.SupportedContext]:
-        """Give the contexts of classes that no list has and a predicate takes."""
+        """Give the contexts of the classes that no list has and a predicate takes."""
         taken: dict[str, _core.SupportedContext] = {}
         for context in proposal.contexts:
             uid = context.sop_class
@@ -261,7 +269,7 @@ class Admission:
         self, proposal: Proposal, offered: list[tuple[str, bytes]]
     ) -> list[tuple[str, bytes]]:
         answers = []
-        first = dict(reversed(offered))  # of a class that came twice the first counts
+        first = dict(reversed(offered))  # of two items for one class the first counts
         for sop_class, options in proposal.extended.items():
             function = self._asked.get(sop_class, self._asked_all)
             answer = None if function is None else self._call(function, sop_class, options)
