@@ -404,7 +404,7 @@ def test_a_verifier_may_reject_for_the_moment(caplog):
         raise AssociationRejected(2, 3, 1)
 
     full = Passcodes({}, most_waiting=0)
-    full._looked_at["127.0.0.1"] = 10
+    full._in_check["127.0.0.1"] = 10
     said = UsernamePasscode("bob", "right", in_clear=True)
     for verifier, why in (
         (verify, "rejected by the verify_identity function"),

@@ -128,7 +128,7 @@ def test_guesses_from_one_address_are_few(monkeypatch):
     assert [no_limit(proposal(said)) for said in [wrong] * 20 + [right]] == [False] * 20 + [True]
 
 
-def test_what_is_not_looked_at_costs_nothing(monkeypatch):
+def test_what_is_not_in_check_costs_nothing(monkeypatch):
     verify = Passcodes({"bob": hash_passcode("s3cret")}, most_wrong=1)
     assert not verify(proposal(UsernamePasscode("bob", "guess")))
     monkeypatch.setattr(passcodes, "_scrypt", lambda *args: pytest.fail("it was hashed"))
@@ -183,7 +183,7 @@ def test_right_passcodes_wait_while_others_are_hashed(monkeypatch):
     for thread in threads:
         thread.join(10)
     assert outcomes == [True] * 20
-    assert (verify._waiting, dict(verify._looked_at)) == (0, {})  # however often they were woken
+    assert (verify._waiting, dict(verify._in_check)) == (0, {})  # however often they were woken
 
 
 def test_those_who_wait_are_refused_once_too_many_were_wrong(monkeypatch):
