@@ -18,6 +18,7 @@ from .fields import C_STORE_RQ
 from .handlers import Handlers
 from .observe._narrate import Narrated
 from .perform.performer import Performer
+from .perform.routes import routes_of
 from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, for_core, parse_peer
 from .tls import TLS
 from .user_identity import UserIdentity, fields_of
@@ -143,6 +144,8 @@ class AE:
             raise self._explained(rejected, whom) from None
         association = Association(core, self.timeouts, whom, performer)
         association._limits = self.limits
+        if performer is not None:
+            performer.serve(association)
         association._announce()
         return association
 
@@ -196,6 +199,8 @@ class AE:
             raise self._explained(rejected, whom) from None
         association = AsyncAssociation(core, self.timeouts, whom, performer)
         association._limits = self.limits
+        if performer is not None:
+            performer.serve(association)
         association._announce()
         return association
 
@@ -216,14 +221,11 @@ class AE:
         received = (C_STORE_RQ,) if may_receive else ()
         if handlers is None and not received:
             return None
-        return kind(
-            handlers or Handlers(),
-            self.timeouts,
-            MAX_HANDLERS,
-            queued=received,
-            events=told.events,
-            lenient_roles=lenient_roles,
+        handlers = handlers or Handlers()
+        routes = routes_of(
+            handlers, queued=received, events=told.events, lenient_roles=lenient_roles
         )
+        return kind(handlers, routes, self.timeouts, MAX_HANDLERS)
 
     def _config(
         self,

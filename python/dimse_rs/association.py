@@ -11,13 +11,12 @@ from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from . import fields
 from .dimse import scu
 from .dimse.calls import AssociationFacts, in_a_file, tags_of
+from .dimse.receive import Into, receiving
 from .dimse.run import emitted, run
 from .dimse.steps import Step
 from .errors import AssociationReleased, DimseError
 from .observe.events import Events
-from .perform.performer import Into, Performer, receiving
 from .responses import Response
-from .settings import check_ae_title
 from .sop_class import Model
 from .status import Status
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from . import _core
     from .observe.events import Kind
-    from .settings import Peer, Timeouts
 
 __all__ = ["Association", "Responses"]
 
@@ -125,18 +123,6 @@ class Association(AssociationFacts):
     `with` block releases it. Leaving it by an exception while an operation is outstanding, as
     Ctrl-C in a call does, aborts it.
     """
-
-    def __init__(
-        self,
-        core: _core.Association,
-        timeouts: Timeouts,
-        peer: Peer,
-        performer: Performer | None = None,
-    ) -> None:
-        """Wrap an established association of the core; private, use `AE.associate`."""
-        super().__init__(core, timeouts, peer, performer)
-        # Calls that have not ended, and those that were interrupted: the peer is still at them.
-        self._outstanding: set[object] = set()
 
     def c_echo(self, *, repeat: int = 1) -> Status:
         """Verify that the peer answers.
@@ -259,8 +245,8 @@ class Association(AssociationFacts):
         Source: PS3.7 9.1.3, PS3.4 C.4.3.
         """
         call = scu.Call()
-        steps = self._retrieve(call, identifier, model, level, priority, None)
-        return self._responses(call, steps, into)
+        steps = self._get(call, identifier, model, level, priority)
+        return self._responses(call, receiving(self, call, into, steps))
 
     def c_move(
         self,
@@ -286,25 +272,18 @@ class Association(AssociationFacts):
         Source: PS3.7 9.1.4, PS3.4 C.4.2.
         """
         call = scu.Call()
-        title = check_ae_title(destination)  # None would ask for a C-GET
-        steps = self._retrieve(call, identifier, model, level, priority, title)
+        steps = self._move(call, identifier, model, level, priority, destination)
         return self._responses(call, steps)
 
-    def _responses(
-        self, call: scu.Call, steps: Generator[Step, Any, None], into: Into | None = None
-    ) -> Responses[Any]:
-        values = self._values(call, steps, into)
-        return Responses(self, call, values)
+    def _responses(self, call: scu.Call, steps: Generator[Step, Any, None]) -> Responses[Any]:
+        return Responses(self, call, self._values(call, steps))
 
-    def _values(
-        self, call: scu.Call, steps: Generator[Step, Any, None], into: Into | None
-    ) -> Iterator[Any]:
+    def _values(self, call: scu.Call, steps: Generator[Step, Any, None]) -> Iterator[Any]:
         self._outstanding.add(call)
         try:
-            with receiving(self._performer, into):
-                yield from emitted(self._core, steps)
+            yield from emitted(self._core, steps)
         except KeyboardInterrupt:
-            raise  # the peer is still at it: leaving the association aborts
+            raise  # stays outstanding: the peer still performs it, so leaving has to abort
         except BaseException:
             self._outstanding.discard(call)
             raise

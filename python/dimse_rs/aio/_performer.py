@@ -39,7 +39,7 @@ class AsyncPerformer(Performer):
         Raises:
             RuntimeError, MemoryError: there are no threads to be had now.
         """
-        if self.serves:
+        if self._routes.queue:
             threads.stand_by()
             self._tasks = set()
             self._threads = Threads()

@@ -1,21 +1,21 @@
-"""The steps of `dimse.run`, carried out on an event loop."""
+"""The runner for event loops: carries the steps of `dimse.steps` out with `await`."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from dimse_rs import log
-from dimse_rs.dimse.run import close, invoke, send_files
+from dimse_rs.dimse.run import close, invoke, log_responses, send_files
 from dimse_rs.dimse.steps import (
     END,
     Answer,
     Ask,
     Close,
     Dial,
+    Emit,
+    Ended,
     Hang,
     Next,
     Receive,
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from dimse_rs import _core
     from dimse_rs.completer import Completer
 
-__all__ = ["carry_out", "run"]
-
-_dimse = log.get(log.DIMSE)
+__all__ = ["advance", "run"]
 
 T = TypeVar("T")
 
@@ -50,62 +48,80 @@ async def run(
     completer: Completer,
     threads: Threads = SHARED,
 ) -> T:
-    """Carry a generator out on an association; gives what it returns.
+    """Carry a generator that emits nothing out; give what it returns.
 
-    Functions of the user's that are not asynchronous are called on `threads`.
+    Functions of the user that are not asynchronous are called on `threads`.
     """
+    reached = await advance(core, steps, completer, threads)
+    if isinstance(reached, Emit):
+        raise TypeError(f"{reached!r} has no caller")
+    return reached.value
+
+
+# `dimse.run._advance` is the same loop without `await`: a change here belongs there too.
+#
+# Not an asynchronous generator: `aclose` of one that is awaiting raises RuntimeError, and one that
+# is dropped needs a task of the loop to clean up. `AsyncResponses` is closed by other tasks than
+# the one that iterates, and dropped.
+async def advance(
+    core: _core.Association,
+    steps: Generator[Step, Any, T],
+    completer: Completer,
+    threads: Threads = SHARED,
+) -> Emit | Ended[T]:
+    """Carry steps out until the generator emits a value or ends."""
     outcome: Any = None
     failure: BaseException | None = None
-    while True:
-        try:
-            step = steps.send(outcome) if failure is None else steps.throw(failure)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        outcome, failure = None, None
-        try:
-            outcome = await carry_out(core, step, completer, threads)
-        except BaseException as error:
-            failure = error
+    try:
+        while True:
+            try:
+                step = steps.send(outcome) if failure is None else steps.throw(failure)
+            except StopIteration as stop:
+                return Ended(stop.value)
+            outcome, failure = None, None
+            if isinstance(step, Emit):
+                return step
+            try:
+                outcome = await _carry_out(core, step, completer, threads)
+            except BaseException as error:  # a cancelled task too: the generator cleans up
+                failure = error
+    finally:
+        failure = None  # see `dimse.run._advance`: frame and error would keep each other
 
 
-async def carry_out(
-    core: _core.Association, step: Step, completer: Completer, threads: Threads = SHARED
+async def _carry_out(
+    core: _core.Association, step: Step, completer: Completer, threads: Threads
 ) -> Any:
-    """Carry out one step, other than `Emit`."""
     match step:
+        case ReceiveMany():
+            invocation = step.invocation
+            responses = await completer.wait(lambda then: invocation.next_many(then=then))
+            return log_responses(core, responses)
+        case Next():
+            return await _next(step, completer, threads)
+        case Results():
+            bulk, within = step.bulk, step.within
+            return await completer.wait(lambda then: bulk.next(within, then=then))
+        case Answer():
+            return await _answer(step, completer)
+        case Send():
+            return invoke(core, step)
         case Receive():
             invocation = step.invocation
             response = await completer.wait(lambda then: invocation.next(then=then))
             if response is not None:
                 log_message(core, ">>", response)
             return response
-        case Send():
-            return invoke(core, step)
-        case ReceiveMany():
-            invocation = step.invocation
-            responses = await completer.wait(lambda then: invocation.next_many(then=then))
-            if _dimse.isEnabledFor(logging.INFO):
-                for response in responses:
-                    log_message(core, ">>", response)
-            return responses
-        case SendFiles():
-            return send_files(core, step)
-        case Results():
-            bulk, within = step.bulk, step.within
-            return await completer.wait(lambda then: bulk.next(within, then=then))
-        case Answer():
-            return await _answer(step, completer)
         case Ask():
             return await _ask(step, threads)
-        case Next():
-            return await _next(step, completer, threads)
-        case Close():
-            return await _close(step.items, threads)
+        case SendFiles():
+            return send_files(core, step)
         case Dial():
             return await step.dial(False)
         case Run():
             return await run(step.core, step.steps, completer, threads)
+        case Close():
+            return await _close(step.items, threads)
         case Hang():
             association = step.association
             return await (association.abort() if step.abort else association.release())

@@ -12,21 +12,18 @@ from typing import IO, TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cas
 from dimse_rs import _core, fields
 from dimse_rs.completer import Completer
 from dimse_rs.dimse import scu
-from dimse_rs.dimse.calls import AssociationFacts, in_a_file, tags_of
+from dimse_rs.dimse.calls import AssociationFacts, Performs, in_a_file, tags_of
+from dimse_rs.dimse.receive import Into, receiving
 from dimse_rs.dimse.steps import Emit, Step
 from dimse_rs.errors import AssociationReleased, DimseError
 from dimse_rs.observe.events import Events
-from dimse_rs.perform.performer import Into, Performer, receiving
 from dimse_rs.responses import Response
-from dimse_rs.settings import check_ae_title
 from dimse_rs.sop_class import Model
 from dimse_rs.status import Status
 
-from ._run import carry_out, run
+from ._run import advance, run
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from pydicom.dataset import Dataset
 
     from dimse_rs.observe.events import Kind
@@ -49,14 +46,12 @@ class AsyncResponses(Generic[V_co]):
         association: AsyncAssociation,
         call: scu.Call,
         steps: Generator[Step, Any, None],
-        into: Into | None = None,
     ) -> None:
         """Wrap a call; private, made by `AsyncAssociation`. Nothing is sent before the first."""
         self._association = association
         self._call = call
         self._steps = steps
-        self._into: Into | None = into
-        self._receiving: AbstractContextManager[None] | None = None
+        self._begun = False
         self._over = False
 
     def __aiter__(self) -> Self:
@@ -75,40 +70,32 @@ class AsyncResponses(Generic[V_co]):
         """
         if self._over:
             raise StopAsyncIteration
-        if self._receiving is None:
-            self._receiving = receiving(self._association._performer, self._into)
-            self._receiving.__enter__()
-            self._association._outstanding.add(self._call)
-        outcome: Any = None
-        failure: BaseException | None = None
-        core, completer = self._association._core, self._association._completer
-        while True:
-            try:
-                step = self._steps.send(outcome) if failure is None else self._steps.throw(failure)
-            except StopIteration:
-                self._leave()
-                raise StopAsyncIteration from None
-            except BaseException as error:
-                self._leave(cancelled=isinstance(error, asyncio.CancelledError))
-                raise
-            outcome, failure = None, None
-            if isinstance(step, Emit):
-                value: V_co = step.value
-                return value
-            try:
-                outcome = await carry_out(core, step, completer)
-            except BaseException as error:
-                failure = error
+        association = self._association
+        association._outstanding.add(self._call)
+        self._begun = True
+        try:
+            reached = await advance(association._core, self._steps, association._completer)
+        except BaseException as error:
+            self._leave(cancelled=isinstance(error, asyncio.CancelledError))
+            raise
+        if isinstance(reached, Emit):
+            value: V_co = reached.value
+            return value
+        self._leave()
+        raise StopAsyncIteration
 
     def _leave(self, *, cancelled: bool = False) -> None:
+        """Tell the peer to stop, unless the call has ended.
+
+        A call whose task was cancelled stays among the outstanding ones: leaving the association
+        by that CancelledError is then to abort, not to release.
+        """
         if self._over:
             return
         self._over = True
         self._association._cancel(self._call)
         if not cancelled:
             self._association._outstanding.discard(self._call)
-        if self._receiving is not None:
-            self._receiving.__exit__(None, None, None)
 
     @property
     def final(self) -> Response | None:
@@ -143,8 +130,8 @@ class AsyncResponses(Generic[V_co]):
 
     async def aclose(self) -> None:
         """Leave: tell the peer to stop, and pass over what it still sends."""
-        self._steps.close()
         self._leave()
+        self._steps.close()
 
     async def __aenter__(self) -> Self:
         """Use it in an `async with` block, to leave it for sure."""
@@ -156,7 +143,7 @@ class AsyncResponses(Generic[V_co]):
 
     def __del__(self) -> None:
         """Leave, when the loop was left."""
-        if self._receiving is not None:
+        if self._begun:
             self._leave()
 
 
@@ -173,12 +160,11 @@ class AsyncAssociation(AssociationFacts):
         core: _core.Association,
         timeouts: Timeouts,
         peer: Peer,
-        performer: Performer | None = None,
+        performer: Performs | None = None,
     ) -> None:
         """Wrap an established association of the core; private, use `AE.associate_async`."""
         super().__init__(core, timeouts, peer, performer)
         self._completer = Completer.here()
-        self._outstanding: set[object] = set()
 
     @classmethod
     def of(cls, association: AssociationFacts) -> Self:
@@ -197,6 +183,8 @@ class AsyncAssociation(AssociationFacts):
         made = cls(association._core, association._timeouts, association._peer)
         made._limits = association._limits
         made._performer = association._performer
+        # One account of calls: leaving the association, and instances of a C-GET, are about all.
+        made._outstanding = association._outstanding
         return made
 
     async def c_echo(self, *, repeat: int = 1) -> Status:
@@ -247,8 +235,8 @@ class AsyncAssociation(AssociationFacts):
     ) -> AsyncResponses[Response]:
         """Retrieve over this association: see `Association.c_get`."""
         call = scu.Call()
-        steps = self._retrieve(call, identifier, model, level, priority, None)
-        return AsyncResponses(self, call, steps, into)
+        steps = self._get(call, identifier, model, level, priority)
+        return AsyncResponses(self, call, receiving(self, call, into, steps))
 
     def c_move(
         self,
@@ -261,8 +249,7 @@ class AsyncAssociation(AssociationFacts):
     ) -> AsyncResponses[Response]:
         """Have the peer send instances to another AE: see `Association.c_move`."""
         call = scu.Call()
-        title = check_ae_title(destination)  # None would ask for a C-GET
-        steps = self._retrieve(call, identifier, model, level, priority, title)
+        steps = self._move(call, identifier, model, level, priority, destination)
         return AsyncResponses(self, call, steps)
 
     async def n_event_report(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dimse_rs import log
 from dimse_rs.contexts import AcceptedContext, RejectedContext, _accepted, any_storage
@@ -31,11 +31,17 @@ if TYPE_CHECKING:
 
     from dimse_rs import _core
     from dimse_rs.observe.events import Kind
-    from dimse_rs.perform.performer import Performer
     from dimse_rs.responses import Response
     from dimse_rs.settings import Timeouts
 
-__all__ = ["AcceptedContext", "AssociationFacts", "RejectedContext", "in_a_file", "tags_of"]
+__all__ = [
+    "AcceptedContext",
+    "AssociationFacts",
+    "Performs",
+    "RejectedContext",
+    "in_a_file",
+    "tags_of",
+]
 
 _logger = log.get(log.ASSOCIATION)
 
@@ -57,6 +63,18 @@ def tags_of(attributes: Sequence[int | str]) -> list[int]:
     return tags
 
 
+class Performs(Protocol):
+    """What an association wants of the performer that answers its peer.
+
+    Attributes:
+        service: of the core; C-STOREs can be pointed to a folder there.
+        lenient_roles: whether instances are taken without the SCP role too.
+    """
+
+    service: _core.Service
+    lenient_roles: bool
+
+
 class AssociationFacts:
     """What there is to know of an association, and how its calls are made; blocking or not."""
 
@@ -68,15 +86,15 @@ class AssociationFacts:
         core: _core.Association,
         timeouts: Timeouts,
         peer: Peer,
-        performer: Performer | None = None,
+        performer: Performs | None = None,
     ) -> None:
         """Wrap an established association of the core; private, use `AE.associate`."""
         self._core = core
         self._timeouts = timeouts
         self._peer = peer
         self._performer = performer
-        if performer is not None:
-            performer.serve(self)
+        # Calls that have not ended, and those that were interrupted: the peer still performs them.
+        self._outstanding: set[object] = set()
 
     @cached_property
     def accepted(self) -> tuple[AcceptedContext, ...]:
@@ -197,23 +215,25 @@ class AssociationFacts:
 
     # ---- the invoking side of the services, as generators
 
+    def _outgoing(self) -> scu.Outgoing:
+        message_id = self._core.next_message_id()
+        return scu.Outgoing(self.accepted, message_id, self._timeouts, self._limits)
+
     def _echo(self, repeat: int) -> Generator[Step, Any, Status]:
         if repeat < 1:
             raise ValueError(f"repeat is {repeat}, and has to be 1 or more")
-        message_id = self._core.next_message_id()
-        return scu.c_echo(self.accepted, message_id, self._timeouts, repeat - 1)
+        return scu.c_echo(self._outgoing(), repeat - 1)
 
     def _store(
         self, instance: Path | Dataset, priority: int, check: bool
     ) -> Generator[Step, Any, Status]:
-        store = scu.c_store_file if isinstance(instance, Path) else scu.c_store_data_set
-        if not isinstance(instance, Path):
-            scu.check_data_set(instance, "a path, a Part 10 file as bytes, ")
+        how = scu.Storing(priority, check)
+        if isinstance(instance, Path):
+            return scu.c_store_file(instance, self._outgoing(), how)
+        scu.check_data_set(instance, "a path, a Part 10 file as bytes, ")
         if isinstance(instance, Mapping):
             instance = scu.data_set_of(instance)
-        message_id = self._core.next_message_id()
-        how = scu.Storing(priority, check, self._limits)
-        return store(cast("Any", instance), self.accepted, message_id, self._timeouts, how)
+        return scu.c_store_data_set(instance, self._outgoing(), how)
 
     def _find(
         self,
@@ -226,40 +246,62 @@ class AssociationFacts:
     ) -> Generator[Step, Any, None]:
         return scu.c_find(
             call,
-            self.accepted,
-            self._core.next_message_id(),
-            self._timeouts,
+            self._outgoing(),
             identifier,
             sop_class=_class_of(model, "find"),
             level=level,
             priority=priority,
             raw=raw,
-            limits=self._limits,
         )
 
-    def _retrieve(
+    def _get(
         self,
         call: scu.Call,
         identifier: Dataset | Mapping[str, Any],
         model: Model | str,
         level: str | None,
         priority: int,
-        destination: str | None,
     ) -> Generator[Step, Any, None]:
-        if destination is None:
-            self._warn_without_role()
+        self._warn_without_role()
         return scu.c_retrieve(
             call,
-            self.accepted,
-            self._core.next_message_id(),
-            self._timeouts,
+            self._outgoing(),
             identifier,
-            sop_class=_class_of(model, "get" if destination is None else "move"),
+            sop_class=_class_of(model, "get"),
             level=level,
             priority=priority,
-            destination=None if destination is None else check_ae_title(destination),
             received=self._received,
         )
+
+    def _move(
+        self,
+        call: scu.Call,
+        identifier: Dataset | Mapping[str, Any],
+        model: Model | str,
+        level: str | None,
+        priority: int,
+        destination: str,
+    ) -> Generator[Step, Any, None]:
+        return scu.c_retrieve(
+            call,
+            self._outgoing(),
+            identifier,
+            sop_class=_class_of(model, "move"),
+            level=level,
+            priority=priority,
+            destination=check_ae_title(destination),
+        )
+
+    # A C-STORE of a C-GET names no C-GET: only that of a C-MOVE names its Message ID (PS3.7
+    # 9.1.1.1). An instance is taken to be of the one outstanding C-GET that has a receiver, so
+    # there may be one.
+    @property
+    def _receiver(self) -> scu.Receiver | None:
+        """Where instances that come now go; None leaves them to the handlers."""
+        for call in tuple(self._outstanding):
+            if isinstance(call, scu.Call) and call.receiver is not None:
+                return call.receiver
+        return None
 
     def _warn_without_role(self) -> None:
         """Say before a C-GET that nothing can come of it, as far as the roles tell (PS3.4 C.5.3).
@@ -301,9 +343,7 @@ class AssociationFacts:
     ) -> Generator[Step, Any, Response]:
         return scu.n_service(
             field,
-            self.accepted,
-            self._core.next_message_id(),
-            self._timeouts,
+            self._outgoing(),
             sop_class=sop_class,
             instance_uid=instance_uid,
             dataset=dataset,

@@ -530,14 +530,9 @@ def _convert(
     job: _Job, association: AssociationFacts, path: Path, file: _core.FileFacts
 ) -> Generator[Step, Any, None]:
     """Send a file whose own transfer syntax the peer did not accept."""
-    how = scu.Storing(
-        job.priority, job.checks, job.request.association._limits, job.operation.reserve
-    )
+    how = scu.Storing(job.priority, job.checks, job.operation.reserve)
     try:
-        message_id = association.next_message_id()
-        status = yield from scu.c_store_converted(
-            path, file, association.accepted, message_id, job.timeouts, how
-        )
+        status = yield from scu.c_store_converted(path, file, association._outgoing(), how)
     except Exception as error:
         _fail(job, path, file, error)
     else:

@@ -1,22 +1,4 @@
-"""Service logic is written once, as generators; this runs them on a blocking association.
-
-A generator yields what it wants done and is sent what came of it:
-
-    invocation = yield Send(message, within)   a request leaves; responses come from `invocation`
-    response = yield Receive(invocation)       the next response, None after the final one
-    responses = yield ReceiveMany(invocation)  those that are there, at least one; none after that
-    bulk = yield SendFiles(paths, ...)         files leave undecoded
-    results = yield Results(bulk)              the results that are there, None after the last
-    yield Answer(operation, command, data)     a response leaves
-    answer = yield Ask(handler, request)       a function of the user's is called
-    item = yield Next(operation, items)        the next item of the user's, END after the last
-    yield Close(items)                         the user's iterator is left
-    association = yield Dial(...)              another association, for sub-operations
-    yield Run(association, steps)              steps carried out on it
-    yield Hang(association)                    and its release, or its abort
-    yield Emit(value)                          the caller gets a value
-
-"""
+"""The blocking runner: carries the steps of `dimse.steps` out on the calling thread."""
 
 from __future__ import annotations
 
@@ -34,6 +16,7 @@ from .steps import (
     Close,
     Dial,
     Emit,
+    Ended,
     Hang,
     Next,
     Receive,
@@ -48,98 +31,73 @@ from .steps import (
 if TYPE_CHECKING:
     from dimse_rs import _core
 
-__all__ = [
-    "END",
-    "Answer",
-    "Ask",
-    "Close",
-    "Dial",
-    "Emit",
-    "Hang",
-    "Next",
-    "Receive",
-    "ReceiveMany",
-    "Results",
-    "Run",
-    "Send",
-    "SendFiles",
-    "Step",
-    "emitted",
-    "invoke",
-    "log_answer",
-    "log_message",
-    "run",
-]
+__all__ = ["close", "emitted", "invoke", "log_responses", "run", "send_files"]
 
 _logger = log.get(log.DIMSE)
-
 
 T = TypeVar("T")
 
 
 def run(core: _core.Association, steps: Generator[Step, Any, T]) -> T:
-    """Carry a generator out on an association, blocking; gives what it returns."""
-    outcome: Any = None
-    failure: BaseException | None = None
-    while True:
-        try:
-            step = steps.send(outcome) if failure is None else steps.throw(failure)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        outcome, failure = None, None
-        try:
-            outcome = _carry_out(core, step)
-        except BaseException as error:
-            failure = error
+    """Carry a generator that emits nothing out, blocking; give what it returns."""
+    reached = _advance(core, steps)
+    if isinstance(reached, Emit):
+        raise TypeError(f"{reached!r} has no caller")
+    return reached.value
 
 
 def emitted(core: _core.Association, steps: Generator[Step, Any, Any]) -> Iterator[Any]:
     """Carry a generator out, blocking, and give the values that it emits as they come."""
+    try:
+        while isinstance(reached := _advance(core, steps), Emit):
+            yield reached.value
+    finally:
+        steps.close()
+
+
+# `aio._run.advance` is the same loop with `await`: a change here belongs there too.
+def _advance(core: _core.Association, steps: Generator[Step, Any, T]) -> Emit | Ended[T]:
+    """Carry steps out until the generator emits a value or ends."""
     outcome: Any = None
     failure: BaseException | None = None
     try:
         while True:
             try:
                 step = steps.send(outcome) if failure is None else steps.throw(failure)
-            except StopIteration:
-                return
+            except StopIteration as stop:
+                return Ended(stop.value)
             outcome, failure = None, None
             if isinstance(step, Emit):
-                yield step.value
-                continue
+                return step
             try:
                 outcome = _carry_out(core, step)
-            except BaseException as error:
+            except BaseException as error:  # Ctrl-C too: the generator decides what is undone
                 failure = error
     finally:
-        steps.close()
+        # The traceback of an error that leaves here has this frame in it. If the frame kept the
+        # error, both, and the request and its spooled file with them, would wait for the
+        # garbage collector.
+        failure = None
 
 
 def _carry_out(core: _core.Association, step: Step) -> Any:
-    if isinstance(step, Receive):
-        response = step.invocation.next()
-        if response is not None:
-            log_message(core, ">>", response)
-        return response
-    if isinstance(step, ReceiveMany):
-        responses = step.invocation.next_many()
-        if _logger.isEnabledFor(logging.INFO):
-            for response in responses:
-                log_message(core, ">>", response)
-        return responses
-    if isinstance(step, Next):
-        return next(step.items, END)
-    return step.bulk.next(step.within) if isinstance(step, Results) else _begin(core, step)
-
-
-def _begin(core: _core.Association, step: Step) -> Any:
-    match step:
-        case Send():
-            return invoke(core, step)
+    match step:  # those of bulk transfers first: the cases are tried in order
+        case ReceiveMany():
+            return log_responses(core, step.invocation.next_many())
+        case Next():
+            return next(step.items, END)
+        case Results():
+            return step.bulk.next(step.within)
         case Answer():
             step.operation.respond(step.command, step.data, wait=step.wait)
             return log_answer(step.operation, step.command["Status"], step.after)
+        case Send():
+            return invoke(core, step)
+        case Receive():
+            response = step.invocation.next()
+            if response is not None:
+                log_message(core, ">>", response)
+            return response
         case Ask():
             return step.function(step.argument)
         case SendFiles():
@@ -156,8 +114,19 @@ def _begin(core: _core.Association, step: Step) -> Any:
             raise TypeError(f"{step!r} has no place here")
 
 
+# ---- the parts of a step that never wait, for both runners
+
+
+def log_responses(core: _core.Association, responses: list[_core.Message]) -> list[_core.Message]:
+    """Log responses, and give them back."""
+    if _logger.isEnabledFor(logging.INFO):
+        for response in responses:
+            log_message(core, ">>", response)
+    return responses
+
+
 def close(items: Any) -> None:
-    """Let a generator of the user's clean up; one that runs on another thread is left to that."""
+    """Close an iterator of the user, unless a thread runs it: there it is closed when it yields."""
     if getattr(items, "gi_running", False):
         return
     if (end := getattr(items, "close", None)) is not None:
@@ -165,9 +134,9 @@ def close(items: Any) -> None:
 
 
 def invoke(core: _core.Association, step: Send) -> _core.Invocation:
-    """Log a request and send it: in the log it has to stand before its response.
+    """Log a request, then send it: the other way round its response could be logged before it.
 
-    The caller gets an error when it cannot be sent.
+    An error of the sending is raised to the caller.
     """
     log_message(core, "<<", step.message)
     return core.invoke(step.message, step.within, step.again)

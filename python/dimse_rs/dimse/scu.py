@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call",
+    "Outgoing",
+    "Receiver",
     "Storing",
     "c_echo",
     "c_find",
@@ -58,14 +60,53 @@ __all__ = [
 _UNABLE_TO_PERFORM: Final = 0xA702
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a request is made from, whatever its service.
+
+    Attributes:
+        contexts: accepted presentation contexts, of which one carries the request.
+        message_id: of the request.
+        timeouts: how long its responses may take.
+        limits: what decoding its responses, or converting its instance, may take.
+    """
+
+    contexts: Sequence[AcceptedContext]
+    message_id: int
+    timeouts: Timeouts
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """What takes the instances of one C-GET: the core or a function.
+
+    Attributes:
+        folder: the core writes into it, without Python; None for a function.
+        handler: is called with each `StoreRequest`; None for a folder.
+    """
+
+    folder: _core.Folder | None = None
+    handler: Callable[[Any], Any] | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Call:
-    """What is under way of an operation with many responses; shared with its iterator."""
+    """The state of an operation with many responses; shared with its iterator.
+
+    Attributes:
+        request: once it was made.
+        final: the final response, once it has come.
+        pending: status of the latest match of a C-FIND.
+        cancelled: whether a C-CANCEL was sent.
+        receiver: of a C-GET under way, where its instances go; None leaves them to handlers.
+    """
 
     request: _core.Message | None = None
     final: Response | None = None
     pending: int | None = None
     cancelled: bool = False
+    receiver: Receiver | None = None
 
     def __str__(self) -> str:
         """Show the request and how far it is."""
@@ -77,20 +118,18 @@ class Call:
         return f"{what}, {'cancelled' if self.cancelled else 'under way'}"
 
 
-def c_echo(
-    contexts: Sequence[AcceptedContext], message_id: int, timeouts: Timeouts, again: int = 0
-) -> Generator[Step, Any, Status]:
+def c_echo(outgoing: Outgoing, again: int = 0) -> Generator[Step, Any, Status]:
     """C-ECHO (PS3.7 9.1.5)."""
-    context = _context(contexts, Verification)
+    context = _context(outgoing.contexts, Verification)
     request = _core.Message(
         context.id,
         {
             "CommandField": C_ECHO_RQ,
             "AffectedSOPClassUID": Verification,
-            "MessageID": message_id,
+            "MessageID": outgoing.message_id,
         },
     )
-    response = yield from _one_response(request, timeouts.dimse, again)
+    response = yield from _one_response(request, outgoing.timeouts.dimse, again)
     return _checked(response, "C-ECHO")
 
 
@@ -101,25 +140,18 @@ class Storing:
     Attributes:
         priority: value of (0000,0700).
         check: whether what can be seen to be cut short is refused.
-        limits: what a conversion may take.
         room: reserves the memory that a conversion takes, or raises `LimitExceeded`.
     """
 
     priority: int = 0
     check: bool = True
-    limits: Limits | None = None
     room: Room | None = None
 
 
-def c_store_file(
-    path: Path,
-    contexts: Sequence[AcceptedContext],
-    message_id: int,
-    timeouts: Timeouts,
-    how: Storing,
-) -> Generator[Step, Any, Status]:
+def c_store_file(path: Path, outgoing: Outgoing, how: Storing) -> Generator[Step, Any, Status]:
     """C-STORE of a Part 10 file, undecoded when its transfer syntax was accepted (PS3.7 9.1.1)."""
-    sending = Sending(SendFiles([path], how.priority, timeouts.store, check=how.check))
+    within = outgoing.timeouts.store
+    sending = Sending(SendFiles([path], how.priority, within, check=how.check))
     while (outcomes := (yield from sending.outcomes())) is not None:
         for sent in outcomes:
             if sent.response is not None:
@@ -128,51 +160,44 @@ def c_store_file(
                 raise (
                     sent.unreadable or sent.error or RemoteProtocolError(f"no response for {path}")
                 )
-            return (
-                yield from c_store_converted(path, sent.info, contexts, message_id, timeouts, how)
-            )
+            return (yield from c_store_converted(path, sent.info, outgoing, how))
     raise RemoteProtocolError(f"no response for {path}")
 
 
 def c_store_converted(
-    path: Path,
-    file: _core.FileFacts,
-    contexts: Sequence[AcceptedContext],
-    message_id: int,
-    timeouts: Timeouts,
-    how: Storing,
+    path: Path, file: _core.FileFacts, outgoing: Outgoing, how: Storing
 ) -> Generator[Step, Any, Status]:
     """C-STORE of a Part 10 file in another transfer syntax than its own, which was not accepted."""
-    context = convertible(contexts, file.sop_class, file.transfer_syntax)
+    context = convertible(outgoing.contexts, file.sop_class, file.transfer_syntax)
     held: list[_core.Reserved] = []
     try:
-        data = yield Ask(lambda path: _converted(path, context, how, held), path)
+        data = yield Ask(lambda path: _converted(path, context, outgoing.limits, how, held), path)
         request = _store_request(
-            context, message_id, file.sop_class, file.sop_instance, how.priority, data
+            context, outgoing.message_id, file.sop_class, file.sop_instance, how.priority, data
         )
-        return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
+        return _checked((yield from _one_response(request, outgoing.timeouts.store)), "C-STORE")
     finally:
         for reserved in held:
             reserved.release()
 
 
 def _converted(
-    path: Path, context: AcceptedContext, how: Storing, held: list[_core.Reserved]
+    path: Path,
+    context: AcceptedContext,
+    limits: Limits,
+    how: Storing,
+    held: list[_core.Reserved],
 ) -> bytes:
     from dimse_rs.datasets import convert
     from dimse_rs.encoding.gate import memory_of, scan_file
 
     if how.room is not None:  # the file, the data set, and what it is encoded to
-        held.append(how.room(memory_of(scan_file(path, how.limits), 3)))
-    return convert(path, context.transfer_syntax, check=how.check, limits=how.limits)
+        held.append(how.room(memory_of(scan_file(path, limits), 3)))
+    return convert(path, context.transfer_syntax, check=how.check, limits=limits)
 
 
 def c_store_data_set(
-    dataset: Dataset,
-    contexts: Sequence[AcceptedContext],
-    message_id: int,
-    timeouts: Timeouts,
-    how: Storing,
+    dataset: Dataset, outgoing: Outgoing, how: Storing
 ) -> Generator[Step, Any, Status]:
     """C-STORE of a pydicom data set, in its own transfer syntax when that was accepted."""
     from dimse_rs.datasets import convert, stored_syntax, uid_in
@@ -185,32 +210,31 @@ def c_store_data_set(
         if not is_uid(uid):
             raise DecodeError(f"the data set has no valid {name}", section="PS3.4 B.2.1")
     syntax = stored_syntax(dataset)
-    context = None if syntax is None else _match(contexts, sop_class, syntax)
+    context = None if syntax is None else _match(outgoing.contexts, sop_class, syntax)
     if context is None:
-        context = convertible(contexts, sop_class, syntax)
+        context = convertible(outgoing.contexts, sop_class, syntax)
     data = convert(dataset, context.transfer_syntax, check=how.check)
-    request = _store_request(context, message_id, sop_class, sop_instance, how.priority, data)
-    return _checked((yield from _one_response(request, timeouts.store)), "C-STORE")
+    request = _store_request(
+        context, outgoing.message_id, sop_class, sop_instance, how.priority, data
+    )
+    return _checked((yield from _one_response(request, outgoing.timeouts.store)), "C-STORE")
 
 
 def c_find(
     call: Call,
-    contexts: Sequence[AcceptedContext],
-    message_id: int,
-    timeouts: Timeouts,
+    outgoing: Outgoing,
     identifier: Dataset | Mapping[str, Any],
     *,
     sop_class: str,
     level: str | None,
     priority: int,
     raw: bool,
-    limits: Limits | None = None,
 ) -> Generator[Step, Any, None]:
     """C-FIND (PS3.7 9.1.2): emits each match, as a data set or undecoded."""
-    context = _context(contexts, sop_class)
+    context = _context(outgoing.contexts, sop_class)
     query = _encoded(identifier, level, context)
-    call.request = _composite_request(C_FIND_RQ, context, message_id, priority, query)
-    invocation = yield Send(call.request, timeouts.dimse)
+    call.request = _composite_request(C_FIND_RQ, context, outgoing.message_id, priority, query)
+    invocation = yield Send(call.request, outgoing.timeouts.dimse)
     if not raw:
         from dimse_rs.datasets import from_bytes
 
@@ -222,34 +246,34 @@ def c_find(
                 _finish(call, Response(message, syntax, "C-FIND"))
             elif (data := message.data) is not None:
                 call.pending = message.status
-                yield Emit(data if raw else decode(data, syntax, limits=limits))
+                yield Emit(data if raw else decode(data, syntax, limits=outgoing.limits))
     _check_finished(call)
 
 
 def c_retrieve(
     call: Call,
-    contexts: Sequence[AcceptedContext],
-    message_id: int,
-    timeouts: Timeouts,
+    outgoing: Outgoing,
     identifier: Dataset | Mapping[str, Any],
     *,
     sop_class: str,
     level: str | None,
     priority: int,
-    destination: str | None,
-    received: Callable[[], Received],
+    destination: str | None = None,
+    received: Callable[[], Received] = Received,
 ) -> Generator[Step, Any, None]:
-    """C-GET, or C-MOVE to a destination (PS3.7 9.1.3, 9.1.4): emits each response.
+    """C-MOVE to a destination, or C-GET without one (PS3.7 9.1.4, 9.1.3): emits each response.
 
-    What the peer counts in a C-GET is compared with what this side `received`.
+    What the peer counts in a C-GET is compared with what this side has `received`.
     """
-    context = _context(contexts, sop_class)
+    context = _context(outgoing.contexts, sop_class)
     getting = destination is None
     query = _encoded(identifier, level, context)
     field = C_GET_RQ if getting else C_MOVE_RQ
-    call.request = _composite_request(field, context, message_id, priority, query, destination)
+    call.request = _composite_request(
+        field, context, outgoing.message_id, priority, query, destination
+    )
     before = received()
-    invocation = yield Send(call.request, timeouts.retrieve)
+    invocation = yield Send(call.request, outgoing.timeouts.retrieve)
     service = "C-GET" if getting else "C-MOVE"
     while responses := (yield ReceiveMany(invocation)):
         for message in responses:
@@ -265,9 +289,7 @@ def c_retrieve(
 
 def n_service(
     field: int,
-    contexts: Sequence[AcceptedContext],
-    message_id: int,
-    timeouts: Timeouts,
+    outgoing: Outgoing,
     *,
     sop_class: str,
     instance_uid: str | None,
@@ -280,17 +302,17 @@ def n_service(
         check_data_set(dataset)
     # N-EVENT-REPORT and N-CREATE speak of the affected class, the others of the requested one.
     role = "Affected" if field in (N_EVENT_REPORT_RQ, N_CREATE_RQ) else "Requested"
-    context = _context_for(contexts, sop_class, context_class, field != N_EVENT_REPORT_RQ)
+    context = _context_for(outgoing.contexts, sop_class, context_class, field != N_EVENT_REPORT_RQ)
     command: dict[str, Any] = {
         "CommandField": field,
         f"{role}SOPClassUID": sop_class,
-        "MessageID": message_id,
+        "MessageID": outgoing.message_id,
         f"{role}SOPInstanceUID": instance_uid,
         **(values or {}),
     }
     data = None if dataset is None else _encoded(dataset, None, context)
     request = _core.Message(context.id, command, data)
-    message = yield from _one_response(request, timeouts.dimse)
+    message = yield from _one_response(request, outgoing.timeouts.dimse)
     service = SOPClass.of(sop_class).service
     response = Response(message, context.transfer_syntax, service)
     if response.status.category == "failure":

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import weakref
-from collections.abc import Callable, Iterator, MutableSequence
-from contextlib import contextmanager, suppress
-from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from dimse_rs import _core, log
 from dimse_rs.dimse import retrieve, scp
-from dimse_rs.dimse.requests import Handler, Request, RetrieveRequest, StoreRequest, request_of
+from dimse_rs.dimse.requests import Handler, Request, RetrieveRequest, request_of
 from dimse_rs.dimse.retrieve import Node
 from dimse_rs.dimse.run import run
 from dimse_rs.dimse.steps import Answer, Step
 from dimse_rs.encoding.quiet import quietly
-from dimse_rs.errors import DimseError, DimseTimeout, LocalProtocolError
+from dimse_rs.errors import DimseError, DimseTimeout
 from dimse_rs.fields import (
     C_ECHO_RQ,
     C_FIND_RQ,
@@ -29,27 +26,22 @@ from dimse_rs.fields import (
 from dimse_rs.handlers import Handlers
 from dimse_rs.observe._narrate import log_message
 from dimse_rs.registry import allows
-from dimse_rs.sop_class import SOP_CLASSES
-from dimse_rs.status import NO_SUCH_SOP_CLASS, PROCESSING_FAILURE, SOP_CLASS_NOT_SUPPORTED
-from dimse_rs.storage import Storage
+from dimse_rs.status import NO_SUCH_SOP_CLASS, PROCESSING_FAILURE
 from dimse_rs.threads import weakly
 
+from .routes import Routes
 from .workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from dimse_rs.dimse.calls import AssociationFacts
+    from dimse_rs.dimse.scu import Receiver
     from dimse_rs.settings import Timeouts
 
-__all__ = ["Into", "Node", "Performer", "receiving"]
+__all__ = ["Performer"]
 
 _logger = log.get(log.SERVER)
-
-Into: TypeAlias = (
-    str | PathLike[str] | Storage | Callable[[StoreRequest], Any] | MutableSequence[Any]
-)
-"""Where the instances of a C-GET go: a folder, a function, or a list."""
 
 
 class Performer:
@@ -57,66 +49,35 @@ class Performer:
 
     Args:
         handlers: the user's functions.
+        routes: which requests the core answers by itself, and which come here.
         timeouts: the deadline of handlers is among them.
         most: handlers that run at once.
         node: the server; None on an association of ours.
-        storage: what is done without handlers.
-        queued: Command Fields that go to Python without a handler too.
-        events: where what happens is told.
-        lenient_roles: take the instances of a C-GET of ours without the SCP role too.
 
     Attributes:
-        lenient_roles: whether it does.
+        service: of the core.
+        lenient_roles: whether the instances of a C-GET of ours are taken without the SCP role too.
         overdue: handlers that did not answer in time.
     """
 
     def __init__(
         self,
         handlers: Handlers,
+        routes: Routes,
         timeouts: Timeouts,
         most: int,
         *,
         node: Node | None = None,
-        storage: Storage | None = None,
-        queued: tuple[int, ...] = (),
-        events: _core.Events | None = None,
-        lenient_roles: bool = False,
     ) -> None:
-        """Make the service of the core; `start` or `serve` begins."""
+        """Keep the settings; `start` or `serve` begins."""
         self._handlers = handlers
+        self._routes = routes
         self._timeouts = timeouts
         self._most = most
         self._node = node
+        self.service = routes.service
+        self.lenient_roles = routes.lenient_roles
         self._association: weakref.ref[AssociationFacts] | None = None
-        self._into: Handler | None = None
-        self._spool: str | None = None
-        fields = dict.fromkeys((*handlers.fields(), *queued))
-        self.serves = bool(fields)
-        if C_STORE_RQ in fields:
-            from tempfile import mkdtemp
-
-            self._spool = mkdtemp(prefix="dimse-rs-")
-            self._remove_spool = weakref.finalize(self, _remove, self._spool, os.getpid())
-        sink = None
-        if storage is not None:
-            # It takes what was negotiated, and that may be unknown here.
-            others = [str(uid) for uid in tuple(SOP_CLASSES.values()) if not uid.is_storage]
-            within = None if storage.on_stored is None else storage.on_stored_timeout
-            sink = _core.Sink(storage.core, but=others, verdict_within=within)
-        self.service = _core.Service(
-            sink=sink,
-            # The class of an N-service may differ from its context's: Python looks (R-319).
-            handled={
-                field: None
-                if field in queued or field >= FIRST_N_SERVICE
-                else _plain(handlers, field)
-                for field in fields
-            },
-            spool=None if self._spool is None else _core.Folder(self._spool, "temporary"),
-            events=events,
-            lenient_roles=lenient_roles,
-        )
-        self.lenient_roles = lenient_roles
         self._workers: Workers[_core.Operation] | None = None
         self.overdue = 0
 
@@ -127,7 +88,7 @@ class Performer:
 
     def start(self) -> None:
         """Start the first thread."""
-        if self.serves:
+        if self._routes.queue:
             self._workers = Workers(
                 self.service.next_operation,
                 self._most,
@@ -151,42 +112,14 @@ class Performer:
         return 0 if self._workers is None else self._workers.busy
 
     def clean_up(self) -> None:
-        """Remove what large instances were kept in."""
-        if self._spool is not None:
-            self._remove_spool()
+        """Remove the folder in which large instances wait for their handlers."""
+        if self._routes.spool is not None:
+            self._routes.spool.remove()
 
     def _gone(self) -> None:
-        """Remove the spool folder, unless it holds files of requests that somebody keeps."""
-        if self._spool is not None:
-            with suppress(OSError):  # then it goes with the last of them
-                os.rmdir(self._spool)
-
-    @contextmanager
-    def receiving(self, into: Into) -> Iterator[None]:
-        """Have C-STOREs go there for the time being.
-
-        Raises:
-            LocalProtocolError: another call receives on this association.
-            OSError: the folder cannot be made.
-            ValueError: a `Storage` with a function that only servers call.
-        """
-        if self._into is not None:
-            raise LocalProtocolError("another C-GET receives on this association")
-        if isinstance(into, (str, PathLike)):
-            into = Storage(into, mode="fast", unknown=True)
-        if isinstance(into, Storage):
-            into.check_undecided("C-GET")
-            self.service.receive(into.core)
-            self._into = _refuse_all
-        elif isinstance(into, MutableSequence):
-            self._into = lambda request: into.append(request.dataset)
-        else:
-            self._into = into
-        try:
-            yield
-        finally:
-            self._into = None
-            self.service.receive(None)
+        """Remove that folder with the last thread, unless a request that lives has a file in it."""
+        if self._routes.spool is not None:
+            self._routes.spool.remove_if_empty()
 
     # ---- requests, each on a thread of `Workers`
 
@@ -274,8 +207,12 @@ class Performer:
         return association is None or not association.is_established
 
     def _handler_of(self, request: Request) -> Handler | None:
-        if request.field == C_STORE_RQ and self._into is not None:
-            return self._into
+        if request.field == C_STORE_RQ:
+            receiver: Receiver | None = request.association._receiver
+            # A folder takes its instances in the core. One that waited here before the core had
+            # the folder is of no C-GET that is under way now: it is left to the handlers.
+            if receiver is not None and receiver.handler is not None:
+                return receiver.handler
         return self._handlers.find(request.field, request.sop_class, request.context.sop_class)
 
     def _answer_overdue(self, operation: _core.Operation) -> None:
@@ -301,14 +238,6 @@ class Performer:
             _logger.error("%s answered %04X: %s", _text_of(operation), status, why, extra=told)
 
 
-def _remove(folder: str, owner: int) -> None:
-    """Remove a folder with what is in it; a forked child leaves it to its parent."""
-    if os.getpid() == owner:
-        from shutil import rmtree
-
-        rmtree(folder, ignore_errors=True)
-
-
 def _released(request: Request, steps: Generator[Step, Any, None]) -> Generator[Step, Any, None]:
     """Give back what a request had reserved when it is done, however it ends."""
     try:
@@ -323,38 +252,9 @@ def _refused(
     yield Answer(operation, scp.response(status, comment))
 
 
-def _refuse_all(_request: StoreRequest) -> int:
-    """Answer what reaches Python while a folder receives: nothing should."""
-    return SOP_CLASS_NOT_SUPPORTED
-
-
-@contextmanager
-def receiving(performer: Performer | None, into: Into | None) -> Iterator[None]:
-    """Have C-STOREs go there for the time being; without `into` they go where they went.
-
-    Raises:
-        LocalProtocolError: nothing can be received on this association.
-    """
-    if into is None:
-        yield
-        return
-    if performer is None:
-        raise LocalProtocolError(
-            "no presentation context was proposed with the SCP role, as C-GET needs",
-            hint="associate with contexts=for_retrieve(model)",
-        )
-    with performer.receiving(into):
-        yield
-
-
 def _is_over(operation: _core.Operation) -> bool:
     """Whether a final response was sent, or there is nobody to send it to."""
     return operation.answered or operation.association.ended is not None
-
-
-def _plain(handlers: Handlers, field: int) -> list[str] | None:
-    classes = handlers.classes(field)
-    return None if classes is None else [str(uid) for uid in classes]
 
 
 def _text_of(operation: _core.Operation) -> str:

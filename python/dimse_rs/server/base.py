@@ -23,6 +23,7 @@ from dimse_rs.observe.events import MOST, Events, Kind
 from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
+from dimse_rs.perform.routes import routes_of
 from dimse_rs.settings import Peer, check_ae_title, check_peers
 from dimse_rs.sop_class import SOPClass
 from dimse_rs.storage import Storage
@@ -170,13 +171,9 @@ class BaseServer(Handlers):
         # The listener accepts from the moment it exists. What must not miss anything stands before
         # it: the log follower, and the thread of `on_stored`. What takes from the listener's queues
         # comes after it: a request that is early waits there.
+        routes = routes_of(self, storage=self._storage, events=self._events)
         self._performer = self._performer_kind(
-            self,
-            self.ae.timeouts,
-            self._max_handlers,
-            node=self,
-            storage=self._storage,
-            events=self._events,
+            self, routes, self.ae.timeouts, self._max_handlers, node=self
         )
         if self._storage is not None and self._storage.on_stored is not None:
             self._deciding = self._make_deciding(self._performer.service, self._storage)
