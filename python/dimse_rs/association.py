@@ -35,12 +35,12 @@ V_co = TypeVar("V_co", covariant=True)
 
 
 class Responses(Generic[V_co]):
-    """What a C-FIND, C-GET or C-MOVE gives, as it comes: an iterator.
+    """Iterates over the responses to a C-FIND, C-GET or C-MOVE as they come.
 
     The request leaves when iterating begins. Leaving the loop early, or the association, tells the
-    peer to stop (C-CANCEL); what it still sends is passed over, and its end has to come within the
-    operation's deadline. A slow loop slows the peer down: no more than 1,024 responses or 4 MiB are
-    read ahead, unless another call on the association waits for its turn.
+    peer to stop (C-CANCEL); responses that still come are dropped, and the final one has to come
+    within the operation's deadline. A slow loop slows the peer down: no more than 1,024 responses
+    or 4 MiB are read ahead, unless another call on the association waits for its turn.
     """
 
     def __init__(self, association: Association, call: scu.Call, values: Iterator[V_co]) -> None:
@@ -61,13 +61,13 @@ class Responses(Generic[V_co]):
                 counts more instances of a C-GET than came; `.response` is its final response.
             NoPresentationContext: the SOP class was not accepted.
             DecodeError: the identifier cannot be sent, or what came cannot be read.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+            AssociationError, TransportError, DimseTimeout: the association ended meanwhile.
         """
         return next(self._values)
 
     @property
     def final(self) -> Response | None:
-        """The final response, once it is there: its status may warn, and its comment say of what.
+        """The final response, once it has come. Its status may be a warning, its comment says why.
 
         A C-FIND that ends with a warning, such as B000, may have found less than there is.
         """
@@ -80,48 +80,48 @@ class Responses(Generic[V_co]):
 
     @property
     def status(self) -> Status | None:
-        """The final status, once it is there: success, a warning, or cancel."""
+        """The final status, once it has come: success, a warning, or cancel."""
         return None if self._call.final is None else self._call.final.status
 
     @property
     def pending(self) -> Status | None:
-        """The status that the latest match of C-FIND came with: FF00, or FF01.
+        """The status of the latest match of C-FIND: FF00, or FF01.
 
-        FF01 says that the peer does not support some of the optional keys asked for: what it found
-        may be more than what matches them (PS3.4 C.4.1.1.4).
+        FF01 says that the peer does not support some of the optional keys: its matches may be more
+        than those that match all keys (PS3.4 C.4.1.1.4).
         """
         return None if self._call.pending is None else Status(self._call.pending, "C-FIND")
 
     def __repr__(self) -> str:
-        """Show which operation it is of, and what came of it."""
+        """Show the operation and how far it is."""
         return f"<{type(self).__name__} {self._call} on {self._association}>"
 
     def cancel(self) -> None:
-        """Tell the peer to stop, and go on: iterating ends with its final response.
+        """Tell the peer to stop. Iterating goes on until its final response.
 
         Source: PS3.7 9.3.2.3.
         """
         self._association._cancel(self._call)
 
     def close(self) -> None:
-        """Leave: tell the peer to stop, and pass over what it still sends."""
+        """Tell the peer to stop, and drop the responses that still come."""
         cast("Generator[V_co]", self._values).close()
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block, to leave it for sure."""
+        """Use it in a `with` block, which closes it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave."""
+        """Close."""
         self.close()
 
 
 class Association(AssociationFacts):
     """An association, made by `AE.associate`. Any thread may call it.
 
-    As many operations are outstanding as were negotiated, the rest wait their turn. Leaving the
-    `with` block releases it. Leaving it by an exception while an operation is outstanding, as
-    Ctrl-C in a call does, aborts it.
+    As many operations are outstanding as were negotiated, further calls wait their turn. Leaving
+    the `with` block releases the association. Leaving it by an exception while an operation is
+    outstanding, as Ctrl-C in a call does, aborts the association.
     """
 
     def c_echo(self, *, repeat: int = 1) -> Status:
@@ -129,17 +129,17 @@ class Association(AssociationFacts):
 
         Args:
             repeat: how many times, each request as soon as the one before it is answered. The core
-                does it by itself, many times faster than a loop; the log shows the first request
-                and the last response.
+                repeats it, many times faster than a loop; the log shows the first request and the
+                last response.
 
         Returns:
-            Success, or a warning; the last one.
+            The last status: Success or a warning.
 
         Raises:
             ValueError: `repeat` is less than 1.
             NoPresentationContext: Verification was not accepted.
             StatusError: the peer answered with a failure.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+            AssociationError, TransportError, DimseTimeout: the association ended meanwhile.
 
         Source: PS3.7 9.1.5, PS3.4 A.
         """
@@ -154,31 +154,30 @@ class Association(AssociationFacts):
     ) -> Status:
         """Send one SOP Instance and wait for its response.
 
-        A path is streamed, undecoded, in the file's own transfer syntax. If the peer did not accept
-        that one, uncompressed syntaxes are converted among each other.
+        A file is streamed, undecoded, in its own transfer syntax. If the peer did not accept that
+        syntax, the instance is converted between uncompressed syntaxes.
 
         Args:
             instance: a Part 10 file by path, as bytes, or as a binary file object, which is read
-                from where it stands; or a pydicom data set.
+                from its current position; or a pydicom data set.
             priority: value of (0000,0700): 0 medium, 1 high, 2 low.
-            check: refuse what can be seen to be cut short: a file that does not end where its last
-                element does; in a data set in memory, and in a file that has to be converted, a
-                value shorter than its element says, and native pixel data shorter than its rows,
-                columns, samples, frames and bits need; in memory also pixel data that is missing
-                although they are there. False sends it all the same; a file that is cut short is
-                not converted even so.
+            check: refuse an instance that is cut short, as far as can be seen: a file that does not
+                end with its last element; a value shorter than its element says, or native pixel
+                data shorter than rows, columns, samples, frames and bits need, in a data set or in
+                a file that has to be converted; in a data set also missing pixel data where those
+                attributes are there. False sends the instance, but converts no such file.
 
         Returns:
             Success or a warning.
 
         Raises:
-            NoPresentationContext: nothing accepted for this SOP Class and transfer syntax.
-            DecodeError: the instance is not whole, or not one that can be sent; the message says
-                why, `.offset` where.
+            NoPresentationContext: no context was accepted for this SOP Class and transfer syntax.
+            DecodeError: the instance is cut short, or cannot be sent; the message says why,
+                `.offset` where.
             LimitExceeded: converting the file would take more than the limits of the AE.
             OSError: the file cannot be opened.
             StatusError: the peer refused the instance; `.response` is its whole response.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+            AssociationError, TransportError, DimseTimeout: the association ended meanwhile.
 
         Source: PS3.7 9.1.1, PS3.4 B.
         """
@@ -198,15 +197,15 @@ class Association(AssociationFacts):
         priority: int = 0,
         raw: bool = False,
     ) -> Responses[Any]:
-        """Query: give each match as it comes.
+        """Query the peer; give each match as it comes.
 
         Args:
             identifier: matching and return keys: a pydicom data set, or keywords with values.
             model: such as `StudyRoot`, or the UID of a C-FIND class.
             level: Query/Retrieve Level: PATIENT, STUDY, SERIES or IMAGE; None when the identifier
-                has it, or the model has no levels.
+                has the level, or the model has no levels.
             priority: value of (0000,0700): 0 medium, 1 high, 2 low.
-            raw: give each identifier undecoded, as a buffer in the context's transfer syntax.
+            raw: give each identifier as received, a buffer in the context's transfer syntax.
 
         Returns:
             An iterator over data sets, or over buffers. Leaving it early sends C-CANCEL.
@@ -232,15 +231,15 @@ class Association(AssociationFacts):
             model: such as `StudyRoot`, or the UID of a C-GET class.
             level: Query/Retrieve Level, as for `c_find`.
             into: where the instances go: a folder by path or a `Storage`, a function that takes a
-                `StoreRequest` and gives back None or a status, or a list that gets data sets.
-                Default the association's own handlers.
+                `StoreRequest` and returns None or a status, or a list that gets data sets. Default
+                the handlers of the association.
             priority: value of (0000,0700).
 
         Returns:
-            An iterator over the responses: `.completed`, `.remaining`, `.failed` are what the peer
-            counts, `.received` what came here, and why what was refused; the last is the final one.
-            A failure raises StatusError, whose `.response.failed_uids` says which. So does a final
-            response that counts more instances than were stored here.
+            An iterator over the responses, of which the last is the final one. The peer counts in
+            `.completed`, `.remaining` and `.failed`; `.received` counts what was stored and refused
+            here. A failure raises StatusError, whose `.response.failed_uids` names the instances.
+            So does a final response that counts more instances than were stored here.
 
         Source: PS3.7 9.1.3, PS3.4 C.4.3.
         """
@@ -257,7 +256,7 @@ class Association(AssociationFacts):
         level: str | None = None,
         priority: int = 0,
     ) -> Responses[Response]:
-        """Have the peer send instances to another AE, which it must know.
+        """Have the peer send instances to another AE, which the peer must know.
 
         Args:
             identifier: unique keys, as for `c_find`.
@@ -300,10 +299,10 @@ class Association(AssociationFacts):
         instance_uid: str,
         context: str | None = None,
     ) -> Response:
-        """Notify the peer of an event; we are the SCP in the context.
+        """Notify the peer of an event; this side is the SCP in the context.
 
         `event_type` is the Event Type ID, `dataset` the event information.
-        The rest, what it gives and what it raises are as for `n_get`.
+        Other arguments, result and errors are those of `n_get`.
 
         Source: PS3.7 10.1.1.
         """
@@ -336,13 +335,13 @@ class Association(AssociationFacts):
                 that includes it, as the meta SOP classes of print do.
 
         Returns:
-            The response: success or a warning, `.dataset` what came with it.
+            The response: success or a warning, `.dataset` its data set.
 
         Raises:
-            NoPresentationContext: no context accepted for it in that role.
+            NoPresentationContext: no context was accepted for the class in that role.
             StatusError: the peer answered with a failure; `.response` is its whole response.
             DecodeError: the data set cannot be sent.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+            AssociationError, TransportError, DimseTimeout: the association ended meanwhile.
 
         Source: PS3.7 10.1.2.
         """
@@ -366,8 +365,7 @@ class Association(AssociationFacts):
     ) -> Response:
         """Change attributes of an instance.
 
-        `dataset` is the modification list. The rest, what it gives and what it raises are as for
-        `n_get`.
+        `dataset` is the modification list. Other arguments, result and errors are those of `n_get`.
 
         Source: PS3.7 10.1.3.
         """
@@ -387,7 +385,7 @@ class Association(AssociationFacts):
         """Ask for an action on an instance.
 
         `action_type` is the Action Type ID, `dataset` the action information.
-        The rest, what it gives and what it raises are as for `n_get`.
+        Other arguments, result and errors are those of `n_get`.
 
         Source: PS3.7 10.1.4.
         """
@@ -412,8 +410,8 @@ class Association(AssociationFacts):
     ) -> Response:
         """Have an instance made; `.instance_uid` of the response is its UID when none was given.
 
-        `dataset` has the attributes; without `instance_uid` the peer chooses one. The rest, what it
-        gives and what it raises are as for `n_get`.
+        `dataset` has the attributes; without `instance_uid` the peer chooses a UID.
+        Other arguments, result and errors are those of `n_get`.
 
         Source: PS3.7 10.1.5.
         """
@@ -430,7 +428,7 @@ class Association(AssociationFacts):
     ) -> Response:
         """Have an instance deleted.
 
-        Takes, returns and raises what `n_get` does.
+        Arguments, result and errors are those of `n_get`.
 
         Source: PS3.7 10.1.6.
         """
@@ -444,7 +442,8 @@ class Association(AssociationFacts):
         try:
             outcome = run(self._core, steps)
         except Exception:
-            # Refused, answered, or over with the association: nothing more will come.
+            # Refused, answered, or ended with the association: no response will come. After Ctrl-C
+            # one may, so the call stays outstanding and leaving the association aborts.
             self._outstanding.discard(call)
             raise
         self._outstanding.discard(call)
@@ -453,7 +452,7 @@ class Association(AssociationFacts):
     def send_files(self, paths: Sequence[str | PathLike[str]], *, check: bool = True) -> _core.Bulk:
         """Send Part 10 files undecoded, as many at a time as were negotiated.
 
-        What `AE.send` stands on: it neither plans contexts nor converts. Pull results with
+        `AE.send` stands on this, which neither plans contexts nor converts. Pull results with
         `next(within)`: a list of (index, file, response, error), None after the last.
 
         Args:
@@ -468,12 +467,12 @@ class Association(AssociationFacts):
         return bulk
 
     def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
-        """Follow what happens on it, from now until it has ended.
+        """Follow the events of the association, from now until it has ended.
 
         Args:
             kinds: names of events, see `Kind`; default stored, refused, released, aborted, error.
-                What is not named here is not made.
-            timeout: end when nothing came for so many seconds; default never.
+                No other events are made.
+            timeout: end when no event has come for so many seconds; default never.
 
         Returns:
             An iterator over `Event`s. `AE.associate(events=...)` follows the negotiation too.
@@ -484,12 +483,12 @@ class Association(AssociationFacts):
         return self._follow(kinds, timeout)
 
     def release(self) -> None:
-        """Release the association in good order, after what is outstanding is confirmed.
+        """Release the association, after the responses to outstanding operations have come.
 
-        Harmless when it was released before.
+        A second release does nothing.
 
         Raises:
-            AssociationError, TransportError, DimseTimeout: it ended otherwise.
+            AssociationError, TransportError, DimseTimeout: the association ended otherwise.
 
         Source: PS3.8 7.2, PS3.7 A.5.
         """
@@ -524,5 +523,5 @@ class Association(AssociationFacts):
             self._cancel_kept(self._outstanding)
             self.release()
         except DimseError:
-            if error is None:  # else the first error is the one to be seen
+            if error is None:  # else that error is the one to be raised
                 raise

@@ -1,4 +1,4 @@
-"""Waiting for the core from an event loop: what a blocking call would give, as an await."""
+"""Awaiting calls of the core on an event loop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,33 @@ from weakref import WeakValueDictionary, ref
 
 from . import _core
 
+# A call of the core that may wait takes `then=(completions, token)` in place of blocking. It gives
+# (outcome,) when the outcome is there already, else None; then the outcome is put into
+# `completions` under the token later, by a thread of the core:
+#
+#     task:   wait -> core.call(then=(completions, token)) -> None -> a future for the token
+#     core:   outcome into completions; call_soon_threadsafe, unless one is under way
+#     loop:   _drain -> take all outcomes -> set their futures -> the tasks go on
+#
+# One wake-up of the loop takes all outcomes that have come until then, so a burst of responses
+# costs one `call_soon_threadsafe`, which writes to a pipe, and not one for each. The core lets the
+# next wake-up out when `take` has emptied the pile, so none is lost between the two.
+#
+# Nothing keeps the loop alive from outside: the core has the loop's bound method and a weak
+# reference to the completer, and a completer belongs to one loop and goes with its last user.
+
 __all__ = ["Completer", "Then"]
 
 _GLANCE: Final = 0.1
-"""Seconds between two looks whether peers still want what they asked for."""
+"""Seconds between two checks whether the requests that items are awaited for were cancelled."""
 
 T = TypeVar("T")
 Then: TypeAlias = tuple[_core.Completions, int]
+"""Where the core puts the outcome of a call, and under which token."""
 
 
 class Completer:
-    """Awaits calls of the core on one event loop; `Completer.here()` is that of the running one."""
+    """Awaits calls of the core on one event loop; `Completer.here()` is for the running loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve a loop; private, use `here`."""
@@ -31,13 +47,14 @@ class Completer:
         self._wanted: dict[asyncio.Timeout, _core.Operation] = {}
         self._looking = False
         self._taken: deque[tuple[int, Any, BaseException | None]] = deque()
-        # Weak: the core must not keep alive what keeps the core's end alive.
+        # Weak: a waiting future holds the task that holds its association. The core would keep all
+        # of that alive, and so itself.
         me = ref(self)
         self._completions = _core.Completions(loop.call_soon_threadsafe, lambda: _drain(me))
 
     @staticmethod
     def here() -> Completer:
-        """Give the one of the running loop. It lives while somebody has it.
+        """Give the completer of the running loop; it lives while it is referenced.
 
         Raises:
             RuntimeError: no loop is running, or this process was forked.
@@ -51,9 +68,9 @@ class Completer:
     async def wait(self, call: Callable[[Then], T]) -> T:
         """Await a call of the core: `await completer.wait(lambda then: core.release(then=then))`.
 
-        Cancelled, it ends the waiting, not what is waited for: an invocation or a queue can be
-        asked again, a message still leaves; but an association that is being made is aborted. What
-        came in the very moment is lost, as everywhere in asyncio.
+        Cancelling the task ends the waiting, not the call: an invocation or a queue can be asked
+        again, a message still leaves, an association that is being made is aborted. An outcome that
+        comes in the moment of the cancellation is lost, as everywhere in asyncio.
 
         Returns:
             What the call would have given, had it blocked.
@@ -73,45 +90,48 @@ class Completer:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                future.exception()  # nobody will look at it: asyncio is not to complain
+                future.exception()  # looked at, so that asyncio does not log it as never retrieved
             raise
         finally:
             if self._waiting.pop(token, None) is not None:
                 self._completions.cancel(token)
 
     def begin(self, call: Callable[[Then], object]) -> None:
-        """Have a call of the core done of which nobody awaits the outcome."""
+        """Make a call of the core and drop its outcome."""
         call((self._completions, next(self._tokens)))
 
     async def unless_cancelled(
         self, given: Awaitable[T], operation: _core.Operation, instead: T
     ) -> T:
-        """Await what the user gives, for as long as the peer wants it.
+        """Await the user's next item until the peer sends C-CANCEL or the association ends.
 
-        When the peer sends C-CANCEL or goes, what waits is cancelled: a generator cleans up then,
-        not when it is collected as garbage. `_GLANCE` is how soon.
+        The item is then cancelled, at most `_GLANCE` later, and `instead` is given: an asynchronous
+        generator cleans up at once, not when it is collected as garbage.
         """
         try:
-            async with asyncio.timeout(None) as left:
-                self._wanted[left] = operation
+            # `asyncio.timeout` tells its own cancellation from that of the task; `_look` sets it
+            # off. One timer looks after all awaited items of the loop: a task and a future for
+            # each would cost more than the items.
+            async with asyncio.timeout(None) as timeout:
+                self._wanted[timeout] = operation
                 if not self._looking:
                     self._looking = True
                     self._loop.call_later(_GLANCE, self._look)
                 try:
                     return await given
                 finally:
-                    self._wanted.pop(left, None)
+                    self._wanted.pop(timeout, None)
         except TimeoutError:
-            if left.expired():
+            if timeout.expired():
                 return instead
-            raise
+            raise  # one of the user's
 
     def _look(self) -> None:
-        """End the waits of those who are not wanted any more."""
-        for left, operation in tuple(self._wanted.items()):
+        """Cancel the items whose requests were cancelled."""
+        for timeout, operation in tuple(self._wanted.items()):
             if operation.cancelled:
-                del self._wanted[left]
-                left.reschedule(self._loop.time())
+                del self._wanted[timeout]
+                timeout.reschedule(self._loop.time())
         self._looking = bool(self._wanted)
         if self._looking:
             self._loop.call_later(_GLANCE, self._look)
@@ -123,13 +143,13 @@ class Completer:
                 token, value, error = self._taken.popleft()
                 future = self._waiting.pop(token, None)
                 if future is None or future.done():
-                    continue
+                    continue  # its task was cancelled
                 if error is None:
                     future.set_result(value)
                 else:
                     future.set_exception(error)
         finally:
-            if self._taken:  # Ctrl-C came in between: the rest is not forgotten
+            if self._taken:  # KeyboardInterrupt came in between: the rest is set later
                 self._loop.call_soon(self._drain)
 
 

@@ -1,4 +1,4 @@
-"""Handlers: the user's functions that answer a peer's requests, and what they are given."""
+"""Handlers: the user's functions that answer a peer's requests."""
 
 from __future__ import annotations
 
@@ -52,9 +52,6 @@ __all__ = [
 ]
 
 
-"""The DIMSE services by the Command Field of their requests (PS3.7 E.1)."""
-
-
 H = TypeVar("H", bound=Callable[..., Any])
 P = TypeVar("P", bound=Callable[[Request], int | None])
 S = TypeVar("S", bound=Callable[[StoreRequest], int | None])
@@ -66,25 +63,26 @@ D = TypeVar("D", bound=Callable[[DatasetRequest], Any])
 N = TypeVar("N", bound=Callable[[ActionRequest], Any])
 
 ClassLike: TypeAlias = str | Model
-"""A SOP class, or a model for its class of the service."""
+"""A SOP class, or a model, which stands for its SOP class of the service."""
 
 
 class Service(Protocol):
-    """A ready-made performer: handlers that belong together, for its SOP Classes."""
+    """A ready-made service: handlers that belong together."""
 
     def register(self, handlers: Handlers) -> None:
-        """Add the handlers, as a user would by decorators."""
+        """Add the handlers to a registry, by its decorators."""
 
 
 class Handlers:
     """A registry of handlers: use its methods as decorators.
 
     `@handlers.c_store` serves every class, `@handlers.c_store(CTImageStorage)` some. A handler gets
-    a request and gives back None for Success, or what its service wants. It may raise `StatusError`
-    to answer one; any other exception is logged and answered as a failure.
+    a request and returns None for Success, or what its service wants. It may raise `StatusError` to
+    answer with that status; any other exception is logged and answered with a failure.
     """
 
-    # Whether handlers may be asynchronous: what serves them has an event loop, or may have one.
+    # Whether handlers may be asynchronous. A `Server` has no event loop to call them on; a registry
+    # of its own may be for `associate_async`, and is checked by `check_blocking` otherwise.
     _asynchronous = True
 
     def __init__(self, services: Iterable[Service] = ()) -> None:
@@ -121,7 +119,7 @@ class Handlers:
         """Answer C-FIND requests: an iterable of data sets, each a pending response.
 
         An item may be a mapping of keywords, a pair of status 0xFF00 or 0xFF01 and a data set, or
-        bytes that are encoded as the context wants. A pair of another status and None ends it.
+        bytes in the transfer syntax of the context. A pair of a final status and None is the end.
         """
         return self._decorate(C_FIND_RQ, args)
 
@@ -133,8 +131,8 @@ class Handlers:
         """Answer C-GET requests: an iterable of instances, or a `Retrieve` of them.
 
         An instance is the path of a Part 10 file, which is sent undecoded, a pydicom data set, or a
-        Part 10 file as bytes. It may come in a pair with status 0xFF00, and how many there are
-        before the first; a pair of another status and None ends it.
+        Part 10 file as bytes. Instances may come in pairs with status 0xFF00, and after a number,
+        which is their count; a pair of a final status and None is the end.
         """
         return self._decorate(C_GET_RQ, args)
 
@@ -143,7 +141,7 @@ class Handlers:
     @overload
     def c_move(self, *classes: ClassLike) -> Callable[[H], H]: ...
     def c_move(self, *args: Any) -> Any:
-        """Answer C-MOVE requests, as `c_get`; `Server(destinations=...)` says where they go."""
+        """Answer C-MOVE requests, as `c_get`; `Server(destinations=...)` has the addresses."""
         return self._decorate(C_MOVE_RQ, args)
 
     @overload
@@ -159,7 +157,7 @@ class Handlers:
     @overload
     def n_get(self, *classes: ClassLike) -> Callable[[H], H]: ...
     def n_get(self, *args: Any) -> Any:
-        """Answer N-GET requests: the data set of the attributes, or a pair of a status and it."""
+        """Answer N-GET requests: the data set of the attributes, or a status and the data set."""
         return self._decorate(N_GET_RQ, args)
 
     @overload
@@ -211,26 +209,26 @@ class Handlers:
         return handler
 
     def check_blocking(self) -> None:
-        """See that no handler needs an event loop.
+        """Check that no handler needs an event loop.
 
         Raises:
-            TypeError: one does; the message says which.
+            TypeError: a handler does; the message names it.
         """
         for field, handlers in self._by_field.items():
             for handler in handlers.values():
                 check_handler(field, handler, asynchronous=False)
 
     def find(self, field: int, sop_class: str, context: str = "") -> Handler | None:
-        """Find the handler for a request: by its class, by that of its context, or for every."""
+        """Find the handler of a request: for its class, for that of its context, or for every."""
         handlers = self._by_field.get(field, {})
         return handlers.get(sop_class) or handlers.get(context) or handlers.get(None)
 
     def classes(self, field: int) -> list[SOPClass] | None:
-        """List the classes that handlers of a message are for; None for every class."""
+        """List the classes that have handlers for a Command Field; None for every class."""
         return None if None in self._by_field.get(field, {}) else self.named(field)
 
     def named(self, field: int) -> list[SOPClass]:
-        """List the classes that handlers of a message name, beside one for every class or not."""
+        """List the classes that handlers for a Command Field name."""
         return [SOPClass.of(uid) for uid in self._by_field.get(field, {}) if uid]
 
     def fields(self) -> list[int]:
@@ -239,10 +237,10 @@ class Handlers:
 
 
 def listed_services(services: Any) -> list[Any]:
-    """Make a list of services.
+    """Check `services=`.
 
     Raises:
-        TypeError: it is one alone, or a class; the message says so.
+        TypeError: a service alone, or a class, in place of a list; the message says so.
     """
     if isinstance(services, type) or not isinstance(services, Iterable):
         name = getattr(services, "__name__", type(services).__name__)
@@ -254,7 +252,7 @@ def register_service(service: Any, handlers: Handlers) -> None:
     """Have a service add its handlers.
 
     Raises:
-        TypeError: it is none, or a class in place of an instance; the message says so.
+        TypeError: it is no service, or a class in place of an instance; the message says so.
     """
     if isinstance(service, type):
         name = service.__name__

@@ -1,4 +1,4 @@
-"""`Response`: what a peer answered, everything on the wire included (PS3.7 9.3, 10.3)."""
+"""`Response`: the response of a peer, with all its elements (PS3.7 9.3, 10.3)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ __all__ = ["Received", "Response"]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What this side answered to the instances of a C-GET, whatever the peer counts.
+    """How many instances of a C-GET were stored and refused on this side.
 
-    Of C-GETs outstanding at once on an association, it is the account of all of them.
+    The peer counts for itself. The numbers are of an association: of C-GETs that are outstanding on
+    it at once they count all instances.
 
     Attributes:
         stored: instances answered with Success or a warning.
-        reasons: why instances were refused, and how many for each reason.
+        reasons: for each reason to refuse, how many instances.
     """
 
     stored: int = 0
@@ -38,32 +39,32 @@ class Received:
         return sum(self.reasons.values())
 
     def since(self, before: Received) -> Received:
-        """Give what came after an earlier account."""
+        """Subtract an earlier count."""
         reasons = {why: n - before.reasons.get(why, 0) for why, n in self.reasons.items()}
         return Received(
             self.stored - before.stored, {why: count for why, count in reasons.items() if count}
         )
 
     def plus(self, other: Received | None) -> Received:
-        """Give the sum of two accounts."""
+        """Add two counts."""
         if other is None:
             return self
         reasons = Counter(self.reasons) + Counter(other.reasons)
         return Received(self.stored + other.stored, dict(reasons))
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Show the counts in a line."""
         why = "; ".join(f"{count} with {reason}" for reason, count in self.reasons.items())
         return f"{self.stored} stored here, {self.refused} refused{why and f': {why}'}"
 
 
 class Response:
-    """A response as it came. What a response of its kind cannot carry is empty or None.
+    """A response as received. Elements that the response does not have are empty or None.
 
     Attributes:
         message: the message of the core; its `command` holds every element by keyword.
         transfer_syntax: how the data set is encoded.
-        received: of a C-GET, what this side made of the instances until now; else None.
+        received: of a C-GET, the instances stored and refused here until now; else None.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Response:
         transfer_syntax: str = "",
         service: str = "",
     ) -> None:
-        """Look at a received message; nothing is decoded yet."""
+        """Wrap a received message; nothing is decoded yet."""
         self.message = message
         self.transfer_syntax = TransferSyntax.of(transfer_syntax)
         self._service = service
@@ -111,7 +112,7 @@ class Response:
 
     @property
     def instance_uid(self) -> str:
-        """Affected SOP Instance UID (0000,1000): of N-CREATE, the one that the peer assigned."""
+        """Affected SOP Instance UID (0000,1000); that of an N-CREATE the peer may have assigned."""
         return self.message.sop_instance or ""
 
     @property
@@ -126,7 +127,7 @@ class Response:
 
     @property
     def remaining(self) -> int | None:
-        """Sub-operations that are still to be done; None when it does not say."""
+        """Sub-operations that are still to be done; None when the response has no such counter."""
         return _int(self.message.get("NumberOfRemainingSuboperations"))
 
     @property
@@ -146,7 +147,7 @@ class Response:
 
     @property
     def counts(self) -> bool:
-        """Whether it says how many sub-operations were completed, failed or warned of."""
+        """Whether the response counts completed, failed or warning sub-operations."""
         return any(self.message.get(keyword) is not None for keyword in _COUNTERS)
 
     @property
@@ -159,7 +160,7 @@ class Response:
 
     @property
     def data(self) -> _core.Payload | None:
-        """The data set as it came, a buffer; None when there is none."""
+        """The encoded data set, a buffer; None when there is none."""
         return self.message.data
 
     @property
@@ -184,7 +185,7 @@ class Response:
         return self.message.command
 
     def __repr__(self) -> str:
-        """Show the command set: no values of the data set."""
+        """Show the command set, but no values of the data set."""
         return f"Response({dict(self.command)})"
 
 

@@ -1,8 +1,4 @@
-"""Daemon threads of ours, and what becomes of one that cannot be started at the moment.
-
-"can't start new thread" is a limit that is reached, or memory that is short, for a while: whoever
-needed the thread tells it once, and tries again until there is one.
-"""
+"""Daemon threads of the package, and a second chance for those that cannot be started now."""
 
 from __future__ import annotations
 
@@ -18,6 +14,11 @@ from . import log
 
 __all__ = ["keep_trying", "stand_by", "start", "started", "weakly"]
 
+# "can't start new thread" means that a limit of the system is reached or memory is short, most
+# often for a while. A server that gave up then would stay deaf when the shortage is over. So a
+# thread that cannot be started is logged once, and one thread, which was started in good time
+# (`stand_by`), tries again until there are threads.
+
 _logger = log.get(log.SERVER)
 
 P = ParamSpec("P")
@@ -31,7 +32,7 @@ def start(name: str, function: Callable[..., object], *args: object) -> threadin
     """Start a daemon thread.
 
     Raises:
-        RuntimeError, MemoryError: there is none to be had now.
+        RuntimeError, MemoryError: the system has no thread left.
     """
     thread = threading.Thread(target=function, args=args, name=name, daemon=True)
     thread.start()
@@ -39,21 +40,23 @@ def start(name: str, function: Callable[..., object], *args: object) -> threadin
 
 
 def started(name: str, function: Callable[..., object], *args: object) -> bool:
-    """Start a daemon thread; False when there is none to be had now, which is logged once."""
+    """Start a daemon thread; False when the system has none left, which is logged once."""
     try:
         start(name, function, *args)
     except (RuntimeError, MemoryError) as error:
-        _trials.tell(name, error)
+        _trials.report(name, error)
         return False
-    _trials.tell(name, None)
+    _trials.report(name, None)
     return True
 
 
 def stand_by() -> None:
-    """Be able to `keep_trying`: for what starts, and cannot fail later.
+    """Start the thread that tries again, unless it runs.
+
+    A server calls this when it starts and may fail; `keep_trying` cannot fail from then on.
 
     Raises:
-        RuntimeError, MemoryError: there is no thread to be had now.
+        RuntimeError, MemoryError: the system has no thread left.
     """
     _trials.stand_by()
 
@@ -62,14 +65,17 @@ def keep_trying(attempt: Callable[[], bool]) -> None:
     """Call this now, and every tenth of a second until it gives True.
 
     Raises:
-        RuntimeError, MemoryError: once was not enough, and nothing stands by.
+        RuntimeError, MemoryError: the first call gave False, and `stand_by` was not called.
     """
     if not attempt():
         _trials.put(attempt)
 
 
 def weakly(method: Callable[P, T]) -> Callable[P, T | None]:
-    """Call a method while its object lives: a thread of ours must not keep a server alive."""
+    """Give a function that calls a method while its object lives, and gives None afterwards.
+
+    For threads, which would keep a server alive whose last reference is gone.
+    """
     alive = WeakMethod(method)
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -80,7 +86,7 @@ def weakly(method: Callable[P, T]) -> Callable[P, T | None]:
 
 
 class _Trials:
-    """One thread that tries again; it is started before anything depends on it, and stays."""
+    """One thread that calls failed attempts again; it is started in good time, and stays."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -89,10 +95,10 @@ class _Trials:
         self._short = False
 
     def stand_by(self) -> None:
-        """Start the thread, unless it was.
+        """Start the thread, unless it runs.
 
         Raises:
-            RuntimeError, MemoryError: there is none to be had now.
+            RuntimeError, MemoryError: the system has no thread left.
         """
         with self._changed:
             if not self._stands_by:
@@ -105,13 +111,13 @@ class _Trials:
             self._attempts.append(attempt)
             self._changed.notify()
 
-    def tell(self, name: str, error: BaseException | None) -> None:
-        """Log the first failure of some, and that it is over."""
+    def report(self, name: str, error: BaseException | None) -> None:
+        """Log the first failure of a shortage, and the end of the shortage."""
         with self._changed:
             if self._short == (error is not None):
                 return
             self._short = error is not None
-        with suppress(Exception):  # of a log handler of the user's
+        with suppress(Exception):  # an error of a log handler
             if error is None:
                 _logger.warning("threads can be started again", extra={"code": "threads"})
             else:
@@ -127,7 +133,7 @@ class _Trials:
             failed = [attempt for attempt in attempts if not self._succeeds(attempt)]
             with self._changed:
                 self._attempts += failed
-            del attempts, failed  # or what they hold would be kept until the next shortage
+            del attempts, failed  # this frame would keep what they hold until the next shortage
 
     @staticmethod
     def _succeeds(attempt: Callable[[], bool]) -> bool:
@@ -142,7 +148,7 @@ _trials = _Trials()
 
 
 def _forget() -> None:
-    """Begin anew: the threads of a parent do not come along into a forked child."""
+    """Begin anew in a forked child: threads do not survive a fork."""
     global _trials
     _trials = _Trials()
 

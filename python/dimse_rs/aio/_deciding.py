@@ -1,4 +1,4 @@
-"""Stored instances and an `async` function that decides on them, as a task of an event loop."""
+"""`Storage(on_stored=)` with an `async` function: a task has it decide on stored instances."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class AsyncDeciding(Deciding):
                 return  # the server stops
             try:
                 await self._decide_here(arrivals, completer)
-            except (asyncio.CancelledError, GeneratorExit):  # the loop ends, perhaps left
+            except (asyncio.CancelledError, GeneratorExit):  # the loop ends
                 raise
             except BaseException:
                 with suppress(BaseException):
                     _logger.exception("on_stored goes on after this", extra={"code": "on-stored"})
-            del arrivals
+            del arrivals  # this frame would keep the unsettled ones until the next come
 
     async def _decide_here(self, arrivals: _core.Arrivals, completer: Completer) -> None:
         items = self.items(arrivals)
@@ -54,5 +54,5 @@ class AsyncDeciding(Deciding):
             verdicts = self.failed(items, error)
         else:
             verdicts = self.verdicts(items)
-        met = await completer.wait(lambda then: arrivals.settle(verdicts, then=then))
-        self.told(items, verdicts, met)
+        outcomes = await completer.wait(lambda then: arrivals.settle(verdicts, then=then))
+        self.log_outcomes(items, verdicts, outcomes)

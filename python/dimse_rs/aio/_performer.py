@@ -1,4 +1,4 @@
-"""Answering a peer's requests on an event loop: each as a task."""
+"""Answering a peer's requests on an event loop, each in a task of its own."""
 
 from __future__ import annotations
 
@@ -21,10 +21,23 @@ from .threads import Threads
 if TYPE_CHECKING:
     from dimse_rs import _core
 
+# The life of a request on an event loop, where `Performer` has threads:
+#
+#     _pull: a free place (semaphore), then next_operation -> _take: a task
+#       -> _serve_one: log, then `run` the generator; the deadline is `asyncio.timeout`
+#       -> _conclude, by _serve_one or, when the task was cancelled before it began, by _served
+#
+# A coroutine can be cancelled, so a handler past its deadline is. A plain function on a thread
+# cannot: it keeps its thread, `Threads.busy` stays up, and when as many are lost as may run at
+# once, requests are refused.
+#
+# `stop` may come from any thread, and `_conclude` runs when a loop is torn down: nothing there may
+# need a running loop.
+
 __all__ = ["AsyncPerformer"]
 
 _TURN = 1.0
-"""Seconds after which the task of an association looks whether that lives."""
+"""Seconds after which the task of an association checks whether the association has ended."""
 
 
 class AsyncPerformer(Performer):
@@ -37,7 +50,7 @@ class AsyncPerformer(Performer):
         """Start to pull, on the running loop.
 
         Raises:
-            RuntimeError, MemoryError: there are no threads to be had now.
+            RuntimeError, MemoryError: the system has no thread left.
         """
         if self._routes.queue:
             threads.stand_by()
@@ -47,20 +60,20 @@ class AsyncPerformer(Performer):
             self._pulling = self._loop.create_task(_pull(ref(self), self.service))
 
     def stop(self) -> None:
-        """Stop to pull; what is being served goes on. From any thread."""
+        """Stop pulling; requests that are being served go on. From any thread."""
         if self._pulling is not None:
             with suppress(RuntimeError):  # the loop was closed, and its tasks with it
                 self._loop.call_soon_threadsafe(self._pulling.cancel)
 
     @property
     def busy(self) -> int:
-        """Handlers that run now."""
+        """How many handlers run now."""
         return 0 if self._pulling is None else len(self._tasks)
 
     def _take(
         self, operation: _core.Operation | None, completer: Completer, free: asyncio.Semaphore
     ) -> bool:
-        """Have an operation served; False when none will come any more."""
+        """Start the task of an operation; False when no operation will come any more."""
         if operation is None:
             free.release()
             if is_over := self._is_over():
@@ -74,23 +87,24 @@ class AsyncPerformer(Performer):
         return True
 
     def _served(self, operation: _core.Operation, task: asyncio.Task[None]) -> None:
-        """See to it that an operation is over, also when its task was cancelled unbegun."""
+        """Make sure that an operation is over, also when its task was cancelled before it began."""
         error = None if task.cancelled() else task.exception()
         self._conclude(operation, error)
 
     async def _serve_one(self, operation: _core.Operation, completer: Completer) -> None:
-        hush()  # a task has a context of its own, which its threads take over
+        hush()  # sets a context variable: tasks have a context each, and threads copy that
         error: BaseException | None = None
         deadline: asyncio.Timeout | None = None
         try:
             log_message(operation.association, ">>", operation.message)
-            # The others that are served are fewer than that: some thread is not to come back.
+            # This request has a place, so fewer than `most` others are being served. With as many
+            # threads busy, some are held by handlers whose requests were answered long ago.
             if self._threads.busy >= self._most:
                 self._refuse(operation)
                 return
             async with asyncio.timeout(self._timeouts.handler or None) as deadline:
                 await run(operation.association, self.steps(operation), completer, self._threads)
-        except (asyncio.CancelledError, GeneratorExit):  # the latter when a loop was left
+        except (asyncio.CancelledError, GeneratorExit):  # GeneratorExit: the loop was closed
             self._answer_for(operation, scp.failure_of(operation.message.field), "stopped", "")
             raise
         except BaseException as raised:
@@ -103,14 +117,14 @@ class AsyncPerformer(Performer):
     def _abort(self, association: _core.Association) -> None:
         try:
             completer = Completer.here()
-        except RuntimeError:  # the loop was left
+        except RuntimeError:  # the loop was closed
             super()._abort(association)
         else:
             completer.begin(lambda then: association.abort(then=then))
 
 
 async def _pull(me: ref[AsyncPerformer], service: _core.Service) -> None:
-    """Pull operations for a performer, and keep neither it nor them alive meanwhile."""
+    """Pull operations for a performer; while waiting, keep neither of them alive."""
     completer = Completer.here()
     performer = me()
     if performer is None:

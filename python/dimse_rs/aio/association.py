@@ -1,4 +1,4 @@
-"""The asyncio face: `AsyncAssociation`, the same generators driven without a thread."""
+"""`AsyncAssociation`: one association on an event loop, as `Association` with `await`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ V_co = TypeVar("V_co", covariant=True)
 
 
 class AsyncResponses(Generic[V_co]):
-    """What a C-FIND, C-GET or C-MOVE gives, as it comes: an asynchronous iterator.
+    """Iterates over the responses to a C-FIND, C-GET or C-MOVE as they come, by `async for`.
 
-    Leaving the loop early tells the peer to stop (C-CANCEL); what it still sends is passed over.
+    Leaving the loop early tells the peer to stop (C-CANCEL); responses that still come are dropped.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class AsyncResponses(Generic[V_co]):
         call: scu.Call,
         steps: Generator[Step, Any, None],
     ) -> None:
-        """Wrap a call; private, made by `AsyncAssociation`. Nothing is sent before the first."""
+        """Wrap a call; private, made by `AsyncAssociation`. `__anext__` sends the request."""
         self._association = association
         self._call = call
         self._steps = steps
@@ -66,7 +66,7 @@ class AsyncResponses(Generic[V_co]):
                 counts more instances of a C-GET than came; `.response` is its final response.
             NoPresentationContext: the SOP class was not accepted.
             DecodeError: the identifier cannot be sent, or what came cannot be read.
-            AssociationError, TransportError, DimseTimeout: it ended while we waited.
+            AssociationError, TransportError, DimseTimeout: the association ended meanwhile.
         """
         if self._over:
             raise StopAsyncIteration
@@ -87,8 +87,8 @@ class AsyncResponses(Generic[V_co]):
     def _leave(self, *, cancelled: bool = False) -> None:
         """Tell the peer to stop, unless the call has ended.
 
-        A call whose task was cancelled stays among the outstanding ones: leaving the association
-        by that CancelledError is then to abort, not to release.
+        A call whose task was cancelled stays outstanding: when the CancelledError leaves the
+        `async with` block of the association too, the association is aborted, not released.
         """
         if self._over:
             return
@@ -99,7 +99,7 @@ class AsyncResponses(Generic[V_co]):
 
     @property
     def final(self) -> Response | None:
-        """The final response, once it is there, as `Responses.final`."""
+        """The final response, once it has come, as `Responses.final`."""
         return self._call.final
 
     @property
@@ -109,40 +109,40 @@ class AsyncResponses(Generic[V_co]):
 
     @property
     def status(self) -> Status | None:
-        """The final status, once it is there: success, a warning, or cancel."""
+        """The final status, once it has come: success, a warning, or cancel."""
         return None if self._call.final is None else self._call.final.status
 
     @property
     def pending(self) -> Status | None:
-        """The status that the latest match of C-FIND came with, as `Responses.pending`."""
+        """The status of the latest match of C-FIND, as `Responses.pending`."""
         return None if self._call.pending is None else Status(self._call.pending, "C-FIND")
 
     def __repr__(self) -> str:
-        """Show which operation it is of, and what came of it."""
+        """Show the operation and how far it is."""
         return f"<{type(self).__name__} {self._call} on {self._association}>"
 
     def cancel(self) -> None:
-        """Tell the peer to stop, and go on: iterating ends with its final response.
+        """Tell the peer to stop. Iterating goes on until its final response.
 
         Source: PS3.7 9.3.2.3.
         """
         self._association._cancel(self._call)
 
     async def aclose(self) -> None:
-        """Leave: tell the peer to stop, and pass over what it still sends."""
+        """Tell the peer to stop, and drop the responses that still come."""
         self._leave()
         self._steps.close()
 
     async def __aenter__(self) -> Self:
-        """Use it in an `async with` block, to leave it for sure."""
+        """Use it in an `async with` block, which closes it."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Leave."""
+        """Close."""
         await self.aclose()
 
     def __del__(self) -> None:
-        """Leave, when the loop was left."""
+        """Tell the peer to stop, when the loop was left by `break`: `async for` closes nothing."""
         if self._begun:
             self._leave()
 
@@ -150,9 +150,10 @@ class AsyncResponses(Generic[V_co]):
 class AsyncAssociation(AssociationFacts):
     """An association for asyncio, made by `AE.associate_async`: `Association` with `await`.
 
-    Any number of tasks may call it: as many operations are outstanding as were negotiated, the rest
-    wait their turn. Leaving the `async with` block releases it; leaving it by an exception while an
-    operation is outstanding aborts it. A cancelled call's response is passed over when it comes.
+    Any number of tasks may call it: as many operations are outstanding as were negotiated, further
+    calls wait their turn. Leaving the `async with` block releases the association; leaving it by an
+    exception while an operation is outstanding aborts it. The response to a call whose task was
+    cancelled is dropped when it comes.
     """
 
     def __init__(
@@ -342,18 +343,19 @@ class AsyncAssociation(AssociationFacts):
         try:
             outcome = await run(self._core, steps, self._completer)
         except Exception:
-            # Refused, answered, or over with the association: nothing more will come.
+            # Refused, answered, or ended with the association: no response will come. To a call
+            # whose task was cancelled one may, so that call stays outstanding.
             self._outstanding.discard(call)
             raise
         self._outstanding.discard(call)
         return outcome
 
     def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
-        """Follow what happens on it, `async for event in ...`: see `Association.events`."""
+        """Follow its events, `async for event in ...`: see `Association.events`."""
         return self._follow(kinds, timeout)
 
     async def release(self) -> None:
-        """Release the association in good order: see `Association.release`."""
+        """Release the association: see `Association.release`."""
         if isinstance(self._core.ended, AssociationReleased):
             return
         await self._completer.wait(lambda then: self._core.release(then=then))
@@ -385,15 +387,15 @@ class AsyncAssociation(AssociationFacts):
             self._cancel_kept(self._outstanding)
             await self.release()
         except DimseError:
-            if error is None:  # else the first error is the one to be seen
+            if error is None:  # else that error is the one to be raised
                 raise
 
 
 class Connecting:
-    """An association being made: `await` it, or use it in `async with`."""
+    """An association that is being made: `await` it, or use it in `async with`."""
 
     def __init__(self, making: Awaitable[AsyncAssociation]) -> None:
-        """Wrap what makes it; private, made by `AE.associate_async`."""
+        """Wrap the coroutine that makes it; private, made by `AE.associate_async`."""
         self._making = making
         self._made: AsyncAssociation | None = None
 
@@ -412,7 +414,7 @@ class Connecting:
         raise TypeError("use `async with ae.associate_async(...)`, or `with ae.associate(...)`")
 
     def __exit__(self, *_: object) -> None:
-        """Never reached: `with` wants it to be there."""
+        """Never called: `with` needs the method to reach `__enter__`."""
 
     async def __aenter__(self) -> AsyncAssociation:
         """Wait until it is established."""

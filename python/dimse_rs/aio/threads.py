@@ -1,9 +1,4 @@
-"""Threads on which an event loop has functions of the user's called, without waiting for them.
-
-Not `asyncio.to_thread`: its few threads are everybody's, and both `asyncio.run` and the process
-wait for them at the end. A function that never comes back would keep others from being called, and
-the process from ending.
-"""
+"""Threads on which an event loop calls functions of the user that may wait."""
 
 from __future__ import annotations
 
@@ -16,6 +11,15 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from dimse_rs import threads
+
+# Not `asyncio.to_thread`. Its pool has few threads, which the whole program shares, and
+# `asyncio.run` and the interpreter wait for them at their end: one function that never returns
+# would hold the other functions up, and the end of the process.
+#
+# Hand-over. `call` makes a future on the loop and puts a job into the queue; a thread runs the job
+# and hands the outcome over by `call_soon_threadsafe`, which runs `settle` on the loop. The future
+# belongs to the loop: no thread touches it, except to ask whether it was cancelled. A cancelled
+# task gives up waiting, but a function that has begun runs to its end, and its outcome is dropped.
 
 __all__ = ["SHARED", "Threads"]
 
@@ -50,12 +54,12 @@ class Threads:
         self.busy = 0
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
-        """Call a function on a thread and await what it gives; what it raises is raised here.
+        """Call a function on a thread; give its result, or raise its error.
 
-        When there are no threads to be had for a while, it waits for one.
+        When the system has no thread left, the function waits until there is one.
 
         Raises:
-            RuntimeError, MemoryError: there was none for the very first function of the process.
+            RuntimeError, MemoryError: there is none for the very first function of the process.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -63,7 +67,7 @@ class Threads:
 
         def settle(outcome: Any, error: BaseException | None) -> None:
             if future.done():
-                return  # whoever awaited it was cancelled
+                return  # the task that awaited it was cancelled
             if error is None:
                 future.set_result(outcome)
             else:
@@ -80,7 +84,7 @@ class Threads:
                 error.__cause__ = stop
             except BaseException as failure:
                 error = failure
-            # Before anybody sees the outcome: what they call next may have this very thread.
+            # Before the outcome is seen: the task may call its next function on this thread.
             with self._changed:
                 self.busy -= 1
                 self._spare += 1
@@ -99,7 +103,7 @@ class Threads:
         threads.keep_trying(self._has_enough)
 
     def _has_enough(self) -> bool:
-        """Have a thread for each function that waits; False when there is none to be had."""
+        """Start the threads that are missing; False when the system has none left."""
         with self._changed:
             while self._spare < 0 and (self._most is None or self._threads < self._most):
                 if not threads.started("dimse-aio", self._work):
@@ -115,13 +119,15 @@ class Threads:
             except Empty:
                 with self._changed:
                     try:
-                        job = self._jobs.get_nowait()  # it came in this very moment
+                        # `_submit` counts on this thread until `_spare` says otherwise: a job may
+                        # have come since the time-out.
+                        job = self._jobs.get_nowait()
                     except Empty:
                         self._threads -= 1
                         self._spare -= 1
                         return
             job()
-            del job  # or what it holds would be kept until the next one comes
+            del job  # this frame would keep what it holds until the next job
 
 
 SHARED: Final = Threads()

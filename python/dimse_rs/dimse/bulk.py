@@ -1,7 +1,7 @@
-"""Part 10 files sent as they are, and the one account of what became of each.
+"""Part 10 files that are sent undecoded, and the outcome of each.
 
 `c_store` of a file, `AE.send` and the performing side of C-GET and C-MOVE stand on this. The core
-reads the files, and what it learned of them comes with the results.
+reads the files, and an outcome has the facts that it has read.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ __all__ = ["Outcome", "Sending"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: there is a response, or an error.
+    """The outcome of one file: a response or an error.
 
     Attributes:
         index: the place of the file among those given.
-        info: what the file is; None when it was not read, or could not be.
-        begun: the peer may have got some of it, or all.
-        response: the peer's answer.
-        status: of the answer.
-        comment: of the answer, its Error Comment.
-        error: why there is no answer.
-        unreadable: the error of the operating system, when that is why.
+        info: the facts of the file; None when it was not read, or could not be.
+        begun: whether the peer may have received a part of the file.
+        response: of the peer.
+        status: of the response.
+        comment: Error Comment of the response.
+        error: why there is no response.
+        unreadable: the error of the operating system that `error` stands for.
     """
 
     index: int
@@ -49,7 +49,7 @@ class Outcome:
 
     @classmethod
     def of(cls, result: _core.FileResult) -> Outcome:
-        """Make sense of a result of the core."""
+        """Make the outcome of a result of the core."""
         return cls(
             result.index,
             result.info,
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def convertible(self) -> bool:
-        """Whether the transfer syntax was not accepted: another one may have been."""
+        """Whether no context takes the file as it is: a conversion may help."""
         return isinstance(self.error, NoPresentationContext)
 
 
@@ -74,11 +74,11 @@ class Sending:
         step: the files, and how they are sent.
 
     Attributes:
-        left: those without an outcome so far, by index.
+        left: the files without an outcome so far, by index.
     """
 
     def __init__(self, step: SendFiles) -> None:
-        """Keep them; `begin`, or asking for outcomes, begins."""
+        """Keep the files; `begin` or the first `outcomes` begins to send."""
         self.left: dict[int, str | PathLike[str]] = dict(enumerate(step.paths))
         self._step = step
         self._bulk: _core.Bulk | None = None
@@ -94,7 +94,7 @@ class Sending:
         return bulk
 
     def outcomes(self, within: float = WAKE) -> Generator[Step, Any, list[Outcome] | None]:
-        """Wait at most so many seconds for outcomes; None when every file has had its own."""
+        """Wait at most so many seconds for outcomes; None once every file has had one."""
         bulk = self._bulk or (yield from self.begin())
         results: list[_core.FileResult] | None = yield Results(bulk, within)
         if results is None:

@@ -1,4 +1,4 @@
-"""What every association is, blocking or not: its facts, and its calls as generators."""
+"""What blocking and asyncio associations share: their facts, and their calls as generators."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _logger = log.get(log.ASSOCIATION)
 
 
 def tags_of(attributes: Sequence[int | str]) -> list[int]:
-    """Turn keywords and tags into tags; a keyword alone is one.
+    """Turn keywords and tags into tags; a string alone counts as one keyword.
 
     Raises:
         DecodeError: a keyword that the data dictionary does not have.
@@ -64,11 +64,11 @@ def tags_of(attributes: Sequence[int | str]) -> list[int]:
 
 
 class Performs(Protocol):
-    """What an association wants of the performer that answers its peer.
+    """The performer that answers the peer, as its association uses it.
 
     Attributes:
-        service: of the core; C-STOREs can be pointed to a folder there.
-        lenient_roles: whether instances are taken without the SCP role too.
+        service: of the core; a C-GET into a folder names the folder there.
+        lenient_roles: whether a C-GET takes instances without the SCP role too.
     """
 
     service: _core.Service
@@ -76,10 +76,14 @@ class Performs(Protocol):
 
 
 class AssociationFacts:
-    """What there is to know of an association, and how its calls are made; blocking or not."""
+    """The facts of an association, and its calls as generators.
+
+    `Association` carries the generators out on the calling thread, `AsyncAssociation` on an event
+    loop.
+    """
 
     _limits = Limits()
-    """Of its application entity: what decoding may take."""
+    """Those of its application entity."""
 
     def __init__(
         self,
@@ -103,7 +107,7 @@ class AssociationFacts:
 
     @cached_property
     def rejected(self) -> tuple[RejectedContext, ...]:
-        """Presentation contexts that were not accepted, and why."""
+        """Presentation contexts that were not accepted, with the reason."""
         return tuple(
             RejectedContext(facts.id, SOPClass.of(facts.sop_class), facts.result)
             for facts in self._core.contexts
@@ -122,7 +126,7 @@ class AssociationFacts:
         return _accepted(facts)
 
     def _announce(self) -> None:
-        """Log what was agreed."""
+        """Log the outcome of the negotiation."""
         _logger.info(
             "%s established: %d of %d presentation contexts, peer takes %s bytes",
             self,
@@ -131,22 +135,22 @@ class AssociationFacts:
             self._core.peer_max_length or "any number of",
             extra=log.of(self._core, "established"),
         )
-        told = log.of(self._core, "negotiation")
+        extra = log.of(self._core, "negotiation")
         for context in self.accepted:
-            what = (self, context.sop_class, context.transfer_syntax)
-            _logger.debug("%s accepted %r in %r", *what, extra=told)
+            facts = (self, context.sop_class, context.transfer_syntax)
+            _logger.debug("%s accepted %r in %r", *facts, extra=extra)
         for refused in self.rejected:
             why = (self, refused.sop_class, refused.reason)
-            _logger.debug("%s not accepted: %r, %s", *why, extra=told)
+            _logger.debug("%s not accepted: %r, %s", *why, extra=extra)
         for warning in self._core.warnings:
-            _logger.warning("%s %s", self, warning, extra=told)
+            _logger.warning("%s %s", self, warning, extra=extra)
         identity = self.identity
         if identity is not None and identity.response_requested and self.identity_response is None:
-            unsaid = "the peer does not say that it verified the user identity"
-            _logger.warning("%s %s", self, unsaid, extra=log.of(self._core, "identity-unanswered"))
+            missing = "the peer does not say that it verified the user identity"
+            _logger.warning("%s %s", self, missing, extra=log.of(self._core, "identity-unanswered"))
 
     def _log_end(self, how: str) -> None:
-        """Log that it is over by our doing."""
+        """Log that the association was ended from this side."""
         catch_up(self._core.id)
         _logger.info("%s %s", self, how, extra=log.of(self._core, how))
 
@@ -155,7 +159,7 @@ class AssociationFacts:
 
     @property
     def peer(self) -> Peer:
-        """Whom this association is with."""
+        """The peer: its AE title and address."""
         return self._peer
 
     @property
@@ -169,17 +173,17 @@ class AssociationFacts:
         return self._core.peer_max_length
 
     def next_message_id(self) -> int:
-        """Give the next Message ID: unique among what is outstanding (PS3.7 9.1.1.1.1)."""
+        """Give the next Message ID, which no outstanding operation has (PS3.7 9.1.1.1.1)."""
         return self._core.next_message_id()
 
     @property
     def window(self) -> tuple[int, int]:
-        """Operations that we, and that the peer, may have outstanding (PS3.7 D.3.3.3)."""
+        """How many operations this side, and the peer, may have outstanding (PS3.7 D.3.3.3)."""
         return self._core.window
 
     @cached_property
     def extended(self) -> Mapping[SOPClass, Extended]:
-        """Extended negotiation as answered; what is not agreed here must not be used.
+        """The answers to extended negotiation; options that are not agreed must not be used.
 
         `StorageOptions`, `QueryRetrieveOptions`, or bytes, by SOP class (PS3.7 D.3.3.5).
         """
@@ -187,12 +191,12 @@ class AssociationFacts:
 
     @property
     def identity(self) -> UserIdentity | None:
-        """Who is asking, as the requestor said it: verified only if the acceptor verifies."""
+        """The user that the requestor named; verified only if the acceptor verifies identities."""
         return identity_of(self._core.identity)
 
     @property
     def identity_response(self) -> bytes | None:
-        """What a verified identity was answered with; None without an answer (PS3.7 D.3.3.7.2).
+        """The acceptor's answer to a verified identity; None without one (PS3.7 D.3.3.7.2).
 
         Empty for names; the server's ticket for Kerberos, a SAML response for SAML.
         """
@@ -200,12 +204,12 @@ class AssociationFacts:
 
     @property
     def tls(self) -> TLSFacts | None:
-        """What the TLS handshake agreed on; None without TLS."""
+        """The outcome of the TLS handshake; None without TLS."""
         return TLSFacts._of(self._core.tls)
 
     @property
     def is_established(self) -> bool:
-        """Whether it still lives."""
+        """Whether the association has not ended."""
         return self._core.ended is None
 
     @property
@@ -304,9 +308,9 @@ class AssociationFacts:
         return None
 
     def _warn_without_role(self) -> None:
-        """Say before a C-GET that nothing can come of it, as far as the roles tell (PS3.4 C.5.3).
+        """Warn before a C-GET that by the agreed roles no instance can come (PS3.4 C.5.3).
 
-        The peer is asked all the same: its answer may say more than that.
+        The request is sent all the same: the peer's answer may tell more.
         """
         if self._performer is None or self._performer.lenient_roles:
             return
@@ -352,15 +356,15 @@ class AssociationFacts:
         )
 
     def _cancel(self, call: scu.Call) -> None:
-        """Ask the peer to end an operation early; harmless when it has ended."""
+        """Send the C-CANCEL of a call, at most once; do nothing when it has ended."""
         if call.request is None or call.final is not None or call.cancelled:
             return
         call.cancelled = True
-        with suppress(DimseError):  # over: then so is the operation
+        with suppress(DimseError):  # the association is over, and the operation with it
             self._core.send(scu.cancel_of(call.request), wait=False)
 
     def _cancel_kept(self, outstanding: Iterable[object]) -> None:
-        """Cancel what an iterator was kept of when the association is left."""
+        """Cancel the calls whose iterators were not left when the association is."""
         for call in tuple(outstanding):
             if isinstance(call, scu.Call):
                 self._cancel(call)
@@ -379,7 +383,7 @@ class AssociationFacts:
         return f"{called}<-{calling}({self._core.id})"
 
     def __repr__(self) -> str:
-        """Show the titles, the peer and whether it lives."""
+        """Show the titles, the peer, and whether the association has ended."""
         life = "established" if self.is_established else "ended"
         return f"<{type(self).__name__} {self} with {self._peer}, {life}>"
 

@@ -1,4 +1,4 @@
-"""What a handler is given: a request of a peer, one class for each kind (PS3.7)."""
+"""The requests of peers, as handlers get them: a class for each kind (PS3.7)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ __all__ = [
 
 
 Handler: TypeAlias = Callable[[Any], Any]
-"""The user's function: gets a request and gives back what its service wants."""
+"""A function of the user: takes a request, and returns what the service of the request wants."""
 
 
 class Request(Generic[A_co]):
@@ -68,7 +68,7 @@ class Request(Generic[A_co]):
     """
 
     def __init__(self, operation: _core.Operation, association: A_co) -> None:
-        """Look at an operation of the core; nothing is decoded yet."""
+        """Wrap an operation of the core; nothing is decoded yet."""
         self._operation = operation
         self._message = operation.message
         self.association: A_co = association
@@ -118,29 +118,30 @@ class Request(Generic[A_co]):
         return self._operation.cancelled
 
     def afterwards(self, function: Callable[[], object]) -> None:
-        """Have this called when the request was answered, or could not be.
+        """Have a function called when the request was answered, or could not be.
 
-        Of services with one response. It must not wait for anything, least of all for the peer.
+        For services with one response. The function must not wait: it holds up the thread or the
+        event loop that serves the request.
         """
         self._afterwards.append(function)
 
     def answered(self) -> None:
-        """Call what was to be called afterwards; private."""
+        """Call the functions that `afterwards` was given; private."""
         for function in self._afterwards:
             function()
 
     def _decoded(self) -> Dataset:
-        """Decode the data set on first use, all of it; an empty one when there is none."""
+        """Decode the whole data set on first use; give an empty one when there is none."""
         if self._dataset is None:
             from dimse_rs.datasets import decode, from_bytes
 
             try:
                 data = self._message.data or b""
                 within = "identifier" if self.field < FIRST_N_SERVICE else "dataset"
-                if data:  # as received, inflated, and in values
+                if data:  # three copies: as received, inflated, and in values
                     self._make_room(data, 3, within=within, values=True)
                 dataset = from_bytes(data, self.context.transfer_syntax, scanned=True)
-                decode(dataset)  # values that are none are found here, not by the user
+                decode(dataset)  # pydicom decodes values on access: faults are to be found here
             except DecodeError as error:
                 self.unreadable = error
                 raise
@@ -150,7 +151,14 @@ class Request(Generic[A_co]):
     def _make_room(
         self, data: Buffer | Path, copies: int, *, within: str = "", values: bool = False
     ) -> None:
-        """See that a data set is whole, and reserve the memory that it takes decoded."""
+        """Check that a data set is whole, and reserve the memory that decoding it takes.
+
+        Args:
+            data: the encoded data set, or a file with it.
+            copies: how many times it is in memory at once.
+            within: what the data set is called in errors; an instance without.
+            values: whether values are decoded too.
+        """
         from dimse_rs.encoding.gate import memory_of, scan, scan_file
 
         limits = self.association._limits
@@ -162,7 +170,7 @@ class Request(Generic[A_co]):
         self._held.append(self._operation.reserve(memory_of(found, copies, values=values)))
 
     def release(self) -> None:
-        """Give back what decoding had reserved: the request is done; private."""
+        """Release the memory that decoding has reserved; private."""
         while self._held:
             self._held.pop().release()
 
@@ -175,7 +183,7 @@ class Request(Generic[A_co]):
             return refuse(self, "Request", name)
 
     def __repr__(self) -> str:
-        """Show the message and where it came from."""
+        """Show the message and its association."""
         return f"<{type(self).__name__} {self._message.name} {self.message_id} {self.association}>"
 
 
@@ -200,7 +208,7 @@ class StoreRequest(Request[A_co]):
     def data(self) -> _core.Payload | memoryview:
         """The encoded data set, without file meta information: a buffer, read-only.
 
-        Of an instance in a file it is read into memory here.
+        An instance in a file is read into memory by this.
         """
         payload = self._message.data
         if payload is not None:
@@ -215,8 +223,8 @@ class StoreRequest(Request[A_co]):
 
         Raises:
             DecodeError: pydicom cannot read it.
-            LimitExceeded: decoding it takes more than the limits of the server; raised on, it
-                answers the peer with A700.
+            LimitExceeded: decoding it takes more than the limits of the server. A handler that
+                does not catch it answers A700.
         """
         if self._dataset is None:
             from dimse_rs.datasets import from_bytes, read
@@ -247,14 +255,15 @@ class StoreRequest(Request[A_co]):
         """Write the instance to `<folder>/<SOPInstanceUID>.dcm`, as `Storage` would.
 
         Args:
-            folder: made if it is not there. A `Storage` has it written as that one does.
+            folder: made if it is not there. With a `Storage` the instance is written as that does.
             mode: "durable", "file-only" or "fast", as for `Storage`; not with one.
 
         Returns:
             Where it is. An earlier version with other bytes is kept beside it.
 
         Raises:
-            StatusError: it cannot be stored; raised on, it answers the peer with the right status.
+            StatusError: it cannot be stored. A handler that does not catch it answers with the
+                right status.
             OSError: the folder cannot be made.
             ValueError: a `Storage` with a function that only servers call.
         """
@@ -263,7 +272,7 @@ class StoreRequest(Request[A_co]):
     def saved(
         self, folder: str | PathLike[str] | Storage, mode: Mode = "durable"
     ) -> tuple[Path, list[str]]:
-        """Write the instance as `save` does; give the path and the oddities; private."""
+        """Write the instance as `save` does; give its path and its oddities; private."""
         from dimse_rs import _core
         from dimse_rs.storage import Storage
 
@@ -280,7 +289,7 @@ class FindRequest(Request[A_co]):
 
     @property
     def identifier(self) -> Dataset:
-        """What is asked for: matching and return keys, decoded on first use.
+        """The matching and return keys, decoded on first use.
 
         Raises:
             DecodeError: pydicom cannot read it.
@@ -308,7 +317,7 @@ class DatasetRequest(Request[A_co]):
 
     @property
     def dataset(self) -> Dataset:
-        """What came with it, decoded on first use; empty when nothing did.
+        """The data set of the request, decoded on first use; empty when there is none.
 
         Raises:
             DecodeError: pydicom cannot read it.
@@ -362,12 +371,12 @@ _REQUESTS: Final[dict[int, type[Request]]] = {
 }
 
 
-# Which class of a model an operation is about.
+# The attribute of a `Model` that has the SOP class of an operation.
 _OF_MODEL: Final = {C_FIND_RQ: "find", C_GET_RQ: "get", C_MOVE_RQ: "move"}
 
 
 def request_of(operation: _core.Operation, association: AssociationFacts) -> Request:
-    """Wrap an operation of the core in what a handler of its service gets."""
+    """Wrap an operation of the core in the class for its Command Field."""
     request = _REQUESTS.get(operation.message.field, Request)(operation, association)
     if operation.message.field == N_CREATE_RQ and not operation.message.sop_instance:
         from dimse_rs.datasets import new_uid

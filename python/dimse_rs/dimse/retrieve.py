@@ -1,7 +1,4 @@
-"""Performing C-GET and C-MOVE: instances by path, sent undecoded, and an account of each.
-
-Generators over `dimse.run`, as `dimse.scp`: the same for a blocking and an asyncio server.
-"""
+"""The performing side of C-GET and C-MOVE: sends what a handler gives, and counts the outcomes."""
 
 from __future__ import annotations
 
@@ -41,22 +38,41 @@ __all__ = ["Node", "Retrieve", "Unreadable", "c_get", "c_move", "uid_of"]
 
 
 class Node(Protocol):
-    """What a performer wants of the server that it works for.
+    """The server, as its performer uses it.
 
     Attributes:
-        destinations: of C-MOVE, by AE title.
-        any_destination: whether handlers are asked about others too.
+        destinations: addresses for C-MOVE, by AE title.
+        any_destination: whether handlers are asked about other titles too.
     """
 
     destinations: PeersByTitle
     any_destination: bool
 
     def association_of(self, core: _core.Association) -> AssociationFacts:
-        """Give the association as handlers see it."""
+        """Give the association that handlers get, for one of the core."""
 
     def dial(self, peer: Peer, contexts: Contexts, wait: bool) -> Any:
         """Associate with a destination; without `wait`, give an awaitable."""
 
+
+# A retrieval is one request, many C-STOREs in the other direction or to another node, and pending
+# responses that say how far it is (PS3.4 C.4.2, C.4.3).
+#
+#     _retrieve
+#       _performed: ask the handler; make a `Retrieve` of its answer (`_all`), with a count
+#         _over_the_same (C-GET): batches of files over the association of the request
+#         _over_others (C-MOVE): all files are looked at, contexts are planned, and each part goes
+#           over an association of its own: `Dial`, `Run`, `Hang`
+#           _send: `SendFiles` until every file has an outcome; what needs another transfer syntax
+#             goes one by one (`_convert`); each outcome is counted
+#       final response: counters, status, and the UIDs that failed
+#
+# The counters (R-557, R-559). The peer is told the total from the first pending response on, so it
+# has to be known before the first instance goes out: a handler that gives a generator without a
+# count is drained first. Instances that were announced and never given count as failed. After a
+# C-CANCEL nothing more is begun, and what was not begun remains.
+#
+# A file that fails never ends the retrieval: it counts as failed, and the error is logged.
 
 _logger = log.get(log.SERVER)
 
@@ -65,26 +81,26 @@ _WARNING: Final = 0xB000
 _DESTINATION_UNKNOWN: Final = 0xA801
 
 _AT_ONCE: Final = 64
-"""Most files of an iterator that are taken before the first of them is answered."""
+"""Files that are taken from the user's iterator before the outcomes of the batch are waited for."""
 
 _GLANCE: Final = 0.1
-"""Seconds between two looks for a C-CANCEL."""
+"""Seconds between two checks for a C-CANCEL; also the longest that a batch is collected."""
 
 _LARGEST: Final = 0xFFFF
-"""A counter is 16 bits wide (R-557): more are said to be this many."""
+"""A counter has 16 bits (R-557): larger numbers are sent as this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieve:
-    """What a C-GET or C-MOVE handler gives back when it knows how many instances there are.
+    """The answer of a C-GET or C-MOVE handler that knows how many instances there are.
 
     Attributes:
         count: how many.
         instances: paths of Part 10 files, pydicom data sets, or Part 10 files as bytes. An
             attribute `sop_instance` of a path names the instance where the file cannot be read.
         pending: seconds between two Pending responses; 0 sends one after each instance.
-        destination: of a C-MOVE, in place of what `Server(destinations=...)` says of its title;
-            the title that was asked for becomes the called one.
+        destination: address for a C-MOVE, in place of that in `Server(destinations=...)`; the
+            called AE title is the one that the request names.
     """
 
     count: int
@@ -96,7 +112,7 @@ class Retrieve:
         """Check the count.
 
         Raises:
-            TypeError, ValueError: it is none.
+            TypeError, ValueError: it is no number, or below 0.
         """
         if not is_code(self.count):
             raise TypeError(f"Retrieve.count is a number, not {described(self.count)}")
@@ -106,7 +122,7 @@ class Retrieve:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An instance in place of one that cannot be made: it counts as failed, the others go out."""
+    """Stands for an instance that cannot be made: it counts as failed, the others are sent."""
 
     SOPInstanceUID: str
     error: Exception
@@ -114,7 +130,7 @@ class Unreadable:
 
 @dataclass(slots=True)
 class _Tally:
-    """The account of the sub-operations, and when the peer heard of it last."""
+    """The counters of the sub-operations, and the time of the last pending response."""
 
     total: int
     interval: float
@@ -122,7 +138,7 @@ class _Tally:
     failed: int = 0
     warning: int = 0
     failed_uids: list[str] = field(default_factory=list)
-    told: float = field(default_factory=time.monotonic)
+    reported: float = field(default_factory=time.monotonic)
 
     @property
     def remaining(self) -> int:
@@ -151,7 +167,7 @@ class _Tally:
 
     @property
     def is_due(self) -> bool:
-        return time.monotonic() - self.told >= self.interval
+        return time.monotonic() - self.reported >= self.interval
 
     def status(self, *, cancelled: bool) -> int:
         """Give the final status (R-559)."""
@@ -176,16 +192,19 @@ class _Job:
 
     @property
     def operation(self) -> _core.Operation:
-        """What the core knows of the request."""
+        """The request in the core."""
         return self.request._operation
 
     @property
     def checks(self) -> bool:
-        """Whether pixel data that is missing means that an instance is cut short."""
+        """Whether an instance without pixel data is one that is cut short."""
         return self.request.sop_class not in tuple(WithoutBulkData)
 
     def as_path(self, instance: Any) -> Generator[Step, Any, Path | None]:
-        """Give the file of an instance; what is none is written to one. None when it cannot be."""
+        """Give the path of an instance; one in memory is written to a file first.
+
+        None when that fails: the instance has then been counted as failed.
+        """
         if isinstance(instance, (str, PathLike)):
             return instance if isinstance(instance, Path) else Path(instance)
         try:
@@ -216,18 +235,18 @@ class _Job:
         return path
 
     def sent(self, paths: Sequence[Path]) -> None:
-        """Remove those that were written for the way."""
+        """Remove the files that were written for sending."""
         if self.spool is not None:
             for path in paths:
                 if path.parent == Path(self.spool.name):
-                    with suppress(OSError):  # then it goes with the folder
+                    with suppress(OSError):  # removed with the folder then
                         path.unlink(missing_ok=True)
 
     def pending(self, *, done: bool = False) -> Generator[Step, Any, None]:
-        """Say how far it is, when it is time to, or when another one is done."""
+        """Send a pending response, if one is due by time or by one more outcome."""
         due = self.tally.is_due if self.tally.interval else done
         if due and not self.request.cancelled:
-            self.tally.told = time.monotonic()
+            self.tally.reported = time.monotonic()
             command = scp.response(PENDING) | self.tally.counters(remaining=True)
             yield Answer(self.operation, command, wait=False)
 
@@ -265,7 +284,7 @@ def c_move(
 
 
 def _destination(request: RetrieveRequest, node: Node | None) -> Generator[Step, Any, Peer | None]:
-    """Look the destination up; what the user's mapping or function raises becomes `Failed`."""
+    """Look the destination up; an error of the user's mapping or function becomes `Failed`."""
     if node is None:
         return None
     peers, title = node.destinations, request.destination
@@ -277,8 +296,8 @@ def _understood(request: RetrieveRequest, address: PeerLike | None) -> Peer | No
     try:
         return peer_of(address, request.destination)
     except ValueError as error:
-        told = scp.extra_of(request, "destination")
-        _logger.error("%s: %s", request, error, extra=told)
+        extra = scp.extra_of(request, "destination")
+        _logger.error("%s: %s", request, error, extra=extra)
         raise scp.Failed(CANNOT_UNDERSTAND, "destination has no valid address") from error
 
 
@@ -305,7 +324,7 @@ def _performed(
     send: Callable[[_Job, Retrieve, Any], Generator[Step, Any, None]],
     opened: list[Any],
 ) -> Generator[Step, Any, tuple[dict[str, Any], bytes | None]]:
-    """Send what the handler gives; the final response is for the caller to send."""
+    """Send the instances; give the final response for the caller to send."""
     job = None
     try:
         answer = yield from scp.ask(request, handler)
@@ -316,7 +335,7 @@ def _performed(
         tally = _Tally(answer.count, answer.pending)
         job = _Job(request, timeouts, tally, request._message.get("Priority") or 0)
         yield from send(job, answer, items)
-        # What was announced and not given could not be sent.
+        # Instances that were announced and never given could not be sent.
         cancelled = request.cancelled
         if not cancelled:
             tally.failed += tally.remaining
@@ -335,10 +354,10 @@ def _performed(
 def _all(
     request: RetrieveRequest, answer: Any, opened: list[Any]
 ) -> Generator[Step, Any, Retrieve]:
-    """Take all that a handler gives: how many there are has to be said from the first response.
+    """Drain the iterator of a handler: the first pending response has to say how many there are.
 
-    What pynetdicom wants before the first instance is taken too: of C-MOVE the address to send to,
-    then how many there will be.
+    Handlers written for pynetdicom give other items before the first instance: for C-MOVE the
+    address of the destination, then how many instances will come.
     """
     ready = isinstance(answer, Sequence) and not isinstance(answer, (str, bytes))
     if ready and not any(isinstance(one, tuple) for one in answer):
@@ -364,18 +383,18 @@ def _all(
 
 
 def _is_address(item: Any) -> bool:
-    """Whether it is host and port; a pair of None says that there are none."""
+    """Whether an item is host and port; (None, None) means an unknown destination."""
     return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], (str, type(None)))
 
 
 def _instance(request: RetrieveRequest, item: Any) -> Any:
-    """Take an instance, or a pair of Pending and one, for what a handler gives; END at the end.
+    """Read an item of a handler: an instance, or Pending and an instance; END for a final status.
 
     Raises:
-        _scp.Failed: it is another pair, or one of a failure and None.
+        scp.Failed: the item is a failure and None, or any other pair.
     """
     if not isinstance(item, tuple):
-        return item  # what is no instance is one that fails
+        return item  # anything that is no instance fails when it is written
     try:
         _, item = scp.pair_of(request, item)
     except scp.Failed as failed:
@@ -391,7 +410,7 @@ def _next(request: RetrieveRequest, items: Any) -> Any:
 
 
 def _failed_list(request: RetrieveRequest, uids: list[str]) -> bytes | None:
-    """Encode the Failed SOP Instance UID List, if any failed (R-558)."""
+    """Encode the Failed SOP Instance UID List; None when no instance failed (R-558)."""
     if not uids:
         return None
     from dimse_rs.datasets import to_bytes
@@ -403,7 +422,7 @@ def _failed_list(request: RetrieveRequest, uids: list[str]) -> bytes | None:
 
 
 def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
-    """Send as the user's iterator gives, over the association that asked."""
+    """Send over the association of the request, while the user's iterator gives instances."""
     more = True
     most = 1
     while more and not job.request.cancelled:
@@ -423,7 +442,7 @@ def _over_the_same(job: _Job, items: Any) -> Generator[Step, Any, None]:
             yield from job.pending()
         if paths:
             yield from _send(job, job.request.association, paths, None)
-        if failed is not None:  # after what was given before it
+        if failed is not None:  # the instances before it have been sent
             raise failed
         most = _AT_ONCE
 
@@ -455,21 +474,21 @@ def _over_others(
         except Exception as error:
             why = error.message if isinstance(error, DimseError) else type(error).__name__
             job.comment = f"destination: {why}"
-            told = scp.extra_of(job.request, "destination")
-            _logger.warning("%s: %s", job.request, error, extra=told)
+            extra = scp.extra_of(job.request, "destination")
+            _logger.warning("%s: %s", job.request, error, extra=extra)
             for file in part.files:
                 job.tally.fail(file.sop_instance)
             continue
         paths = [file.path for file in part.files]
         try:
             yield Run(association._core, _send(job, association, paths, originator))
-        except GeneratorExit:  # the loop was left: what nobody has is aborted
+        except GeneratorExit:  # no step any more: the association is aborted when it is dropped
             raise
-        except BaseException:  # nobody waits for a release
+        except BaseException:  # abort: a release would wait for the destination
             with suppress(Exception):
                 yield Hang(association, abort=True)
             raise
-        with suppress(Exception):  # over already: the results have said so
+        with suppress(Exception):  # it may have ended: then the outcomes have been failures
             yield Hang(association)
 
 
@@ -479,13 +498,13 @@ def _send(
     paths: Sequence[Path],
     originator: tuple[str, int] | None,
 ) -> Generator[Step, Any, None]:
-    # Once the request is cancelled the core begins no file: it hears of that before this does.
+    # `part_of`: the core sees a C-CANCEL before this generator can, and begins no further file.
     sending = Sending(SendFiles(paths, job.priority, job.timeouts.store, originator, job.operation))
     try:
         while True:
             try:
                 outcomes = yield from sending.outcomes(_GLANCE)
-            except Exception as failure:  # of where they go: the one who asked is told so
+            except Exception as failure:  # the association is over: none of the rest can be sent
                 for index in sending.left:
                     _fail(job, paths[index], None, failure)
                 break
@@ -496,7 +515,7 @@ def _send(
                 if sent.status is not None:
                     _count(job, path, sent)
                 elif job.request.cancelled:
-                    pass  # it remains
+                    pass  # not begun: counted as remaining
                 elif sent.convertible and sent.info is not None:
                     yield from _convert(job, association, path, sent.info)
                 else:
@@ -515,13 +534,13 @@ def _count(job: _Job, path: Path, sent: Outcome) -> None:
         error = None if status is None else StatusError(status, sent.comment)
         _fail(job, path, sent.info, error)
         return
-    _tell(job, sent.info, status)
+    _emit_outcome(job, sent.info, status)
     job.tally.count(status)
 
 
 def _fail(job: _Job, path: Path, file: _core.FileFacts | None, error: BaseException | None) -> None:
     """Count an instance that was not stored."""
-    _tell(job, file, error.status if isinstance(error, StatusError) else None, error)
+    _emit_outcome(job, file, error.status if isinstance(error, StatusError) else None, error)
     _report(job, path, error)
     job.tally.fail(file.sop_instance if file else uid_of(path))
 
@@ -536,25 +555,25 @@ def _convert(
     except Exception as error:
         _fail(job, path, file, error)
     else:
-        _tell(job, file, status)
+        _emit_outcome(job, file, status)
         job.tally.count(status)
 
 
-def _tell(
+def _emit_outcome(
     job: _Job,
     file: _core.FileFacts | None,
     status: Status | None,
     error: BaseException | None = None,
 ) -> None:
-    """Tell who follows what became of an instance."""
+    """Emit the event for the outcome of an instance."""
     sop_class, uid = (file.sop_class, file.sop_instance) if file else ("", "")
     why = "" if error is None else str(error)
     job.operation.tell_sub_operation(sop_class, uid, None if status is None else int(status), why)
 
 
 def _report(job: _Job, what: Path | str, error: BaseException | None) -> None:
-    told = scp.extra_of(job.request, "sub-operation")
-    # pydicom's texts have values in them.
+    extra = scp.extra_of(job.request, "sub-operation")
+    # The text of any other error, such as pydicom's, may hold values of the data set.
     ours = error is None or isinstance(error, DimseError | OSError)
     why = error if ours else type(error).__name__
-    _logger.warning("%s: %s not sent: %s", job.request, what, why, extra=told)
+    _logger.warning("%s: %s not sent: %s", job.request, what, why, extra=extra)

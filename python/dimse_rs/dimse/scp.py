@@ -1,4 +1,4 @@
-"""The performing side of the services, generators of steps: what a handler's answer means."""
+"""The performing side of the services, as generators: what becomes of a handler's answer."""
 
 from __future__ import annotations
 
@@ -53,6 +53,24 @@ __all__ = [
     "wrong",
 ]
 
+# How a request is answered. `Performer.steps` picks the generator:
+#
+#     one_answer     C-ECHO, C-STORE, N-services   ask -> _taken_apart -> final
+#     many_matches   C-FIND                        ask -> items_of -> (next_of -> _match)* -> final
+#     retrieve.c_get, retrieve.c_move              ask -> items_of -> sub-operations -> final
+#
+# Every request ends in one final response or in an abort of its association. Each stage turns a
+# fault into `Failed`, which carries the response that the peer gets for it:
+# - the handler raised: its StatusError, else a failure (`_failed`);
+# - its answer is not one for this service (`wrong`), or a status that the service does not define
+#   (`status_of`);
+# - the answer cannot be encoded or sent (`_unsendable`).
+# What is raised beside `Failed` is a fault of this package or the end of the association;
+# `Performer._conclude` answers for the former.
+#
+# The identifiers of a response (Message ID, SOP class, SOP instance, context) come from its
+# request: the core copies them.
+
 _logger = log.get(log.SERVER)
 
 T = TypeVar("T")
@@ -60,22 +78,22 @@ T = TypeVar("T")
 _COMMENT_LENGTH: Final = 64
 """Characters of an Error Comment, VR LO (PS3.7 C.4)."""
 
-# What the core says to a response that cannot be sent.
+# What `Operation.respond` raises for a command or data set that is no response.
 _UNSENDABLE: Final = (LocalProtocolError, KeyError, TypeError, ValueError, OverflowError)
 
-# What a reply carries beside its data set, by the keyword of the request (PS3.7 10.1).
+# Elements that a response with a data set repeats from its request (PS3.7 10.1).
 _ECHOED: Final = ("ActionTypeID", "EventTypeID")
 
-# What may come out of a handler: also what sys.exit() raises, which must not take the thread along.
-# A task that is cancelled is cancelled.
+# What handlers may raise. SystemExit is among them: a handler that calls sys.exit() would end the
+# thread that serves it. CancelledError is not: a cancelled task has to end.
 _OF_USERS: Final = (Exception, SystemExit, KeyboardInterrupt)
 
 _IN_FLIGHT: Final = 32
-"""Pending responses between two that are waited for: a slow peer slows its performer down."""
+"""Pending responses sent in a row before one is waited for: a slow peer slows the handler down."""
 
 
 class Failed(Exception):
-    """The handler's answer is this response and no more."""
+    """The operation ends with this response."""
 
     def __init__(
         self,
@@ -84,7 +102,7 @@ class Failed(Exception):
         dataset: Dataset | None = None,
         elements: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep what goes into the response."""
+        """Keep the elements and the data set of the response."""
         super().__init__(status)
         self.command = {**response(status, comment), **(elements or {})}
         self.dataset = dataset
@@ -107,7 +125,7 @@ def _one_answer(request: Request, handler: Handler) -> Generator[Step, Any, None
         except Failed as failed:
             command, dataset = failed.command, failed.dataset
         data = None if dataset is None else _encoded(request, dataset)
-    except Failed as failed:  # its data set cannot be encoded
+    except Failed as failed:  # from `_encoded`
         command, data = failed.command, None
     if data is not None:
         command.update({k: v for k in _ECHOED if (v := request._message.get(k)) is not None})
@@ -122,21 +140,30 @@ def final(
     data: Buffer | None = None,
     after: int = 0,
 ) -> Generator[Step, Any, None]:
-    """Send the final response. One that cannot be sent is a fault of the handler's."""
-    request.release()  # before the peer hears of it, and sends the next one
+    """Send the final response; when it cannot be sent, a failure in its place.
+
+    Args:
+        request: to be answered.
+        command: elements of the response.
+        data: its encoded data set.
+        after: how many pending responses went before, for the log.
+    """
+    # First: the peer may send its next request as soon as it has the response, and that request
+    # needs the memory that this one had reserved.
+    request.release()
     if request._operation.association.ended is not None:
-        return  # perhaps by the handler itself
+        return  # the handler may have aborted the association
     try:
         yield Answer(request._operation, command, data, after=after)
     except _UNSENDABLE as error:
-        if request._operation.answered:  # by its deadline
+        if request._operation.answered:  # the deadline of handlers has passed, with a failure
             raise
         failed = _unsendable(request, error)
         yield Answer(request._operation, failed.command)
 
 
 def many_matches(request: Request, handler: Handler) -> Generator[Step, Any, None]:
-    """Ask the handler and send a pending response for each data set that it gives (C-FIND)."""
+    """Ask the handler of a C-FIND, and send a pending response for each data set it gives."""
     opened: list[Any] = []
     command, sent = yield from closing(opened, _matches(request, handler, opened))
     yield from final(request, command, after=sent)
@@ -145,7 +172,7 @@ def many_matches(request: Request, handler: Handler) -> Generator[Step, Any, Non
 def _matches(
     request: Request, handler: Handler, opened: list[Any]
 ) -> Generator[Step, Any, tuple[dict[str, Any], int]]:
-    """Send what the handler gives, and count it; the final response is for the caller to send."""
+    """Send the matches; give the final response, and how many matches were sent."""
     sent = 0
     try:
         answer = yield from ask(request, handler)
@@ -161,8 +188,8 @@ def _matches(
                 yield Answer(
                     request._operation, response(status), data, wait=sent % _IN_FLIGHT == 0
                 )
-            except _UNSENDABLE as error:  # without a single element
-                if request._operation.answered:  # by its deadline
+            except _UNSENDABLE as error:  # such as an empty identifier
+                if request._operation.answered:  # the deadline of handlers has passed
                     raise
                 raise _unsendable(request, error) from error
     except Failed as failed:
@@ -171,7 +198,7 @@ def _matches(
 
 
 def _match(request: Request, item: Any) -> tuple[int, Buffer]:
-    """Take a data set, or a pair of a pending status and one, for what a C-FIND handler gives."""
+    """Read an item of a C-FIND handler: a data set, or a pending status and a data set."""
     status, dataset = int(PENDING), item
     if isinstance(item, tuple):
         status, dataset = pair_of(request, item)
@@ -179,10 +206,11 @@ def _match(request: Request, item: Any) -> tuple[int, Buffer]:
 
 
 def pair_of(request: Request, pair: tuple[Any, ...]) -> tuple[int, Any]:
-    """Take a pair of a pending status and what comes with it.
+    """Read an item that is a pair: a pending status and a data set or an instance.
 
     Raises:
-        Failed: it is none; or of another status and None, which ends the operation with that.
+        Failed: a final status and None end the operation with that status; any other pair is a
+            mistake of the handler.
     """
     read = status_and_elements(pair[0]) if len(pair) == 2 else None
     if read is None or not 0 <= read[0] <= 0xFFFF:
@@ -196,7 +224,7 @@ def pair_of(request: Request, pair: tuple[Any, ...]) -> tuple[int, Any]:
 
 
 def ask(request: Request, handler: Handler) -> Generator[Step, Any, Any]:
-    """Call the handler; what it raises becomes `Failed`."""
+    """Call the handler; an error of the handler becomes `Failed`."""
     try:
         return (yield Ask(handler, request))
     except _OF_USERS as error:
@@ -204,10 +232,10 @@ def ask(request: Request, handler: Handler) -> Generator[Step, Any, Any]:
 
 
 def items_of(request: Request, answer: Any) -> Any:
-    """Turn what a handler of many gave back into an iterator.
+    """Give an iterator over the answer of a handler of C-FIND, C-GET or C-MOVE.
 
     Raises:
-        Failed: it is a status, or nothing that can be iterated over.
+        Failed: the answer is a status, or cannot be iterated over.
     """
     if answer is None:
         return iter(())
@@ -222,18 +250,21 @@ def items_of(request: Request, answer: Any) -> Any:
 
 
 def next_of(request: Request, items: Any) -> Generator[Step, Any, Any]:
-    """Give the next item of the user's, END after the last; what it raises becomes `Failed`."""
+    """Give the user's next item, END after the last; an error of the iterator becomes `Failed`."""
     try:
         return (yield Next(request._operation, items))
     except _OF_USERS as error:
         raise _failed(request, error) from error
 
 
+# A handler that is a generator holds resources of the user, such as a database cursor, and cleans
+# up when it is closed. Closing is a step, as the clean-up may wait and an asynchronous generator is
+# closed by `await`. A `finally` could not carry that step out: see GeneratorExit in `dimse.steps`.
 def closing(opened: list[Any], steps: Generator[Step, Any, T]) -> Generator[Step, Any, T]:
     """Carry steps out, then close the user's iterators that they have put into `opened`."""
     try:
         outcome = yield from steps
-    except GeneratorExit:  # the loop was left: nothing more is carried out
+    except GeneratorExit:
         raise
     except BaseException:
         yield from _closed(opened)
@@ -247,8 +278,8 @@ def _closed(opened: list[Any]) -> Generator[Step, Any, None]:
         try:
             yield Close(items)
         except _OF_USERS:
-            told = {"code": "handler-failed"}
-            _logger.exception("a handler failed when it was closed", extra=told)
+            extra = {"code": "handler-failed"}
+            _logger.exception("a handler failed when it was closed", extra=extra)
 
 
 def _failed(request: Request, error: BaseException) -> Failed:
@@ -257,19 +288,19 @@ def _failed(request: Request, error: BaseException) -> Failed:
         if not error.status.is_final:
             return wrong(request, code)
         if not _is_defined(request, code):
-            told = extra_of(request, "handler-status")
-            _logger.warning("%s", _undefined(request, code), extra=told)
+            extra = extra_of(request, "handler-status")
+            _logger.warning("%s", _undefined(request, code), extra=extra)
         return Failed(code, error.comment, error.dataset, error.elements)
     if isinstance(error, LimitExceeded):
-        told = extra_of(request, "limit")
-        _logger.warning("%s: %s", request, error, extra=told)
+        extra = extra_of(request, "limit")
+        _logger.warning("%s: %s", request, error, extra=extra)
         return Failed(refusal_of(request.field), f"over the limit: {error.limit}")
-    if error is request.unreadable:  # the peer's fault, not the handler's
-        told = extra_of(request, "undecodable")
-        _logger.warning("%s: %s", request, error, extra=told)
+    if error is request.unreadable:  # the peer has sent it so
+        extra = extra_of(request, "undecodable")
+        _logger.warning("%s: %s", request, error, extra=extra)
         return Failed(failure_of(request.field), "data set cannot be read")
-    told = extra_of(request, "handler-failed")
-    _logger.error("%s: the handler failed", request, exc_info=error, extra=told)
+    extra = extra_of(request, "handler-failed")
+    _logger.error("%s: the handler failed", request, exc_info=error, extra=extra)
     return Failed(failure_of(request.field), "handler failed")
 
 
@@ -277,7 +308,7 @@ def status_of(request: Request, status: int) -> int:
     """Check a handler's final status.
 
     Raises:
-        Failed: it is none, or its service does not define it (PS3.4).
+        Failed: the number is no final status, or not one that the service defines (PS3.4).
     """
     if not (0 <= status <= 0xFFFF and Status(status).is_final):
         raise wrong(request, status)
@@ -297,8 +328,8 @@ def _undefined(request: Request, status: int) -> str:
 
 
 def wrong(request: Request, answer: object) -> Failed:
-    """Say in the log what a handler gave, and what it was to give."""
-    if isinstance(answer, Coroutine):  # of a function that did not look like one
+    """Log what a handler gave and what its service takes; give the response for it."""
+    if isinstance(answer, Coroutine):  # of a handler that is not declared `async`: never awaited
         answer.close()
     _logger.error(
         "%s: got %s; %s",
@@ -313,7 +344,11 @@ def wrong(request: Request, answer: object) -> Failed:
 def _taken_apart(
     request: Request, answer: Any
 ) -> tuple[int, dict[str, Any], Dataset | Mapping[str, Any] | None]:
-    """Take None, a status, a data set, or a pair of both for what a handler of one may give."""
+    """Read the answer of a handler with one response: None, a status, a data set, or both.
+
+    Returns:
+        The status, elements that go with it, and the data set.
+    """
     field = request.field
     is_pair = field >= FIRST_N_SERVICE and isinstance(answer, tuple) and len(answer) == 2
     given, dataset = answer if is_pair else (answer, None)
@@ -326,21 +361,21 @@ def _taken_apart(
     if dataset is not None and (field < FIRST_N_SERVICE or not is_data_set(dataset)):
         raise wrong(request, answer)
     if field == N_GET_RQ and not dataset and Status(code).category != "failure":
-        told = extra_of(request, "handler-status")
-        _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request, extra=told)
+        extra = extra_of(request, "handler-status")
+        _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request, extra=extra)
         raise Failed(PROCESSING_FAILURE, "no attributes")
     return code, _sendable(read[1]), dataset
 
 
 def _sendable(elements: dict[str, Any]) -> dict[str, Any]:
-    """Keep of a status in a data set what a response may carry."""
+    """Make the elements that a handler gave with its status fit for a response."""
     if "ErrorComment" in elements:
         elements["ErrorComment"] = _default_repertoire(str(elements["ErrorComment"]))
     return elements
 
 
 def _encoded(request: Request, dataset: Any) -> Buffer:
-    """Encode a data set for the request's context; bytes are taken to be encoded so already."""
+    """Encode a data set for the request's context; bytes count as encoded for it already."""
     if not is_data_set(dataset):
         try:
             return memoryview(dataset)
@@ -367,7 +402,7 @@ def _unsendable(request: Request, error: BaseException) -> Failed:
 
 
 def response(status: int, comment: str = "") -> dict[str, Any]:
-    """Build what goes into a response beside the identifiers of its request."""
+    """Build the elements of a response beside the identifiers of its request."""
     command: dict[str, Any] = {"Status": int(status)}
     if comment:
         command["ErrorComment"] = _default_repertoire(comment)
@@ -375,16 +410,16 @@ def response(status: int, comment: str = "") -> dict[str, Any]:
 
 
 def extra_of(request: Request, code: str) -> dict[str, Any]:
-    """Give what a log record of a request carries beside its text: association and code."""
+    """Give the attributes of a log record about a request."""
     return log.of(request._operation.association, code)
 
 
 def answer_at_once(operation: _core.Operation, status: int, comment: str) -> None:
-    """Answer without asking a handler, and without waiting for the peer.
+    """Send a final response without a handler, and without waiting until it has left.
 
     Raises:
-        LocalProtocolError: it was answered before.
-        AssociationError, TransportError: there is nobody to answer.
+        LocalProtocolError: a final response was sent before.
+        AssociationError, TransportError: the association is over.
     """
     operation.respond(response(status, comment), wait=False)
     log_answer(operation, status)
@@ -396,16 +431,16 @@ def refusal_of(field: int) -> int:
 
 
 def failure_of(field: int) -> int:
-    """Give the failure for a fault of ours: C000 for C-services, 0110 for N-services (PS3.7 C)."""
+    """Give the failure for a fault here: C000 for C-services, 0110 for N-services (PS3.7 C)."""
     return CANNOT_UNDERSTAND if field < FIRST_N_SERVICE else PROCESSING_FAILURE
 
 
 def unserved_of(field: int) -> int:
-    """Give the failure for what nobody serves here: 0122 for C-services, 0211 for N-services."""
+    """Give the failure where no handler is: 0122 for C-services, 0211 for N-services."""
     return SOP_CLASS_NOT_SUPPORTED if field < FIRST_N_SERVICE else UNRECOGNIZED_OPERATION
 
 
 def _default_repertoire(text: str) -> str:
-    """Keep what (0000,0902) may hold: 64 characters of the default repertoire, no backslash."""
+    """Fit a text into (0000,0902): 64 characters of the default repertoire, no backslash."""
     kept = "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text)
     return kept[:_COMMENT_LENGTH]

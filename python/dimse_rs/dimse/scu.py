@@ -1,4 +1,4 @@
-"""The invoking side of the services, generators of steps: no socket, no thread, no sleep."""
+"""The invoking side of the services, as generators: from the arguments of a call to its result."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ __all__ = [
     "n_service",
 ]
 
+
+# How an operation with many responses ends. `Call` is shared by the generator, which fills it, and
+# by `Responses`, which reads it and may cancel:
+#
+# - final response: `call.final`; a failure is raised, after all values were emitted;
+# - `cancel()`: C-CANCEL leaves once, at a time of the caller's choice. The peer answers the request
+#   with FE00 as soon as it likes, and until then matches go on to come: they are emitted;
+# - the caller leaves the loop: C-CANCEL too, but the generator is closed. Responses that still come
+#   are dropped by the core, which keeps the operation's place until the final one;
+# - FE00 without a C-CANCEL of ours: the peer has broken off, so it is raised like a failure;
+# - the association ends: its error is raised by the step that waits.
 
 _UNABLE_TO_PERFORM: Final = 0xA702
 
@@ -167,7 +178,7 @@ def c_store_file(path: Path, outgoing: Outgoing, how: Storing) -> Generator[Step
 def c_store_converted(
     path: Path, file: _core.FileFacts, outgoing: Outgoing, how: Storing
 ) -> Generator[Step, Any, Status]:
-    """C-STORE of a Part 10 file in another transfer syntax than its own, which was not accepted."""
+    """C-STORE of a Part 10 file in another transfer syntax, where its own was not accepted."""
     context = convertible(outgoing.contexts, file.sop_class, file.transfer_syntax)
     held: list[_core.Reserved] = []
     try:
@@ -230,7 +241,7 @@ def c_find(
     priority: int,
     raw: bool,
 ) -> Generator[Step, Any, None]:
-    """C-FIND (PS3.7 9.1.2): emits each match, as a data set or undecoded."""
+    """C-FIND (PS3.7 9.1.2): emits each match, decoded unless `raw`."""
     context = _context(outgoing.contexts, sop_class)
     query = _encoded(identifier, level, context)
     call.request = _composite_request(C_FIND_RQ, context, outgoing.message_id, priority, query)
@@ -300,7 +311,7 @@ def n_service(
     """One of the six N-services (PS3.7 10.1)."""
     if dataset is not None:
         check_data_set(dataset)
-    # N-EVENT-REPORT and N-CREATE speak of the affected class, the others of the requested one.
+    # N-EVENT-REPORT and N-CREATE name the Affected SOP Class, the others the Requested one.
     role = "Affected" if field in (N_EVENT_REPORT_RQ, N_CREATE_RQ) else "Requested"
     context = _context_for(outgoing.contexts, sop_class, context_class, field != N_EVENT_REPORT_RQ)
     command: dict[str, Any] = {
@@ -332,7 +343,7 @@ def cancel_of(request: _core.Message) -> _core.Message:
 def _finish(call: Call, response: Response) -> None:
     call.final = response
     status = response.status
-    # Cancel that nobody asked for is an end before the end (PS3.7 9.3.2.3).
+    # A Cancel status without a C-CANCEL: the peer has broken the operation off (PS3.7 9.3.2.3).
     if status.category == "failure" or (status.category == "cancel" and not call.cancelled):
         raise StatusError(status, response.comment, response)
 
@@ -348,7 +359,7 @@ def _check_received(response: Response) -> None:
         return
     counted = response.completed + response.warning
     if response.status.category == "success" and not response.counts:
-        counted = received.stored + received.refused  # it says that all went well
+        counted = received.stored + received.refused  # without counters Success stands for all
     if received.stored < counted:
         comment = f"the peer counts {counted} instances; {received}"
         raise StatusError(Status(_UNABLE_TO_PERFORM, "C-GET"), comment, response)
@@ -395,7 +406,7 @@ def _composite_request(
 def _context_for(
     contexts: Sequence[AcceptedContext], sop_class: str, context_class: str | None, scu: bool
 ) -> AcceptedContext:
-    """Find the context of an N-service: of the class itself, or of one that includes it (R-319)."""
+    """Find the context of an N-service: of its class, or of a class that includes it (R-319)."""
     may = [context for context in contexts if (context.scu if scu else context.scp)]
     for context in may:
         if context.sop_class == (context_class or sop_class):
@@ -439,7 +450,7 @@ def _one_response(
 
 
 def _checked(response: _core.Message, service: str) -> Status:
-    """Turn a response into its status; a failure is raised with the whole response on it."""
+    """Give the status of a response; raise a failure, with the whole response on the error."""
     status = Status(response.status or 0, service)
     if status.category == "failure":
         whole = Response(response, service=service)
@@ -479,7 +490,7 @@ def convertible(
     named = SOPClass.of(sop_class)
     if not of_class:
         raise NoPresentationContext(named, stored or "")
-    # Of a class that is proposed once for each syntax, several contexts may have the same one.
+    # Contexts of a class may have the same syntax: it is proposed once with each, the peer chooses.
     offered = ", ".join(
         dict.fromkeys(c.transfer_syntax.name or c.transfer_syntax for c in of_class)
     )

@@ -1,7 +1,8 @@
-"""Stored instances and the function that decides on them, `Storage(on_stored=)`, on a thread.
+"""`Storage(on_stored=)`: the function decides on stored instances before they are answered.
 
-The core says what is stored and waits; this pulls, has the function called, and settles: then each
-is answered. `aio._deciding` does the same on an event loop.
+The core writes instances and collects them, unanswered, in batches. A thread pulls a batch, calls
+the function, and settles the verdicts: the core then answers each C-STORE, and removes what was
+refused. `aio._deciding` does the same on an event loop.
 """
 
 from __future__ import annotations
@@ -28,22 +29,23 @@ __all__ = ["Deciding", "check_answer"]
 _logger = log.get(log.SERVER)
 
 TURN: Final = 0.5
-"""Seconds after which an idle thread sees whether it is still needed."""
+"""Seconds after which an idle thread checks whether to end."""
 
 _Verdict = tuple[int, str] | None
+"""A failure status and its comment, or None for Success."""
 
 
 class Deciding:
     """Has a function decide on what a server stores.
 
     Args:
-        service: of the core; it has the instances.
-        storage: has the function, and says what is collected.
+        service: of the core; batches of instances come from it.
+        storage: has the function, and the attributes that are read for it.
     """
 
     def __init__(self, service: _core.Service, storage: Storage) -> None:
         """Keep both; `start` begins."""
-        assert storage.on_stored is not None  # noqa: S101 - whoever makes this has looked
+        assert storage.on_stored is not None  # noqa: S101 - the server has checked that
         self._service = service
         self._function: OnStored = storage.on_stored
         self._vrs = storage.vrs
@@ -54,12 +56,12 @@ class Deciding:
         """Start the thread.
 
         Raises:
-            RuntimeError, MemoryError: there is none to be had now.
+            RuntimeError, MemoryError: the system has no thread left.
         """
         threads.start("dimse-on-stored", self._run)
 
     def stop(self) -> None:
-        """Give the function no more; what waits for it is answered as a failure, and stays."""
+        """Call the function no more; waiting instances are answered with a failure, and stay."""
         self._stopping = True
         self._service.close_arrivals()
 
@@ -70,10 +72,10 @@ class Deciding:
                 continue
             try:
                 self._decide(arrivals)
-            except BaseException:  # perhaps of a log handler of the user's
+            except BaseException:  # such as the error of a log handler
                 with suppress(BaseException):
                     _logger.exception("on_stored goes on after this", extra={"code": "on-stored"})
-            del arrivals  # or those that were not settled would wait for the next ones
+            del arrivals  # this frame would keep the unsettled ones until the next come
 
     def _decide(self, arrivals: _core.Arrivals) -> None:
         items = self.items(arrivals)
@@ -89,18 +91,18 @@ class Deciding:
             verdicts = self.failed(items, error)
         else:
             verdicts = self.verdicts(items)
-        self.told(items, verdicts, arrivals.settle(verdicts))
+        self.log_outcomes(items, verdicts, arrivals.settle(verdicts))
 
     def _before(self) -> str:
-        """Say what came before a verdict that is too late."""
-        if self._stopping:  # then it may never have been answered
+        """Say why a verdict is too late."""
+        if self._stopping:  # the sender may have got no answer at all
             return "the server has stopped"
         return f"it was answered A700 after {self._timeout:g} s (on_stored_timeout)"
 
-    # ---- what a loop does too
+    # ---- shared with `aio._deciding`
 
     def items(self, arrivals: _core.Arrivals) -> list[StoredInstance]:
-        """Make of what the core says what the function gets."""
+        """Make the arguments of the function from a batch of the core."""
         return [self._item(facts) for facts in arrivals.facts()]
 
     def _item(self, facts: _core.StoredFacts) -> StoredInstance:
@@ -126,13 +128,13 @@ class Deciding:
         )
 
     def verdicts(self, items: Sequence[StoredInstance]) -> list[_Verdict]:
-        """Give what the function said of each; from now on it cannot say more."""
+        """Give the verdict on each; from now on `item.refuse` raises."""
         for item in items:
             item._decision.open = False
         return [_sendable(item._decision.refusal) for item in items]
 
     def failed(self, items: Sequence[StoredInstance], error: BaseException) -> list[_Verdict]:
-        """Log what the function raised, and refuse all."""
+        """Log the error of the function; refuse all."""
         _logger.error(
             "on_stored failed, and %d instances are refused with C000",
             len(items),
@@ -142,11 +144,17 @@ class Deciding:
         self.verdicts(items)
         return [(CANNOT_UNDERSTAND, "on_stored failed")] * len(items)
 
-    def told(
-        self, items: Sequence[StoredInstance], verdicts: Sequence[_Verdict], met: Sequence[str]
+    def log_outcomes(
+        self, items: Sequence[StoredInstance], verdicts: Sequence[_Verdict], outcomes: Sequence[str]
     ) -> None:
-        """Log what the sender was not told, or what could not be done."""
-        for item, verdict, what in zip(items, verdicts, met, strict=True):
+        """Log the verdicts that came too late, had no receiver, or could not be carried out.
+
+        Args:
+            items: the batch.
+            verdicts: on each.
+            outcomes: of each: "" settled, "late", "gone", or why the instance was not removed.
+        """
+        for item, verdict, what in zip(items, verdicts, outcomes, strict=True):
             if not what:
                 continue
             said = "Success" if verdict is None else f"{verdict[0]:04X}"
@@ -172,15 +180,16 @@ class Deciding:
 
 
 def check_answer(answer: object) -> None:
-    """See that what a function gave back was not meant for a verdict, which it would not be.
+    """Refuse a return value of the function that its author must have meant as a verdict.
 
-    Anything else is passed over: a function of one expression gives back something.
+    The return value has no effect, so an instance would be kept that was to be refused. Any other
+    value is ignored: a lambda always returns something.
 
     Raises:
-        TypeError: False, a failure status of C-STORE, or what would have to be iterated over.
+        TypeError: False, a failure status of C-STORE, or a generator.
     """
     meant = inspect.isgenerator(answer) or inspect.isasyncgen(answer)
-    # Plain numbers below are counts, such as that of bytes written, rather than statuses.
+    # Smaller numbers are counts, such as that of bytes written, rather than statuses.
     if isinstance(answer, Status):
         meant = answer.category == "failure"
     elif answer is False:
@@ -195,7 +204,7 @@ def check_answer(answer: object) -> None:
 
 
 def _sendable(refusal: tuple[int, str] | None) -> _Verdict:
-    """Make the comment one that can be sent."""
+    """Fit the comment into an Error Comment."""
     if refusal is None:
         return None
     status, comment = refusal
@@ -203,7 +212,7 @@ def _sendable(refusal: tuple[int, str] | None) -> _Verdict:
 
 
 def _close(awaitable: object) -> None:
-    """Have a coroutine that nobody will await not complain."""
+    """Close a coroutine that is not awaited, so that Python does not warn of it."""
     close = getattr(awaitable, "close", None)
     if close is not None:
         close()

@@ -1,4 +1,4 @@
-"""Answering a peer's requests with handlers, on a server or on an association of ours."""
+"""Answering a peer's requests with handlers, for a server or for one association of an `AE`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dimse_rs.status import NO_SUCH_SOP_CLASS, PROCESSING_FAILURE
 from dimse_rs.threads import weakly
 
 from .routes import Routes
-from .workers import Workers
+from .workers import Callbacks, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,6 +40,22 @@ if TYPE_CHECKING:
     from dimse_rs.settings import Timeouts
 
 __all__ = ["Performer"]
+
+# The life of a request on the threads of `Workers`:
+#
+#     core: queued, with C-CANCEL and the end of the association noted on the operation
+#       -> Workers: next_operation on an idle thread; the deadline begins
+#       -> _serve: log, then `run` the generator that `steps` has picked
+#       -> handler, responses, final response
+#       -> _conclude: nothing left to do, or answer for what went wrong, or abort
+#
+# Another thread may answer first: at the deadline of handlers `_answer_overdue` does, and
+# `_refuse` does while every thread is held by a handler past its deadline. The core lets one final
+# response out; whoever comes second gets LocalProtocolError, and `operation.answered` tells why.
+#
+# Nothing here keeps an association or a server alive. The threads hold the core's service and weak
+# references (`weakly`), a performer of an `AE` holds its association weakly, and an idle thread
+# looks every `TURN` seconds whether that is over.
 
 _logger = log.get(log.SERVER)
 
@@ -52,12 +68,12 @@ class Performer:
         routes: which requests the core answers by itself, and which come here.
         timeouts: the deadline of handlers is among them.
         most: handlers that run at once.
-        node: the server; None on an association of ours.
+        node: the server; None for one association of an `AE`, see `serve`.
 
     Attributes:
         service: of the core.
-        lenient_roles: whether the instances of a C-GET of ours are taken without the SCP role too.
-        overdue: handlers that did not answer in time.
+        lenient_roles: whether a C-GET takes instances without the SCP role too.
+        overdue: how many handlers have missed their deadline.
     """
 
     def __init__(
@@ -82,33 +98,39 @@ class Performer:
         self.overdue = 0
 
     def serve(self, association: AssociationFacts) -> None:
-        """Serve on this association of ours, as long as it lives."""
+        """Start to answer the peer of this association, until the association ends."""
         self._association = weakref.ref(association)
         self.start()
 
     def start(self) -> None:
-        """Start the first thread."""
+        """Start the first thread, if any request can come here.
+
+        Raises:
+            RuntimeError, MemoryError: the system has no thread left.
+        """
         if self._routes.queue:
             self._workers = Workers(
                 self.service.next_operation,
                 self._most,
                 self._timeouts.handler,
-                serve=weakly(self._serve),
-                overdue=weakly(self._answer_overdue),
-                refuse=weakly(self._refuse),
-                over=weakly(self._is_over),
-                gone=weakly(self._gone),
+                Callbacks(
+                    serve=weakly(self._serve),
+                    overdue=weakly(self._answer_overdue),
+                    refuse=weakly(self._refuse),
+                    over=weakly(self._is_over),
+                    gone=weakly(self._gone),
+                ),
             )
             self._workers.start()
 
     def stop(self) -> None:
-        """Let idle threads go; those that are busy go when they are done."""
+        """End the idle threads now, and the busy ones when their handlers have returned."""
         if self._workers is not None:
             self._workers.stop()
 
     @property
     def busy(self) -> int:
-        """Handlers that run now."""
+        """How many handlers run now."""
         return 0 if self._workers is None else self._workers.busy
 
     def clean_up(self) -> None:
@@ -117,11 +139,11 @@ class Performer:
             self._routes.spool.remove()
 
     def _gone(self) -> None:
-        """Remove that folder with the last thread, unless a request that lives has a file in it."""
+        """Remove that folder behind the last thread, unless a request still has a file in it."""
         if self._routes.spool is not None:
             self._routes.spool.remove_if_empty()
 
-    # ---- requests, each on a thread of `Workers`
+    # ---- one request, on a thread of `Workers`
 
     @quietly
     def _serve(self, operation: _core.Operation) -> None:
@@ -134,10 +156,10 @@ class Performer:
         self._conclude(operation, error)
 
     def _conclude(self, operation: _core.Operation, error: BaseException | None) -> None:
-        """See to it that an operation is over, whatever came of its steps.
+        """Make sure that an operation is over, whatever came of its steps.
 
-        What counts is what happened, never the kind of the error: the error that tells of an
-        association that has ended may be about another one, that of a C-MOVE destination.
+        Whether it is over is read from the operation, never from the kind of the error: an
+        AssociationAborted may be about the association with the destination of a C-MOVE.
         """
         over = _is_over(operation)
         if over and error is None:
@@ -145,17 +167,17 @@ class Performer:
         if not over:
             self._answer_failed(operation)
         if over and isinstance(error, DimseError):
-            told = log.of(operation.association, "unanswered")
-            _logger.warning("%s: not answered, %s", _text_of(operation), error, extra=told)
+            extra = log.of(operation.association, "unanswered")
+            _logger.warning("%s: not answered, %s", _text_of(operation), error, extra=extra)
             return
-        told = log.of(operation.association, "handler-failed")
-        _logger.error("%s: the handler failed", _text_of(operation), exc_info=error, extra=told)
+        extra = log.of(operation.association, "handler-failed")
+        _logger.error("%s: the handler failed", _text_of(operation), exc_info=error, extra=extra)
 
     def _answer_failed(self, operation: _core.Operation) -> None:
-        """Answer for what no service takes; when even that cannot be sent, abort."""
+        """Answer with a failure; abort the association when even that cannot be sent."""
         try:
             response = scp.response(scp.failure_of(operation.message.field), "handler failed")
-            operation.respond(response, wait=False)  # and not logged: perhaps that is what failed
+            operation.respond(response, wait=False)  # not logged: the log may be what failed
         except BaseException:
             if not _is_over(operation):
                 self._abort(operation.association)
@@ -164,12 +186,13 @@ class Performer:
         association.abort()
 
     def steps(self, operation: _core.Operation) -> Generator[Step, Any, None]:
-        """Give what serving an operation takes."""
+        """Give the generator that answers an operation."""
         association = self._association_of(operation.association)
         if association is None:
             return _refused(operation, scp.unserved_of(operation.message.field))
         request = request_of(operation, association)
-        # A composite one the core has matched with its context, but for C-STOREs that it lets pass.
+        # The core has compared the class of a C-service with its context, except where
+        # `lenient_roles` lets a C-STORE pass. Of an N-service both count (R-319).
         named = request.context.sop_class, request.sop_class
         if request.field >= FIRST_N_SERVICE and not allows(*named):
             return _refused(operation, NO_SUCH_SOP_CLASS)
@@ -200,7 +223,7 @@ class Performer:
         return None if self._association is None else self._association()
 
     def _is_over(self) -> bool:
-        """Whether an association of ours is: then its threads go."""
+        """Whether the one association that is served has ended, so that no request will come."""
         if self._association is None:
             return False
         association = self._association()
@@ -209,14 +232,14 @@ class Performer:
     def _handler_of(self, request: Request) -> Handler | None:
         if request.field == C_STORE_RQ:
             receiver: Receiver | None = request.association._receiver
-            # A folder takes its instances in the core. One that waited here before the core had
-            # the folder is of no C-GET that is under way now: it is left to the handlers.
+            # The instances of a C-GET into a folder never come here. One that was queued before
+            # the core had the folder belongs to no C-GET under way: the handlers get it.
             if receiver is not None and receiver.handler is not None:
                 return receiver.handler
         return self._handlers.find(request.field, request.sop_class, request.context.sop_class)
 
     def _answer_overdue(self, operation: _core.Operation) -> None:
-        self.overdue += 1  # on one thread alone
+        self.overdue += 1  # without a lock: only the thread of the deadlines comes here
         passed = DimseTimeout("handler", self._timeouts.handler)
         status = scp.failure_of(operation.message.field)
         self._answer_for(operation, status, "handler timed out", str(passed))
@@ -231,15 +254,15 @@ class Performer:
             scp.answer_at_once(operation, status, comment)
         except BaseException:
             if _is_over(operation):
-                return  # the handler was faster, or the association is over
+                return  # the handler has answered in this moment, or the association is over
             self._answer_failed(operation)
-        told = log.of(operation.association, "handler")
-        with suppress(Exception):  # a log handler of the user's is not to end the deadlines
-            _logger.error("%s answered %04X: %s", _text_of(operation), status, why, extra=told)
+        extra = log.of(operation.association, "handler")
+        with suppress(Exception):  # an error of a log handler must not end the deadlines' thread
+            _logger.error("%s answered %04X: %s", _text_of(operation), status, why, extra=extra)
 
 
 def _released(request: Request, steps: Generator[Step, Any, None]) -> Generator[Step, Any, None]:
-    """Give back what a request had reserved when it is done, however it ends."""
+    """Release the memory that a request has reserved, however its steps end."""
     try:
         yield from steps
     finally:
@@ -253,7 +276,7 @@ def _refused(
 
 
 def _is_over(operation: _core.Operation) -> bool:
-    """Whether a final response was sent, or there is nobody to send it to."""
+    """Whether a final response was sent, or the association has ended."""
     return operation.answered or operation.association.ended is not None
 
 

@@ -1,8 +1,4 @@
-"""Threads that run the user's functions: one more than are busy, up to a cap; and their deadline.
-
-No thread can be made to stop. One whose handler is past the deadline has its request answered for
-it and counts as lost until it comes back; while all are lost, requests are refused.
-"""
+"""Threads for the user's functions: one more than are busy, up to a cap, and their deadline."""
 
 from __future__ import annotations
 
@@ -10,34 +6,57 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from dimse_rs import log, threads
 
-__all__ = ["Workers"]
+# How many threads there are. One idle thread pulls; when it gets an operation and no other thread
+# is idle, it starts the next one before it serves. So there is always a thread that waits for the
+# queue, up to the cap. Behind the cap operations wait in the core, where the peer's C-CANCEL and
+# the end of the association still reach them. An idle thread ends when another one is idle too.
+#
+# Deadlines. Python cannot stop a thread. An operation past its deadline is answered by the thread
+# of `_watch`, and its own thread counts as lost until the handler returns. While all threads are
+# lost, `_watch` pulls operations itself and refuses them: peers get an answer, not silence.
+
+__all__ = ["Callbacks", "Workers"]
 
 _logger = log.get(log.SERVER)
 
 Work = TypeVar("Work")
 
 TURN: Final = 0.5
-"""Seconds after which an idle thread sees whether it is still needed."""
+"""Seconds after which an idle thread checks whether to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks(Generic[Work]):
+    """What the threads call. They keep it alive: give bound methods through `threads.weakly`.
+
+    Attributes:
+        serve: runs the handler and answers. An error that it raises ends no thread.
+        overdue: answers for a handler that is past its deadline.
+        refuse: answers an operation while every thread is past its deadline.
+        over: asked by an idle thread; anything but False says that no operation will come.
+        gone: called by the last thread when it ends.
+    """
+
+    serve: Callable[[Work], object]
+    overdue: Callable[[Work], object] | None = None
+    refuse: Callable[[Work], object] | None = None
+    over: Callable[[], bool | None] | None = None
+    gone: Callable[[], object] | None = None
 
 
 class Workers(Generic[Work]):
-    """Pulls operations, or what else there is to do, and has them served.
-
-    Its threads keep what they call alive: give `weakly` what is not to be.
+    """Pulls operations and has them served.
 
     Args:
-        pull: gives the next one, or None when there is none within so many seconds.
+        pull: gives the next operation; None when none comes within so many seconds.
         most: how many are served at once.
         deadline: seconds that each may take; 0 is no deadline.
-        serve: runs the handler and answers. What it raises all the same ends no thread.
-        overdue: answers for a handler that is past its deadline, if there is one.
-        refuse: answers when there is no thread left, likewise.
-        over: tells an idle thread that nothing more will come, by anything but False.
-        gone: called by the last thread when it goes.
+        callbacks: what is done with an operation.
         name: of the threads.
     """
 
@@ -46,63 +65,56 @@ class Workers(Generic[Work]):
         pull: Callable[[float], Work | None],
         most: int,
         deadline: float,
+        callbacks: Callbacks[Work],
         *,
-        serve: Callable[[Work], object],
-        overdue: Callable[[Work], object] | None = None,
-        refuse: Callable[[Work], object] | None = None,
-        over: Callable[[], bool | None] | None = None,
-        gone: Callable[[], object] | None = None,
         name: str = "dimse-worker",
     ) -> None:
         """Keep the settings; `start` starts the first thread."""
         self._pull = pull
         self._most = most
         self._deadline = deadline
-        self._serve = serve
-        self._overdue = overdue
-        self._refuse = refuse
-        self._over = over
-        self._gone = gone
+        self._callbacks = callbacks
         self._name = name
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = 0
         self._idle = 0
         self._named = 0
-        # When each is due, the earliest first: all have the same time.
+        # When each operation is due. All have the same time, so the earliest comes first.
         self._due: dict[Work, float] = {}
         self._lost: set[Work] = set()
 
     def start(self) -> None:
-        """Start to serve.
+        """Start the first thread, and that of the deadlines.
 
         Raises:
-            RuntimeError, MemoryError: there are no threads to be had now.
+            RuntimeError, MemoryError: the system has no thread left.
         """
         threads.stand_by()
         with self._changed:
             if not self._add():
                 raise RuntimeError("can't start new thread")
-        if self._deadline and self._overdue and self._refuse:
+        overdue, refuse = self._callbacks.overdue, self._callbacks.refuse
+        if self._deadline and overdue and refuse:
             try:
-                threads.start("dimse-deadline", self._watch, self._overdue, self._refuse)
+                threads.start("dimse-deadline", self._watch, overdue, refuse)
             except BaseException:
                 self.stop()
                 raise
 
     def stop(self) -> None:
-        """Let the idle threads go; those that are busy go when they are done."""
+        """End the idle threads now, and the busy ones when their operation is done."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
     @property
     def busy(self) -> int:
-        """How many are being served now."""
+        """How many operations are being served now."""
         return self._threads - self._idle
 
     def _add(self) -> bool:
-        """Start a thread, and count it when it is there; False when there is none to be had."""
+        """Start a thread and count it; False when the system has none left."""
         if not threads.started(f"{self._name}-{self._named + 1}", self._work):
             return False
         self._threads += 1
@@ -111,7 +123,7 @@ class Workers(Generic[Work]):
         return True
 
     def _has_spare(self) -> bool:
-        """Have a thread wait for the next operation, if there may be one; False if that failed."""
+        """Have an idle thread, if the cap allows one more; False when none could be started."""
         with self._changed:
             wanted = self._idle == 0 and self._threads < self._most and not self._stopping
             return not wanted or self._add()
@@ -119,31 +131,36 @@ class Workers(Generic[Work]):
     def _work(self) -> None:
         while True:
             operation = self._pull(TURN)
-            if operation is None and self._over is not None and self._over() is not False:
+            if operation is None and self._is_over():
                 self.stop()
             with self._changed:
                 if operation is None:
                     if self._stopping or self._idle > 1:
                         self._threads -= 1
                         self._idle -= 1
-                        if self._threads == 0 and self._gone is not None:
-                            self._gone()
+                        if self._threads == 0 and self._callbacks.gone is not None:
+                            self._callbacks.gone()
                         return
                     continue
                 self._begin(operation)
             try:
-                self._serve(operation)
-            except BaseException:  # perhaps of a log handler of the user's
+                self._callbacks.serve(operation)
+            except BaseException:  # such as the error of a log handler
                 with suppress(BaseException):
                     _logger.exception("a thread goes on after this", extra={"code": "worker"})
             finally:
                 with self._changed:
                     self._end(operation)
-            del operation  # or it would keep its spooled file until the next one comes
+            del operation  # this frame would keep its spooled file until the next operation
+
+    def _is_over(self) -> bool:
+        over = self._callbacks.over
+        return over is not None and over() is not False
 
     def _begin(self, operation: Work) -> None:
         self._idle -= 1
-        # Without one, whoever is served is served; the others wait until a thread can be started.
+        # Without a spare thread this operation is served all the same. Further ones wait in the
+        # core until a thread can be started, which `keep_trying` sees to.
         threads.keep_trying(self._has_spare)
         if self._deadline:
             self._due[operation] = time.monotonic() + self._deadline
@@ -168,6 +185,7 @@ class Workers(Generic[Work]):
                 if not late and not none_left:
                     first = next(iter(self._due.values()), None)
                     self._changed.wait(None if first is None else first - now)
+            # Outside the lock: both call into the core and may log.
             for operation in late:
                 overdue(operation)
             if none_left and (waiting := self._pull(TURN)) is not None:

@@ -26,7 +26,7 @@ from dimse_rs.contexts import Supported, any_storage
 from dimse_rs.errors import AssociationRejected
 from dimse_rs.extended import Extended
 from dimse_rs.passcodes import Congested
-from dimse_rs.perform.workers import Workers
+from dimse_rs.perform.workers import Callbacks, Workers
 from dimse_rs.proposal import Proposal, proposal_of
 from dimse_rs.sop_class import ALL_STORAGE, SOPClass
 from dimse_rs.threads import weakly
@@ -114,7 +114,7 @@ class Admission:
             listener.next_proposal,
             most,
             0,  # no deadline here: the core has that of `Timeouts.acse`
-            serve=weakly(self.decide),
+            Callbacks(serve=weakly(self.decide)),
             name="dimse-admission",
         )
         self._workers.start()
