@@ -67,9 +67,9 @@ class Node(Protocol):
 #             goes one by one (`_convert`); each outcome is counted
 #       final response: counters, status, and the UIDs that failed
 #
-# The counters. The peer is told the total from the first pending response on, so it
-# has to be known before the first instance goes out: a handler that gives a generator without a
-# count is drained first. Instances that were announced and never given count as failed. After a
+# The counters. The first pending response has to have the total, so the total has to
+# be known before the first instance goes out: a handler that gives a generator without a count is
+# drained first. Instances that were announced and never given count as failed. After a
 # C-CANCEL nothing more is begun, and what was not begun remains.
 #
 # A file that fails never ends the retrieval: it counts as failed, and the error is logged.

@@ -51,7 +51,7 @@ __all__ = ["Performer"]
 #
 # Another thread may answer first: at the deadline of handlers `_answer_overdue` does, and
 # `_refuse` does while every thread is held by a handler past its deadline. The core lets one final
-# response out; whoever comes second gets LocalProtocolError, and `operation.answered` tells why.
+# response out; the second gets LocalProtocolError, and `operation.answered` is True.
 #
 # Nothing here keeps an association or a server alive. The threads hold the core's service and weak
 # references (`weakly`), a performer of an `AE` holds its association weakly, and an idle thread
