@@ -10,7 +10,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 import urllib.request
+from itertools import pairwise
 
 import pytest
 
@@ -241,7 +243,7 @@ def test_a_page_without_descriptors_rests_and_says_so_once(monkeypatch, caplog):
 
     class Listening(socket.socket):
         def accept(self):
-            accepts.append(1)
+            accepts.append(time.monotonic())
             if len(accepts) <= 3:
                 raise OSError(errno.EMFILE, "Too many open files")
             return super().accept()
@@ -259,3 +261,4 @@ def test_a_page_without_descriptors_rests_and_says_so_once(monkeypatch, caplog):
     said = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
     assert said == ["metrics: cannot accept: [Errno 24] Too many open files"]
     assert len(accepts) < 10
+    assert all(later - before >= 0.01 for before, later in pairwise(accepts[:4]))
