@@ -1,6 +1,7 @@
-"""Ready-made performers, what they are made of, and the other side where that is awkward.
+"""Ready-made services, the rules that they stand on, and the SCU side where that takes more.
 
-`Server(services=[...])` takes them, and `Handlers([...])` for an association of ours.
+`Server(services=[...])` takes the services; `Handlers([...])` does so for an association that this
+side asks for. They use public names alone: a service of yours can do all that they do.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
 """Matching of one attribute: the values of a key against stored values (PS3.4 C.2.2.2).
 
-Values are plain text here: `texts` makes them so, whatever pydicom holds. What a peer sends can
-cost no more than time in proportion to its length: there are no regular expressions over it that
-backtrack, and `LONGEST` bounds the keys that are not looked up in a set.
+Values are plain text here: `texts` makes text of what pydicom holds. A key of a peer costs no more
+time than its length times that of the stored value: no regular expression that backtracks runs over
+it, and `LONGEST` bounds the keys that are not looked up in a set.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 Test: TypeAlias = Callable[[Sequence[str]], bool]
-"""Tells whether the values of a stored attribute match; it gets at least one."""
+"""Whether the values of a stored attribute match; called with at least one value."""
 Interval: TypeAlias = tuple[str, str]
 """First and last moment, both included, as digits that compare as text."""
 
 LONGEST: Final = 10240
 """Characters of all the values of one key that has wild cards or moments: the longest LT."""
 MOST_GROUPS: Final = 3
-"""Component groups of a person name (PS3.5 6.2.1); what is behind them is none."""
+"""Component groups of a person name (PS3.5 6.2.1); text behind the third is no group."""
 
 WILDCARDS: Final = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 """VRs that take wild card matching (PS3.4 C.2.2.2.4)."""
@@ -54,9 +54,9 @@ _LEADING_SPACES_COUNT: Final = frozenset(("LT", "ST", "UC", "UR", "UT"))  # PS3.
 
 
 def texts(value: Any, vr: str) -> list[str]:
-    """Give the values of an element as text without padding; empty values are left out.
+    """Give the values of an element as text without padding, without empty values.
 
-    Numbers come out equal when they are equal in value, person names when they differ in case.
+    Texts of equal numbers are equal, and so are person names that differ in case alone.
     """
     if value is None:
         return []
@@ -84,20 +84,22 @@ def _text(value: Any, vr: str) -> str:
 def key_test(
     vr: str, keys: Sequence[str], *, all_of_them: bool = False, zone: int = 0
 ) -> Test | None:
-    """Make the test that one key asks for; None when it is universal.
+    """Make the test of one key; None when the key is universal.
 
     Args:
         vr: other than SQ.
-        keys: the values of the key, from `texts`. One of them has to match; that is list of UID
-            matching, and what is customary for other VRs.
+        keys: the values of the key, from `texts`. One of them has to match, as list of UID matching
+            has it; the same is customary for other VRs.
         all_of_them: multiple value matching: each of them has to be among the stored ones.
-        zone: minutes east of UTC of a DT that does not say.
+        zone: minutes east of UTC of a DT without an offset.
 
     Raises:
         ValueError: the key is longer than `LONGEST`.
     """
     if not keys or (vr != "UI" and (all if all_of_them else any)(not k.strip("*") for k in keys)):
         return None
+    # From here on the cheap tests, whose cost does not depend on the number of keys, come first; a
+    # list of 64,000 UIDs is one of them, so that `LONGEST` need not bound it.
     if vr != "UI" and vr not in WILDCARDS and vr not in MOMENTS:
         return _one_of(keys)
     if all_of_them and len(keys) > 1 and vr in MULTIPLE and vr != "PN":
@@ -136,8 +138,9 @@ def _is_wild(key: str) -> bool:
 def wildcard(pattern: str) -> Callable[[str], bool]:
     """Make the test for a text with `*` (any run) and `?` (any one character), PS3.4 C.2.2.2.4.
 
-    Each piece between two stars is taken where it comes first, which is never wrong and never has
-    to be taken back.
+    Each piece between two stars is found at its first occurrence behind the piece before. That is
+    never wrong: an earlier end leaves more text for the pieces that follow, so that no choice has
+    to be taken back, as a backtracking expression would.
     """
     if not _is_wild(pattern):
         return pattern.__eq__
@@ -200,8 +203,8 @@ def _finder(piece: str) -> Callable[[str, int, int], int]:
 def _name(key: str) -> Callable[[str], bool]:
     """Make the test for a person name: component groups apart, PS3.4 C.2.2.2 and PS3.5 6.2.1.
 
-    A key of one group may match any group of the stored name; one of several matches group by
-    group, where an empty one asks for nothing. Case is folded by `texts` already.
+    A key of one group may match any group of the stored name; a key of several groups matches group
+    by group, and an empty group matches every stored one. `texts` has folded the case already.
     """
     groups = [wildcard(bare) if (bare := _bare(group)) else None for group in key.split("=")]
     if len(groups) == 1:
@@ -242,7 +245,8 @@ _OFFSET: Final = re.compile(r"([+-])([0-9]{2})([0-9]{2})")
 
 _FIRST: Final = {"DA": "00000101", "TM": "000000000000", "DT": "00000101000000000000"}
 _LAST: Final = {"DA": "99991231", "TM": "235959999999", "DT": "99991231235959999999"}
-# Before and after everything that `low` gives, but for "", which is no moment.
+# All moments are digits of one length, so that they compare as text. These stand before and after
+# everything that `low` gives, but for "", which is no moment.
 _EVER: Final = ("0", "~")
 _NEVER: Final = ("~", "0")
 
@@ -254,15 +258,15 @@ def within(intervals: Iterable[Interval]) -> Test:
 
 
 def interval(vr: str, key: str, zone: int = 0) -> Interval:
-    """Give the moments that a key of VR DA, TM or DT asks for; a malformed one asks for none.
+    """Give the moments that a key of VR DA, TM or DT matches; a malformed key matches none.
 
-    A single value asks for the moment it means: 2230 is 223000. The end of a range that leaves out
-    minutes or days includes them all.
+    A single value matches one moment: 2230 is 223000. The end of a range that leaves out minutes or
+    days includes them all.
 
     Args:
         vr: DA, TM or DT.
         key: a single value or a range.
-        zone: minutes east of UTC of a DT that does not say.
+        zone: minutes east of UTC of a DT without an offset.
 
     Source: PS3.4 C.2.2.2.1 and C.2.2.2.5.
     """
@@ -286,8 +290,8 @@ def low(vr: str, text: str, zone: int = 0, *, fill: dict[str, str] = _FIRST) -> 
     Args:
         vr: DA, TM or DT.
         text: one value; the forms of ACR-NEMA 2.0 with dots and colons are understood.
-        zone: minutes east of UTC of a DT that does not say.
-        fill: what stands for the parts left out.
+        zone: minutes east of UTC of a DT without an offset.
+        fill: digits for the parts left out.
     """
     pattern = {"DA": _DATE, "TM": _TIME}.get(vr, _DATE_TIME)
     if not pattern.fullmatch(text):
@@ -299,6 +303,7 @@ def low(vr: str, text: str, zone: int = 0, *, fill: dict[str, str] = _FIRST) -> 
         return ""
     digits = text.replace(".", "").replace(":", "")
     full = digits + fill[vr][len(digits) :]
+    # The end of a range of months ends with the last day of that month.
     if fill is _LAST and vr != "TM" and len(digits) == 6 and 1 <= int(digits[4:]) <= 12:
         days = calendar.monthrange(max(int(digits[:4]), 1), int(digits[4:]))[1]
         full = f"{digits}{days:02}{full[8:]}"
@@ -315,7 +320,7 @@ def shifted(moment: str, minutes: int) -> str:
                 int(moment[6:8]),
                 int(moment[8:10]),
                 int(moment[10:12]),
-                min(int(moment[12:14]), 59),  # leap seconds
+                min(int(moment[12:14]), 59),  # 60 is a leap second, which `datetime` lacks
                 int(moment[14:20]),
             )
             + timedelta(minutes=minutes)
@@ -326,7 +331,7 @@ def shifted(moment: str, minutes: int) -> str:
 
 
 def offset(text: str) -> int | None:
-    """Read an offset from UTC such as -0500, in minutes; None when it is not one (PS3.5 6.2)."""
+    """Read an offset from UTC such as -0500, in minutes; None for any other text (PS3.5 6.2)."""
     found = _OFFSET.fullmatch(text)
     if found is None:
         return None

@@ -27,7 +27,8 @@ __all__ = ["InstanceAvailability", "notify_availability"]
 AVAILABILITIES: Final = ("ONLINE", "NEARLINE", "OFFLINE", "UNAVAILABLE")
 """Values of (0008,0056) (PS3.3 C.4.23)."""
 
-# PS3.4 Table R.3.2-1, by sequence: type 1. Where to is type 2: (0008,1111), not always known.
+# PS3.4 Table R.3.2-1, attributes of type 1 by sequence. Referenced Performed Procedure Step
+# Sequence (0008,1111) is type 2: the sender does not always know the step.
 _SERIES: Final = "ReferencedSeriesSequence"
 _INSTANCES: Final = "ReferencedSOPSequence"
 _OF_SERIES: Final = ("SeriesInstanceUID", _INSTANCES)
@@ -39,21 +40,21 @@ _OF_INSTANCE: Final = (
 )
 
 OnNotice: TypeAlias = Callable[[str, "Dataset"], object]
-"""Called with the SOP Instance UID of a notification and what it says."""
+"""Called with the SOP Instance UID of a notification and its data set."""
 
 
 class InstanceAvailability:
-    """Takes notifications of which instances are available: a service for a `Server`."""
+    """Receives notifications of available instances: a service for a `Server`."""
 
     def __init__(self, on_notice: OnNotice) -> None:
         """Keep the function.
 
         Args:
-            on_notice: called with each notification, before the peer is answered; what it raises
+            on_notice: called with each notification before the peer is answered; an exception
                 answers the peer as in any handler.
 
         Raises:
-            TypeError: it is no function of these two, or asynchronous.
+            TypeError: `on_notice` does not take these two arguments, or is asynchronous.
         """
         check_function("on_notice", on_notice, "a SOP Instance UID", "a data set")
         self._on_notice = on_notice
@@ -100,18 +101,18 @@ def notify_availability(
     availability: str = "ONLINE",
     performed_step: str | None = None,
 ) -> Response:
-    """Tell a peer that instances of a study are available, or no longer.
+    """Notify a peer that instances of a study are available, or no longer.
 
     Args:
         association: with a context for `InstanceAvailabilityNotification`.
         study: Study Instance UID.
-        instances: of each its Series Instance UID, SOP Class UID and SOP Instance UID.
-        retrieve_ae_title: where they can be retrieved from.
+        instances: of each instance its Series Instance UID, SOP Class UID and SOP Instance UID.
+        retrieve_ae_title: AE title that the instances can be retrieved from.
         availability: ONLINE, NEARLINE, OFFLINE or UNAVAILABLE.
-        performed_step: SOP Instance UID of the performed procedure step they belong to, if known.
+        performed_step: SOP Instance UID of the performed procedure step of the instances, if known.
 
     Raises:
-        ValueError: no instances, or there is no such availability.
+        ValueError: there are no instances, or there is no such availability.
         As `Association.n_create`.
 
     Source: PS3.4 R.3.2.

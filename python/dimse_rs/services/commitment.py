@@ -1,7 +1,7 @@
 """Storage Commitment, Push Model, both ways (PS3.4 Annex J).
 
-`Commitment` answers for what is stored; `CommitmentReports` and `commit` ask. A report comes on the
-association that asked, or on another one that the SCP asks for, with the roles reversed.
+`Commitment` is the SCP; `CommitmentReports` and `commit` are the SCU. A report comes on the
+association that the SCU asked on, or on another one that the SCP asks for, with the roles reversed.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ SOME_FAILED: Final = 2
 
 
 _TURN: Final = 0.2
-"""Seconds after which a wait sees Ctrl-C, and whether the association still lives."""
+"""Seconds between two looks at Ctrl-C and at the association, while a report is waited for."""
 
 IsStored: TypeAlias = Callable[[SOPClass, str], "bool | int"]
-"""Tells of an instance whether it is safely stored; or why not: a Failure Reason (PS3.3 C.14.1)."""
+"""Whether an instance is safely stored; if not, perhaps the Failure Reason (PS3.3 C.14.1)."""
 
 
 # ---- the SCP
 
 
 class Commitment:
-    """Says of instances whether they are safely stored: a service for a `Server`.
+    """Commits itself to instances that are safely stored: a service for a `Server`.
 
-    A request is answered when it was understood; then the instances are looked up and the result
-    is reported: on the same association while that lives, at once, else on one of our own, in the
-    order of the requests. Peers that do not answer hold up no others. What could not be reported
-    when the process ends is lost.
+    A request is answered as soon as it is understood. Then the instances are looked up, and the
+    result is reported: at once on the same association if that lives, else on an association of
+    ours, in the order of the requests. A peer that does not answer delays no report to another
+    peer. Reports that are outstanding when the process ends are lost.
     """
 
     def __init__(
@@ -81,19 +81,20 @@ class Commitment:
         """Keep the settings.
 
         Args:
-            is_stored: asked of each instance, on a thread of its own: its SOP Class and SOP
-                Instance UID. True, False, or a failure reason such as 0x0119.
-            peers: where reports go when the association that asked is over: addresses by the AE
+            is_stored: called for each instance with its SOP Class and SOP Instance UID, on a thread
+                of its own; gives True, False, or a failure reason such as 0x0119.
+            peers: addresses for reports when the association of the request is over: by the AE
                 title of the SCU, or a function that gives the address of a title, or None. Looked
-                at for each attempt.
-            ae: settings for associations of ours; the title is the one that the SCU has called.
-            attempts: how many such associations are tried for a report.
+                up for each attempt.
+            ae: settings for associations of ours; their calling title is the title that the SCU
+                has called.
+            attempts: associations that are tried for a report.
             delay: seconds to the second attempt; each further delay is twice as long.
-            most: reports that may be outstanding; more requests are refused with 0213.
+            most: reports that may be outstanding; further requests are refused with 0213.
 
         Raises:
             ValueError: a title, an address or a number is not allowed.
-            TypeError: `is_stored` is no function of these two, or asynchronous.
+            TypeError: `is_stored` does not take these two arguments, or is asynchronous.
         """
         from dimse_rs import AE
 
@@ -127,7 +128,7 @@ class Commitment:
 
     @property
     def outstanding(self) -> frozenset[str]:
-        """Transaction UIDs whose report has not been taken, nor been given up."""
+        """Transaction UIDs whose report no peer has taken yet, and that is not given up."""
         with self._lock:
             return frozenset(self._outstanding)
 
@@ -143,6 +144,7 @@ class Commitment:
             if len(self._outstanding) >= self._most:
                 raise StatusError(RESOURCE_LIMITATION, "too many reports outstanding")
             self._outstanding.add(uid)
+        # After the response: the SCU learns from it that a report will come.
         association = request.association
         request.afterwards(lambda: self._reporter.report(uid, references, association))
 
@@ -174,7 +176,7 @@ class Commitment:
         return SOME_FAILED if failed else ALL_COMMITTED, report
 
     def _reason(self, sop_class: str, instance: str) -> int | None:
-        """Give why an instance is not committed; None when it is."""
+        """Give the reason why an instance is not committed; None when it is."""
         try:
             answer = self._is_stored(SOPClass.of(sop_class), instance)
             if isinstance(answer, bool):
@@ -189,7 +191,8 @@ def _read_request(dataset: Dataset) -> tuple[str, list[tuple[str, str]]]:
     """Read transaction UID and references.
 
     Raises:
-        StatusError: 0114 when one is missing, 0115 when one is malformed or comes twice.
+        StatusError: 0114 when a UID or a reference is missing, 0115 when it is malformed or comes
+            twice.
     """
     uid = str(dataset.get("TransactionUID") or "")
     if not uid:
@@ -218,13 +221,13 @@ def _references(dataset: Dataset, keyword: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class CommitmentReport:
-    """What came of a request for commitment.
+    """The result of a request for commitment.
 
     Attributes:
         transaction_uid: of the request.
         committed: SOP Instance UIDs that the peer has committed itself to.
-        failed: those that it has not, and why.
-        missing: those that were asked about and that the report does not name.
+        failed: SOP Instance UIDs that the peer has refused, each with the reason.
+        missing: SOP Instance UIDs of the request that the report does not name.
     """
 
     transaction_uid: str
@@ -239,18 +242,19 @@ class CommitmentReport:
 
 
 class CommitmentReports:
-    """Asks for commitment and takes the reports: a service for whoever is to receive them.
+    """Asks for commitment and receives the reports: a service for an association and a server.
 
-    That is the association that asks, `handlers=Handlers([reports])`, and, when it may be over by
-    then, a `Server` at the address that the peer knows us by, `services=[reports]`.
+    The association that asks receives reports with `handlers=Handlers([reports])`. A peer that
+    reports later connects to us, so that a `Server` at the address that the peer has for our AE
+    title takes `services=[reports]`.
     """
 
     def __init__(self, on_report: Callable[[CommitmentReport], object] | None = None) -> None:
         """Wait for nothing yet.
 
         Args:
-            on_report: called with each report, also of transactions that are not ours; without it
-                those are refused. What it raises refuses the report.
+            on_report: called with each report, also those of transactions that this object did not
+                ask for, which are refused without such a function. An exception refuses the report.
         """
         self._on_report = on_report
         self._asked: dict[str, tuple[str, ...]] = {}
@@ -258,7 +262,7 @@ class CommitmentReports:
         self._changed = threading.Condition()
 
     def __repr__(self) -> str:
-        """Show how many reports are to come, and how many have."""
+        """Show how many reports are to come, and how many have come."""
         return (
             f"<CommitmentReports {len(self._asked)} asked, {len(self._reports)} to be waited for>"
         )
@@ -274,14 +278,14 @@ class CommitmentReports:
         Args:
             association: with a context for `StorageCommitmentPushModel`.
             instances: pairs of SOP Class and SOP Instance UID, paths of Part 10 files, pydicom data
-                sets, or results of `AE.send`: those that were sent.
+                sets, or results of `AE.send`, of which those count that were sent.
 
         Returns:
             The transaction UID, for `wait`.
 
         Raises:
             StatusError: the peer refused the request.
-            ValueError: there is nothing to ask about.
+            ValueError: there are no instances.
             As `Association.n_action`.
 
         Source: PS3.4 J.3.2.
@@ -317,17 +321,17 @@ class CommitmentReports:
     def wait(
         self, uid: str, timeout: float = 60.0, *, association: Association | None = None
     ) -> CommitmentReport:
-        """Wait for the report of a transaction; it is then forgotten.
+        """Wait for the report of a transaction, and forget the transaction.
 
         Args:
-            uid: what `ask` gave.
-            timeout: how many seconds. When they have passed, wait again or `forget` it.
-            association: stop waiting when this one ends: no report will come elsewhere.
+            uid: the transaction UID that `ask` gave.
+            timeout: seconds. After a timeout, wait again or `forget` the transaction.
+            association: stop waiting when this association ends, for peers that report on no other.
 
         Raises:
-            DimseTimeout: no report in time.
+            DimseTimeout: no report came in time.
             AssociationError, TransportError: the association ended before.
-            KeyError: nobody asked, or it was waited for before.
+            KeyError: there is no such transaction, or its report was given before.
 
         Source: PS3.4 J.3.3.
         """
@@ -346,7 +350,7 @@ class CommitmentReports:
             return self._reports.pop(uid)
 
     def forget(self, uid: str) -> None:
-        """Wait no longer for a transaction; its report is then refused."""
+        """Forget a transaction; its report, should one come, is refused."""
         with self._changed:
             self._asked.pop(uid, None)
             self._reports.pop(uid, None)
@@ -363,7 +367,8 @@ class CommitmentReports:
         report = _report_of(uid, dataset, asked or ())
         if self._on_report is not None:
             self._on_report(report)
-        # Whoever waits may release the association: the peer has to have its answer by then.
+        # After the response, which the peer must have before a caller of `wait` releases the
+        # association.
         request.afterwards(lambda: self._take(uid, report))
 
     def _take(self, uid: str, report: CommitmentReport) -> None:
@@ -396,7 +401,7 @@ def _report_of(uid: str, dataset: Dataset, asked: tuple[str, ...]) -> Commitment
 
 
 def _reference(instance: Any) -> tuple[str, str] | None:
-    """Give SOP Instance and SOP Class UID; None for a file that was not sent."""
+    """Give SOP Instance UID and SOP Class UID; None for a file that was not sent."""
     if isinstance(instance, tuple):
         sop_class, uid = instance
     elif isinstance(instance, (str, PathLike)) or is_data_set(instance):
@@ -406,7 +411,7 @@ def _reference(instance: Any) -> tuple[str, str] | None:
             return None
         sop_class, uid = instance.sop_class, instance.sop_instance
     if not is_uid(str(uid)) or not is_uid(str(sop_class)):
-        what = type(instance).__name__  # and no values of a patient's
+        what = type(instance).__name__  # no values: they may be a patient's
         raise DecodeError(f"a {what} without SOP Class and SOP Instance UID", section="PS3.4 J.3.2")
     return str(uid), str(sop_class)
 
@@ -416,13 +421,13 @@ def commit(
 ) -> CommitmentReport:
     """Ask for commitment and wait for the report, on one association.
 
-    For peers that report on the association that asked. With others, use `CommitmentReports`.
+    For peers that report on the association of the request. For others use `CommitmentReports`.
 
     Args:
         ae: our settings.
         peer: as for `AE.associate`.
         instances: as for `CommitmentReports.ask`, such as `report.results` of `AE.send`.
-        timeout: how many seconds to wait for the report.
+        timeout: seconds to wait for the report.
 
     Raises:
         As `AE.associate`, `CommitmentReports.ask` and `CommitmentReports.wait`.

@@ -1,10 +1,10 @@
 """Levels and keys of the Query/Retrieve information models (PS3.4 C.3, C.4, C.6).
 
-Says of an identifier whether it can be served in a model, and if not with which status and element.
-Knows nothing of what is stored: that is `index`.
+Checks whether an identifier can be served in a model, and refuses it with a status and the element
+at fault. `index` knows the stored instances; this module does not.
 
-More is taken than a peer may send: keys of levels above the one that is asked for, and a query
-without the unique key of its own level.
+Two liberties are allowed that the standard does not give a peer: keys of levels above the level of
+the query, and a query without the unique key of its own level.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ UNIQUE_KEYS: Final = {
     "SERIES": 0x0020000E,
     "IMAGE": 0x00080018,
 }
-"""The attribute that names one entity of a level (PS3.4 C.6.1.1, C.6.2.1)."""
+"""The attribute that identifies an entity of a level (PS3.4 C.6.1.1, C.6.2.1)."""
 
 MODELS: Final[dict[Model, tuple[str, ...]]] = {
     PatientRoot: LEVELS,
@@ -59,8 +59,8 @@ RETRIEVE_AE_TITLE: Final = 0x00080054
 AVAILABILITY: Final = 0x00080056
 _ISSUER: Final = 0x00100021
 
-# What is kept of an instance, by the level it belongs to: the modules of PS3.3 C.7 and what
-# PS3.4 C.6 names. What is not here is no key.
+# The attributes that are keys, by level: those of the modules of PS3.3 C.7, and those that PS3.4
+# C.6 names. An index keeps these of an instance; every other attribute is unsupported (FF01).
 _KEYS: Final = {
     "PATIENT": """
         PatientName PatientID IssuerOfPatientID TypeOfPatientID PatientBirthDate PatientBirthTime
@@ -112,7 +112,7 @@ def _levels_of_tags() -> dict[int, str]:
 
 
 def level_of(tag: int) -> str:
-    """Give the level that an attribute belongs to; empty when it is no key."""
+    """Give the level that a key belongs to; empty when the attribute is no key."""
     return _levels_of_tags().get(tag, "")
 
 
@@ -127,7 +127,7 @@ def model_of(sop_class: str) -> Model | None:
 
 
 def never() -> bool:
-    """Say of a search that nobody asks to end it."""
+    """Say that a search is not cancelled: for a search that no peer waits for."""
     return False
 
 
@@ -137,10 +137,10 @@ class Find:
 
     Attributes:
         level: of the entities to be found.
-        matcher: decides and answers; its `pending` is the status of each answer.
-        unique: by level, the only unique keys worth looking at.
-        cancelled: tells whether the peer sent C-CANCEL or is gone: what matches is of no use then.
-            To be asked again and again, also while nothing matches.
+        matcher: decides on entities and makes the responses; its `pending` is their status.
+        unique: by level, the values of unique keys that narrow the search.
+        cancelled: whether the peer sent C-CANCEL or the association is over, so that matches are of
+            no use any more. A search calls this again and again, also while nothing matches.
     """
 
     level: str
@@ -156,7 +156,7 @@ class Retrieve:
     Attributes:
         level: of the entities to be retrieved.
         unique: by level, the unique keys of the entities.
-        issuer: of the Patient ID, where it is named: others may have given the same one.
+        issuer: of the Patient ID, if the identifier names one: two issuers may give the same ID.
     """
 
     level: str
@@ -174,8 +174,8 @@ def check_find(
         identifier: as received.
         model: one of `MODELS`.
         relational: whether relational queries were agreed: keys of every level, in any
-            combination. Without it the unique key of every level above has one value.
-        rules: what else was agreed.
+            combination. Otherwise the unique key of every level above has exactly one value.
+        rules: of matching, as agreed.
 
     Raises:
         IdentifierError: A900 with the offending element, or C000 beyond a limit.
@@ -185,6 +185,8 @@ def check_find(
     """
     level, above = _level(identifier, model)
     unique: dict[str, tuple[str, ...]] = {}
+    # A Patient ID of a relational query or of the PATIENT level itself narrows nothing here: it may
+    # have wild cards, which the matcher compares. UIDs have none (PS3.4 C.2.2.2.2).
     for upper in above:
         values = _unique(identifier, upper)
         if not relational:
@@ -209,8 +211,8 @@ def check_retrieve(identifier: Dataset, model: Model, *, relational: bool = Fals
     """Check a C-GET or C-MOVE identifier against a model.
 
     Args:
-        identifier: as received; what is neither level nor unique key is ignored, save the issuer of
-            the Patient ID.
+        identifier: as received; attributes other than level, unique keys and the issuer of the
+            Patient ID are ignored.
         model: one of `MODELS`.
         relational: whether relational retrieval was agreed: the levels above need not be named.
 

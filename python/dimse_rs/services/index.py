@@ -179,7 +179,7 @@ class Index:
             identifier: of a C-FIND request.
             model: PatientRoot, StudyRoot or PatientStudyOnly.
             relational: whether relational queries were agreed.
-            rules: what else was agreed.
+            rules: of matching, as agreed.
 
         Returns:
             The response identifiers, one by one as they are found.

@@ -1,11 +1,16 @@
-"""Attribute matching: does a data set match an identifier, and what is answered (PS3.4 C.2.2.2).
+"""Attribute matching: whether a data set matches an identifier, and the response (PS3.4 C.2.2.2).
 
-Pure functions over pydicom data sets. `Matcher` reads an identifier once and is then asked for any
-number of data sets; `matches` and `respond` are for one. What is matched how: `_values`.
+Pure functions over pydicom data sets. A `Matcher` reads an identifier once and then compares any
+number of data sets; `matches` and `respond` are for one data set. `_values` compares the values.
 
 Where the standard leaves a choice: person names match without regard to case, but with regard to
 accents; numbers by value; several values of a key as alternatives, unless multiple value matching
 was agreed; private attributes are no keys; "*" alone is universal for every VR but UI.
+
+The cost of a search must not be for the peer to choose. An identifier is read in time in proportion
+to its length. Comparing a data set costs a set look-up for a plain key, and the length of the
+stored values for each pattern, of which `_MOST_PATTERNS` are allowed. A response has `_MOST_KEYS`
+elements at most, besides those of stored sequences, which an index bounds (`_headers`).
 """
 
 from __future__ import annotations
@@ -49,10 +54,10 @@ _NOT_KEYS: Final = frozenset((_CHARACTER_SET, _LEVEL, _VIEW, _TIMEZONE))
 _DEEPEST: Final = 64
 """Levels of sequences in an identifier."""
 _MOST_KEYS: Final = 4096
-"""Keys in an identifier, those in sequences among them: each match is answered with all of them."""
+"""Keys in an identifier, those in sequences included: each response has all of them."""
 _MOST_PATTERNS: Final = 64
 """Values in an identifier that are compared one by one: with wild cards, of names and of moments.
-Together with the length of stored values they are what comparing one data set may cost."""
+Their number times the length of the stored values bounds the cost of comparing one data set."""
 
 _TEXT: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 """VRs whose repertoire (0008,0005) extends (PS3.5 6.1.2.3)."""
@@ -66,15 +71,15 @@ UNABLE_TO_PROCESS: Final = 0xC000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What holds for matching beyond the baseline, most of it as negotiated (PS3.4 C.5.1.1).
+    """The rules of matching beyond the baseline, most of them as negotiated (PS3.4 C.5.1.1).
 
     Attributes:
-        unknown_matches: whether an attribute whose value is unknown matches every key: so in
-            Query/Retrieve, but not in worklists (PS3.4 C.2.2.1.2, K.2.2.1.1.1).
+        unknown_matches: whether an attribute whose value is unknown matches every key, as in
+            Query/Retrieve; in worklists it does not (PS3.4 C.2.2.1.2, K.2.2.1.1.1).
         combined_datetime: whether ranges of a date and of its time are one range.
         timezone: whether (0008,0201) adjusts dates and times.
-        empty_values: whether a key of two quotation marks matches what has no value.
-        multiple_values: whether all values of a key have to be there, and not one of them.
+        empty_values: whether a key of two quotation marks matches an attribute without a value.
+        multiple_values: whether every value of a key has to be stored, and not just one.
     """
 
     unknown_matches: bool = True
@@ -94,7 +99,7 @@ class IdentifierError(StatusError):
     """An identifier that cannot be served. Raised in a handler, it answers the request.
 
     Attributes:
-        offending: the tags at fault; they go into (0000,0901).
+        offending: the tags at fault, for Offending Element (0000,0901).
     """
 
     def __init__(self, status: int, comment: str, *offending: int) -> None:
@@ -105,7 +110,7 @@ class IdentifierError(StatusError):
 
 
 class Elements(Protocol):
-    """Where stored values come from: a pydicom data set, or what looks like one."""
+    """The source of stored values: a pydicom data set, or an object that looks like one."""
 
     def get(self, tag: Any, default: Any = None, /) -> Any:
         """Give the `DataElement`, or the default."""
@@ -116,9 +121,9 @@ class _Key:
     tag: int
     vr: str
     test: Test | None = None
-    empty: bool = False  # asks for what has no value
-    item: Matcher | None = None  # of a sequence; None asks for all of it
-    twin: int = 0  # the time of a date, the date of a time
+    empty: bool = False  # matches an attribute without a value
+    item: Matcher | None = None  # of a sequence; None matches, and returns, the whole sequence
+    twin: int = 0  # tag of the time that belongs to a date, of the date that belongs to a time
 
     @property
     def is_universal(self) -> bool:
@@ -129,7 +134,11 @@ class _Key:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A range of dates and a range of times that are one range (PS3.4 C.2.2.2.5.4)."""
+    """A range of dates and a range of times that are one range (PS3.4 C.2.2.2.5.4).
+
+    From the 3rd 14:00 to the 5th 9:00 is one interval of moments; compared apart, the two ranges
+    would leave out the 4th at noon, whose time is not between 14:00 and 9:00.
+    """
 
     date: _Key
     time: _Key
@@ -138,7 +147,7 @@ class _Pair:
 
 
 class Matcher:
-    """An identifier, read once.
+    """An identifier, read once and compared with any number of data sets.
 
     Attributes:
         unsupported: keys that are neither matched nor returned.
@@ -157,10 +166,10 @@ class Matcher:
 
         Args:
             identifier: (0008,0052), (0008,0053), (0008,0005) and groups below 0008 are no keys.
-            rules: what was agreed.
-            supported: tells of a tag whether it is supported as a key; default every attribute
-                of the dictionary. Private ones never are.
-            depth: how many sequences it is inside of.
+            rules: of matching, as agreed.
+            supported: whether the attribute of a tag is supported as a key; default every attribute
+                of the dictionary. Private attributes never are.
+            depth: number of sequences around this identifier, for one in an item.
 
         Raises:
             IdentifierError: an element cannot be read, has a VR of another kind than its attribute,
@@ -169,6 +178,8 @@ class Matcher:
         if depth > _DEEPEST:
             raise IdentifierError(UNABLE_TO_PROCESS, f"sequences nested deeper than {_DEEPEST}")
         self._rules = rules
+        # Read here and not while matching: what pydicom raises over a value is the fault of the
+        # peer, and answered before the first response.
         self._level = _element(identifier, _LEVEL) if depth == 0 else None
         self._zone = _zone_of(identifier) if rules.timezone else None
         self._keys: list[_Key] = []
@@ -196,12 +207,13 @@ class Matcher:
                 raise IdentifierError(UNABLE_TO_PROCESS, what, tag)
         if rules.combined_datetime:
             self._pair(identifier)
+        # Universal keys cost nothing while matching; they count for the response alone.
         self._asked = [key for key in self._keys if not key.is_universal]
         self.unsupported: tuple[int, ...] = tuple(unsupported)
 
     @property
     def is_universal(self) -> bool:
-        """Whether it matches everything."""
+        """Whether the identifier matches every data set."""
         return not self._asked and not self._pairs
 
     @property
@@ -247,7 +259,7 @@ class Matcher:
         return key
 
     def _pair(self, identifier: Dataset) -> None:
-        """Take ranges of a date and its time together, when they have the same form."""
+        """Make one range of the ranges of a date and of its time, when both have the same form."""
         keys = {key.tag: key for key in self._keys}
         for date in self._keys:
             time = keys.get(date.twin) if date.vr == "DA" else None
@@ -258,7 +270,7 @@ class Matcher:
             if len(dates) == len(times) == 1 and _form(dates[0]) == _form(times[0]) != "":
                 pair = _Pair(date, time, interval("DA", dates[0]), interval("TM", times[0]))
                 self._pairs.append(pair)
-                date.test = time.test = None
+                date.test = time.test = None  # the pair decides in their place
 
     # ---- matching
 
@@ -284,7 +296,7 @@ class Matcher:
         dates, times = self._stored(pair.date, source), self._stored(pair.time, source)
         if not dates:
             return self._rules.unknown_matches
-        if not times:  # what is known decides
+        if not times:  # the date alone decides, as far as it can
             first, last = pair.dates
             return self._rules.unknown_matches and any(first <= date <= last for date in dates)
         first, last = pair.dates[0] + pair.times[0], pair.dates[1] + pair.times[1]
@@ -294,7 +306,7 @@ class Matcher:
         )
 
     def _stored(self, key: _Key, source: Elements) -> list[str]:
-        """Give stored values as the key's test wants them."""
+        """Give stored values in the form that the test of the key compares."""
         if key.vr not in MOMENTS:
             return _texts(source, key.tag, key.vr)
         stored_zone = _zone_of(source) if self._zone is not None else None
@@ -308,17 +320,17 @@ class Matcher:
 
     @staticmethod
     def _in_our_zone(key: _Key, moments: list[str], source: Elements, minutes: int) -> list[str]:
-        """Move dates with their times, and times with their dates, into the identifier's zone."""
+        """Move dates and times, each with the other, to the time zone of the identifier."""
         others: list[str] = []
         if key.twin:
             vr = "TM" if key.vr == "DA" else "DA"
             others = [low(vr, text) for text in _texts(source, key.twin, vr)]
         if key.vr == "DA":
             if len(others) != len(moments):
-                return moments  # a date alone cannot be moved
+                return moments  # without a time nothing says whether the day changes
             return [shifted(d + t, minutes)[:8] for d, t in zip(moments, others, strict=True)]
         if len(others) != len(moments):
-            others = ["20000101"] * len(moments)  # any day will do
+            others = ["20000101"] * len(moments)  # the time moves by the same on any day
         return [shifted(d + t, minutes)[8:] for d, t in zip(others, moments, strict=True)]
 
     # ---- answering
@@ -327,11 +339,11 @@ class Matcher:
     def respond(self, source: Elements) -> Dataset:
         """Build the response identifier for a data set that matched.
 
-        Elements are shared with the data set: they are meant to be encoded, not changed.
+        The response has elements in common with the data set: encode it, do not change it.
 
         Returns:
-            Every supported key with its stored value, empty where that is unknown or cannot be
-            read. Of sequences the items that match, with what was asked of them. (0008,0052) as
+            Every supported key with its stored value, empty where the value is unknown or cannot be
+            read. Of sequences the items that match, with the keys of the item. (0008,0052) as
             requested, (0008,0005) when a value needs it, (0008,0201) when that was agreed.
 
         Source: PS3.4 C.4.1.1.3.2.
@@ -376,8 +388,8 @@ def matches(identifier: Dataset, dataset: Elements, *, rules: Rules = QUERY) -> 
 
     Args:
         identifier: the keys: single values, lists of UIDs, wild cards, ranges, sequences.
-        dataset: what is stored; attributes that it lacks count as unknown.
-        rules: what was agreed.
+        dataset: the stored attributes; those that it lacks count as unknown.
+        rules: of matching, as agreed.
 
     Raises:
         IdentifierError: the identifier cannot be served.
@@ -402,14 +414,14 @@ def respond(
     return Matcher(identifier, rules, supported=supported).respond(dataset)
 
 
-# ---- pydicom's elements, whatever state they are in
+# ---- elements of pydicom, decoded or not, and fit to be sent or not
 
 
 def _readable(tag: int, read: Callable[[], Any]) -> Any:
-    """Read something of an identifier: pydicom raises whatever comes up while it decodes."""
+    """Read from an identifier; any exception of pydicom means that the value is malformed."""
     with suppress(Exception):
         return read()
-    raise _wrong(tag, "cannot be read")  # without what pydicom says, which has the value in it
+    raise _wrong(tag, "cannot be read")  # without pydicom's message, which has the value in it
 
 
 def _element(identifier: Dataset, tag: int) -> DataElement | None:
@@ -420,15 +432,16 @@ def _element(identifier: Dataset, tag: int) -> DataElement | None:
 def _stored_element(source: Elements, tag: int) -> DataElement | None:
     try:
         found: DataElement | None = source.get(tag)
-    except Exception:  # what pydicom cannot decode is unknown
+    except Exception:  # a value that pydicom cannot decode counts as unknown
         return None
     return found
 
 
 def _is_lost(element: DataElement) -> bool:
-    """Whether it is a text that cannot be sent on: pydicom could not decode it, or its VR is ASCII.
+    """Whether an element has text that a response cannot carry as it was stored.
 
-    Bytes that are beyond their character set are replaced when they are read (PS3.5 6.1).
+    pydicom has replaced bytes that their character set does not have (PS3.5 6.1), left an escape
+    sequence in the text, or read characters beyond ASCII in a VR that allows only those.
     """
     value = element.value
     if not value or element.VR not in _CHARACTERS:
@@ -444,7 +457,7 @@ def _is_lost_text(text: str, vr: str) -> bool:
 
 
 def _sendable(item: Dataset, depth: int = 0) -> Dataset:
-    """Give an item of a stored sequence, without the values that cannot be sent on."""
+    """Give an item of a stored sequence, without the values that a response cannot carry."""
     from dimse_rs.encoding.library import DataElement, Dataset, Sequence, empty_value_for_VR
 
     answer = Dataset()
@@ -501,7 +514,7 @@ def _twin_of(tag: int, vr: str) -> int:
 
 
 def _form(key: str) -> str:
-    """Tell the form of a range: which ends it has; empty when it is none."""
+    """Give the form of a range, the ends that it has; empty for a single value."""
     start, hyphen, end = key.partition("-")
     return ("a" if start.strip() else "") + hyphen + ("b" if end.strip() else "") if hyphen else ""
 
@@ -515,7 +528,12 @@ def _zone_of(source: Elements) -> int | None:
 
 
 def _declared(response: Dataset, source: Elements) -> str | list[str]:
-    """Choose (0008,0005): none for the default repertoire, the stored one, else UTF-8."""
+    """Choose (0008,0005) for a response: none for ASCII, the stored value if it suffices, or UTF-8.
+
+    The texts of a response come from several levels, so from instances that may have declared
+    different character sets. The stored declaration is kept where it holds them all, because a
+    peer that asks in one character set may read no other.
+    """
     beyond = {char for text in _all_texts(response, 0) for char in text if not char.isascii()}
     if not beyond:
         return ""

@@ -1,7 +1,7 @@
 """Modality Performed Procedure Step, both ways, with Retrieve and Notification (PS3.4 Annex F).
 
-`created`, `changed` and `selected` are the rules, pure; `Mpps` serves them over the user's storage.
-`PerformedStep` is the modality's side.
+`created`, `changed` and `selected` are the rules, pure functions over data sets; `Mpps`, the SCP,
+applies them to the storage of the user. `PerformedStep` is the SCU, the side of the modality.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ DISCONTINUED: Final = "DISCONTINUED"
 NO_LONGER: Final = 0xA710
 _NO_LONGER_TEXT: Final = "Performed Procedure Step Object may no longer be updated"
 
-# PS3.4 Table F.7.2-1: type 1 at N-CREATE; type 2 there, which we make empty when they are left
-# out; type 1 in the final state, of the step and of each of its series; not allowed in N-SET.
+# PS3.4 Table F.7.2-1, a row of the table for each: type 1 at N-CREATE; type 2 at N-CREATE, made
+# empty when a modality leaves the attribute out; type 1 in the final state, of the step and of each
+# of its series; not allowed in N-SET.
 _TYPE_1: Final = (
     "ScheduledStepAttributesSequence",
     "PerformedProcedureStepID",
@@ -103,7 +104,7 @@ _FIXED: Final = (
 
 
 class MppsEvent(IntEnum):
-    """What has become of a step: Event Type IDs of MPPS Notification (PS3.4 Table F.9.2-1)."""
+    """How a step has changed: Event Type IDs of MPPS Notification (PS3.4 Table F.9.2-1)."""
 
     IN_PROGRESS = 1
     COMPLETED = 2
@@ -113,7 +114,7 @@ class MppsEvent(IntEnum):
 
 
 OnChange: TypeAlias = Callable[[str, "Dataset", MppsEvent], object]
-"""Called with the SOP Instance UID, the step as it is now, and what has become of it."""
+"""Called with the SOP Instance UID, the step as it is now, and how the step has changed."""
 
 
 # ---- the rules
@@ -121,7 +122,7 @@ OnChange: TypeAlias = Callable[[str, "Dataset", MppsEvent], object]
 
 @quietly
 def created(attributes: Dataset) -> Dataset:
-    """Make a step of what an N-CREATE says; attributes of type 2 that it leaves out are empty.
+    """Make a step of the attributes of an N-CREATE, which may leave out those of type 2.
 
     Raises:
         StatusError: 0120, 0121 or 0106, with the attributes at fault.
@@ -140,18 +141,18 @@ def created(attributes: Dataset) -> Dataset:
 
 @quietly
 def changed(step: Dataset, modifications: Dataset, *, lenient: bool = False) -> Dataset:
-    """Make the step that an N-SET turns a step into; the old one stays as it is.
+    """Make the step that an N-SET turns a step into; the given step stays as it is.
 
     Args:
-        step: as it is.
+        step: before the N-SET.
         modifications: the Modification List.
-        lenient: take what modalities do against the rules: attributes that were not created, and
-            DISCONTINUED without a series.
+        lenient: allow attributes that were not created, and DISCONTINUED without a series, as
+            modalities send them against the rules.
 
     Raises:
         StatusError: 0110 with Error ID A710 when the step is final; 0105 for attributes that were
-            not created; 0106 for a value that cannot be, or may not change; 0121 when a final state
-            lacks what it requires.
+            not created; 0106 for a value that is not allowed or may not change; 0120 or 0121 when
+            a final state lacks an attribute that it requires.
 
     Source: PS3.4 F.7.2.2.
     """
@@ -185,10 +186,10 @@ def changed(step: Dataset, modifications: Dataset, *, lenient: bool = False) -> 
 
 @quietly
 def selected(step: Dataset, attributes: Sequence[int]) -> tuple[int, Dataset]:
-    """Select attributes of a step for an N-GET; none selects all.
+    """Select attributes of a step for an N-GET; an empty list selects all.
 
     Returns:
-        The status, 0001 when there are attributes that the step does not have, and the others.
+        The status, 0001 when the step lacks an attribute of the list, and the attributes it has.
 
     Source: PS3.4 F.8.2.1.
     """
@@ -254,7 +255,11 @@ def _charset(dataset: Dataset) -> list[str]:
 
 
 def _combined(one: list[str], other: list[str]) -> list[str]:
-    """Give a character set for text of both; a value was decoded with its own before."""
+    """Give a character set that holds the text of both.
+
+    The values are decoded by now, each with the character set that came with it, so that another
+    one may encode them.
+    """
     if one == other or not one or not other:
         return one or other
     return ["ISO_IR 192"]
@@ -290,16 +295,18 @@ class Mpps:
         """Keep the steps there; default in memory, for as long as the process lives.
 
         Args:
-            steps: read and written by one thread at a time. A step is never changed in place:
-                another one is put in its place.
-            on_change: called before the peer is answered, in the order of the changes. What it
-                raises is logged: the step has changed all the same.
-            lenient: take N-SETs of attributes that N-CREATE had not, and DISCONTINUED without a
+            steps: read and written by one thread at a time. The data set of a step never changes:
+                a changed step is another data set under the same UID.
+            on_change: called before the peer is answered, in the order of the changes. An exception
+                is logged, and changes neither step nor answer.
+            lenient: allow N-SETs of attributes that N-CREATE had not, and DISCONTINUED without a
                 series, as modalities send them (against PS3.4 F.7.2.2).
         """
         self.steps: MutableMapping[str, Dataset] = {} if steps is None else steps
         self._on_change = on_change
         self._lenient = lenient
+        # Held while a change is applied and `on_change` runs, so that the calls come in the order
+        # of the changes.
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -317,17 +324,17 @@ class Mpps:
         if not is_uid(uid):
             raise StatusError(INVALID_SOP_INSTANCE)
         with self._lock:
-            self._check_new(uid)
-        step = created(request.dataset)  # decoded and copied while nobody waits for the lock
+            self._check_new(uid)  # so that a duplicate is refused before its data set is decoded
+        step = created(request.dataset)  # decoded and copied without the lock
         with self._lock:
-            self._check_new(uid)
+            self._check_new(uid)  # again: another request may have created the step meanwhile
             self.steps[uid] = step
             self._tell(uid, step, MppsEvent.IN_PROGRESS)
 
     def _set(self, request: DatasetRequest) -> None:
         with self._lock:
             self._step(request.instance_uid)
-        modifications = request.modifications  # decoded while nobody waits for the lock
+        modifications = request.modifications  # decoded without the lock
         with self._lock:
             before = self._step(request.instance_uid)
             step = changed(before, modifications, lenient=self._lenient)
@@ -362,13 +369,13 @@ class Mpps:
 
 
 def notify(association: Association, instance_uid: str, event: MppsEvent) -> Response:
-    """Tell a peer what has become of a step (MPPS Notification); we are its SCP.
+    """Notify a peer of a change of a step (MPPS Notification); this side is the SCP.
 
     Args:
         association: one that the peer asked for, or one of ours with the context
             `Context(ModalityPerformedProcedureStepNotification, scu=False, scp=True)`.
         instance_uid: of the step.
-        event: what has become of it.
+        event: how the step has changed.
 
     Raises:
         As `Association.n_event_report`.
@@ -384,11 +391,11 @@ def notify(association: Association, instance_uid: str, event: MppsEvent) -> Res
 
 
 class PerformedStep:
-    """A step that we perform and report: `start` it, then `complete` or `discontinue` it.
+    """A step that this side performs and reports: `start`, then `complete` or `discontinue`.
 
     Attributes:
-        instance_uid: its SOP Instance UID.
-        response: the last response; None when nothing was asked yet.
+        instance_uid: SOP Instance UID of the step.
+        response: the last response; None before the first request.
     """
 
     def __init__(self, association: Association, instance_uid: str) -> None:
@@ -410,12 +417,12 @@ class PerformedStep:
 
         Args:
             association: with a context for `ModalityPerformedProcedureStep`.
-            attributes: of the step, see `from_worklist`. State, start (now) and our AE title are
-                added when they are left out, and what has to be there without a value.
+            attributes: of the step, see `from_worklist`. State, start (now), AE title of this side
+                and the attributes of type 2 (without a value) are added when they are left out.
             instance_uid: default a new one.
 
         Raises:
-            StatusError: the peer refused it.
+            StatusError: the peer refused the step.
             As `Association.n_create`.
 
         Source: PS3.4 F.7.2.1.
@@ -443,10 +450,10 @@ class PerformedStep:
         return f"<PerformedStep {self.instance_uid} on {self._association}>"
 
     def update(self, attributes: Dataset | Mapping[str, Any]) -> Response:
-        """Change attributes while it is in progress (N-SET); sequences are replaced whole.
+        """Change attributes while the step is in progress (N-SET); sequences are replaced whole.
 
         Raises:
-            StatusError: the peer refused it.
+            StatusError: the peer refused the change.
             As `Association.n_set`.
 
         Source: PS3.4 F.7.2.2.
@@ -457,11 +464,11 @@ class PerformedStep:
         return self.response
 
     def complete(self, attributes: Dataset | Mapping[str, Any]) -> Response:
-        """Report that it is done; its end is now when that is left out.
+        """Report that the step is completed.
 
         Args:
             attributes: with Performed Series Sequence, one item a series, with `SeriesInstanceUID`
-                and `ProtocolName`.
+                and `ProtocolName`. Without an end date or time, the step ends now.
 
         Raises:
             As `update`.
@@ -469,9 +476,9 @@ class PerformedStep:
         return self._end(COMPLETED, attributes)
 
     def discontinue(self, attributes: Dataset | Mapping[str, Any]) -> Response:
-        """Report that it was given up; as `complete`.
+        """Report that the step was discontinued; the arguments are those of `complete`.
 
-        A series has to be there even if it has no instances (PS3.4 Table F.7.2-1).
+        There has to be a series, even one without instances (PS3.4 Table F.7.2-1).
 
         Raises:
             As `update`.
@@ -493,17 +500,17 @@ class PerformedStep:
 
 @quietly
 def from_worklist(item: Dataset) -> Dataset:
-    """Take what a step has in common with the worklist item that it performs.
+    """Give the attributes that a step takes over from the worklist item that it performs.
 
     Args:
         item: a response of a Modality Worklist query.
 
     Returns:
         Attributes for `PerformedStep.start`: the patient, the modality, and the item of Scheduled
-        Step Attributes Sequence. The station's own are to be added.
+        Step Attributes Sequence. The station adds attributes of its own.
 
     Raises:
-        DecodeError: a value that is wanted cannot be decoded; named by its tag and keyword.
+        DecodeError: one of these values cannot be decoded; the message has its tag and keyword.
 
     Source: PS3.4 F.7.2.1, PS3.17 J.
     """
@@ -531,7 +538,7 @@ def from_worklist(item: Dataset) -> Dataset:
 
 
 def _element(source: Dataset, keyword: str) -> DataElement:
-    """Decode an element that is there, to the last item."""
+    """Decode an element that is there, to the last item: later it would fail while it is sent."""
     try:
         element = source[keyword]
         for item in element.value if element.VR == "SQ" else ():

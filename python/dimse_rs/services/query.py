@@ -1,6 +1,6 @@
-"""Query/Retrieve and Modality Worklist over the user's storage (PS3.4 Annexes C and K).
+"""Query/Retrieve and Modality Worklist over the storage of the user (PS3.4 Annexes C and K).
 
-Glue: `hierarchy` and `matching` say what is asked for, the storage what there is.
+`hierarchy` and `matching` read the identifier, the storage of the user finds and gives instances.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ Item: TypeAlias = "Dataset | Mapping[str, Any]"
 """A worklist item: a data set, or keywords with values."""
 
 Items: TypeAlias = "Iterable[Item | None] | Callable[[], Iterable[Item | None]]"
-"""Worklist items, or a function that gives those of now; None is passed over."""
+"""Worklist items, or a function that gives the present ones; None stands for no item."""
 
-# What an instance without bulk data lacks (PS3.4 Z.1.2): at the top, in groups that repeat, and in
-# the items of Waveform Sequence.
+# Attributes that an instance without bulk data lacks (PS3.4 Z.1.2): at the top level, in repeating
+# groups (60xx and 50xx, the tag of group 6000 or 5000 stands for all), and in the items of Waveform
+# Sequence.
 _BULK: Final = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009, 0x00287FE0, 0x56000020, 0x00420011))
 _REPEATING_BULK: Final = frozenset((0x60003000, 0x50003000, 0x5000200C))
 _WAVEFORMS: Final = 0x54000100
@@ -45,13 +46,13 @@ _WAVEFORM_DATA: Final = 0x54001010
 
 
 class Archive(Protocol):
-    """What `QueryRetrieve` wants of a storage; `services.index.Index` is one in memory."""
+    """The storage behind a `QueryRetrieve`; `services.index.Index` is one in memory."""
 
     def found(self, asked: Find) -> Iterable[Dataset]:
-        """Give the response identifiers of what matches, one by one as they are found.
+        """Give the response identifiers of the matches, one by one as they are found.
 
-        C-CANCEL is heard between two of them; where there may be none for long,
-        `asked.cancelled()` tells of it, and of a peer that is gone.
+        A C-CANCEL takes effect between two of them. A search that may find nothing for long calls
+        `asked.cancelled()`, which is true after a C-CANCEL and when the association is over.
         """
 
     def retrieve(
@@ -61,10 +62,10 @@ class Archive(Protocol):
 
 
 class QueryRetrieve:
-    """Finds, gets and moves what is in a storage: a service for a `Server`.
+    """Finds, gets and moves the instances of a storage: a service for a `Server`.
 
     C-MOVE also needs `Server(destinations=...)`. Relational queries, combined date-time matching
-    and the like are served where they were agreed to: `Server(extended=...)`.
+    and other options are served on associations that agreed to them: `Server(extended=...)`.
     """
 
     def __init__(
@@ -74,12 +75,12 @@ class QueryRetrieve:
 
         Args:
             archive: such as an `Index`.
-            models: default all that have levels: Patient Root, Study Root, Patient/Study Only,
+            models: default all models with levels: Patient Root, Study Root, Patient/Study Only,
                 Composite Instance Root and without bulk data.
             pending: seconds between two Pending responses of a retrieval.
 
         Raises:
-            TypeError: it neither finds nor retrieves.
+            TypeError: the storage neither finds nor retrieves.
         """
         if not (hasattr(archive, "found") or hasattr(archive, "retrieve")):
             raise TypeError(
@@ -128,12 +129,12 @@ class Schedule:
         """Keep the items.
 
         Args:
-            items: one data set for each scheduled procedure step, or a function that gives them;
-                it is called for each query. Where the next may take long, None in between lets
-                C-CANCEL be heard. A folder of files is a service by itself: `Worklist`.
+            items: one data set for each scheduled procedure step, or a function that gives them,
+                called for each query. Where the next item may take long, give None in between: a
+                C-CANCEL takes effect there. For a folder of files there is `Worklist`.
 
         Raises:
-            TypeError: it can be neither iterated over nor called with nothing.
+            TypeError: `items` can be neither iterated over nor called without arguments.
         """
         if callable(items):
             check_function("items", items)
@@ -160,7 +161,7 @@ class Schedule:
 def _matching(
     matcher: Matcher, items: Iterable[Item | None], request: Request
 ) -> Iterator[tuple[Status, Dataset]]:
-    """Answer for the items that match, until nobody wants to know; None is passed over."""
+    """Answer for the items that match, until the query is cancelled; None is no item."""
     for given in items:
         if request.cancelled:
             return
@@ -174,7 +175,7 @@ def _count(items: Iterable[Any]) -> str:
 
 
 def _agreed(request: Request) -> Any:
-    """Give what extended negotiation has agreed to for the class; None when nothing."""
+    """Give the options that were agreed for the class in extended negotiation, or None."""
     return getattr(request.association, "extended", {}).get(request.sop_class)
 
 
@@ -191,7 +192,11 @@ def _rules(agreed: Any, base: Rules) -> Rules:
 
 
 def _small(instance: Instance) -> Dataset | Unreadable:
-    """Leave bulk data out; an instance that cannot be read fails alone."""
+    """Leave bulk data out; an instance that cannot be read fails alone.
+
+    It runs while the retrieval goes on, one instance at a time: reading all of them before the
+    first is sent would keep them all in memory.
+    """
     try:
         return without_bulk_data(instance)
     except Exception as error:  # pydicom raises whatever comes up while it reads
@@ -203,6 +208,7 @@ def without_bulk_data(instance: Instance) -> Dataset:
     """Read an instance and leave its bulk data out (PS3.4 Z.1.2)."""
     from dimse_rs.encoding.library import Dataset, ExplicitVRLittleEndian
 
+    # A copy of a data set in memory, which the archive may give again.
     small = data_set_of(instance) if isinstance(instance, Dataset) else read(instance)
     for tag in list(small.keys()):
         repeating = tag & 0xFF00FFFF if tag.group & 1 == 0 else 0
@@ -215,7 +221,9 @@ def without_bulk_data(instance: Instance) -> Dataset:
         small.WaveformSequence = waveforms
     if (syntax := stored_syntax(instance if isinstance(instance, Dataset) else small)) is not None:
         small.file_meta = deepcopy(getattr(instance, "file_meta", None) or small.file_meta)
-        if syntax.encapsulated:  # that was about the pixels
+        # An encapsulated syntax is Explicit VR Little Endian but for the pixel data (PS3.5 A.4),
+        # which is gone.
+        if syntax.encapsulated:
             small.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return small
 
@@ -226,9 +234,9 @@ def worklist(association: Association, **keys: Any) -> list[Dataset]:
 
     Args:
         association: with a context for `ModalityWorklist`.
-        **keys: matching keys by keyword, wherever they belong: `PatientID="1"`, `Modality="CT"`,
-            `ScheduledProcedureStepStartDate="20260101-"`. What is usually wanted is returned
-            besides.
+        **keys: matching keys by keyword, of the item and of its scheduled step: `PatientID="1"`,
+            `Modality="CT"`, `ScheduledProcedureStepStartDate="20260101-"`. Other usual attributes
+            are returned as well.
 
     Returns:
         The items; the scheduled step is in `ScheduledProcedureStepSequence`.

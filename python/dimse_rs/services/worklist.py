@@ -1,7 +1,7 @@
 """Modality Worklist over a folder of files, one scheduled procedure step each (PS3.4 Annex K).
 
-The folder is looked at anew for every query, so that items come and go with their files; a file is
-read again only when it has changed.
+Every query lists the folder anew, so that items come and go with their files; a file is read again
+only when it has changed.
 """
 
 from __future__ import annotations
@@ -32,17 +32,19 @@ _STEPS: Final = 0x00400100
 
 
 class Worklist:
-    """The items in a folder: `*.wl` and `*.dcm`; a service for a `Server`.
+    """The items in a folder, files `*.wl` and `*.dcm`: a service for a `Server`.
 
     Any number of threads may search.
 
     Attributes:
-        folder: where they are.
+        folder: of the files.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
-        """Name the folder; it is read when it is searched."""
+        """Name the folder, which is read by each search."""
         self.folder = Path(folder)
+        # By file name: time and size of the file when it was read, and its item; None when the file
+        # is no item, so that it is read and logged once.
         self._items: dict[str, tuple[tuple[int, int], Dataset | None]] = {}
 
     def __repr__(self) -> str:
@@ -60,13 +62,13 @@ class Worklist:
 
         Args:
             identifier: of a C-FIND request.
-            rules: what was agreed.
+            rules: of matching, as agreed.
 
         Returns:
             The response identifiers, one by one as they are found.
 
         Raises:
-            IdentifierError: it cannot be served.
+            IdentifierError: the identifier cannot be served.
             OSError: the folder cannot be read.
 
         Source: PS3.4 K.4.1.
@@ -78,7 +80,7 @@ class Worklist:
         return (matcher.respond(item) for item in self.items() if matcher.matches(item))
 
     def items(self) -> list[Dataset]:
-        """List the items, in the order of the files' names; what is no item is passed over.
+        """List the items in the order of their file names, without files that are no items.
 
         Raises:
             OSError: the folder cannot be read.
@@ -86,9 +88,10 @@ class Worklist:
         return [item for item in self._looked_at() if item is not None]
 
     def _looked_at(self) -> Iterator[Dataset | None]:
-        """Give the item of each file, one by one as they are read; None where there is none.
+        """Give the item of each file, one by one as they are read; None for a file without an item.
 
-        No lock is held while a file is read: two searches may read it twice, neither waits.
+        No lock is held while a file is read: two searches may both read a new file, and neither
+        waits for the other.
         """
         with os.scandir(self.folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -116,7 +119,7 @@ def _read(path: Path) -> Dataset | None:
         item = read(path)
         if not item[_STEPS].value:
             raise DecodeError(f"{fspath(path)} has no (0040,0100)", section="PS3.4 K.6.1")
-        decode(item)  # so that searching threads only read
+        decode(item)  # now: a search decodes nothing then, and any number may share the item
         return item
     except DecodeError as error:
         why = error.message
