@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::{Bytes, BytesMut};
-use dimse_net::association::{Association, Invocation, Settings};
+use dimse_net::association::Data;
+use dimse_net::association::{Association, Invocation};
 use dimse_net::deadline::Timeouts;
 use dimse_net::error::Error;
+use dimse_net::events::Events;
 use dimse_net::limits::{Budget, Limits};
-use dimse_net::service::{Data, Service};
+use dimse_net::service::Service;
+use dimse_net::settings::Settings;
 use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::data::frame;
@@ -125,6 +128,7 @@ async fn converse(script: &Script, segment: usize) -> Outcome {
         },
         budget: budget.clone(),
         tls: None,
+        events: Events::default(),
         service: Arc::new(Service {
             echo: true,
             ..Service::default()

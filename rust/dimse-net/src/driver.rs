@@ -6,6 +6,7 @@
 
 mod admission;
 mod endings;
+pub(crate) mod open;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -20,18 +21,24 @@ use dimse_proto::connection::Connection;
 use dimse_proto::connection::output::{Indication, Output};
 use dimse_proto::ul::State;
 use dimse_proto::ul::associate::Associate;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::association::handle::{Command, Established, Settings, Shared, no_titles, titles_of};
+use crate::admission::gate::Admission;
+use crate::association::handle::Association;
+use crate::association::mailbox::Command;
+use crate::association::mailbox::{Commands, Mailbox};
 use crate::deadline::Deadlines;
 use crate::error::{Deadline, Error, Fault};
-use crate::events::told::{AssociationId, Event, Kinds, Titles};
+use crate::events::told::{Event, Kinds};
 use crate::exchange::Exchange;
-use crate::listener::Admission;
+use crate::facts::Facts;
+use crate::facts::{AssociationId, Titles};
+use crate::facts::{no_titles, titles_of};
+use crate::life::{Established, Life};
 use crate::metrics::Metrics;
+use crate::settings::Settings;
 use crate::transport::stream::Stream;
-use crate::transport::tls::Facts;
 use crate::transport::write::WriteQueue;
 
 use telling::Arriving;
@@ -55,12 +62,13 @@ const BUDGET_WAIT: Duration = Duration::from_secs(5);
 /// Everything one association end is.
 pub(crate) struct Driver {
     pub(crate) connection: Connection,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) life: Arc<Life>,
+    mailbox: Mailbox,
     pub(crate) settings: Settings,
     pub(crate) write: WriteQueue,
     pub(crate) exchange: Exchange,
     pub(crate) titles: Titles,
-    commands: mpsc::UnboundedReceiver<Box<Command>>,
+    commands: Commands,
     deadlines: Deadlines,
     read: BytesMut,
     /// Room that is made for reading: no buffer is larger.
@@ -118,14 +126,15 @@ impl Driver {
     /// Boxed: it goes from future to future, and would take its place in each of them.
     pub(crate) fn new(
         connection: Connection,
-        shared: Arc<Shared>,
+        life: Arc<Life>,
         settings: Settings,
-        commands: mpsc::UnboundedReceiver<Box<Command>>,
+        (mailbox, commands): (Mailbox, Commands),
     ) -> Box<Self> {
         let exchange = Exchange::new(&settings);
         Box::new(Self {
             connection,
-            shared,
+            life,
+            mailbox,
             settings,
             write: WriteQueue::default(),
             exchange,
@@ -223,7 +232,7 @@ impl Driver {
     ) {
         self.admission = Some(Guest {
             admission,
-            association: self.shared.id,
+            association: self.life.id,
         });
         self.look_on();
         let stream = match self.secure(stream).await {
@@ -245,7 +254,7 @@ impl Driver {
             return Ok(stream);
         };
         self.peer = stream.peer_addr();
-        let events = self.settings.service.events.clone();
+        let events = self.settings.events.clone();
         // In a box: once it is over it would be the better part of what an idle association takes.
         let securing = Box::pin(async move { tls.accept(stream, &events).await });
         tokio::select! {
@@ -299,7 +308,7 @@ impl Driver {
             _writable = writer.ready(), if writing => Turn::Again,
             progress = self.exchange.progress(feeding) => Turn::Exchange(progress),
             () = self.settings.budget.room(), if starved => Turn::Again,
-            () = self.shared.taken.notified(), if behind => Turn::Again,
+            () = self.life.taken.notified(), if behind => Turn::Again,
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Turn::Time,
         }
     }
@@ -432,6 +441,11 @@ impl Driver {
         }
     }
 
+    /// A handle for those that the driver hands out.
+    pub(crate) fn handle(&self) -> Association {
+        Association::lent(Arc::clone(&self.life), self.mailbox.clone())
+    }
+
     /// Counts, on a server.
     pub(crate) fn count(&self, what: impl FnOnce(&Metrics)) {
         if let Some(metrics) = &self.settings.metrics {
@@ -454,7 +468,7 @@ impl Driver {
             local: self.local,
             tls: self.tls.clone(),
         };
-        let _once = self.shared.established.set(established);
+        let _once = self.life.established.set(established);
         self.since = Some(Instant::now());
         self.count(Metrics::established);
         self.event(Kinds::ASSOCIATED, || Event::Associated(negotiated));
@@ -529,7 +543,7 @@ impl Driver {
 
     /// Nothing can be sent any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.shared.ended.borrow().is_some()
+        self.life.is_over()
     }
 
     /// The last read took all there was room for: there may be more.

@@ -19,7 +19,9 @@ use dimse_proto::ul::negotiate::Negotiated;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::Instant;
 
-use crate::association::handle::{Invoke, Response, Settings};
+use crate::association::mailbox::Invoke;
+use crate::association::message::Response;
+use crate::association::message::{Data, Parts};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::events::told::Performed;
@@ -29,7 +31,8 @@ use crate::queue::Sender;
 use crate::receive::jobs::{Done, Jobs};
 use crate::send::bulk::{self, BulkResult, Feed, Item};
 use crate::send::source::FileInfo;
-use crate::service::{Data, Parts, Permit};
+use crate::settings::Settings;
+use crate::terms::Permit;
 use crate::verdict::Verdict;
 
 use verdicts::Undecided;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use dimse_proto::ul::associate::Associate;
-use dimse_proto::ul::negotiate::{self, AcceptorPolicy, Negotiated, UserIdentity, Verdict};
+use dimse_proto::ul::negotiate::{self, AcceptorPolicy, UserIdentity, Verdict};
 use dimse_proto::ul::reason::AssociateRj;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -16,13 +16,19 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::admission::inquiry::{Ask, Inquiry, Refusal, Terms};
-use crate::association::handle::{Association, Settings, no_titles};
+use crate::admission::gate::{Admission, Answer};
+use crate::admission::inquiry::Inquiry;
+use crate::association::handle::Association;
+use crate::driver::open;
 use crate::error::Error;
-use crate::events::told::{AssociationId, Event, Kinds, Told};
+use crate::events::told::{Event, Kinds, Told};
+use crate::facts::AssociationId;
+use crate::facts::no_titles;
 use crate::metrics::{Metrics, Reading, Readings, Syncs};
 use crate::queue::{Queue, Sender};
 use crate::runtime;
+use crate::settings::Settings;
+use crate::terms::{Ask, Refusal, Terms};
 use crate::transport::stream::Stream;
 
 /// How long accepting rests when the operating system has no descriptors left.
@@ -33,29 +39,6 @@ const CLOSURES: Duration = Duration::from_secs(1);
 
 /// Connections waiting in the kernel.
 const BACKLOG: i32 = 1024;
-
-/// What the node says to an A-ASSOCIATE-RQ.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Accept(Box<Associate>, Box<Negotiated>),
-    Reject(Refusal),
-    /// Ask the user there; its place is kept.
-    Ask(Sender<Inquiry>),
-}
-
-/// Judges proposals.
-pub(crate) trait Admission: Send + Sync + std::fmt::Debug {
-    /// Judges a proposal: `terms` are the user's, once it was asked.
-    fn judge(
-        &self,
-        request: &Associate,
-        association: AssociationId,
-        terms: Option<&Terms>,
-    ) -> Answer;
-
-    /// The association, or what was to become one, is over.
-    fn over(&self, association: AssociationId);
-}
 
 /// How many a server takes.
 #[derive(Clone, Copy, Debug)]
@@ -235,7 +218,7 @@ impl Listener {
                 "buffered_bytes",
                 Reading::Number(hall.settings.budget.used() as u64),
             ),
-            ("events_lost", Reading::Number(service.events.lost())),
+            ("events_lost", Reading::Number(hall.settings.events.lost())),
             ("panics", Reading::Number(runtime::panics())),
         ];
         readings.extend(hall.metrics.read());
@@ -333,7 +316,7 @@ impl Hall {
             Event::Evicted(_) => Kinds::EVICTED | Kinds::PROBLEM,
             _ => Kinds::ACCEPT_FAILED | Kinds::PROBLEM,
         };
-        self.settings.service.events.emit(0, kinds, || Told {
+        self.settings.events.emit(0, kinds, || Told {
             association: 0,
             titles: no_titles(),
             peer: None,
@@ -346,7 +329,7 @@ impl Hall {
         let admission = Arc::clone(self) as Arc<dyn Admission>;
         let mut guests = self.guests.lock();
         let evicted = guests.evict(&self.capacity, address.ip());
-        let association = Association::of_acceptor(stream, self.settings.clone(), admission);
+        let association = open::accept(stream, self.settings.clone(), admission);
         let id = association.id();
         let pending = Pending {
             association,

@@ -1,22 +1,21 @@
 //! What this node does with a peer's requests: data, not code. Mechanism stands in the driver; anything that
 //! needs a decision of the user's goes to a queue that the user pulls.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
 use dimse_proto::Uid;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::NegotiatedContext;
 use parking_lot::Mutex;
 
 use crate::association::handle::Association;
-use crate::events::hub::Events;
-use crate::limits::{Budget, Charge};
+use crate::association::message::{Data, field_of, is_composite};
+use crate::limits::Budget;
 use crate::queue::Sender;
 use crate::receive::folder::Folder;
-use crate::receive::sink::Spooled;
+use crate::terms::Classes;
 use crate::verdict::Desk;
 
 /// How requests are answered.
@@ -35,8 +34,6 @@ pub struct Service {
     pub operations: Option<Sender<Operation>>,
     /// Large instances for a handler are kept here until it is done.
     pub spool: Option<Arc<Folder>>,
-    /// Where events go.
-    pub events: Events,
 }
 
 /// The folder and the classes it takes.
@@ -50,44 +47,6 @@ pub struct StoreService {
     pub first: bool,
     /// Whoever decides on what is stored, before it is answered.
     pub desk: Option<Desk>,
-}
-
-/// A set of SOP classes.
-#[derive(Clone, Debug)]
-pub enum Classes {
-    /// Whatever was negotiated.
-    All,
-    /// These.
-    These(HashSet<Uid>),
-    /// Whatever was negotiated but these.
-    AllBut(HashSet<Uid>),
-}
-
-/// What a peer may ask for.
-#[derive(Clone, Debug)]
-pub struct Permit {
-    /// Requests by Command Field; `None` is all.
-    pub services: Option<HashSet<CommandField>>,
-    /// Of which presentation contexts, by abstract syntax.
-    pub classes: Classes,
-}
-
-impl Permit {
-    /// Whether a request may be made in the context of a class.
-    pub(crate) fn allows(&self, field: CommandField, class: &Uid) -> bool {
-        let services = self.services.as_ref();
-        services.is_none_or(|fields| fields.contains(&field)) && self.classes.contain(class)
-    }
-}
-
-impl Classes {
-    fn contain(&self, class: &Uid) -> bool {
-        match self {
-            Self::All => true,
-            Self::These(these) => these.contains(class),
-            Self::AllBut(these) => !these.contains(class),
-        }
-    }
 }
 
 /// A request of the peer that the user answers.
@@ -105,52 +64,6 @@ pub struct Operation {
     pub cancelled: Arc<AtomicBool>,
     /// What is made of the data set counts here as well.
     pub budget: Budget,
-}
-
-/// The data set of a received message.
-#[derive(Debug, Default)]
-pub enum Data {
-    /// There is none.
-    #[default]
-    None,
-    /// Slices of the received PDUs, in order.
-    Memory(Parts),
-    /// A scanned Part 10 file, removed when this is dropped.
-    File(Spooled),
-}
-
-/// Fragments of a data set, charged to the server's byte budget while they live.
-#[derive(Debug)]
-pub struct Parts {
-    pub(crate) fragments: Vec<Bytes>,
-    pub(crate) charge: Charge,
-}
-
-impl Parts {
-    /// Gives back what they are charged to.
-    pub(crate) fn settle(&mut self) {
-        drop(self.charge.take());
-    }
-
-    /// The slices, in order.
-    #[must_use]
-    pub fn fragments(&self) -> &[Bytes] {
-        &self.fragments
-    }
-
-    /// Length of all of them, in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.fragments
-            .iter()
-            .fold(0, |sum, part| sum.saturating_add(part.len()))
-    }
-
-    /// No bytes at all.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// Where a request goes.
@@ -239,26 +152,6 @@ impl Service {
     }
 }
 
-/// What a request is answered that its peer may not make: where PS3.7 has no 0124 for it (9.1.5.1, 10.1.1.1), as if
-/// nobody served it.
-pub(crate) fn denial_of(field: CommandField) -> u16 {
-    match field {
-        CommandField::C_ECHO_RQ => 0x0122,
-        CommandField::N_EVENT_REPORT_RQ => 0x0211,
-        _ => 0x0124,
-    }
-}
-
-/// The Command Field, which no command set without it gets this far.
-pub(crate) fn field_of(command: &CommandSet) -> CommandField {
-    command.field().unwrap_or(CommandField(0))
-}
-
-/// DIMSE-C requests have Command Fields below 0100H; so does C-CANCEL with 0FFFH, but it is no service.
-pub(crate) fn is_composite(field: CommandField) -> bool {
-    field.0 < 0x0100
-}
-
 #[cfg(test)]
 mod tests {
     use dimse_proto::ul::reason::ContextResult;
@@ -267,22 +160,6 @@ mod tests {
 
     const CT: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.2");
     const MR: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.4");
-
-    #[test]
-    fn a_permit_is_for_its_services_and_its_classes() {
-        let permit = Permit {
-            services: Some(HashSet::from([CommandField::C_STORE_RQ])),
-            classes: Classes::These(HashSet::from([CT])),
-        };
-        assert!(permit.allows(CommandField::C_STORE_RQ, &CT));
-        assert!(!permit.allows(CommandField::C_STORE_RQ, &MR));
-        assert!(!permit.allows(CommandField::C_ECHO_RQ, &CT));
-        let everything = Permit {
-            services: None,
-            classes: Classes::All,
-        };
-        assert!(everything.allows(CommandField::C_ECHO_RQ, &MR));
-    }
 
     #[test]
     fn an_instance_is_taken_in_a_role_that_was_not_agreed_only_while_it_is_retrieved() {
@@ -315,21 +192,5 @@ mod tests {
         assert!(!taken(&lenient, &ct, &[]), "not asked for");
         let strict = service(false);
         assert!(!taken(&strict, &ct, &[1]) && !taken(&strict, &model, &[1]));
-    }
-
-    #[test]
-    fn every_service_is_denied_with_a_status_that_it_has() {
-        let status = |field: u16| denial_of(CommandField(field));
-        assert_eq!(
-            [0x0001, 0x0010, 0x0020, 0x0021].map(status),
-            [0x0124; 4],
-            "C-services"
-        );
-        assert_eq!(
-            [0x0110, 0x0120, 0x0130, 0x0140, 0x0150].map(status),
-            [0x0124; 5],
-            "N-services"
-        );
-        assert_eq!([0x0030, 0x0100].map(status), [0x0122, 0x0211]);
     }
 }

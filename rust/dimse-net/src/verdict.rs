@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::association::handle::Association;
-use crate::events::told::{AssociationId, Titles};
+use crate::facts::{AssociationId, Titles};
 use crate::limits::Charge;
 use crate::queue::Sender;
 use crate::receive::folder::Undo;

@@ -18,8 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{CT, EXPLICIT, Faulty, instance, part10, title, tree, uid};
-use dimse_net::admission::Ask;
-use dimse_net::association::{Association, Settings};
+use dimse_net::association::Association;
 use dimse_net::deadline::Timeouts;
 use dimse_net::error::Error;
 use dimse_net::events::{Event, Events, Follower, Kinds, Told};
@@ -28,7 +27,10 @@ use dimse_net::listener::{Capacity, Listener};
 use dimse_net::receive::{Duplicates, Durability, Folder, Layout};
 use dimse_net::runtime;
 use dimse_net::send::{BulkResult, Options, Sending, ToSend};
-use dimse_net::service::{Classes, Service, StoreService};
+use dimse_net::service::{Service, StoreService};
+use dimse_net::settings::Settings;
+use dimse_net::terms::Ask;
+use dimse_net::terms::Classes;
 use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 use dimse_proto::ul::negotiate::{
     AcceptorPolicy, Preference, ProposedContext, Request, SupportedContext,
@@ -67,7 +69,6 @@ impl Node {
                 classes: Classes::All,
                 first: false,
             })),
-            events,
             ..Service::default()
         };
         let policy = AcceptorPolicy::new([CT].map(|class| SupportedContext {
@@ -81,7 +82,7 @@ impl Node {
         let listener = Listener::start(
             address,
             policy,
-            settings(service),
+            settings(service, events),
             Capacity::default(),
             Ask::Never,
         )
@@ -103,7 +104,7 @@ impl Node {
                 address.ip().to_string(),
                 address.port(),
                 request.build().unwrap(),
-                settings(Service::default()),
+                settings(Service::default(), Events::default()),
             ))
             .unwrap()
     }
@@ -125,7 +126,7 @@ impl Node {
     }
 }
 
-fn settings(service: Service) -> Settings {
+fn settings(service: Service, events: Events) -> Settings {
     Settings {
         tls: None,
         timeouts: Timeouts {
@@ -135,6 +136,7 @@ fn settings(service: Service) -> Settings {
         limits: Limits::default(),
         budget: Budget::default(),
         service: Arc::new(service),
+        events,
         metrics: None,
     }
 }

@@ -18,8 +18,9 @@ use common::{
     CT, DEFLATED, EXPLICIT, IMPLICIT, PRIVATE, deflate, element, flat, instance, part10, request,
     uid,
 };
+use dimse_net::files::SourceErrorKind;
 use dimse_net::receive::store_whole;
-use dimse_net::send::{Outgoing, SourceErrorKind, probe};
+use dimse_net::send::{Outgoing, probe};
 use proptest::prelude::*;
 use tempfile::TempDir;
 

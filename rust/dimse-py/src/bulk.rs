@@ -116,7 +116,8 @@ impl FileResult {
             Ok(command) => {
                 all.status = command.status().map(|status| status.0);
                 all.comment = command.text(element::ERROR_COMMENT);
-                let message = Message::received(py, 0, command, dimse_net::service::Data::None)?;
+                let message =
+                    Message::received(py, 0, command, dimse_net::association::Data::None)?;
                 all.response = Some(Py::new(py, message)?);
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::sync::OnceLock;
 
 use bytes::{Bytes, BytesMut};
-use dimse_net::service::{Data, Parts};
+use dimse_net::association::{Data, Parts};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;

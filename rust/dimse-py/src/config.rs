@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dimse_net::association::Settings;
+use dimse_net::events::Events;
 use dimse_net::listener::Capacity;
 use dimse_net::service::Service as Answers;
+use dimse_net::settings::Settings;
 use dimse_net::{deadline, limits};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -165,6 +166,7 @@ pub(crate) struct Config {
     pub(crate) capacity: Capacity,
     pub(crate) byte_budget: usize,
     service: Arc<Answers>,
+    events: Events,
     pub(crate) tls: Option<Arc<dimse_net::transport::tls::Tls>>,
     pub(crate) max_ops_invoked: u16,
     pub(crate) max_ops_performed: u16,
@@ -200,6 +202,7 @@ impl Config {
             capacity: limits.capacity,
             byte_budget: limits.byte_budget,
             service: service.map_or_else(echo, |service| Arc::clone(&service.get().inner)),
+            events: service.map_or_else(Events::default, |service| service.get().events.clone()),
             tls: tls.map(|tls| Arc::clone(&tls.get().inner)),
             max_ops_invoked,
             max_ops_performed,
@@ -220,6 +223,7 @@ impl Config {
             limits: self.limits,
             budget: limits::Budget::default(),
             service: Arc::clone(&self.service),
+            events: self.events.clone(),
             tls: self.tls.clone(),
             metrics: None,
         }

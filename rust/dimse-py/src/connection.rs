@@ -264,7 +264,7 @@ fn indication_to_py(
             command,
         } => {
             let message =
-                Message::received(py, context_id, command, dimse_net::service::Data::None)?;
+                Message::received(py, context_id, command, dimse_net::association::Data::None)?;
             facts.set_item("message", Py::new(py, message)?)?;
             "command"
         }

@@ -24,7 +24,7 @@ mod service;
 mod tls;
 mod verdict;
 
-use dimse_net::send::SourceErrorKind;
+use dimse_net::files::SourceErrorKind;
 use pyo3::prelude::*;
 
 /// The native core of `dimse_rs`; private, see `_core.pyi`.

@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dimse_net::admission::Ask;
-use dimse_net::association::Settings;
 use dimse_net::limits::Budget;
 use dimse_net::listener as net;
 use dimse_net::metrics::{Reading, Spread};
 use dimse_net::runtime;
+use dimse_net::settings::Settings;
+use dimse_net::terms::Ask;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;

@@ -35,7 +35,7 @@ impl Message {
         py: Python<'_>,
         context_id: u8,
         command: CommandSet,
-        data: dimse_net::service::Data,
+        data: dimse_net::association::Data,
     ) -> PyResult<Self> {
         let (payload, spooled) = payload_of(py, data)?;
         Ok(Self {

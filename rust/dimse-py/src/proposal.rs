@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dimse_net::admission::{Inquiry, Refusal, Terms};
-use dimse_net::service as net;
+use dimse_net::admission::Inquiry;
+use dimse_net::terms as net;
+use dimse_net::terms::{Refusal, Terms};
 use dimse_proto::Uid;
 use dimse_proto::dimse::CommandField;
 use dimse_proto::ul::negotiate::UserIdentity;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dimse_net::files::SourceErrorKind;
 use dimse_net::files::walk::{self, Facts, Fault, Limits, Reading};
 use dimse_net::limits;
-use dimse_net::send::SourceErrorKind;
 use dimse_proto::dataset::{self, Bounds, Encoding};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;

@@ -12,7 +12,8 @@ use dimse_net::files::Disk;
 use dimse_net::limits::Budget;
 use dimse_net::queue::Queue;
 use dimse_net::receive::{self as sink, Duplicates, Durability, Layout};
-use dimse_net::service::{self as net, Classes, StoreService};
+use dimse_net::service::{self as net, StoreService};
+use dimse_net::terms::Classes;
 use dimse_net::verdict::{Arrival, Desk};
 use dimse_proto::LocalError;
 use dimse_proto::dimse::CommandField;
@@ -170,6 +171,8 @@ impl Folder {
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Service {
     pub(crate) inner: OfProcess<Arc<net::Service>>,
+    /// Where what happens on its associations goes.
+    pub(crate) events: Hub,
     operations: OfProcess<Arc<Queue<net::Operation>>>,
     /// What is stored and waits for Python's word, if that is asked for.
     arrivals: Option<OfProcess<Arc<Queue<Arrival>>>>,
@@ -269,10 +272,10 @@ impl Service {
                 handled,
                 operations: Some(sender),
                 spool: spool.map(|spool| Arc::clone(&spool.get().inner)),
-                events: events
-                    .map(|events| Hub::clone(&events.get().inner))
-                    .unwrap_or_default(),
             })),
+            events: events
+                .map(|events| Hub::clone(&events.get().inner))
+                .unwrap_or_default(),
             operations: Arc::new(operations).into(),
             arrivals,
         })

@@ -101,7 +101,7 @@ pub(crate) struct TlsFacts {
 }
 
 impl TlsFacts {
-    pub(crate) fn of(py: Python<'_>, agreed: &net::Facts) -> PyResult<Self> {
+    pub(crate) fn of(py: Python<'_>, agreed: &dimse_net::facts::Facts) -> PyResult<Self> {
         let certificate = agreed.certificate.as_ref().map(|der| {
             let subject = Subject::of(der);
             let facts = CertificateFacts {

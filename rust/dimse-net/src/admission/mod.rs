@@ -1,5 +1,6 @@
-//! Proposals of associations: who judges them, and those that wait for the user's decision.
+//! Proposals of associations: what judges them, and those that wait for the user's decision.
 
+pub(crate) mod gate;
 pub(crate) mod inquiry;
 
-pub use inquiry::{Ask, Decision, Inquiry, Refusal, Terms};
+pub use inquiry::Inquiry;

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use crate::association::handle::{Response, Shared};
+use crate::association::message::Data;
+use crate::association::message::Response;
 use crate::error::Error;
-use crate::service::Data;
+use crate::life::Life;
 
 type Outcome = Result<Response, Error>;
 
@@ -52,7 +53,7 @@ pub struct Invocation {
     pub message_id: u16,
     queue: mpsc::UnboundedReceiver<Outcome>,
     waiting: Arc<AtomicUsize>,
-    shared: Arc<Shared>,
+    life: Arc<Life>,
     /// The end, met while looking for what is ready: told after everything before it was dealt with.
     end: Option<Outcome>,
     /// The end was taken.
@@ -60,10 +61,10 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    pub(crate) fn new(message_id: u16, shared: &Arc<Shared>) -> (Responses, Self) {
+    pub(crate) fn new(message_id: u16, life: &Arc<Life>) -> (Responses, Self) {
         let (sender, queue) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        shared.untold.fetch_add(1, Ordering::Relaxed);
+        life.untold.fetch_add(1, Ordering::Relaxed);
         let responses = Responses {
             queue: sender,
             waiting: Arc::clone(&waiting),
@@ -72,7 +73,7 @@ impl Invocation {
             message_id,
             queue,
             waiting,
-            shared: Arc::clone(shared),
+            life: Arc::clone(life),
             end: None,
             over: false,
         };
@@ -128,7 +129,7 @@ impl Invocation {
         let cost = cost(&outcome);
         let before = self.waiting.fetch_sub(cost, Ordering::Relaxed);
         if before > LOW && before.saturating_sub(cost) <= LOW {
-            self.shared.taken.notify_one();
+            self.life.taken.notify_one();
         }
         if let Ok(Response {
             data: Data::Memory(parts),
@@ -142,7 +143,7 @@ impl Invocation {
 
     fn tell_over(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
-            self.shared.untold.fetch_sub(1, Ordering::Relaxed);
+            self.life.untold.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -153,7 +154,7 @@ impl Drop for Invocation {
         if self.waiting.load(Ordering::Relaxed) > LOW {
             // Perhaps the driver waits for this very queue.
             self.queue.close();
-            self.shared.taken.notify_one();
+            self.life.taken.notify_one();
         }
     }
 }

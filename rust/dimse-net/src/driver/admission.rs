@@ -8,11 +8,12 @@ use dimse_proto::ul::negotiate::UserIdentity;
 use dimse_proto::ul::reason::AssociateRj;
 
 use super::Driver;
-use crate::admission::inquiry::{Decision, Inquiry, Refusal, Terms};
-use crate::association::handle::titles_of;
+use crate::admission::gate::Answer;
+use crate::admission::inquiry::Inquiry;
 use crate::error::{Deadline, Error};
 use crate::events::told::{Event, Kinds};
-use crate::listener::Answer;
+use crate::facts::titles_of;
+use crate::terms::{Decision, Refusal, Terms};
 
 impl Driver {
     /// The A-ASSOCIATE-RQ is complete: the node's policy answers it, with the user's terms when there are any.
@@ -21,7 +22,7 @@ impl Driver {
         let Some(guest) = &self.admission else {
             return;
         };
-        match guest.admission.judge(&request, self.shared.id, terms) {
+        match guest.admission.judge(&request, self.life.id, terms) {
             Answer::Accept(answer, negotiated) => {
                 let agreed = Arc::new(negotiated.as_ref().clone());
                 if self.connection.accept(*answer, *negotiated).is_ok() {
@@ -32,7 +33,7 @@ impl Driver {
             Answer::Reject(refusal) => self.refuse(&request, refusal),
             Answer::Ask(desk) => {
                 let inquiry =
-                    Inquiry::new(&self.shared, request.clone(), self.peer, self.tls.clone());
+                    Inquiry::new(self.handle(), request.clone(), self.peer, self.tls.clone());
                 self.asking = Some(request);
                 self.deadlines
                     .set(Deadline::Acse, self.settings.timeouts.acse);

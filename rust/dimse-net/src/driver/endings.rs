@@ -11,7 +11,7 @@ use dimse_proto::ul::reason::AbortReason;
 use tokio::time::{Instant, sleep_until};
 
 use super::Driver;
-use crate::association::handle::Command;
+use crate::association::mailbox::Command;
 use crate::error::{Deadline, Error};
 use crate::events::told::{Event, Kinds};
 use crate::transport::tls;
@@ -100,7 +100,7 @@ impl Driver {
             return;
         }
         let why = self.why();
-        let _watchers = self.shared.ended.send_replace(Some(why.clone()));
+        let _watchers = self.life.ended.send_replace(Some(why.clone()));
         if let Some(opened) = self.opened.take() {
             let _gone = opened.send(Err(why.clone()));
         }
@@ -159,8 +159,8 @@ impl Driver {
             stored,
             messages,
         });
-        self.shared.told.store(true, Ordering::SeqCst);
-        self.shared.events.over(self.shared.id);
+        self.life.told.store(true, Ordering::SeqCst);
+        self.life.events.over(self.life.id);
     }
 }
 

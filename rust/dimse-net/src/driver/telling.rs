@@ -21,9 +21,9 @@ pub(super) struct Arriving {
 
 impl Driver {
     pub(crate) fn event(&self, kinds: Kinds, event: impl FnOnce() -> Event) {
-        let events = &self.settings.service.events;
-        events.emit(self.shared.id, kinds, || Told {
-            association: self.shared.id,
+        let events = &self.settings.events;
+        events.emit(self.life.id, kinds, || Told {
+            association: self.life.id,
             titles: self.titles,
             peer: self.peer,
             at: SystemTime::now(),
@@ -33,7 +33,7 @@ impl Driver {
 
     /// Whether anybody follows one of these kinds.
     pub(crate) fn wants(&self, kinds: Kinds) -> bool {
-        self.settings.service.events.wants(kinds)
+        self.settings.events.wants(kinds)
     }
 
     /// Has the connection tell as much as is wanted.
@@ -83,7 +83,7 @@ impl Driver {
         let Some(Pdu::AssociateAc(_)) = pdu else {
             return Vec::new();
         };
-        let established = self.shared.established.get();
+        let established = self.life.established.get();
         let proposal = self.request.as_ref();
         proposal
             .or_else(|| established.map(|established| &established.request))

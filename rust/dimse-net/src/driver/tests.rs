@@ -37,18 +37,23 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{BUDGET_WAIT, COOLING, Driver, OWED_LIMIT, READ_SMALLEST};
-use crate::admission::inquiry::{Inquiry, Refusal, Terms};
-use crate::association::handle::{Association, Settings, Shared, handle_of};
+use super::open::prepare;
+use super::{BUDGET_WAIT, COOLING, OWED_LIMIT, READ_SMALLEST};
+use crate::admission::gate::{Admission, Answer};
+use crate::admission::inquiry::Inquiry;
+use crate::association::handle::Association;
 use crate::association::invocation::Invocation;
 use crate::deadline::Timeouts;
 use crate::error::{Deadline, Error};
-use crate::events::told::AssociationId;
+use crate::events::hub::Events;
+use crate::facts::AssociationId;
 use crate::limits::{Budget, Limits};
-use crate::listener::{Admission, Answer};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Sender};
-use crate::service::{Classes, Operation, Service};
+use crate::service::{Operation, Service};
+use crate::settings::Settings;
+use crate::terms::Classes;
+use crate::terms::{Refusal, Terms};
 use crate::transport::stream::{Io, LEAST_BUFFER, Stream};
 
 const VERIFICATION: Uid = Uid::from_static("1.2.840.10008.1.1");
@@ -182,6 +187,7 @@ impl Setup {
             limits: self.limits,
             budget: Budget::new(self.budget),
             service: Arc::new(service),
+            events: Events::default(),
             tls: None,
             metrics: self.metrics.clone(),
         };
@@ -191,10 +197,9 @@ impl Setup {
     fn acceptor(self) -> Rig {
         let (settings, operations) = self.settings();
         let (ours, theirs) = tokio::io::duplex(self.pipe);
-        let (shared, commands) = Shared::new(settings.service.events.clone());
         let budget = settings.budget.clone();
         let connection = Connection::acceptor(settings.connection());
-        let driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
+        let (association, driver) = prepare(connection, settings);
         let mut policy =
             AcceptorPolicy::new([VERIFICATION, STORAGE].map(|class| SupportedContext {
                 abstract_syntax: class,
@@ -212,7 +217,7 @@ impl Setup {
         let driver = tokio::spawn(driver.run_acceptor(Stream::layered(ours), admission));
         Rig {
             peer: Peer { io: theirs },
-            association: handle_of(&shared),
+            association,
             driver,
             operations,
             budget,
@@ -231,10 +236,9 @@ impl Setup {
     /// The same on a stream that plays the peer itself.
     fn requestor_on(self, stream: impl Io + 'static) -> Rig {
         let (settings, operations) = self.settings();
-        let (shared, commands) = Shared::new(settings.service.events.clone());
         let budget = settings.budget.clone();
         let connection = Connection::requestor(settings.connection());
-        let mut driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
+        let (association, mut driver) = prepare(connection, settings);
         let (opened, outcome) = oneshot::channel();
         driver.propose(proposal(self.window), opened).unwrap();
         driver.connected();
@@ -243,7 +247,7 @@ impl Setup {
             peer: Peer {
                 io: tokio::io::duplex(1).0,
             },
-            association: handle_of(&shared),
+            association,
             driver,
             operations,
             budget,

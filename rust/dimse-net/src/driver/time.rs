@@ -116,7 +116,7 @@ impl Driver {
                 }
                 Deadline::Drain => self.abort(Error::Timeout(Deadline::Dimse, after)),
                 // Somebody is still busy with responses that came before: not idle, and it begins anew.
-                Deadline::Idle if self.shared.untold.load(Ordering::Relaxed) > 0 => {}
+                Deadline::Idle if self.life.untold.load(Ordering::Relaxed) > 0 => {}
                 Deadline::Idle => self.abort(timeout),
             }
         }

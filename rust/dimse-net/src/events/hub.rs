@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use crate::association::handle::no_titles;
-use crate::events::told::{AssociationId, Event, Kinds, Told};
+use crate::events::told::{Event, Kinds, Told};
+use crate::facts::AssociationId;
+use crate::facts::no_titles;
 use crate::queue::{Queue, Sender};
 
 /// Where events go: a node's, or those of an association of ours. Clones are the same.

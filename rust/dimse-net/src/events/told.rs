@@ -14,14 +14,11 @@ use dimse_proto::dataset::Oddity;
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
 use dimse_proto::ul::reason::AssociateRj;
-use dimse_proto::{AeTitle, DecodeError, Uid};
+use dimse_proto::{DecodeError, Uid};
 
 use crate::error::Error;
+use crate::facts::{AssociationId, Facts, Titles};
 use crate::receive::sink::Subject;
-use crate::transport::tls::Facts;
-
-/// Number of an association, unique in the process.
-pub type AssociationId = u64;
 
 /// Something that happened, and to whom.
 #[derive(Clone, Debug)]
@@ -120,15 +117,6 @@ pub enum Event {
     TlsFiles(String),
     /// So many events were not kept: the follower was slow.
     Lost(u64),
-}
-
-/// Both AE titles of an association.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Titles {
-    /// Called AE title.
-    pub called: AeTitle,
-    /// Calling AE title.
-    pub calling: AeTitle,
 }
 
 /// A sub-operation (PS3.4 C.4.2, C.4.3): performed for a retrieval that was asked of us, or received in one.

@@ -9,14 +9,17 @@ use dimse_proto::DecodeError;
 use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status, element};
 
 use super::{Answer, Arriving, Collected, Inbound, Invoked, Performing};
-use crate::association::handle::{Invoke, Response, handle_of};
+use crate::association::mailbox::Invoke;
+use crate::association::message::Response;
+use crate::association::message::{Data, field_of, is_composite};
 use crate::driver::Driver;
 use crate::events::told::{Denied, Event, Kinds, Performed, StoredEvent};
 use crate::metrics::Running;
 use crate::receive::jobs::{Finished, Outcome, Purpose};
 use crate::receive::refusal::Refusal;
 use crate::receive::sink::{StoreRequest, Stored};
-use crate::service::{Data, Operation, Route, denial_of, field_of, is_composite};
+use crate::service::{Operation, Route};
+use crate::terms::denial_of;
 
 impl Driver {
     /// A complete command set has arrived.
@@ -123,10 +126,10 @@ impl Driver {
     /// Puts a request back in line, as a new message.
     fn invoke_again(&mut self, mut invoke: Invoke) {
         invoke.again = invoke.again.saturating_sub(1);
-        invoke.message_id = self.shared.next_message_id();
+        invoke.message_id = self.life.next_message_id();
         // 16 bits come round quickly: an operation that takes its time keeps its own.
         while self.exchange.invoked.contains_key(&invoke.message_id) {
-            invoke.message_id = self.shared.next_message_id();
+            invoke.message_id = self.life.next_message_id();
         }
         let id = invoke.message_id;
         invoke.command.set_us(element::MESSAGE_ID, id);
@@ -515,7 +518,7 @@ impl Driver {
             .map(|performing| Arc::clone(&performing.cancelled))
             .unwrap_or_default();
         let operation = Operation {
-            association: handle_of(&self.shared),
+            association: self.handle(),
             context_id,
             command,
             data,

@@ -7,11 +7,12 @@ use dimse_proto::ul::data::{frame, pdv_header};
 use tokio::sync::oneshot;
 
 use super::{Answer, Exchange, Invoked};
-use crate::association::handle::{Invoke, Response};
+use crate::association::mailbox::Invoke;
+use crate::association::message::Response;
+use crate::association::message::{Data, field_of};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::send::bulk::Item;
-use crate::service::{Data, field_of};
 
 /// Data sets up to this size are copied behind their headers and leave in one write; larger ones are written as
 /// slices.
@@ -206,7 +207,7 @@ impl Driver {
         {
             let comment = response.text(element::ERROR_COMMENT).unwrap_or_default();
             let status = response.status().unwrap_or(Status::SUCCESS);
-            self.shared.received.lock().count(status, comment);
+            self.life.received.lock().count(status, comment);
         }
     }
 

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 
+use crate::association::message::{Data, field_of, is_composite};
 use crate::driver::Driver;
 use crate::events::told::{Event, Kinds, Performed};
 use crate::receive::sink::Subject;
-use crate::service::{Data, field_of, is_composite};
 
 impl Driver {
     /// What is to be told of a request, if anybody wants to know.

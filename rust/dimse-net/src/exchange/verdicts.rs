@@ -9,7 +9,6 @@ use dimse_proto::dimse::CommandSet;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use crate::association::handle::handle_of;
 use crate::driver::Driver;
 use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
 use crate::receive::sink::{Stored, Tentative};
@@ -94,10 +93,10 @@ impl Driver {
         let answer = undecided.answers();
         let arrival = Arrival {
             stored: Arc::clone(&stored),
-            association: self.shared.id,
+            association: self.life.id,
             titles: self.titles,
             peer: self.peer(),
-            of: handle_of(&self.shared),
+            of: self.handle(),
             key,
             ticket: ticket.clone(),
             answer,

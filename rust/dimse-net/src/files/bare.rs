@@ -12,7 +12,7 @@ use rustix::io::retry_on_intr;
 
 use crate::files::check::Check;
 use crate::files::part10::Meta;
-use crate::send::source::SourceErrorKind;
+use crate::files::source_error::SourceErrorKind;
 
 const IMPLICIT: Uid = Uid::from_static("1.2.840.10008.1.2");
 const EXPLICIT: Uid = Uid::from_static("1.2.840.10008.1.2.1");

@@ -3,24 +3,18 @@
 //! is read.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::files::check::CheckError;
+use crate::files::open::{CHUNK, open, read_at, widen};
+use crate::files::source_error::SourceErrorKind;
 use bytes::Bytes;
 use dimse_proto::Uid;
 use dimse_proto::dataset::{
     Bounds, Cost, Dictionary, Encoding, Meter, MeterError, ScanError, Scanner, is_deflated,
 };
 use flate2::{Decompress, FlushDecompress, Status};
-use rustix::buffer::spare_capacity;
-use rustix::io::retry_on_intr;
-
-use crate::files::check::CheckError;
-use crate::send::source::{self, SourceErrorKind};
-
-/// Bytes of a file read at a time, and inflated at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// The most that decoding may take.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +105,7 @@ pub fn memory(
 /// # Errors
 /// As [`memory`], and when it is no Part 10 file or cannot be read.
 pub fn file(path: &Path, limits: Limits, dictionary: Arc<Dictionary>) -> Result<Facts, Fault> {
-    let opened = source::open(path)?;
+    let opened = open(path)?;
     let start = opened.head.slice(opened.meta.data_offset..);
     let syntax = opened.meta.transfer_syntax;
     let encoding = Encoding::of_transfer_syntax(&syntax).unwrap_or_else(|| guess(&start));
@@ -135,13 +129,6 @@ pub fn file(path: &Path, limits: Limits, dictionary: Arc<Dictionary>) -> Result<
         at = at.saturating_add(widen(chunk.len()));
     }
     walk.finish(syntax, data_offset)
-}
-
-/// Reads the next chunk of a file; none at its end.
-pub(crate) fn read_at(file: &OwnedFd, at: u64) -> io::Result<Vec<u8>> {
-    let mut chunk = Vec::with_capacity(CHUNK);
-    retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut chunk), at))?;
-    Ok(chunk)
 }
 
 fn guess(start: &[u8]) -> Encoding {
@@ -282,8 +269,4 @@ pub(crate) fn not_whole(error: &CheckError, base: u64) -> Fault {
         offset: base.saturating_add(error.offset()),
         section: error.section(),
     }
-}
-
-fn widen(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }

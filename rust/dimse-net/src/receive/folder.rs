@@ -10,12 +10,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use dimse_proto::Uid;
 use dimse_proto::dataset::Tag;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
 
 use crate::files::disk::Files;
@@ -225,7 +226,7 @@ impl Folder {
 
     /// Creates a temporary file in the root.
     pub(crate) fn temporary(self: &Arc<Self>) -> Result<Temporary, Refusal> {
-        let mut handle = Arc::clone(&locked(&self.handle));
+        let mut handle = Arc::clone(&self.handle.lock());
         self.check_space(&handle)?;
         let mut reopened = false;
         for _ in 0..TRIES {
@@ -279,7 +280,7 @@ impl Folder {
         let handle = handle.map_err(|error| Refusal::io("open the storage folder", &error))?;
         share(&*self.files, &handle);
         let handle = Arc::new(handle);
-        *locked(&self.handle) = Arc::clone(&handle);
+        *self.handle.lock() = Arc::clone(&handle);
         Ok(handle)
     }
 
@@ -356,11 +357,11 @@ impl Folder {
         let removals = self.removals.load(Ordering::SeqCst);
         let parents = [Arc::clone(&place.handle), self.step(place, study)?];
         let _series = self.step(place, series)?;
-        if self.durability == Durability::Durable && !locked(&self.settled).contains(&place.path) {
+        if self.durability == Durability::Durable && !self.settled.lock().contains(&place.path) {
             for parent in &parents {
                 self.sync_names(parent)?;
             }
-            let mut settled = locked(&self.settled);
+            let mut settled = self.settled.lock();
             if settled.len() >= SETTLED_LIMIT {
                 settled.clear();
             }
@@ -379,7 +380,7 @@ impl Folder {
         let opened = match self.files.open_folder(&place.handle, name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Forgotten before it is made: whoever finds the new folder must not believe the name is durable.
-                locked(&self.settled).remove(&place.path);
+                self.settled.lock().remove(&place.path);
                 match self.files.make_folder(&place.handle, name) {
                     Ok(()) => place
                         .made
@@ -720,12 +721,7 @@ fn turn_of(name: &OsStr) -> MutexGuard<'static, ()> {
     name.hash(&mut hasher);
     let [slot, ..] = hasher.finish().to_le_bytes();
     #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 slots")]
-    locked(&TURNS[usize::from(slot)])
-}
-
-/// What the mutexes here guard is whole between any two statements, so a panic elsewhere does not spoil it.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    TURNS[usize::from(slot)].lock()
 }
 
 fn open_or_make(files: &dyn Files, path: &Path, synced: bool) -> io::Result<OwnedFd> {

@@ -4,9 +4,10 @@
 //! while one runs waits for the next, which one of them does for all. There is no timer: alone, nobody waits.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use crate::receive::folder::locked;
+use parking_lot::{Condvar, Mutex};
+
 use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
 
 /// Which folder: device and inode.
@@ -38,7 +39,7 @@ impl Group {
         folder: Identity,
         sync: impl FnOnce(usize) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let mut lines = locked(&self.lines);
+        let mut lines = self.lines.lock();
         let round = Arc::clone(&lines.entry(folder).or_default().next);
         loop {
             if let Some(outcome) = round.get() {
@@ -50,10 +51,7 @@ impl Group {
                 line.next = Arc::default();
                 break;
             }
-            lines = self
-                .ended
-                .wait(lines)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.ended.wait(&mut lines);
         }
         drop(lines);
         let mut leader = Leader {
@@ -83,7 +81,7 @@ struct Leader<'a> {
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        let mut lines = locked(&self.group.lines);
+        let mut lines = self.group.lines.lock();
         if let Some(line) = lines.get_mut(&self.folder) {
             line.running = false;
             if self.outcome.is_err() {
@@ -143,7 +141,7 @@ mod tests {
                     })
                 })
                 .collect();
-            while Arc::strong_count(&locked(&group.lines)[&FOLDER].next) < 9 {
+            while Arc::strong_count(&group.lines.lock()[&FOLDER].next) < 9 {
                 thread::yield_now();
             }
             group.sync((1, 3), |_| Ok(())).unwrap(); // another folder does not wait
@@ -153,7 +151,7 @@ mod tests {
                 .map(|thread| thread.join().is_ok_and(|outcome| outcome.is_ok()))
                 .collect()
         });
-        assert!(locked(&group.lines).is_empty());
+        assert!(group.lines.lock().is_empty());
         (ended, syncs.into_inner())
     }
 

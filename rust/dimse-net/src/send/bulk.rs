@@ -14,11 +14,12 @@ use dimse_proto::ul::data::{frame, max_fragment};
 use dimse_proto::ul::negotiate::Negotiated;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::association::handle::Shared;
 use crate::error::Error;
+use crate::files::source_error::{SourceError, SourceErrorKind};
+use crate::life::Life;
 use crate::queue::{Queue, Sender};
 use crate::runtime;
-use crate::send::source::{FileInfo, Outgoing, SourceError, SourceErrorKind};
+use crate::send::source::{FileInfo, Outgoing};
 
 /// Bytes framed at a time: one write of the socket.
 const CHUNK: usize = 1 << 20;
@@ -286,7 +287,7 @@ pub(crate) enum Item {
 
 /// Both ends of a sending. A thread reads the files when their turn comes near.
 pub(crate) fn start(
-    shared: Arc<Shared>,
+    life: Arc<Life>,
     negotiated: Arc<Negotiated>,
     files: Vec<ToSend>,
     options: Options,
@@ -302,7 +303,7 @@ pub(crate) fn start(
     let stopped = Arc::clone(&halt.stopped);
     let within = options.within;
     let reader = Reader {
-        shared,
+        life,
         negotiated,
         options,
         batch: Vec::new(),
@@ -351,7 +352,7 @@ fn unsendable(error: SourceError) -> Error {
 
 #[derive(Debug)]
 struct Reader {
-    shared: Arc<Shared>,
+    life: Arc<Life>,
     negotiated: Arc<Negotiated>,
     options: Options,
     batch: Vec<Item>,
@@ -449,7 +450,7 @@ impl Reader {
             self.fail(index, Some(info), error);
             return Ok(());
         };
-        let message_id = self.shared.next_message_id();
+        let message_id = self.life.next_message_id();
         // Message IDs come again; an early answer to the last bearer of this one must not cut this message.
         self.cut.store(NOT_CUT, Ordering::Relaxed);
         let command = match self.command(message_id, &info) {
@@ -577,7 +578,7 @@ impl Reader {
     }
 
     fn end_reason(&self) -> Error {
-        let ended = self.shared.ended.borrow().clone();
+        let ended = self.life.ended();
         ended.unwrap_or(Error::Released)
     }
 }

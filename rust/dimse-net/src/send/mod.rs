@@ -4,4 +4,4 @@ pub(crate) mod bulk;
 pub(crate) mod source;
 
 pub use bulk::{BulkResult, Options, Sending, ToSend};
-pub use source::{FileInfo, Outgoing, SourceError, SourceErrorKind, probe};
+pub use source::{FileInfo, Outgoing, probe};

@@ -3,25 +3,18 @@
 //! [`probe`] says what a file is for planning presentation contexts; [`Outgoing`] frames it. Neither maps a file
 //! into memory: one that shrinks is an error here, not a signal. Everything here blocks.
 
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use dimse_proto::Uid;
 use dimse_proto::dataset::{Tag, is_deflated};
-use dimse_proto::{DecodeError, Uid};
-use rustix::buffer::spare_capacity;
-use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
-use crate::files::bare;
 use crate::files::check::{Check, CheckError};
-use crate::files::part10::{META_LIMIT, Meta};
-use crate::files::walk::read_at;
-
-/// What is read to know a file; one that is no larger is read once.
-const HEAD: usize = 16 * 1024;
+use crate::files::open::{Opened, open, read_at, shorter, widen};
+use crate::files::source_error::{SourceError, SourceErrorKind};
 
 /// How far into the data set its SOP UIDs are looked for. They are among the first elements.
 const SEARCH_LIMIT: u64 = 1024 * 1024;
@@ -49,91 +42,6 @@ pub struct FileInfo {
     pub size: u64,
 }
 
-/// A file that cannot be sent.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct SourceError {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub kind: SourceErrorKind,
-}
-
-/// Why a file cannot be sent.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum SourceErrorKind {
-    /// The operating system said no.
-    Io(io::Error),
-    /// A folder, a pipe, a device.
-    NotAFile,
-    /// No preamble with `DICM`, and no data set without one.
-    NotDicom,
-    /// Group 0002 cannot be read.
-    BadMeta(DecodeError),
-    /// There is no data set, or its start cannot be read, for this reason.
-    BadDataSet(String),
-    /// An element that is needed is missing, empty or no UID: `SOP Instance UID (0008,0018)`.
-    MissingUid(&'static str),
-    /// A data set of this many bytes, which cannot be a sequence of elements of even length (PS3.5 7.1).
-    OddLength(u64),
-    /// It ends inside an element, item or sequence, or has something else where one should be.
-    NotWhole {
-        /// What is wrong.
-        what: String,
-        /// Where, in bytes from the start of the file; in what a deflated data set inflates to from its start.
-        offset: u64,
-        /// The broken clause of the standard.
-        section: &'static str,
-    },
-}
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.kind)
-    }
-}
-
-impl fmt::Display for SourceErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::NotAFile => f.write_str("not a regular file"),
-            Self::NotDicom => f.write_str(
-                "not a DICOM file: no preamble and DICM prefix (PS3.10 7.1), nor a data set",
-            ),
-            Self::BadMeta(error) => write!(f, "file meta information cannot be read: {error}"),
-            Self::BadDataSet(reason) => write!(f, "the data set cannot be read: {reason}"),
-            Self::MissingUid(name) => write!(f, "no valid {name}"),
-            Self::OddLength(length) => write!(
-                f,
-                "the data set has an odd length, {length} bytes, and is not sent (PS3.5 7.1)"
-            ),
-            Self::NotWhole {
-                what,
-                offset,
-                section,
-            } => write!(f, "{what} at byte {offset} ({section})"),
-        }
-    }
-}
-
-impl std::error::Error for SourceError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
-            SourceErrorKind::Io(error) => Some(error),
-            SourceErrorKind::BadMeta(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<io::Error> for SourceErrorKind {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 /// Says what a file is, from its first bytes: 16 KiB, and at most 1 MiB each for an unusual group 0002 and for
 /// elements before the SOP UIDs. One without preamble is read whole.
 ///
@@ -141,15 +49,6 @@ impl From<io::Error> for SourceErrorKind {
 /// When it cannot be sent: see [`SourceErrorKind`].
 pub fn probe(path: &Path) -> Result<FileInfo, SourceError> {
     Outgoing::open(path).map(|(_, info)| info)
-}
-
-/// A Part 10 file whose beginning was read.
-pub(crate) struct Opened {
-    pub(crate) file: OwnedFd,
-    pub(crate) size: u64,
-    /// At least up to the data set.
-    pub(crate) head: Bytes,
-    pub(crate) meta: Meta,
 }
 
 /// An open file on its way out.
@@ -274,36 +173,6 @@ impl Outgoing {
     }
 }
 
-/// Opens a Part 10 file.
-pub(crate) fn open(path: &Path) -> Result<Opened, SourceErrorKind> {
-    // NONBLOCK: opening a pipe must not wait for somebody to write into it.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
-    let file = file.map_err(io::Error::from)?;
-    let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(SourceErrorKind::NotAFile);
-    }
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
-
-    let mut head = read_head(&file, shorter(size, HEAD))?;
-    let mut meta = Meta::parse(head.clone());
-    if size > widen(head.len()) && meta.as_ref().is_err_and(|error| error.code == "truncated") {
-        head = read_head(&file, shorter(size, META_LIMIT))?;
-        meta = Meta::parse(head.clone());
-    }
-    let meta = match meta {
-        Err(error) if error.code == "not-part10" => bare::look(&file, &head)?,
-        meta => meta.map_err(SourceErrorKind::BadMeta)?,
-    };
-    Ok(Opened {
-        file,
-        size,
-        head,
-        meta,
-    })
-}
-
 /// Opens a file and reads as much of it as is needed to know what it is, and whether it is whole if that is asked.
 fn inspect(path: &Path, whole: bool) -> Result<(Outgoing, FileInfo), SourceErrorKind> {
     let Opened {
@@ -424,18 +293,6 @@ fn needed(uid: Uid, name: &'static str) -> Result<Uid, SourceErrorKind> {
     }
 }
 
-/// The first bytes of a file, fewer than `length` only if it ends before.
-fn read_head(file: &OwnedFd, length: usize) -> io::Result<Bytes> {
-    let mut head = Vec::with_capacity(length);
-    while head.len() < length {
-        let at = widen(head.len());
-        if retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut head), at))? == 0 {
-            break;
-        }
-    }
-    Ok(Bytes::from(head))
-}
-
 /// Fills all the gaps from one stretch of the file.
 fn read_exact_at(file: &OwnedFd, gaps: &mut [IoSliceMut<'_>], mut at: u64) -> io::Result<()> {
     let mut gaps = gaps;
@@ -467,12 +324,4 @@ fn frame_header(context_id: u8, fragment: usize, last: bool) -> [u8; FRAME_HEADE
 fn even(max_fragment: usize) -> usize {
     // Far beyond any maximum length that makes sense, and short of what the length fields hold.
     (max_fragment & !1).clamp(2, 1 << 30)
-}
-
-fn shorter(length: u64, limit: usize) -> usize {
-    usize::try_from(length).map_or(limit, |length| length.min(limit))
-}
-
-fn widen(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -12,10 +12,6 @@ use crate::transport::stream::Stream;
 #[derive(Debug)]
 pub struct Tls(Infallible);
 
-/// What a handshake agreed on.
-#[derive(Clone, Debug)]
-pub struct Facts(Infallible);
-
 #[expect(clippy::unused_async, reason = "as it is where there is TLS")]
 impl Tls {
     pub(crate) async fn connect(self: &Arc<Self>, _: Stream, _: &str) -> Result<Stream, Error> {

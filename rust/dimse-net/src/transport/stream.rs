@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::error::{Deadline, Error};
-use crate::transport::tls::Facts;
+use crate::facts::Facts;
 
 /// Room for the first bytes where an empty buffer cannot be waited with.
 pub(crate) const LEAST_BUFFER: usize = 1 << 10;

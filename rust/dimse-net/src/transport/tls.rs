@@ -21,10 +21,10 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, CommonState, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::association::handle::no_titles;
 use crate::error::{Error, Fault};
 use crate::events::hub::Events;
 use crate::events::told::{Event, Kinds, Told};
+use crate::facts::{Facts, no_titles};
 use crate::transport::stream::Stream;
 use ahead::Ahead;
 pub(crate) use fault::of_stream;
@@ -87,17 +87,6 @@ struct Kept {
     stamps: Vec<Stamp>,
     latest: Option<Result<Arc<Material>, Fault>>,
     good: Option<Arc<Material>>,
-}
-
-/// What a handshake agreed on.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// `TLSv1_2` or `TLSv1_3`.
-    pub version: String,
-    /// The cipher suite, by its IANA name.
-    pub cipher_suite: String,
-    /// The peer's certificate, DER.
-    pub certificate: Option<Vec<u8>>,
 }
 
 impl Tls {
@@ -187,7 +176,7 @@ impl Tls {
             .await
         {
             Ok(io) => {
-                let facts = Facts::of(io.get_ref().1);
+                let facts = facts_of(io.get_ref().1);
                 Ok(Stream::secured(io, local, peer, facts))
             }
             Err(error) => Err(fault::of_connect(error, &seen)),
@@ -220,7 +209,7 @@ impl Tls {
             .await
         {
             Ok(io) => {
-                let facts = Facts::of(io.get_ref().1);
+                let facts = facts_of(io.get_ref().1);
                 Ok(Stream::secured(io, local, peer, facts))
             }
             Err(_) if first != [HANDSHAKE] => Err(Error::Tls(fault::plain_requestor(first))),
@@ -295,20 +284,19 @@ impl fmt::Debug for Tls {
     }
 }
 
-impl Facts {
-    fn of(state: &CommonState) -> Self {
-        let certificate = state
-            .peer_certificates()
-            .and_then(<[CertificateDer<'_>]>::first);
-        Self {
-            version: state
-                .protocol_version()
-                .map_or_else(String::new, |version| format!("{version:?}")),
-            cipher_suite: state
-                .negotiated_cipher_suite()
-                .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
-            certificate: certificate.map(|der| der.to_vec()),
-        }
+/// What a handshake that is over agreed on.
+fn facts_of(state: &CommonState) -> Facts {
+    let certificate = state
+        .peer_certificates()
+        .and_then(<[CertificateDer<'_>]>::first);
+    Facts {
+        version: state
+            .protocol_version()
+            .map_or_else(String::new, |version| format!("{version:?}")),
+        cipher_suite: state
+            .negotiated_cipher_suite()
+            .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+        certificate: certificate.map(|der| der.to_vec()),
     }
 }
 

@@ -302,7 +302,7 @@ async fn room_in_the_byte_budget_lets_a_message_go_on() {
     drop(others);
     sleep(seconds(4)).await;
     let operation = rig.operations.try_next().expect("it is complete");
-    let crate::service::Data::Memory(parts) = &operation.data else {
+    let crate::association::message::Data::Memory(parts) = &operation.data else {
         panic!("in memory");
     };
     assert_eq!(parts.len(), 40_000);
@@ -325,9 +325,8 @@ async fn an_exhausted_byte_budget_keeps_nobody_from_echo_and_release() {
 async fn the_read_buffer_goes_back_after_a_moment() {
     let (settings, _operations) = Setup::default().settings();
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (shared, commands) = Shared::new(settings.service.events.clone());
     let connection = Connection::acceptor(settings.connection());
-    let mut driver = Driver::new(connection, shared, settings, commands);
+    let (_association, mut driver) = prepare(connection, settings);
     driver.connection.transport_connected();
     let mut stream = Stream::layered(ours);
     let mut peer = Peer { io: theirs };
@@ -356,9 +355,8 @@ async fn the_read_buffer_goes_back_after_a_moment() {
 async fn what_waits_for_a_peer_is_small() {
     let (settings, _operations) = Setup::default().settings();
     let (ours, _theirs) = tokio::io::duplex(1);
-    let (shared, commands) = Shared::new(settings.service.events.clone());
     let connection = Connection::acceptor(settings.connection());
-    let driver = Driver::new(connection, shared, settings, commands);
+    let (_association, driver) = prepare(connection, settings);
     let itself = size_of_val(&*driver);
     let admission = Arc::new(Open {
         policy: AcceptorPolicy::new([]),

@@ -1,7 +1,7 @@
 //! Operations with many responses: slow takers, and ends that have to come.
 
 use super::*;
-use crate::association::handle::Response;
+use crate::association::message::Response;
 
 impl Rig {
     fn cancel(&self, message_id: u16) {

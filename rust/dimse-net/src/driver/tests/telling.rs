@@ -9,7 +9,7 @@ const EVERYTHING: Kinds = Kinds(u32::MAX);
 /// An association on which the peer echoes, stores and releases; what was told of it.
 async fn observed(kinds: Kinds) -> (Events, Vec<String>) {
     let mut rig = Setup::default().acceptor();
-    let events = rig.association.shared.events.clone();
+    let events = rig.association.life.events.clone();
     let follower = events.follow(kinds, None, 1000);
     rig.peer.send(&Pdu::AssociateRq(proposal(1)).encode()).await;
     assert_eq!(rig.peer.pdu().await.0, 2);
@@ -113,9 +113,9 @@ async fn a_follower_that_comes_later_is_told_from_then_on() {
     assert_eq!(told[0], ">> P-DATA-TF ");
     assert_eq!(told.len(), 6);
     drop(follower);
-    let built = rig.association.shared.events.built();
+    let built = rig.association.life.events.built();
     rig.peer.echoes().await;
-    assert_eq!(rig.association.shared.events.built(), built);
+    assert_eq!(rig.association.life.events.built(), built);
 }
 
 #[tokio::test(start_paused = true)]

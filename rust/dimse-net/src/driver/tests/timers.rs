@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::*;
-use crate::association::handle::Command;
+use crate::association::mailbox::Command;
 use crate::send::bulk::{Feed, Item};
 use crate::send::source::FileInfo;
 
@@ -33,9 +33,8 @@ async fn a_connection_that_does_not_open_ends_at_connect() {
     let (_listener, _queued, address) = crowded();
     let setup = Setup::timeouts(|t| t.connect = Some(seconds(10)));
     let (settings, _operations) = setup.settings();
-    let (shared, commands) = Shared::new(settings.service.events.clone());
     let connection = Connection::requestor(settings.connection());
-    let driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
+    let (_association, driver) = prepare(connection, settings);
     let (opened, outcome) = oneshot::channel();
     let begun = Instant::now();
     let host = address.ip().to_string();
@@ -69,9 +68,8 @@ async fn a_handshake_that_does_not_come_ends_at_tls() {
     let silent = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
     let _silent = silent.await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
-    let (shared, commands) = Shared::new(settings.service.events.clone());
     let connection = Connection::acceptor(settings.connection());
-    let driver = Driver::new(connection, Arc::clone(&shared), settings, commands);
+    let (association, driver) = prepare(connection, settings);
     let admission = Arc::new(Open {
         policy: AcceptorPolicy::new([]),
         desk: None,
@@ -79,7 +77,7 @@ async fn a_handshake_that_does_not_come_ends_at_tls() {
     });
     let begun = Instant::now();
     driver.run_acceptor(Stream::new(accepted), admission).await;
-    let error = handle_of(&shared).ended().expect("it said why");
+    let error = association.ended().expect("it said why");
     assert!(is_timeout(&error, Deadline::Tls), "{error}");
     assert_eq!(begun.elapsed(), seconds(10));
 }
@@ -106,8 +104,7 @@ async fn a_file_without_response_ends_at_its_own_deadline() {
         end: true,
     };
     items.try_send(vec![item]).unwrap();
-    let feeds = &rig.association.shared.commands;
-    feeds.send(Box::new(Command::Bulk(feed))).unwrap();
+    assert!(rig.association.mailbox.send(Command::Bulk(feed)));
     assert_eq!(rig.peer.command().await.message_id(), Some(1));
     let begun = Instant::now();
     let failed = sometime(results.next()).await.unwrap();

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::mpsc::Sender;
 
 use super::*;
-use crate::association::handle::Command;
 use crate::association::invocation::Invocation;
+use crate::association::mailbox::Command;
 use crate::send::bulk::{BulkResult, Feed, Item};
 use crate::send::source::FileInfo;
 
@@ -50,11 +50,7 @@ impl Rig {
     /// A sending whose files a test reads.
     fn feed(&self) -> (Sender<Vec<Item>>, Queue<BulkResult>) {
         let (items, feed, results) = Feed::by_hand();
-        self.association
-            .shared
-            .commands
-            .send(Box::new(Command::Bulk(feed)))
-            .unwrap();
+        assert!(self.association.mailbox.send(Command::Bulk(feed)));
         (items, results)
     }
 
@@ -177,8 +173,7 @@ async fn files_of_an_operation_that_is_cancelled_are_not_begun() {
     let mut rig = setup(1).established().await;
     let cancelled = Arc::new(AtomicBool::new(false));
     let (items, feed, results) = Feed::by_hand_of(Arc::clone(&cancelled));
-    let command = Box::new(Command::Bulk(feed));
-    rig.association.shared.commands.send(command).unwrap();
+    assert!(rig.association.mailbox.send(Command::Bulk(feed)));
     items.try_send(files(101..=105)).unwrap();
     assert_eq!(rig.served(2).await, [101, 102]);
     let third = rig.peer.command().await;

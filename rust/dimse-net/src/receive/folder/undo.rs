@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use dimse_proto::Uid;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Folder, Place, file_name, locked, turn_of};
+use super::{Folder, Place, file_name, turn_of};
 use crate::receive::group::Identity;
 use crate::receive::refusal::Refusal;
 
@@ -57,7 +58,7 @@ impl Folder {
     }
 
     fn turns_of(&self, uid: &Uid) -> Arc<Semaphore> {
-        let mut holds = locked(&self.holds);
+        let mut holds = self.holds.lock();
         let turns = holds.entry(uid.clone());
         Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
@@ -66,7 +67,7 @@ impl Folder {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.permit = None;
-        let mut holds = locked(&self.folder.holds);
+        let mut holds = self.folder.holds.lock();
         if holds
             .get(&self.uid)
             .is_some_and(|turns| Arc::strong_count(turns) == 1)
@@ -117,7 +118,7 @@ impl Folder {
     /// The folder of a series, unless somebody removed it.
     fn existing(&self, series: Option<&(Uid, Uid)>) -> Result<Option<Place>, Refusal> {
         let mut place = Place {
-            handle: Arc::clone(&locked(&self.handle)),
+            handle: Arc::clone(&self.handle.lock()),
             path: self.root.clone(),
             made: Vec::new(),
         };
@@ -166,7 +167,7 @@ impl Folder {
 
     /// Removes the folders of a series, where they are empty. Another store that is on its way there makes them anew.
     fn leave(&self, study: &Uid, series: &Uid) {
-        let root = Arc::clone(&locked(&self.handle));
+        let root = Arc::clone(&self.handle.lock());
         self.removals.fetch_add(1, Ordering::SeqCst);
         let (study, series) = (study.as_bytes(), series.as_bytes());
         let (study, series) = (OsStr::from_bytes(study), OsStr::from_bytes(series));
@@ -212,6 +213,6 @@ mod tests {
         let (next, ()) = tokio::join!(folder.hold(&one), async { drop(hold) });
         assert!(folder.try_hold(&one).is_none());
         drop((next, other));
-        assert!(locked(&folder.holds).is_empty());
+        assert!(folder.holds.lock().is_empty());
     }
 }

@@ -1,0 +1,32 @@
+//! Who decides whether a proposal is accepted: what the driver asks, and what it is answered.
+
+use dimse_proto::ul::associate::Associate;
+use dimse_proto::ul::negotiate::Negotiated;
+
+use crate::admission::inquiry::Inquiry;
+use crate::facts::AssociationId;
+use crate::queue::Sender;
+use crate::terms::{Refusal, Terms};
+
+/// What the node says to an A-ASSOCIATE-RQ.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Accept(Box<Associate>, Box<Negotiated>),
+    Reject(Refusal),
+    /// Ask the user there; its place is kept.
+    Ask(Sender<Inquiry>),
+}
+
+/// Judges proposals.
+pub(crate) trait Admission: Send + Sync + std::fmt::Debug {
+    /// Judges a proposal: `terms` are the user's, once it was asked.
+    fn judge(
+        &self,
+        request: &Associate,
+        association: AssociationId,
+        terms: Option<&Terms>,
+    ) -> Answer;
+
+    /// The association, or what was to become one, is over.
+    fn over(&self, association: AssociationId);
+}

@@ -1,0 +1,67 @@
+//! What the handles of an association ask of its driver.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dimse_proto::dimse::CommandSet;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::association::invocation::Responses;
+use crate::error::Error;
+use crate::send::bulk;
+use crate::terms::Decision;
+
+/// The way to the driver. A driver that is gone takes nothing any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox(
+    /// Boxed: a channel has room for many from the first, and most associations have none on their way.
+    mpsc::UnboundedSender<Box<Command>>,
+);
+
+/// The driver's end of a [`Mailbox`].
+pub(crate) type Commands = mpsc::UnboundedReceiver<Box<Command>>;
+
+impl Mailbox {
+    pub(crate) fn new() -> (Self, Commands) {
+        let (sender, commands) = mpsc::unbounded_channel();
+        (Self(sender), commands)
+    }
+
+    /// Says whether there is a driver to take it.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.0.send(Box::new(command)).is_ok()
+    }
+}
+
+/// What a handle asks of its driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Invoke(Invoke),
+    Send {
+        context_id: u8,
+        command: CommandSet,
+        data: Option<Bytes>,
+        done: Option<oneshot::Sender<Result<(), Error>>>,
+    },
+    Bulk(bulk::Feed),
+    /// The user's word on the proposal.
+    Admit(Decision),
+    Release(oneshot::Sender<Result<(), Error>>),
+    Abort,
+    /// Close the connection, without a word.
+    Close(Error),
+    Shutdown,
+}
+
+/// A request to be sent and its responses delivered.
+#[derive(Debug)]
+pub(crate) struct Invoke {
+    pub(crate) message_id: u16,
+    pub(crate) context_id: u8,
+    pub(crate) command: CommandSet,
+    pub(crate) data: Option<Bytes>,
+    pub(crate) responses: Responses,
+    pub(crate) within: Option<Duration>,
+    /// How often it is sent again, as long as nothing fails.
+    pub(crate) again: u64,
+}
