@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dimse_rs import (
+    AsyncAssociation,
     Context,
     CTImageStorage,
     Handlers,
@@ -229,6 +231,35 @@ def test_after_the_call_they_go_where_they_went(paths, tmp_path):
         assert len(seen) == 2
         outcome(get(association))
         assert len(seen) == 4
+
+
+def test_one_c_get_at_a_time_says_where_instances_go(paths, uids, tmp_path):
+    received, others = [], []
+    with link(archive(Retrieve(12, paths, pending=0)), CONTEXTS) as association:
+        steps = get(association, received)
+        next(steps)
+        with pytest.raises(LocalProtocolError, match="another C-GET receives"):
+            next(get(association, others))
+        with pytest.raises(LocalProtocolError, match="another C-GET receives"):
+            next(get(association, tmp_path))
+        outcome(steps)
+        assert [item.SOPInstanceUID for item in received] == uids
+        outcome(get(association, others))
+    assert [item.SOPInstanceUID for item in others] == uids
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_c_get_of_a_task_says_where_instances_go_for_the_whole_association(paths, uids):
+    received = []
+
+    async def from_a_task(association):
+        asynchronous = AsyncAssociation.of(association)
+        async for _ in get(asynchronous, received):
+            pass
+
+    with link(archive(paths), CONTEXTS) as association:
+        asyncio.run(from_a_task(association))
+    assert [item.SOPInstanceUID for item in received] == uids
 
 
 def test_without_the_role_nothing_can_be_received(paths):

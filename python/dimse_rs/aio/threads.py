@@ -7,6 +7,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -17,7 +18,7 @@ from dimse_rs import threads
 # would hold the other functions up, and the end of the process.
 #
 # Hand-over. `call` makes a future on the loop and puts a job into the queue; a thread runs the job
-# and hands the outcome over by `call_soon_threadsafe`, which runs `settle` on the loop. The future
+# and hands the outcome over by `call_soon_threadsafe`, which runs `_settle` on the loop. The future
 # belongs to the loop: no thread touches it, except to ask whether it was cancelled. A cancelled
 # task gives up waiting, but a function that has begun runs to its end, and its outcome is dropped.
 
@@ -47,9 +48,9 @@ class Threads:
         self._changed = threading.Lock()
         self._most = most
         self._threads = 0
-        # Idle threads, less the functions that wait for one: below zero, threads are missing. It
-        # counts a thread as idle before it has taken its next function, so that a function finds
-        # the thread which is about to be free, and no further thread is started for it.
+        # Idle threads less waiting functions: below zero, threads are missing. A thread counts as
+        # idle before it has taken its next function, so that no further thread is started for a
+        # function that finds one about to be free.
         self._spare = 0
         self.busy = 0
 
@@ -61,38 +62,33 @@ class Threads:
         Raises:
             RuntimeError, MemoryError: there is none for the very first function of the process.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         context = contextvars.copy_context()
+        self._submit(partial(self._carry_out, future, partial(context.run, function, *args)))
+        try:
+            return await future
+        finally:
+            del future  # frame and error would keep each other: see `dimse.run._advance`
 
-        def settle(outcome: Any, error: BaseException | None) -> None:
-            if future.done():
-                return  # the task that awaited it was cancelled
-            if error is None:
-                future.set_result(outcome)
-            else:
-                future.set_exception(error)
-
-        def job() -> None:
-            outcome: Any = None
-            error: BaseException | None = None
-            try:
-                if not future.cancelled():  # while it waited for a thread
-                    outcome = context.run(function, *args)
-            except StopIteration as stop:  # no future takes one
-                error = RuntimeError("the function raised StopIteration")
-                error.__cause__ = stop
-            except BaseException as failure:
-                error = failure
-            # Before the outcome is seen: the task may call its next function on this thread.
-            with self._changed:
-                self.busy -= 1
-                self._spare += 1
-            with suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(settle, outcome, error)
-
-        self._submit(job)
-        return await future
+    def _carry_out(self, future: asyncio.Future[T], function: Callable[[], T]) -> None:
+        """Call a function, on a thread, and hand the outcome over to the loop of its future."""
+        outcome: T | None = None
+        error: BaseException | None = None
+        try:
+            if not future.cancelled():  # while the function waited for a thread
+                outcome = function()
+        except StopIteration as stop:  # a future takes no StopIteration
+            error = RuntimeError("the function raised StopIteration")
+            error.__cause__ = stop
+        except BaseException as failure:
+            error = failure
+        # Before the outcome is seen: the task may call its next function on this thread.
+        with self._changed:
+            self.busy -= 1
+            self._spare += 1
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            future.get_loop().call_soon_threadsafe(_settle, future, outcome, error)
+        del future, outcome, error  # as in `call`
 
     def _submit(self, job: Callable[[], None]) -> None:
         threads.stand_by()
@@ -128,6 +124,15 @@ class Threads:
                         return
             job()
             del job  # this frame would keep what it holds until the next job
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any, error: BaseException | None) -> None:
+    if future.done():
+        return  # the task that awaited it was cancelled
+    if error is None:
+        future.set_result(outcome)
+    else:
+        future.set_exception(error)
 
 
 SHARED: Final = Threads()
