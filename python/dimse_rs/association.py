@@ -520,7 +520,7 @@ class Association(AssociationFacts):
             self.abort()
             return
         try:
-            self._cancel_kept(self._outstanding)
+            self._cancel_kept()
             self.release()
         except DimseError:
             if error is None:  # else that error is the one to be raised

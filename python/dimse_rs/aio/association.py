@@ -384,7 +384,7 @@ class AsyncAssociation(AssociationFacts):
             await self.abort()
             return
         try:
-            self._cancel_kept(self._outstanding)
+            self._cancel_kept()
             await self.release()
         except DimseError:
             if error is None:  # else that error is the one to be raised

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -214,7 +214,7 @@ class AssociationFacts:
 
     @property
     def ended(self) -> DimseError | None:
-        """Why it is over, `AssociationReleased` after a release; None while it lives."""
+        """The error that ended it, `AssociationReleased` after a release; None before its end."""
         return self._core.ended
 
     # ---- the invoking side of the services, as generators
@@ -363,22 +363,22 @@ class AssociationFacts:
         with suppress(DimseError):  # the association is over, and the operation with it
             self._core.send(scu.cancel_of(call.request), wait=False)
 
-    def _cancel_kept(self, outstanding: Iterable[object]) -> None:
+    def _cancel_kept(self) -> None:
         """Cancel the calls whose iterators were not left when the association is."""
-        for call in tuple(outstanding):
+        for call in tuple(self._outstanding):
             if isinstance(call, scu.Call):
                 self._cancel(call)
 
     if not TYPE_CHECKING:  # for checkers there is no such name
 
         def __getattr__(self, name: str) -> Any:
-            """Name what pynetdicom's attributes are called here."""
+            """Raise an error that names what stands for an attribute of pynetdicom."""
             from dimse_rs.hints import refuse
 
             return refuse(self, "Association", name)
 
     def __str__(self) -> str:
-        """Show it as logs do: `CALLED<-CALLING(7)`."""
+        """Show the association as logs do: `CALLED<-CALLING(7)`."""
         calling, called = self._core.titles
         return f"{called}<-{calling}({self._core.id})"
 

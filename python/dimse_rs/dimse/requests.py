@@ -177,7 +177,7 @@ class Request(Generic[A_co]):
     if not TYPE_CHECKING:  # for checkers there is no such name
 
         def __getattr__(self, name: str) -> Any:
-            """Name what pynetdicom's attributes are called here."""
+            """Raise an error that names what stands for an attribute of pynetdicom."""
             from dimse_rs.hints import refuse
 
             return refuse(self, "Request", name)

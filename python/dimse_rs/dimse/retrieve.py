@@ -63,8 +63,8 @@ class Node(Protocol):
 #         _over_the_same (C-GET): batches of files over the association of the request
 #         _over_others (C-MOVE): all files are looked at, contexts are planned, and each part goes
 #           over an association of its own: `Dial`, `Run`, `Hang`
-#           _send: `SendFiles` until every file has an outcome; what needs another transfer syntax
-#             goes one by one (`_convert`); each outcome is counted
+#           _send (both): `SendFiles` until every file has an outcome; files that need another
+#             transfer syntax go one by one (`_convert`); each outcome is counted
 #       final response: counters, status, and the UIDs that failed
 #
 # The counters. The first pending response has to have the total, so the total has to

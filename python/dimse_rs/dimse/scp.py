@@ -84,8 +84,8 @@ _UNSENDABLE: Final = (LocalProtocolError, KeyError, TypeError, ValueError, Overf
 # Elements that a response with a data set repeats from its request (PS3.7 10.1).
 _ECHOED: Final = ("ActionTypeID", "EventTypeID")
 
-# What handlers may raise. SystemExit is among them: a handler that calls sys.exit() would end the
-# thread that serves it. CancelledError is not: a cancelled task has to end.
+# What handlers may raise. SystemExit and KeyboardInterrupt are among them: either would end the
+# thread that serves the request. CancelledError is not: a cancelled task has to end.
 _OF_USERS: Final = (Exception, SystemExit, KeyboardInterrupt)
 
 _IN_FLIGHT: Final = 32

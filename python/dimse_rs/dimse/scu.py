@@ -65,7 +65,7 @@ __all__ = [
 #   with FE00 as soon as it likes, and until then matches go on to come: they are emitted;
 # - the caller leaves the loop: C-CANCEL too, but the generator is closed. Responses that still come
 #   are dropped by the core, which keeps the operation's place until the final one;
-# - FE00 without a C-CANCEL of ours: the peer has broken off, so it is raised like a failure;
+# - FE00 without a C-CANCEL: the peer has broken off, so it is raised like a failure;
 # - the association ends: its error is raised by the step that waits.
 
 _UNABLE_TO_PERFORM: Final = 0xA702

@@ -55,7 +55,7 @@ __all__ = ["Performer"]
 #
 # Nothing here keeps an association or a server alive. The threads hold the core's service and weak
 # references (`weakly`), a performer of an `AE` holds its association weakly, and an idle thread
-# looks every `TURN` seconds whether that is over.
+# checks every `workers.TURN` seconds whether that has ended.
 
 _logger = log.get(log.SERVER)
 

@@ -28,7 +28,7 @@ class Routes:
         service: of the core, which routes them.
         queue: whether any goes to handlers; else no thread has to wait for them.
         spool: where large instances wait for a handler.
-        lenient_roles: whether the instances of a C-GET of ours are taken without the SCP role too.
+        lenient_roles: whether a C-GET takes instances without the SCP role too.
     """
 
     service: _core.Service
@@ -74,7 +74,7 @@ def routes_of(
         storage: a folder for the instances that no handler is for.
         queued: Command Fields that are queued without a handler too.
         events: receives the events of the associations.
-        lenient_roles: take the instances of a C-GET of ours without the SCP role too.
+        lenient_roles: take the instances of a C-GET without the SCP role too.
     """
     fields = dict.fromkeys((*handlers.fields(), *queued))
     spool = Spool() if C_STORE_RQ in fields else None

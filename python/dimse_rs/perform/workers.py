@@ -13,8 +13,8 @@ from dimse_rs import log, threads
 
 # How many threads there are. One idle thread pulls; when it gets an operation and no other thread
 # is idle, it starts the next one before it serves. So there is always a thread that waits for the
-# queue, up to the cap. Behind the cap operations wait in the core, where the peer's C-CANCEL and
-# the end of the association still reach them. An idle thread ends when another one is idle too.
+# queue, up to the cap. Further operations wait in the core, where the peer's C-CANCEL and the end
+# of the association still reach them. An idle thread ends when another one is idle too.
 #
 # Deadlines. Python cannot stop a thread. An operation past its deadline is answered by the thread
 # of `_watch`, and its own thread counts as lost until the handler returns. While all threads are
