@@ -6,10 +6,11 @@ use core::fmt;
 use crate::error::LocalError;
 use crate::wire::Shown;
 
-/// An AE title without its insignificant leading and trailing spaces. Never empty, never a control
-/// character or backslash when made by [`AeTitle::new`]; received titles are kept whatever they hold.
+/// An AE title without its leading and trailing spaces, which are not significant (PS3.8 9.3.2). A title made by
+/// [`AeTitle::new`] is not empty and has no control character or backslash; a received title may have any bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AeTitle {
+    // Bytes after `length` are spaces, so that equal titles have equal bytes and the derived comparisons are right.
     bytes: [u8; 16],
     length: u8,
 }
@@ -18,7 +19,7 @@ impl AeTitle {
     /// A title to be sent or listened for.
     ///
     /// # Errors
-    /// `InvalidValue` unless it has 1 to 16 significant characters of the default repertoire.
+    /// `InvalidValue` unless `text` has 1 to 16 significant characters of the default repertoire.
     pub fn new(text: &str) -> Result<Self, LocalError> {
         let trimmed = text.trim_matches(' ').as_bytes();
         let allowed = |b: &u8| (0x20..0x7f).contains(b) && *b != b'\\';
@@ -31,7 +32,8 @@ impl AeTitle {
         Ok(Self::from_wire(trimmed))
     }
 
-    /// Received bytes: spaces and NULs at both ends are padding (E-04), bytes past the 16th are dropped.
+    /// A received title: spaces and NULs at both ends are taken for padding, bytes past the 16th are dropped. The
+    /// standard knows no NUL here, but peers that fill the field with them are common.
     #[must_use]
     pub fn from_wire(field: &[u8]) -> Self {
         let padding = |b: &u8| *b == b' ' || *b == 0;
@@ -67,13 +69,13 @@ impl AeTitle {
         self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
     }
 
-    /// All spaces: forbidden by PS3.8 9.3.2, but it arrives.
+    /// Whether the title has no significant character. PS3.8 9.3.2 forbids such titles, but peers send them.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// The title as text, anything unusual escaped.
+    /// The title as text; bytes outside printable ASCII are escaped.
     #[must_use]
     pub fn to_text(self) -> String {
         alloc::format!("{self}")

@@ -1,25 +1,25 @@
-//! What can go wrong, and who is at fault: [`DecodeError`] is the peer's, [`LocalError`] the caller's.
+//! The two errors, by who is at fault: the peer for a [`DecodeError`], the caller for a [`LocalError`].
 
 use alloc::borrow::Cow;
 use core::fmt;
 
 use crate::state::State;
 
-/// Bytes that are not what the standard says they must be.
+/// Received bytes that break a rule of the standard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     /// Stable, kebab-case name of the fault, for logs and tests: `pdu-too-long`.
     pub code: &'static str,
-    /// The fact, with its numbers.
+    /// What is wrong, with the numbers: `P-DATA-TF of 20 bytes exceeds the limit 16`.
     pub what: Cow<'static, str>,
     /// Byte offset of the fault from the start of the decoded unit (PDU body, command set, data set).
     pub offset: usize,
-    /// The clause that was broken: `PS3.8 9.3.2`.
+    /// The clause that the bytes break: `PS3.8 9.3.2`.
     pub section: &'static str,
 }
 
 impl DecodeError {
-    /// Names a fault at `offset`.
+    /// A fault at `offset`.
     pub fn new(
         code: &'static str,
         what: impl Into<Cow<'static, str>>,
@@ -47,7 +47,7 @@ impl fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
-/// A request of the local user that cannot be carried out. Nothing was sent and no state changed.
+/// A request of the local user that cannot be carried out. Nothing is sent for it and no state changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalError {
@@ -55,14 +55,14 @@ pub enum LocalError {
     NotInState {
         /// Name of the primitive: `P-DATA request`.
         primitive: &'static str,
-        /// Where the association stands.
+        /// The state of the protocol machine.
         state: State,
     },
-    /// A value the standard does not allow to be sent.
+    /// A value that the standard does not allow a sender to send.
     InvalidValue {
-        /// The fact.
+        /// What is wrong with the value.
         what: Cow<'static, str>,
-        /// The clause.
+        /// The clause that forbids the value.
         section: &'static str,
     },
 }

@@ -1,6 +1,6 @@
 //! The DICOM Upper Layer (PS3.8) and DIMSE (PS3.7) as values and state machines, without I/O.
 //!
-//! The rooms, from the top. A room uses only rooms below its own row; [`ul`] and [`dimse`] do not know each other.
+//! The rooms, from the top. A room uses only rooms below its own row; [`ul`] and [`dimse`] do not use each other.
 //!
 //! | room | carries |
 //! |---|---|
@@ -10,7 +10,8 @@
 //! | [`dataset`] | PS3.5 section 7: is a data set structurally whole, and the values of a few tags |
 //! | [`wire`], [`Uid`], [`AeTitle`], [`DecodeError`] | cursors over bytes, the two identifiers, the errors |
 //!
-//! No socket, clock, thread or Python can be named here: the crate is `no_std`.
+//! No socket, clock, thread or Python can be named here: the crate is `no_std`. Clauses of the standard are cited
+//! as `PS3.8 9.3.2`; a letter with two digits (`case C25`) names an attack in `docs/threats.md` and its tests.
 #![no_std]
 #![forbid(unsafe_code)]
 

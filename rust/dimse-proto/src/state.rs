@@ -1,4 +1,7 @@
 //! The states of the DICOM Upper Layer protocol machine (PS3.8 9.2.1).
+//!
+//! The transitions are in [`crate::ul::fsm`]. The states stand below it because an error names the state in which a
+//! request was refused.
 
 use core::fmt;
 
@@ -30,7 +33,7 @@ pub enum State {
     Sta11,
     /// Release collision, acceptor side; awaiting the local A-RELEASE response.
     Sta12,
-    /// Awaiting the close of the transport connection; the association exists no more.
+    /// Awaiting the close of the transport connection; the association has ended.
     Sta13,
 }
 

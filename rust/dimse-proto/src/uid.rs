@@ -10,8 +10,8 @@ use crate::wire::Shown;
 
 /// A UID as text without padding.
 ///
-/// Incoming text is kept as it is (a shared slice of the PDU), so that a peer's mistake can be answered and
-/// logged; [`Uid::is_valid`] says whether it keeps the rules. What we send is made by [`Uid::new`], which insists.
+/// Received text is kept unchanged, as a slice of the PDU, so that a wrong UID can be answered and logged;
+/// [`Uid::is_valid`] checks the rules. A UID to be sent is made by [`Uid::new`], which refuses an invalid one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Uid(Bytes);
 
@@ -19,7 +19,7 @@ impl Uid {
     /// A UID to be sent.
     ///
     /// # Errors
-    /// `InvalidValue` unless it is 1 to 64 characters `0-9` and `.`, without empty components.
+    /// `InvalidValue` unless `text` is 1 to 64 characters `0-9` and `.`, without empty components.
     pub fn new(text: &str) -> Result<Self, LocalError> {
         let uid = Self(Bytes::copy_from_slice(text.as_bytes()));
         if uid.is_valid() {
@@ -38,7 +38,7 @@ impl Uid {
         Self(Bytes::from_static(text.as_bytes()))
     }
 
-    /// Received text: trailing NULs and spaces are padding, the rest is kept.
+    /// A received UID: trailing NULs and spaces are taken for padding, though PS3.8 F.1 allows none.
     #[must_use]
     pub fn from_wire(mut text: Bytes) -> Self {
         let kept = text
@@ -55,14 +55,14 @@ impl Uid {
         &self.0
     }
 
-    /// The text; anything that is not ASCII is shown escaped.
+    /// The text; bytes outside printable ASCII are escaped.
     #[must_use]
     pub fn to_text(&self) -> String {
         alloc::format!("{self}")
     }
 
-    /// Whether this can name a SOP Instance or a file: `[0-9]+(\.[0-9]+)*`, at most 64 characters. Leading
-    /// zeros in a component occur in the field and are let through.
+    /// Whether this UID can name a SOP Instance or a file: `[0-9]+(\.[0-9]+)*`, at most 64 characters. Leading
+    /// zeros in a component break PS3.5 9.1 but occur in practice, and are accepted.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         !self.0.is_empty()
@@ -73,7 +73,7 @@ impl Uid {
                 .all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
     }
 
-    /// No text at all.
+    /// Whether the UID has no characters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

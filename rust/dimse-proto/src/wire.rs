@@ -1,5 +1,5 @@
-//! Byte cursors: a [`Reader`] that cannot outrun its parent, a [`Writer`] with back-patched lengths; and bytes
-//! [`Shown`] as text.
+//! Cursors over bytes: a [`Reader`] that cannot read past the item it stands in, a [`Writer`] that fills in length
+//! fields afterwards, and [`Shown`], which prints received bytes.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -9,7 +9,12 @@ use bytes::Bytes;
 
 use crate::error::DecodeError;
 
-/// A cursor over received bytes. Every length is checked against what is left before anything is taken.
+/// A cursor over received bytes. Every length is checked against the bytes left before bytes are taken.
+//
+// Why a type of its own: a length field of a peer is never used as an index. `take` compares it with the bytes that
+// arrived, and `sub` narrows the view, so that an item with a lying length cannot read its neighbour's bytes. What is
+// taken is a slice of the PDU (`Bytes` counts references), so reading costs no copy and reserves no memory: the memory
+// of a decoded PDU is bounded by the bytes the peer had to send.
 #[derive(Clone, Debug)]
 pub struct Reader {
     bytes: Bytes,
@@ -28,13 +33,13 @@ impl Reader {
         }
     }
 
-    /// Bytes left.
+    /// Number of bytes left.
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Nothing left.
+    /// Whether no byte is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -46,7 +51,7 @@ impl Reader {
         self.offset
     }
 
-    /// An error at the cursor.
+    /// A decode error at the current offset.
     pub fn error(
         &self,
         code: &'static str,
@@ -55,7 +60,7 @@ impl Reader {
         DecodeError::new(code, what, self.offset, self.section)
     }
 
-    /// The next `length` bytes, shared, not copied.
+    /// The next `length` bytes, as a slice of the received ones.
     ///
     /// # Errors
     /// `truncated` when fewer are left.
@@ -71,7 +76,7 @@ impl Reader {
         Ok(taken)
     }
 
-    /// A reader over the next `length` bytes, so that nothing inside can read past them.
+    /// A reader over the next `length` bytes alone: an item inside cannot read past its end.
     ///
     /// # Errors
     /// `truncated` when fewer are left.
@@ -90,7 +95,7 @@ impl Reader {
         })
     }
 
-    /// Everything that is left.
+    /// All bytes left.
     #[must_use]
     pub fn rest(&mut self) -> Bytes {
         let taken = core::mem::take(&mut self.bytes);
@@ -149,8 +154,8 @@ impl Reader {
     }
 }
 
-/// Received bytes as text that is fit for a log: printable ASCII as it is, anything else and the backslash escaped.
-/// A quote is as good a character as any other: it is allowed in an AE title.
+/// Received bytes as text for a log: printable ASCII unchanged, every other byte and the backslash escaped. Quotes are
+/// unchanged too, because an AE title may have them.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a>(pub &'a [u8]);
 
@@ -163,7 +168,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Bytes to be sent, with lengths written after what they count.
+/// Bytes to be sent. A length field is filled in once its content is written.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,
@@ -206,8 +211,8 @@ impl Writer {
         self.bytes.extend_from_slice(value);
     }
 
-    /// Writes a big-endian 16-bit length and then what `body` writes. A body longer than 65535 bytes
-    /// cannot be said in the field: the length saturates, so callers validate before they encode.
+    /// Writes a big-endian 16-bit length and then what `body` writes. For a body longer than 65535 bytes the
+    /// length saturates: callers check lengths before they encode.
     pub fn counted_u16(&mut self, body: impl FnOnce(&mut Self)) {
         let at = self.bytes.len();
         self.u16(0);
@@ -231,7 +236,7 @@ impl Writer {
         );
     }
 
-    /// What was written.
+    /// The bytes written.
     #[must_use]
     pub fn finish(self) -> Bytes {
         Bytes::from(self.bytes)

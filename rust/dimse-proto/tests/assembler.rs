@@ -99,7 +99,7 @@ fn data_fragments_are_handed_on_as_they_arrive() {
 
 #[test]
 fn an_echo_with_a_data_set_is_read_to_its_end() {
-    // E-20, D15.
+    // Case D15.
     let mut echo = command(false);
     echo.set_us(0x0800, 0x0102);
     let mut assembler = assembler();
@@ -233,7 +233,7 @@ fn odd_fragments_are_counted_or_refused() {
 
 #[test]
 fn two_messages_in_one_pdu_are_counted_or_refused() {
-    // E-16.
+    // PS3.8 E.1 forbids the second message.
     let wire = command(false).encode();
     for mut assembler in [assembler(), strict()] {
         for _ in 0..2 {

@@ -572,7 +572,7 @@ fn what_cannot_be_dispatched_says_what_it_deserves() {
         let found = decode(&elements.concat()).validate().unwrap_err();
         assert_eq!((found, found.answer()), (error, answer), "{found}");
     }
-    // Priority is a wish: E-60, incoming leniently.
+    // A missing priority counts as medium: received commands are read leniently.
     assert_eq!(
         decode(&[&class[..], &store, &id, &none, &instance].concat()).validate(),
         Ok(())
@@ -607,7 +607,7 @@ fn a_message_has_the_data_set_its_command_announces() {
             .command
             .has_data_set()
     );
-    // E-53: a mandatory data set cannot be empty, an optional empty one is not announced.
+    // A mandatory data set cannot be empty, an optional empty one is not announced.
     assert!(Message::new(1, find.clone(), Some(Bytes::new())).is_err());
     assert!(Message::new(1, find.clone(), None).is_err());
     let empty = Message::new(1, create, Some(Bytes::new())).unwrap();
@@ -674,7 +674,7 @@ fn values_the_standard_forbids_are_not_sent() {
 
 #[test]
 fn padding_is_stripped_and_added() {
-    // E-51: a UID padded with a space or two NULs.
+    // A UID padded with a space or two NULs.
     let read = decode(&hex!(
         "0000 0200 04000000 312E3120  0000 0300 04000000 31310000"
         "0000 0006 08000000 2053544F52450000  0000 0209 04000000 6F646420"

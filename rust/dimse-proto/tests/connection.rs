@@ -205,7 +205,7 @@ fn abort_by_the_provider_is_told_to_both_users() {
 
 #[test]
 fn release_collision_goes_through_sta9_to_sta12() {
-    // the requestor answers first, the acceptor after that.
+    // PS3.8 7.2.2: the requestor answers first, then the acceptor.
     let mut pair = Pair::established(usize::MAX);
     pair.requestor.ask(Connection::release);
     pair.acceptor.ask(Connection::release);
@@ -254,7 +254,7 @@ fn data_behind_a_release_request_of_ours_is_delivered() {
 
 #[test]
 fn artim_expiry_closes_without_a_word() {
-    // A01, R-211.
+    // Case A01: ARTIM expires in Sta2 and Sta13.
     let mut silent = End::reach(Role::Acceptor, State::Sta2).unwrap();
     silent.feed(&RQ[..100]);
     assert_eq!(silent.expired(), [Output::StopArtim, Output::Close]);
@@ -273,7 +273,7 @@ fn artim_expiry_closes_without_a_word() {
 
 #[test]
 fn a_lost_transport_is_a_provider_abort() {
-    // E-27; A09: what the segments before brought is told first.
+    // Case A09: what earlier segments brought is indicated first.
     for role in [Role::Requestor, Role::Acceptor] {
         for state in State::ALL {
             let Some(mut end) = End::reach(role, state) else {
@@ -415,7 +415,7 @@ fn h03_everything_else_that_can_answer_a_request() {
         end.feed(wire);
         (end.state(), end.sent, end.told.pop())
     };
-    // Reserved and undefined values are shown as they are (E-29).
+    // Reserved and undefined values are kept unchanged.
     for values in [(1, 1, 7), (2, 3, 2), (0, 0, 0), (3, 1, 1), (255, 255, 255)] {
         let (result, source, reason) = values;
         let told = Indication::AssociateRejected(AssociateRj::new(result, source, reason));
@@ -443,7 +443,7 @@ fn h03_everything_else_that_can_answer_a_request() {
         let expected = (State::Sta13, abort(2, reason).to_vec(), told);
         assert_eq!(outcome(wire), expected, "{wire:02x?}");
     }
-    // Nothing at all: the timer above this layer asks for an abort.
+    // Nothing at all: the timer above this layer asks for an abort.
     let mut end = End::reach(Role::Requestor, State::Sta5).unwrap();
     end.sent.clear();
     end.ask(Connection::abort);
@@ -455,7 +455,7 @@ fn h03_everything_else_that_can_answer_a_request() {
 
 #[test]
 fn an_abort_while_the_transport_opens_sends_nothing() {
-    // A connection that opens all the same is stale.
+    // In Sta4 an abort sends nothing. A transport connection that opens nevertheless is late.
     let mut end = End::reach(Role::Requestor, State::Sta4).unwrap();
     end.ask(Connection::abort);
     assert_eq!(end.state(), State::Sta1);

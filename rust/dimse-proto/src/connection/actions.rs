@@ -1,4 +1,4 @@
-//! What each action of PS3.8 Tables 9-6 to 9-9 does: one function a row, doc = the standard's sense.
+//! What each action of PS3.8 Tables 9-6 to 9-9 does. One function for each row; its doc is the row's meaning.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -16,7 +16,7 @@ use crate::ul::pdu::{Header, Pdu};
 use crate::ul::reason::{Abort, AbortReason, AbortSource, AssociateRj};
 
 impl Connection {
-    /// Carries out an action. The answer decides AE-6 and AR-8: true is the first of their two next states.
+    /// Carries out an action. Returns which of two next states follows AE-6 and AR-8: true is the first one.
     pub(super) fn perform(&mut self, action: Action, input: Input) -> bool {
         match (action, input) {
             (Action::AE1, Input::Associate(request)) => self.ae_1(request),
@@ -44,7 +44,7 @@ impl Connection {
             (Action::AA6, _) => {}
             (Action::AA7, input) => self.aa_7(&input),
             (Action::AA8, input) => self.aa_8(input),
-            // Each remaining pair is an event that never has that action in Table 9-10.
+            // The other pairs do not occur: in Table 9-10 the event of the input never has that action.
             (_, _) => debug_assert!(false, "{action} with another event's input"),
         }
         true
@@ -59,6 +59,7 @@ impl Connection {
 
     /// AE-2: send A-ASSOCIATE-RQ PDU.
     fn ae_2(&mut self) {
+        // The request stays: the answer is read against it.
         if let Some(request) = self.request.clone() {
             self.transmit(&Pdu::AssociateRq(request));
         }
@@ -83,8 +84,8 @@ impl Connection {
     }
 
     /// AE-6: stop ARTIM timer; if the request is acceptable to the service-provider issue A-ASSOCIATE
-    /// indication, else send A-ASSOCIATE-RJ and start ARTIM timer. Only bit 0 of the version is the provider's
-    /// to judge (PS3.8 Table 9-11); the rest is the user's.
+    /// indication, else send A-ASSOCIATE-RJ and start ARTIM timer. The provider judges bit 0 of the protocol version
+    /// alone (PS3.8 Table 9-11); all else is for the user to judge.
     fn ae_6(&mut self, request: Associate) -> bool {
         self.output(Output::StopArtim);
         let acceptable = request.protocol_version & 1 == 1;
@@ -163,8 +164,8 @@ impl Connection {
         self.indicate(Indication::ReleaseConfirmed);
     }
 
-    /// AA-1: send A-ABORT PDU (service-user source) and start (or restart) ARTIM timer. In Sta2 the standard
-    /// has the *provider's* findings answered with this source too: the table is followed.
+    /// AA-1: send A-ABORT PDU (service-user source) and start (or restart) ARTIM timer. In Sta2 the table has this
+    /// action for faults found by the *provider* too, and so names the wrong source. The table is followed.
     fn aa_1(&mut self, input: Input) {
         if let Input::Invalid(error, _) = input {
             self.indicate(Indication::Violation(error));
@@ -184,7 +185,7 @@ impl Connection {
     /// AA-3: issue A-ABORT indication (service-user source) or A-P-ABORT indication; close transport
     /// connection.
     fn aa_3(&mut self, abort: Abort) {
-        // E-28: the reserved source 1 is read as the provider's.
+        // Source 1 is reserved. Only the user's own source makes an A-ABORT indication, so 1 counts as the provider.
         self.indicate(if abort.source == AbortSource::SERVICE_USER {
             Indication::Aborted(abort)
         } else {
@@ -211,6 +212,8 @@ impl Connection {
 
     /// AA-8: send A-ABORT PDU (service-provider source), issue A-P-ABORT indication, start ARTIM timer.
     fn aa_8(&mut self, input: Input) {
+        // The cause is indicated before the A-ABORT is sent, and the A-P-ABORT after it: a log of outputs then reads in
+        // the order of cause and effect, and a driver that stops at the end of the association has sent the abort.
         let reason = reason_of(&input);
         self.indicate(Indication::Violation(match input {
             Input::Invalid(error, _) => error,
@@ -228,6 +231,7 @@ impl Connection {
         self.output(Output::StopArtim);
     }
 
+    /// Sends the first A-ABORT of an association, and no second one.
     fn transmit_abort(&mut self, abort: Abort) {
         if !self.abort_sent {
             self.abort_sent = true;
@@ -257,7 +261,7 @@ impl Connection {
     }
 }
 
-/// the standard gives no mapping from faults to reasons; this is ours.
+/// The reason of an A-ABORT for an input. The standard does not map faults to reasons; this mapping is our own.
 fn reason_of(input: &Input) -> AbortReason {
     match input {
         Input::Invalid(_, reason) => *reason,

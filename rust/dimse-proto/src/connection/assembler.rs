@@ -1,7 +1,7 @@
 //! Messages out of fragments (PS3.8 9.3.5 and Annex E, PS3.7 6.3).
 //!
-//! Holds no data set: its fragments are handed on as the slices they arrived as. A command set in one fragment,
-//! the usual case, is not copied either.
+//! An [`Assembler`] holds no data set: it hands each fragment on as a slice of the PDU that brought it. A command set
+//! in one fragment, the usual case, is not copied either.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -14,16 +14,27 @@ use crate::dimse::CommandSet;
 use crate::ul::data::Pdv;
 use crate::ul::reason::{Abort, AbortReason};
 
-/// What a peer may ask of us.
+// Theory. PS3.8 E.1 lets a message travel as any number of fragments, in any number of P-DATA-TF PDUs, and demands
+// three things of the sender: fragments of one message follow each other, on one presentation context, command before
+// data set. So the receiver needs to remember only what the next fragment must belong to (`Expecting`), and a message
+// needs no number on the wire. Everything else that arrives is a fault with a reason of its own.
+//
+// What a peer can cost is bounded: a command set is collected up to `command_bytes` (real ones have a few hundred
+// bytes), a data set is not collected at all, and fragments without bytes, which cost the peer 6 bytes and this end a
+// step each, are counted. Whether data sets are too long is for the layer above to judge, which knows the disk.
+//
+// A fault of the fragments is the provider's (PS3.8): A-ABORT (2,x). A fault inside a command set is the user's
+// (PS3.7): A-ABORT (0,0). `AssemblyError` carries which.
+
+/// The limits of what a peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AssemblyLimits {
-    /// Longest command set, in bytes. Default 64 KiB.
+    /// Length of a command set, in bytes, at most. Default 64 KiB.
     pub command_bytes: usize,
-    /// Empty fragments one after the other. Default 64. They must not be sent, but receivers should take them
-    /// (PS3.8 E.1).
+    /// Empty fragments in a row, at most. Default 64. PS3.8 E.1 forbids to send them, but lets receivers accept them.
     pub empty_fragments: u32,
-    /// Abort for what is otherwise let through: odd fragments, two messages in one P-DATA-TF, command elements out
-    /// of order, of another group, twice or of several values.
+    /// Abort for faults that are accepted otherwise: odd fragments, two messages in one P-DATA-TF, command elements
+    /// out of order, of another group, twice or of several values.
     pub strict: bool,
 }
 
@@ -37,11 +48,11 @@ impl Default for AssemblyLimits {
     }
 }
 
-/// A part of a message that is complete.
+/// A complete part of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AssemblyEvent {
-    /// The command set, with what it takes to answer it. Fragments of data follow if it
-    /// [announces](CommandSet::has_data_set) them, even where the message has none by the standard.
+    /// The command set, with the elements needed to answer it. Fragments of a data set follow if the command
+    /// [announces](CommandSet::has_data_set) one, even in a message that has none by the standard.
     Command {
         /// Presentation context id.
         context_id: u8,
@@ -54,17 +65,17 @@ pub enum AssemblyEvent {
         context_id: u8,
         /// The fragment, as received.
         fragment: Bytes,
-        /// The data set and the message end here.
+        /// Whether the data set, and with it the message, ends here.
         last: bool,
     },
 }
 
-/// The peer broke the rules of messages; the association is to be aborted.
+/// The peer broke the rules for messages: the association must be aborted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssemblyError {
-    /// What to abort with.
+    /// The A-ABORT to send.
     pub abort: Abort,
-    /// What was wrong.
+    /// The fault.
     pub cause: DecodeError,
 }
 
@@ -80,10 +91,10 @@ impl core::error::Error for AssemblyError {
     }
 }
 
-/// What was let through although the standard forbids it.
+/// How often the peer sent what the standard forbids and this end accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Irregularities {
-    /// Fragments with an odd number of bytes (PS3.8 9.3.1).
+    /// Fragments with an odd number of bytes (PS3.8 E.1).
     pub odd_fragments: u64,
     /// Fragments without bytes (PS3.8 E.1).
     pub empty_fragments: u64,
@@ -93,15 +104,15 @@ pub struct Irregularities {
 
 #[derive(Debug)]
 enum Expecting {
-    /// The first fragment of a command.
+    /// The first fragment of a command set.
     Message,
-    /// More of a command.
+    /// The next fragment of a command set.
     Command { context_id: u8, so_far: Vec<u8> },
-    /// More of a data set.
+    /// The next fragment of a data set.
     Data { context_id: u8 },
 }
 
-/// Puts the messages of one association and direction together.
+/// Assembles the messages that arrive on one association.
 #[derive(Debug)]
 pub struct Assembler {
     limits: AssemblyLimits,
@@ -124,27 +135,27 @@ impl Assembler {
         }
     }
 
-    /// A message has begun and not ended.
+    /// Whether a message has begun and not ended.
     #[must_use]
     pub fn mid_message(&self) -> bool {
         !matches!(self.expecting, Expecting::Message)
     }
 
-    /// What was let through so far.
+    /// The faults accepted so far.
     #[must_use]
     pub fn irregularities(&self) -> Irregularities {
         self.irregularities
     }
 
-    /// Says that the next fragment begins another P-DATA-TF.
+    /// The next fragment is the first of another P-DATA-TF.
     pub fn begin_pdu(&mut self) {
         self.ended_in_this_pdu = false;
     }
 
-    /// Takes the next fragment. Whether its context was accepted is the caller's to know.
+    /// Takes the next fragment. The caller has checked that its presentation context was accepted.
     ///
     /// # Errors
-    /// When the association must be aborted; nothing more is to be fed then.
+    /// A fault for which the association must be aborted. The assembler must not be used any more.
     pub fn feed(&mut self, pdv: Pdv) -> Result<Option<AssemblyEvent>, AssemblyError> {
         self.check_sequence(&pdv)?;
         self.check_size(&pdv)?;
@@ -196,6 +207,8 @@ impl Assembler {
         {
             return Err(user_error("command-irregular", format!("{over}"), end));
         }
+        // A faulty command that can be answered is handed on: the answer is a status, and the association goes on. For
+        // one that cannot be answered (no message id, or a faulty response) only an abort is left.
         if let Err(error) = command.validate()
             && error.answer().is_none()
         {
@@ -228,6 +241,8 @@ impl Assembler {
     fn check_sequence(&mut self, pdv: &Pdv) -> Result<(), AssemblyError> {
         let open = match &self.expecting {
             Expecting::Message if pdv.command => {
+                // All fragments of a P-DATA-TF belong to one message (PS3.8 E.1). Senders that fill the rest of a
+                // PDU with the next message exist, and what they mean is clear.
                 if self.ended_in_this_pdu {
                     self.irregularities.shared_pdus =
                         self.irregularities.shared_pdus.saturating_add(1);
@@ -300,7 +315,7 @@ impl Assembler {
     }
 }
 
-/// An error of the DIMSE user: A-ABORT (0,0).
+/// A fault of the peer's DIMSE user: A-ABORT (0,0).
 fn user_error(code: &'static str, what: alloc::string::String, offset: usize) -> AssemblyError {
     AssemblyError {
         abort: Abort::USER,
@@ -308,7 +323,7 @@ fn user_error(code: &'static str, what: alloc::string::String, offset: usize) ->
     }
 }
 
-/// The wrong fragment at this place: A-ABORT (2,5).
+/// A fragment at the wrong place: A-ABORT (2,5).
 fn unexpected(
     code: &'static str,
     what: impl Into<alloc::borrow::Cow<'static, str>>,
@@ -319,7 +334,7 @@ fn unexpected(
     }
 }
 
-/// A fragment no message may have: A-ABORT (2,6).
+/// A fragment that no message may have: A-ABORT (2,6).
 fn invalid(code: &'static str, what: alloc::string::String) -> AssemblyError {
     AssemblyError {
         abort: Abort::provider(AbortReason::INVALID_PDU_PARAMETER),

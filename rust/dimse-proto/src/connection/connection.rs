@@ -1,8 +1,9 @@
 //! One end of an association: inputs in, outputs out (PS3.8 sections 7 and 9).
 //!
-//! A [`Connection`] is told what happens (bytes arrive, the transport opens or closes, ARTIM expires, the local
-//! user wants something) and queues [`Output`]s. **Every input must be followed by a complete drain of
-//! [`Connection::poll_output`]**: an output left behind is a byte not sent or a timer not stopped. The run loop:
+//! The driver reports inputs (bytes arrive, the transport opens or closes, ARTIM expires, the local user makes a
+//! request), and the [`Connection`] queues [`Output`]s. **After every input the driver polls
+//! [`Connection::poll_output`] until it returns `None`**: an output left in the queue is a PDU not sent or a timer not
+//! stopped. The run loop:
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -60,20 +61,37 @@ use crate::ul::pdu::{Header, Pdu, PduLimits};
 use crate::ul::reason::{Abort, AbortReason, AbortSource, AssociateRj};
 use crate::{DecodeError, LocalError};
 
-/// Most bytes read and thrown away while waiting for the peer to close (Sta13).
+// How inputs, steps and outputs relate.
+//
+// Every input becomes one event of Table 9-10, with the PDU or parameters that come with the event (`Input`). `step`
+// looks the cell up, `perform` (actions.rs) carries the action out, and only then the state changes. A step never waits
+// and never calls the driver: it appends outputs, and returns. That is why one input can cause several outputs (AE-8
+// sends a PDU and starts ARTIM), why one `receive` can cause several steps (one for each complete PDU in the buffer),
+// and why the driver needs no lock and no callback.
+//
+// A connection cannot wake its driver. Whatever it does follows an input, so the driver has three reasons to wake up:
+// bytes or the end of the transport connection, the timer that `StartArtim` asked for, and a request of the local user.
+// All other deadlines (connect, ACSE, DIMSE, idle) belong to the driver: when one expires, the driver calls `abort`.
+//
+// A local request in a blank cell is the caller's mistake and comes back as `NotInState`. An observation (PDU,
+// transport, timer) in a blank cell is late: the timer ran out while the PDU that stops it was in the buffer, say. It
+// is ignored, because the state that it was about is gone.
+
+/// Most bytes that are read and discarded in Sta13, where the peer is expected to close.
 const DISCARD_LIMIT: usize = 1 << 20;
 
-/// Room for outputs that an idle connection keeps. One PDU can hold thousands of fragments to tell of.
+/// Capacity of the output queue that an idle connection keeps. One PDU can hold thousands of fragments, each an output,
+/// and a server has thousands of idle connections.
 const KEPT_OUTPUTS: usize = 32;
 
-/// What bounds a connection. Nothing a peer says is allocated for beyond these.
+/// The limits of a connection. Memory is never reserved for a length that a peer announces.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Largest P-DATA-TF PDU-length we announce and accept, in bytes; 0 announces no limit.
+    /// Largest P-DATA-TF PDU-length that this end announces and accepts, in bytes; 0 announces no limit.
     pub max_length: u32,
     /// Largest A-ASSOCIATE-RQ or -AC body, in bytes.
     pub max_associate: u32,
-    /// Command-set and strictness limits.
+    /// Limits of command sets and fragments.
     pub messages: AssemblyLimits,
 }
 
@@ -87,7 +105,7 @@ impl Default for Config {
     }
 }
 
-/// Which end this is (PS3.8 7.1); it decides a release collision.
+/// The role of this end (PS3.8 7.1), which decides a release collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Association-requestor.
@@ -103,28 +121,31 @@ pub struct Connection {
     pub(super) state: State,
     config: Config,
     pub(super) assembler: Assembler,
-    /// What we proposed; a requestor reads the answer against it.
+    /// The A-ASSOCIATE-RQ of a requestor, against which the answer is read.
     pub(super) request: Option<Associate>,
     pub(super) negotiated: Option<Negotiated>,
     pub(super) outputs: VecDeque<Output>,
-    /// AA-7 asks for an A-ABORT per event; one is enough (DEVIATION: a flood must not be answered in kind).
+    /// An A-ABORT was sent. AA-7 sends another for each further event; this end sends one (DEVIATION: a flood of
+    /// PDUs must not cause a flood of answers).
     pub(super) abort_sent: bool,
-    /// Bytes of a refused PDU, header included, that are still to be thrown away.
+    /// Bytes of a refused PDU, header included, that are still to be discarded.
     skip: usize,
-    /// Framing is lost after a header that cannot be believed: everything else is thrown away.
-    deaf: bool,
+    /// An invalid header arrived. Its length cannot be trusted, so the beginning of the next PDU is unknown: all
+    /// further bytes are discarded.
+    framing_lost: bool,
+    /// Number of bytes discarded.
     discarded: usize,
     pub(super) tape: Option<Box<Tape>>,
 }
 
-/// An event with what it carries.
+/// An event, with the PDU or parameters that come with it.
 pub(super) enum Input {
     Associate(Associate),
     TransportConfirmed,
     TransportIndicated,
     Pdu(Pdu),
     Accepted(Associate, Negotiated),
-    /// A PDU refused on its header alone: its body is not awaited.
+    /// A PDU refused by its header: its body is not awaited.
     Refused(Event),
     Accept(Associate, Negotiated),
     Reject(AssociateRj),
@@ -168,13 +189,13 @@ impl Input {
 }
 
 impl Connection {
-    /// The end that asks for an association.
+    /// The end that requests an association.
     #[must_use]
     pub fn requestor(config: Config) -> Self {
         Self::new(Role::Requestor, config)
     }
 
-    /// The end that is asked.
+    /// The end that accepts or rejects an association.
     #[must_use]
     pub fn acceptor(config: Config) -> Self {
         Self::new(Role::Acceptor, config)
@@ -191,13 +212,13 @@ impl Connection {
             outputs: VecDeque::new(),
             abort_sent: false,
             skip: 0,
-            deaf: false,
+            framing_lost: false,
             discarded: 0,
             tape: None,
         }
     }
 
-    /// An association begins (AE-1, AE-5): nothing of an earlier one is left but what was not yet polled.
+    /// An association begins (AE-1, AE-5). Of an earlier association only outputs and traces not yet polled stay.
     pub(super) fn begin(&mut self) {
         let outputs = core::mem::take(&mut self.outputs);
         let tape = self.tape.take();
@@ -208,25 +229,25 @@ impl Connection {
         };
     }
 
-    /// Where the protocol machine stands.
+    /// The state of the protocol machine.
     #[must_use]
     pub const fn state(&self) -> State {
         self.state
     }
 
-    /// Which end this is.
+    /// The role of this end.
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
     }
 
-    /// What was agreed, from the moment of acceptance on.
+    /// The outcome of negotiation, once the association is accepted.
     #[must_use]
     pub const fn negotiated(&self) -> Option<&Negotiated> {
         self.negotiated.as_ref()
     }
 
-    /// Largest fragment the peer takes, in bytes: even, at least 2 (R-156). Zero before acceptance.
+    /// Largest fragment that the peer accepts, in bytes: even and at least 2. Zero before acceptance.
     #[must_use]
     pub fn max_fragment(&self) -> usize {
         self.negotiated
@@ -241,7 +262,7 @@ impl Connection {
         self.assembler.mid_message()
     }
 
-    /// The next thing to do, in order; `None` when the driver may wait.
+    /// The next output, in order; `None` when the driver may wait for the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         if output.is_none() {
@@ -255,7 +276,7 @@ impl Connection {
     /// A-ASSOCIATE request.
     ///
     /// # Errors
-    /// `NotInState` unless idle; `InvalidValue` from an acceptor.
+    /// `NotInState` unless the connection is idle; `InvalidValue` on an acceptor.
     pub fn associate(&mut self, request: Associate) -> Result<(), LocalError> {
         if self.role == Role::Acceptor {
             return Err(LocalError::invalid(
@@ -266,7 +287,7 @@ impl Connection {
         self.step(Input::Associate(request))
     }
 
-    /// The transport connection is open: the confirmation of ours, or the indication of a peer's.
+    /// The transport connection is open: confirmed on a requestor, indicated on an acceptor.
     pub fn transport_connected(&mut self) {
         let input = match self.role {
             Role::Requestor => Input::TransportConfirmed,
@@ -275,7 +296,7 @@ impl Connection {
         self.observe(input);
     }
 
-    /// A-ASSOCIATE response, accepting: `answer` and what it means come from [`negotiate::answer`].
+    /// A-ASSOCIATE response, accepting. Both parameters come from [`negotiate::answer`].
     ///
     /// # Errors
     /// `NotInState` unless a request is waiting for its answer.
@@ -291,10 +312,11 @@ impl Connection {
         self.step(Input::Reject(rj))
     }
 
-    /// P-DATA request: P-DATA-TF PDUs framed by [`crate::ul::data`] within [`Self::max_fragment`].
+    /// P-DATA request, of P-DATA-TF PDUs framed by [`crate::ul::data`] within [`Self::max_fragment`].
     ///
     /// # Errors
-    /// `NotInState` unless established, or asked to release and not yet answered (AR-7).
+    /// `NotInState` unless the association is established, or the peer requested its release and waits for the answer
+    /// (AR-7).
     pub fn send(&mut self, pdus: Bytes) -> Result<(), LocalError> {
         self.step(Input::Data(pdus))
     }
@@ -302,7 +324,7 @@ impl Connection {
     /// Whether a P-DATA request is allowed now.
     ///
     /// # Errors
-    /// `NotInState`, as [`Self::send`] would say.
+    /// `NotInState`, as [`Self::send`] would return.
     pub fn check_send(&self) -> Result<(), LocalError> {
         self.check(Event::Evt9).map(|_| ())
     }
@@ -310,7 +332,7 @@ impl Connection {
     /// A-RELEASE request.
     ///
     /// # Errors
-    /// `NotInState` unless established.
+    /// `NotInState` unless the association is established.
     pub fn release(&mut self) -> Result<(), LocalError> {
         self.step(Input::Release)
     }
@@ -318,7 +340,7 @@ impl Connection {
     /// A-RELEASE response.
     ///
     /// # Errors
-    /// `NotInState` unless the peer's request waits for it.
+    /// `NotInState` unless the peer requested a release and waits for the answer.
     pub fn release_response(&mut self) -> Result<(), LocalError> {
         self.step(Input::ReleaseResponse)
     }
@@ -326,14 +348,14 @@ impl Connection {
     /// A-ABORT request.
     ///
     /// # Errors
-    /// `NotInState` when there is no association to abort.
+    /// `NotInState` without an association to abort.
     pub fn abort(&mut self) -> Result<(), LocalError> {
         self.step(Input::Abort)
     }
 
-    /// A fault in what the peer's DIMSE user said, found above this layer: it is told by
-    /// [`Indication::Violation`] and answered by an A-ABORT of the service-user (DIMSE faults are not the
-    /// provider's, robustness case D04). Where there is no association to abort it is stale and ignored.
+    /// A fault in the peer's DIMSE messages, found by the layer above. It is indicated by
+    /// [`Indication::Violation`] and answered by an A-ABORT of the service-user: the service-provider transfers
+    /// messages and does not judge them (case D04). Without an association to abort the fault is late and ignored.
     pub fn dimse_violation(&mut self, error: DecodeError) {
         if self.check(Event::Evt15).is_ok() {
             self.indicate(Indication::Violation(error));
@@ -341,12 +363,13 @@ impl Connection {
         }
     }
 
-    /// A fault that PS3.8 calls an invalid PDU but that only the user can see (a stalled message, case C22).
+    /// A fault that counts as an invalid PDU, but that only the layer above can notice: a message whose fragments stop
+    /// coming (case C22).
     pub fn provider_violation(&mut self, error: DecodeError, reason: AbortReason) {
         self.observe(Input::Invalid(error, reason));
     }
 
-    /// The transport connection closed, after everything it brought was given to [`Self::receive`].
+    /// The transport connection is closed. All bytes that arrived before must have been given to [`Self::receive`].
     pub fn transport_closed(&mut self) {
         self.observe(Input::TransportClosed);
     }
@@ -356,19 +379,23 @@ impl Connection {
         self.observe(Input::ArtimExpired);
     }
 
-    /// Takes the complete PDUs off the front of `buffer`. What is left is the beginning of one that is to come;
-    /// leave it there and append to it.
+    /// Takes the complete PDUs from the front of `buffer`. The bytes left are the beginning of the next PDU: the driver
+    /// keeps them and appends to them.
     pub fn receive(&mut self, buffer: &mut BytesMut) {
+        // A header is judged before its body is awaited, in this order: an abort ends the association whatever its
+        // length; an impossible length or type is refused; a PDU that this state refuses is discarded as it arrives.
+        // So a peer cannot make this end buffer what is going to be refused anyway, and what the buffer can grow to is
+        // the limit of a PDU that is welcome in this state.
         let limits = PduLimits {
             associate: self.config.max_associate,
             p_data: self.config.max_length,
         };
         loop {
             if matches!(self.state, State::Sta1 | State::Sta4) {
-                buffer.clear(); // bytes behind the end of an association mean nothing
+                buffer.clear(); // bytes after the end of an association belong to no PDU
                 return;
             }
-            let unwanted = if self.deaf {
+            let unwanted = if self.framing_lost {
                 buffer.len()
             } else {
                 self.skip.min(buffer.len())
@@ -381,14 +408,15 @@ impl Connection {
                 return;
             };
             if header.pdu_type == 0x07 && header.length != 4 {
-                // Whatever its length, it is an abort, it ends the association, and it is never answered (C25).
+                // An abort of a wrong length is still an abort: it ends the association, and an answer to it could
+                // be answered in turn (case C25).
                 let abort = Pdu::Abort(Abort::provider(AbortReason::NOT_SPECIFIED));
                 self.note_received(header, Some(&abort));
                 self.observe(Input::Pdu(abort));
                 continue;
             }
             if let Err(error) = header.check(&limits) {
-                self.deaf = true;
+                self.framing_lost = true;
                 self.note_received(header, None);
                 let reason = AbortReason::of(&error);
                 self.observe(Input::Invalid(error, reason));
@@ -418,7 +446,8 @@ impl Connection {
         }
     }
 
-    /// Throws bytes away, until there were too many of them: then it is over as if ARTIM had expired.
+    /// Discards bytes. ARTIM bounds how long a peer may go on sending; this bounds how much: past the limit the
+    /// connection closes as if ARTIM had expired.
     fn discard(&mut self, buffer: &mut BytesMut, count: usize) {
         buffer.advance(count);
         self.skip = self.skip.saturating_sub(count);
@@ -428,7 +457,7 @@ impl Connection {
         }
     }
 
-    /// The event of a PDU whose kind alone, in this state, is a fault or to be ignored.
+    /// The event of a PDU whose type is a fault, or is ignored, in the current state: its body is not needed.
     fn refused_on_header(&self, header: Header) -> Option<Event> {
         let event = match header.pdu_type {
             0x01 => Event::Evt6,
@@ -439,6 +468,7 @@ impl Connection {
             0x06 => Event::Evt13,
             _ => return None,
         };
+        // AA-1, AA-7 and AA-8 abort and AA-6 ignores: none of the four looks into the PDU.
         let action = fsm::action(self.state, event)?;
         matches!(
             action,
@@ -450,8 +480,8 @@ impl Connection {
     fn receive_pdu(&mut self, pdu: Pdu) {
         let input = match (self.state, pdu) {
             (State::Sta5, Pdu::AssociateAc(answer)) => self.read_answer(answer),
-            // DEVIATION from the AR-2 cell: a release in the middle of a message would lose the message
-            // without a word (case C16).
+            // DEVIATION from the AR-2 cell: a release before the end of a message would lose the message, and
+            // neither user would learn of the loss (case C16).
             (_, Pdu::ReleaseRq) if self.assembler.mid_message() => Input::Invalid(
                 DecodeError::new(
                     "release-mid-message",
@@ -466,6 +496,7 @@ impl Connection {
         self.observe(input);
     }
 
+    /// Reads an A-ASSOCIATE-AC against the request. A fault in the answer makes the PDU an invalid one (Evt19).
     fn read_answer(&self, answer: Associate) -> Input {
         let outcome = self
             .request
@@ -480,6 +511,8 @@ impl Connection {
 
     /// P-DATA indication (DT-2, AR-6): fragments become command sets and data.
     pub(super) fn receive_pdvs(&mut self, pdvs: Vec<Pdv>) {
+        // Each fragment is indicated at once, without waiting for the end of its message: a data set of gigabytes
+        // passes through in slices of the PDUs that brought it, and the user decides what to keep.
         self.assembler.begin_pdu();
         for pdv in pdvs {
             let accepted = self
@@ -531,7 +564,7 @@ impl Connection {
         })
     }
 
-    /// What the peer, the transport or a timer does: a blank cell is a stale event and ignored.
+    /// A step for what the peer, the transport or the timer did. In a blank cell the event came late: ignored.
     fn observe(&mut self, input: Input) {
         let _stale = self.step(input);
     }
@@ -539,8 +572,8 @@ impl Connection {
     fn step(&mut self, input: Input) -> Result<(), LocalError> {
         let event = input.event();
         let action = self.check(event)?;
-        // A state is left when the standard says so: at the end of the action. But what P-DATA brings can
-        // itself be a fault (AA-8 inside DT-2), and then that action has the last word.
+        // The state changes at the end of the action, as in the standard. But a fragment can be a fault, found while
+        // DT-2 runs: then AA-8 is a step inside this step, its next state (Sta13) is the right one, and DT-2's is not.
         let before = self.state;
         let at = self.mark();
         let first = self.perform(action, input);
@@ -564,7 +597,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// Says how much is to be told by [`Self::poll_trace`] from now on; at first nothing.
+    /// Sets how much [`Self::poll_trace`] returns from now on. A new connection traces nothing.
     pub fn trace(&mut self, detail: Detail) {
         if detail == Detail::Off {
             self.tape = None;
@@ -573,12 +606,12 @@ impl Connection {
         }
     }
 
-    /// What went by before the next output. No output depends on it: it may be left behind.
+    /// The next trace that comes before the next output. A driver may leave traces unpolled.
     pub fn poll_trace(&mut self) -> Option<Trace> {
         self.tape.as_mut()?.poll()
     }
 
-    /// Where the next trace goes; `None` when nobody looks on.
+    /// The place of the next trace; `None` when nothing is traced.
     pub(super) fn mark(&self) -> Option<Mark> {
         Some(self.tape.as_ref()?.mark(self.outputs.len()))
     }

@@ -1,4 +1,4 @@
-//! What a [`Connection`](super::connection::Connection) asks of its driver: six outputs are the whole contract.
+//! What a [`Connection`](super::Connection) asks of its driver: the six outputs are the whole contract.
 
 use alloc::boxed::Box;
 
@@ -10,20 +10,24 @@ use crate::ul::associate::Associate;
 use crate::ul::negotiate::Negotiated;
 use crate::ul::reason::{Abort, AbortReason, AssociateRj};
 
-/// One thing for the driver to do. Outputs are carried out in the order in which they are polled.
+// The order of outputs is part of the contract. `Indicate` before `Transmit` means that the user learns of a request
+// before its answer leaves; `Transmit` before `Close` means that the bytes must leave before the connection closes. A
+// driver that writes in the background therefore puts `Close` into the same queue as the bytes.
+
+/// One thing for the driver to do. The driver carries outputs out in the order in which it polls them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Open the transport connection; then report `transport_connected` or `transport_closed`.
     Connect,
-    /// Write these bytes.
+    /// Write these bytes to the transport connection.
     Transmit(Bytes),
-    /// Close the transport connection after what was written has left. Nothing is transmitted after this.
+    /// Close the transport connection once the bytes before this output have left. No `Transmit` follows.
     Close,
-    /// Start the ARTIM timer, or start it anew; report `artim_expired` when it runs out.
+    /// Start or restart the ARTIM timer; report `artim_expired` when the timer runs out.
     StartArtim,
-    /// Stop the ARTIM timer if it runs.
+    /// Stop the ARTIM timer if one runs.
     StopArtim,
-    /// Tell the user.
+    /// Hand this to the user of the association.
     Indicate(Indication),
 }
 
@@ -36,11 +40,11 @@ pub enum Indication {
     AssociateAccepted(Associate, Box<Negotiated>),
     /// A-ASSOCIATE confirmation, rejected.
     AssociateRejected(AssociateRj),
-    /// P-DATA indication: a command set is complete. Its data set follows if it says so.
+    /// P-DATA indication: a command set is complete. Its data set follows if the command announces one.
     Command {
         /// Presentation context of the message.
         context_id: u8,
-        /// Decoded and with its mandatory elements.
+        /// The decoded command. It has the elements needed to answer it; others may be missing.
         command: CommandSet,
     },
     /// P-DATA indication: the next fragment of the data set.
@@ -58,20 +62,20 @@ pub enum Indication {
     ReleaseConfirmed,
     /// A-ABORT indication: the peer's user aborted.
     Aborted(Abort),
-    /// A-P-ABORT indication: the peer's provider, ours, or the transport ended it.
+    /// A-P-ABORT indication: the peer's provider, ours, or the transport ended the association.
     PAborted {
-        /// Who noticed.
+        /// Which of the three.
         origin: PAbortOrigin,
-        /// Why; not specified when the transport was lost.
+        /// Why; `NOT_SPECIFIED` when the transport connection was lost.
         reason: AbortReason,
     },
-    /// What the peer did wrong. Not a primitive of the standard: it precedes the A-ABORT (or, for the protocol
-    /// version, the A-ASSOCIATE-RJ) that answers it, which in Sta2 and for DIMSE faults comes with no indication
-    /// of its own.
+    /// What the peer did wrong. No primitive of the standard: the cause of the A-ABORT that follows (for a wrong
+    /// protocol version, of the A-ASSOCIATE-RJ). In Sta2 and for DIMSE faults the standard has no indication for
+    /// that abort, and this one is all that the user learns.
     Violation(DecodeError),
 }
 
-/// Who issued an A-P-ABORT.
+/// The origin of an A-P-ABORT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PAbortOrigin {
     /// Our provider, because of a [`Indication::Violation`] or an unexpected PDU.

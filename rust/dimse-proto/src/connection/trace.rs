@@ -1,4 +1,4 @@
-//! What went by, for whoever looks on: told beside the outputs, and never needed to carry them out.
+//! PDUs and transitions of a connection, for logs and followers of events. No output depends on a trace.
 
 use alloc::collections::VecDeque;
 use core::fmt;
@@ -7,53 +7,59 @@ use crate::ul::State;
 use crate::ul::fsm::{Action, Event};
 use crate::ul::pdu::{Header, Pdu};
 
-/// How much of it is told.
+// Traces and outputs are two queues of one history. A trace must reach the log before the effects of its step and
+// after the effects of the step before, but the driver polls outputs one by one and acts on each. So every trace notes
+// how many outputs come before it, counted from the beginning of the connection, and `poll` gives it out only when the
+// driver has polled that many. Where nothing is traced there is no queue, and no cost.
+
+/// How much a connection traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Detail {
-    /// Nothing; costs nothing.
+    /// Nothing; no trace is made.
     #[default]
     Off,
-    /// Everything but data transfer: P-DATA-TF PDUs and the transitions that they cause.
+    /// All PDUs and transitions but those of data transfer.
     Signals,
-    /// Everything.
+    /// All PDUs and transitions.
     All,
 }
 
-/// One thing that went by.
+/// One PDU or transition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trace {
-    /// A PDU of the peer, good or bad.
+    /// A PDU of the peer, valid or not.
     Received(Seen),
-    /// A PDU of ours, on its way.
+    /// A PDU of this end, about to be written.
     Sent(Seen),
-    /// A step of the protocol machine.
+    /// A transition of the protocol machine.
     Step(Step),
 }
 
-/// A PDU that went by.
+/// A PDU received or sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Its type and length.
+    /// Type and length.
     pub header: Header,
-    /// What it says. `None` for P-DATA-TF, which is told as messages, and for what could not be decoded.
+    /// The decoded PDU. `None` for P-DATA-TF, whose messages are traced by the layer above, and for a PDU that could
+    /// not be decoded.
     pub pdu: Option<Pdu>,
 }
 
-/// A cell of PS3.8 Table 9-10 that was reached. Shown as `Sta5 + Evt3 -> AE-3 -> Sta6`.
+/// A transition: a cell of PS3.8 Table 9-10 that an event reached. Printed as `Sta5 + Evt3 -> AE-3 -> Sta6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The state before.
     pub from: State,
-    /// What happened.
+    /// The event.
     pub event: Event,
-    /// What was done.
+    /// The action of the cell.
     pub action: Action,
     /// The state after.
     pub to: State,
 }
 
 impl Step {
-    /// It only carries data.
+    /// Whether the transition is one of data transfer.
     #[must_use]
     pub const fn is_data(&self) -> bool {
         matches!(
@@ -78,17 +84,17 @@ impl fmt::Display for Step {
 /// Traces that wait for the outputs before them.
 #[derive(Debug, Default)]
 pub(super) struct Tape {
-    /// Whether data transfer is told too.
+    /// Whether data transfer is traced too.
     pub(super) data: bool,
-    /// Each with the number of outputs that come before it.
+    /// Each trace with the number of outputs that come before it, counted from the beginning.
     entries: VecDeque<(u64, Trace)>,
-    /// Outputs that were polled.
+    /// Number of outputs polled.
     polled: u64,
-    /// Bytes to come of a P-DATA-TF of ours whose beginning was told.
+    /// Bytes to come of a P-DATA-TF being sent whose header was traced.
     sending: usize,
 }
 
-/// A place on the tape.
+/// A place between the traces: before which entry, and after how many outputs.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
     index: usize,
@@ -96,7 +102,7 @@ pub(super) struct Mark {
 }
 
 impl Tape {
-    /// Here, with so many outputs waiting.
+    /// The place behind the last trace and the last output, of which `waiting` are not yet polled.
     pub(super) fn mark(&self, waiting: usize) -> Mark {
         Mark {
             index: self.entries.len(),
@@ -104,7 +110,8 @@ impl Tape {
         }
     }
 
-    /// Tells something at a place: what a step says comes before what the step causes.
+    /// Inserts a trace at a place. A step marks its place before its action runs and is noted afterwards, when the
+    /// next state is known: so the step comes before the PDUs that its action sends.
     pub(super) fn note(&mut self, at: Mark, trace: Trace) {
         let data = match &trace {
             Trace::Received(seen) | Trace::Sent(seen) => seen.header.pdu_type == 0x04,
@@ -115,7 +122,8 @@ impl Tape {
         }
     }
 
-    /// Finds the P-DATA-TF PDUs in bytes that leave. A slice begins with a header, or where the last one ended.
+    /// Traces the P-DATA-TF PDUs in bytes to be sent. The bytes begin with a header, or inside the PDU with which the
+    /// bytes before ended.
     pub(super) fn note_sent(&mut self, mut at: Mark, mut rest: &[u8]) {
         loop {
             let skipped = self.sending.min(rest.len());
@@ -134,7 +142,7 @@ impl Tape {
         self.polled = self.polled.saturating_add(1);
     }
 
-    /// The next that no output comes before.
+    /// The next trace, unless an output that was not yet polled comes before it.
     pub(super) fn poll(&mut self) -> Option<Trace> {
         let (due, _) = self.entries.front()?;
         if *due > self.polled {

@@ -1,8 +1,8 @@
-//! What a transfer syntax says about the bytes of a data set (PS3.5 section 10, Annex A).
+//! How the bytes of a data set are encoded in each transfer syntax (PS3.5 section 10, Annex A).
 
 use crate::Uid;
 
-/// How the elements of a data set are written.
+/// How the elements of a data set are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Implicit VR Little Endian (PS3.5 A.1).
@@ -14,8 +14,8 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding a transfer syntax prescribes, after inflation if it [`is_deflated`]; `None` for private and
-    /// unknown ones, whose data sets are opaque bytes.
+    /// The encoding of a transfer syntax, after inflation if it [`is_deflated`]; `None` for a private or unknown
+    /// transfer syntax, whose data sets are opaque bytes.
     #[must_use]
     pub fn of_transfer_syntax(uid: &Uid) -> Option<Self> {
         match standard_suffix(uid)? {
@@ -48,7 +48,7 @@ pub fn is_encapsulated(transfer_syntax: &Uid) -> bool {
     }
 }
 
-/// What follows `1.2.840.10008.1.`, the root of the standard transfer syntaxes.
+/// The part of a UID after `1.2.840.10008.1.`, the root of the standard transfer syntaxes.
 fn standard_suffix(uid: &Uid) -> Option<&[u8]> {
     uid.as_bytes().strip_prefix(b"1.2.840.10008.1.")
 }

@@ -1,4 +1,4 @@
-//! Why bytes are not a whole data set (PS3.5 section 7).
+//! Why bytes are not a complete data set (PS3.5 section 7).
 
 use core::fmt;
 
@@ -7,25 +7,25 @@ use super::tag::Tag;
 /// Sequences inside sequences, at most.
 pub const DEPTH_LIMIT: usize = 64;
 
-/// Why bytes are not a whole data set.
+/// Why bytes are not a complete data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ScanErrorKind {
-    /// No byte at all.
+    /// There is no byte.
     Empty,
     /// The bytes end inside an element, item or sequence.
     CutShort,
-    /// A preamble or File Meta Information (group 0002, PS3.10 7.1) stands where a data set should.
+    /// The bytes begin with a preamble or with File Meta Information (group 0002, PS3.10 7.1).
     FileMeta,
     /// Sequences are nested deeper than [`DEPTH_LIMIT`].
     DepthExceeded,
-    /// A value, item or sequence is longer than the item or sequence it stands in.
+    /// A value, item or sequence is longer than the item or sequence around it.
     BadLength,
-    /// Undefined length where neither a sequence nor encapsulated pixel data can be.
+    /// An element of undefined length that is neither a sequence nor encapsulated pixel data.
     UndefinedLengthNotAllowed,
-    /// Not a VR, an item or delimiter out of place, or a forbidden group.
+    /// No VR, an item or delimiter at the wrong place, or a forbidden group.
     BadStructure,
-    /// A wanted element is there again, with another value.
+    /// A wanted element occurs twice, with different values.
     Repeated,
 }
 
@@ -45,7 +45,7 @@ impl ScanErrorKind {
         }
     }
 
-    /// What is wrong, in words.
+    /// The fault as text.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl ScanErrorKind {
         }
     }
 
-    /// The broken clause of the standard.
+    /// The clause that the bytes break.
     #[must_use]
     pub const fn section(self) -> &'static str {
         match self {
@@ -76,15 +76,14 @@ impl ScanErrorKind {
     }
 }
 
-/// Where and why the walk over a data set ended.
+/// A fault, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanError {
-    /// What is wrong.
+    /// The kind of fault.
     pub kind: ScanErrorKind,
-    /// Bytes from the start of the data set to the faulty element, or to the end of what was received when it is
-    /// cut short.
+    /// Offset in bytes of the faulty element from the start of the data set; of a data set cut short, of its end.
     pub offset: u64,
-    /// The element concerned, if its tag was read.
+    /// The element, if its tag was read.
     pub tag: Option<Tag>,
 }
 

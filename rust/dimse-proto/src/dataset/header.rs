@@ -6,15 +6,15 @@ use super::tag::Tag;
 /// Longest header: explicit VR with a 32-bit length.
 pub(super) const HEADER_MAX: usize = 12;
 
-/// Length field of a value that ends with a delimiter.
+/// The length field of a value that ends with a delimiter.
 pub(super) const UNDEFINED: u32 = 0xffff_ffff;
 
 /// How to read the length of an unknown VR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnknownVr {
-    /// None was met: stop there, so that the walk can fork.
+    /// No unknown VR was met so far: stop at the first, so that the walk can fork.
     NotMet,
-    /// 32 bits, if the two bytes before it are the zeros they must be (PS3.5 7.1.2).
+    /// 32 bits, if the two reserved bytes before are zero, as they must be (PS3.5 7.1.2).
     Long,
     /// 16 bits.
     Short,
@@ -31,16 +31,18 @@ pub(super) struct Header {
 
 pub(super) enum Parsed {
     Header(Header),
-    /// More bytes are needed.
+    /// The header needs more bytes.
     Partial,
-    /// An unknown VR, the first one.
+    /// The first unknown VR.
     Unknown(Tag),
-    /// Not a VR.
+    /// The two bytes are no VR.
     Bad(Tag),
 }
 
-/// Reads an element header from the bytes received of it.
+/// Reads an element header from the bytes received so far.
 pub(super) fn parse_header(bytes: &[u8], encoding: Encoding, unknown_vr: UnknownVr) -> Parsed {
+    // The VR decides whether the header has 8 or 12 bytes, so the first 8 are read before more are awaited. Items and
+    // delimiters (group FFFE) have no VR in any encoding (PS3.5 7.5).
     let Some((&[g0, g1, e0, e1, v0, v1, l0, l1], rest)) = bytes.split_first_chunk() else {
         return Parsed::Partial;
     };
@@ -112,9 +114,9 @@ enum VrForm {
     Short,
     /// Two reserved bytes and a 32-bit length.
     Long,
-    /// Two capital letters that are no VR of PS3.5 6.2.
+    /// Two capital letters, but no VR of PS3.5 6.2.
     Unknown,
-    /// Not two capital letters.
+    /// Other bytes than two capital letters.
     Not,
 }
 

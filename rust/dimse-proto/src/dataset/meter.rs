@@ -1,9 +1,9 @@
-//! What a reader that makes objects of a data set will make: counted by its bytes, before it reads them.
+//! What decoding a data set would cost, counted from its bytes before a decoder makes objects of them.
 //!
-//! [`Scanner`](super::Scanner) says whether a data set is whole, and has no dictionary: in Implicit VR a sequence of
-//! defined length is a value to it. A decoder looks inside. This walk goes where pydicom goes, so that what it counts is
-//! what pydicom makes: a VR nobody knows has a 16-bit length, an item may be in Implicit VR where the data set is not
-//! (PS3.5 6.2.2), a value of undefined length ends at the first delimiter.
+//! [`Scanner`](super::Scanner) checks whether a data set is complete and has no dictionary: in Implicit VR it takes a
+//! sequence of defined length for a value. A decoder looks inside. A [`Meter`] reads as pydicom does, so that it counts
+//! the objects that pydicom would make: an unknown VR has a 16-bit length, an item may be in Implicit VR where the data
+//! set is not (PS3.5 6.2.2), a value of undefined length ends at the first delimiter.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,19 +12,28 @@ use super::encoding::Encoding;
 use super::header::{UNDEFINED, has_long_length};
 use super::tag::Tag;
 
-/// VRs by tag, a number of which the group is the upper half: for what an encoding without VRs leaves open.
+// Why a second walk. A data set of 8 MB can hold a million elements of 8 bytes, or one text element of four million
+// values, and a decoder makes an object of some hundred bytes of each. The sender pays for bytes, the receiver for
+// objects, and an attack lives on the ratio. The meter finds the number of objects, and the depth that a recursive
+// decoder would reach, from the headers alone. It stops at the bound, so its own cost is linear in the bytes and its
+// memory is a stack as deep as the bound allows. Only text is read byte by byte, to count the backslashes in it.
+//
+// The meter must follow the decoder, not the standard. Where pydicom reads differently, reading as the standard has it
+// would let elements pass uncounted. In doubt it counts the dearer reading.
+
+/// VRs by tag, as a number of which the group is the upper half: for encodings without VRs.
 #[derive(Debug, Default)]
 pub struct Dictionary {
     /// Sorted by tag.
     standard: Vec<(u32, [u8; 2])>,
-    /// Of repeating groups and elements: a tag, and the bits of it that count.
+    /// Repeating groups and elements: a tag, and a mask of its significant bits.
     repeated: Vec<(u32, u32, [u8; 2])>,
-    /// Of private elements, by group and the last byte of the element: the dearest VR of any creator.
+    /// Private elements, by group and the last byte of the element: of all creators the VR that costs most.
     private: Vec<(u32, [u8; 2])>,
 }
 
 impl Dictionary {
-    /// A dictionary of the standard's elements, of those that repeat, and of private ones without their block.
+    /// A dictionary of standard elements, of repeating ones, and of private ones without their block number.
     #[must_use]
     pub fn new(
         mut standard: Vec<(u32, [u8; 2])>,
@@ -61,18 +70,18 @@ fn find(entries: &[(u32, [u8; 2])], tag: u32) -> Option<[u8; 2]> {
     entries.get(at).map(|entry| entry.1)
 }
 
-/// What decoding makes.
+/// What decoding costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Data elements and items, at every level.
+    /// Number of data elements and items, at all levels.
     pub elements: u64,
-    /// Sequences inside sequences, at most.
+    /// Depth of nested sequences.
     pub depth: usize,
-    /// Bytes of memory that the single values of multi-valued elements take when they are looked at.
+    /// Memory, in bytes, of the single values of multi-valued elements once a program reads them.
     pub values: u64,
 }
 
-/// The most that may be made.
+/// The most that decoding may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// See [`Cost::elements`].
@@ -81,7 +90,7 @@ pub struct Bounds {
     pub depth: usize,
 }
 
-/// Why a walk was given up.
+/// The bound that was passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MeterError {
     /// More elements and items than the bound.
@@ -92,24 +101,24 @@ pub enum MeterError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
-    /// Elements, of the data set or an item. `fresh`: none was read yet.
+    /// Elements of the data set or of an item. `fresh`: none was read yet.
     Elements { implicit: bool, fresh: bool },
-    /// Items.
+    /// Items of a sequence.
     Sequence { implicit: bool, defined: bool },
-    /// Bytes up to a delimiter, of which so many are there.
+    /// A value up to a delimiter, of which `matched` bytes were read.
     Bytes { matched: usize },
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     inside: Inside,
-    /// Where it ends, or what holds it, if not at a delimiter: what reaches past is cut off there.
+    /// The offset of its end, or of the end of the frame around it. Contents that reach further are cut off.
     limit: u64,
 }
 
-/// Counts what decoding makes of a data set that is handed over in chunks of any size.
+/// Counts what decoding a data set would cost. The data set arrives in chunks of any size.
 ///
-/// Memory is constant, time is linear in elements and in the length of text.
+/// Memory is bounded by [`Bounds::depth`], time is linear in the number of elements and the length of text.
 #[derive(Debug)]
 pub struct Meter {
     big: bool,
@@ -121,18 +130,18 @@ pub struct Meter {
     partial: Vec<u8>,
     /// Bytes of the current value still to come.
     skip: u64,
-    /// Memory that each value of the current text takes; 0 when it is not looked at.
+    /// Memory of each value of the current text; 0 when the value is no text.
     each: u64,
     stack: Vec<Frame>,
-    /// Zeros were met where an element should be.
+    /// An element of zeros was met: padding, which is counted once.
     padding: bool,
     failed: Option<MeterError>,
 }
 
-/// The bytes of a Sequence Delimitation Item's tag.
+/// The tag of a Sequence Delimitation Item, in little and in big endian.
 const DELIMITER: [[u8; 4]; 2] = [[0xfe, 0xff, 0xdd, 0xe0], [0xff, 0xfe, 0xe0, 0xdd]];
 
-/// Memory of an item, for one that is taken for a sequence without being looked into.
+/// Memory of an item of a value that may be a sequence, and is not looked into.
 const ITEM_BYTES: u64 = 1024;
 
 impl Meter {
@@ -161,26 +170,26 @@ impl Meter {
         }
     }
 
-    /// What was counted so far.
+    /// The cost so far.
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.cost
     }
 
-    /// Bytes from here on that are a value nobody looks into: they may be left out by [`Self::pass`].
+    /// Number of next bytes that belong to a value of no interest: [`Self::pass`] skips them.
     #[must_use]
     pub fn passable(&self) -> u64 {
         if self.each == 0 { self.skip } else { 0 }
     }
 
-    /// Takes it that so many [passable](Self::passable) bytes went by.
+    /// Skips bytes that are [passable](Self::passable), without having them.
     pub fn pass(&mut self, bytes: u64) {
         let bytes = bytes.min(self.passable());
         self.skip = self.skip.saturating_sub(bytes);
         self.at = self.at.saturating_add(bytes);
     }
 
-    /// Whether everything that began has ended, too.
+    /// Whether no value, sequence or item is open.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let mut open = self.stack.iter().skip(1);
@@ -190,7 +199,7 @@ impl Meter {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// The first, again on every later call.
+    /// The first bound passed; later calls return the same one.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), MeterError> {
         while self.failed.is_none() && !bytes.is_empty() {
             bytes = self.value(bytes);
@@ -199,7 +208,7 @@ impl Meter {
             }
             self.close();
             let Some(frame) = self.stack.last().copied() else {
-                break; // whatever follows, no reader looks at it
+                break; // a decoder reads no further
             };
             if let Inside::Bytes { matched } = frame.inside {
                 bytes = self.look_for_delimiter(matched, bytes);
@@ -208,7 +217,8 @@ impl Meter {
             let wanted = self.header_size(frame);
             let left = frame.limit.saturating_sub(self.at);
             if u64::try_from(wanted).is_ok_and(|wanted| wanted > left) {
-                // Too few bytes for a header, some of which were taken.
+                // What is left of the item is shorter than a header: a decoder skips it. Some of it may be in
+                // `partial` already.
                 let taken = length_of(&core::mem::take(&mut self.partial));
                 self.at = self.at.saturating_add(taken);
                 self.skip = left.saturating_sub(taken);
@@ -219,7 +229,7 @@ impl Meter {
                 .unwrap_or((bytes, &[]));
             self.partial.extend_from_slice(more);
             bytes = rest;
-            // What was read may say that more belongs to the header.
+            // With the VR read, the header may turn out to have 12 bytes instead of 8.
             if self.partial.len() == wanted && self.header_size(frame) == wanted {
                 self.failed = self.header(frame).err();
                 self.partial.clear();
@@ -228,7 +238,7 @@ impl Meter {
         self.failed.map_or(Ok(()), Err)
     }
 
-    /// Passes over the current value, and counts what its text is made of.
+    /// Skips the bytes of the current value, and counts the values in a text.
     fn value<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let here = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
         let (value, rest) = bytes.split_at_checked(here).unwrap_or((bytes, &[]));
@@ -251,7 +261,7 @@ impl Meter {
         self.cost.values = self.cost.values.saturating_add(all);
     }
 
-    /// Leaves sequences and items whose length is used up.
+    /// Closes sequences and items that end here.
     fn close(&mut self) {
         while self.partial.is_empty()
             && let Some(frame) = self.stack.last()
@@ -261,7 +271,7 @@ impl Meter {
         }
     }
 
-    /// A value of undefined length that is no sequence ends at a delimiter, wherever it stands.
+    /// Skips a value of undefined length that is no sequence: it ends at the first bytes that look like a delimiter.
     fn look_for_delimiter<'a>(&mut self, mut matched: usize, bytes: &'a [u8]) -> &'a [u8] {
         let delimiter = if self.big { DELIMITER[1] } else { DELIMITER[0] };
         let mut taken = 0_usize;
@@ -279,14 +289,14 @@ impl Meter {
         self.at = self.at.saturating_add(length_of(passed));
         if matched == delimiter.len() {
             self.stack.pop();
-            self.skip = 4; // its length
+            self.skip = 4; // the length field of the delimiter
         } else if let Some(frame) = self.stack.last_mut() {
             frame.inside = Inside::Bytes { matched };
         }
         rest
     }
 
-    /// How many bytes the header that begins here has, as far as it was read.
+    /// Length of the header that begins here, as far as the bytes read so far show.
     fn header_size(&self, frame: Frame) -> usize {
         match (frame.inside, self.partial.get(4..6)) {
             (Inside::Elements { .. }, Some(&[first, second])) => {
@@ -301,7 +311,8 @@ impl Meter {
         }
     }
 
-    /// Whether elements from here on have no VR: the first one shows what it has.
+    /// Whether elements from here on are in Implicit VR. Like pydicom, this looks at the first element of a data set or
+    /// item: two capital letters are a VR.
     fn implicit_here(&self, inside: Inside, vr: [u8; 2]) -> bool {
         let Inside::Elements { implicit, fresh } = inside else {
             return true;
@@ -337,13 +348,13 @@ impl Meter {
         let (vr, length) = match (implicit, rest.first_chunk()) {
             (true, _) => (None, self.long([v0, v1, l0, l1])),
             (false, Some(&length)) => (Some([v0, v1]), self.long(length)),
-            // Not two letters: read as if there were no VR.
+            // No VR: pydicom reads the element as Implicit VR.
             (false, None) if !(*b"AA"..=*b"ZZ").contains(&[v0, v1]) => {
                 (None, self.long([v0, v1, l0, l1]))
             }
             (false, None) => (Some([v0, v1]), u32::from(self.short([l0, l1]))),
         };
-        // Zeros behind the last element: one and the same again and again.
+        // Zeros after the last element read as (0000,0000) over and over; a decoder keeps one of them.
         let zeros = (tag, length) == (Tag(0, 0), 0) && self.stack.len() <= 1;
         if !(zeros && self.padding) {
             self.count()?;
@@ -361,7 +372,7 @@ impl Meter {
     ) -> Result<(), MeterError> {
         if tag == Tag::SEQUENCE_DELIMITATION {
             self.stack.pop();
-            // Behind a delimiter nobody reads the rest of a sequence that has a length.
+            // A decoder leaves a sequence at a delimiter and skips the rest of its length.
             if frame.inside
                 == (Inside::Sequence {
                     implicit,
@@ -372,7 +383,7 @@ impl Meter {
             }
             return Ok(());
         }
-        // Whatever its tag, it is taken for an item.
+        // A decoder takes any tag here for an item.
         self.count()?;
         let end = match length {
             UNDEFINED => u64::MAX,
@@ -400,7 +411,7 @@ impl Meter {
         let known = if open { self.dictionary.vr(tag) } else { vr };
         let private = !tag.0.is_multiple_of(2);
         if length == UNDEFINED {
-            // Without a VR, and where no dictionary has it, items make it a sequence.
+            // Undefined length makes an element without a known VR a sequence.
             let bytes = !open && vr != Some(*b"SQ")
                 || vr.is_none() && !private && known.is_some_and(|known| known != *b"SQ");
             return if bytes {
@@ -419,7 +430,8 @@ impl Meter {
             if !(open && (private || vr.is_some())) {
                 return self.sequence(true, end, implicit);
             }
-            // It may be one, or not: a private creator decides.
+            // Whether this is a sequence depends on the private creator. Counted as the items it could hold, at least 8
+            // bytes each.
             self.charge(length.div_ceil(8), ITEM_BYTES);
         }
         self.skip = length;
@@ -474,15 +486,15 @@ impl Meter {
 }
 
 enum Size {
-    /// One value, whatever is in it.
+    /// One value.
     Opaque,
-    /// Values between backslashes, each of so many bytes of memory.
+    /// Values between backslashes; the memory of each, in bytes.
     Text(u64),
-    /// Values of so many bytes each.
+    /// Binary values; the length of each in the data set, in bytes.
     Words(u64),
 }
 
-/// How many values an element of a VR may be made of (PS3.5 6.2, 6.4), and what pydicom makes of one.
+/// How the values of an element of a VR are separated (PS3.5 6.2, 6.4), and the memory of one value in pydicom.
 fn size_of_value(vr: [u8; 2]) -> Size {
     match &vr {
         b"PN" | b"DS" | b"IS" => Size::Text(512),

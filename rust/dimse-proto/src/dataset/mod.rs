@@ -1,5 +1,14 @@
-//! Data sets as structure only (PS3.5 section 7): which encoding a transfer syntax means, and whether bytes are
-//! a whole data set. Values are opaque, apart from the few a caller asks [`Scanner`] for.
+//! The structure of data sets (PS3.5 section 7): the encoding of a transfer syntax, and whether bytes are a complete
+//! data set. Values are opaque, but for the few that the caller of [`Scanner`] names.
+//!
+//! | file | carries |
+//! |---|---|
+//! | `scan` | [`Scanner`]: is a data set complete; runs one or more walks |
+//! | `walk` | one reading of the bytes: open sequences and items, and what each element means |
+//! | `wanted` | values that a walk keeps |
+//! | `fault`, `oddity` | what is refused, and what is accepted although the standard forbids it |
+//! | `meter` | [`Meter`]: what decoding would cost, before it is done |
+//! | `header`, `tag`, `encoding` | element headers, tags, transfer syntaxes |
 
 mod encoding;
 mod fault;

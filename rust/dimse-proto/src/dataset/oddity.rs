@@ -1,4 +1,4 @@
-//! What a data set holds against the standard without leaving a doubt where it ends (PS3.5 section 7).
+//! Faults of a data set that leave no doubt where each element ends, and are accepted (PS3.5 section 7).
 
 use core::fmt;
 
@@ -6,29 +6,29 @@ use alloc::vec::Vec;
 
 use super::tag::Tag;
 
-/// One way in which a whole data set is not well formed.
+/// One way in which a complete data set breaks the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OddityKind {
-    /// Zeros behind the last element, to the end.
+    /// Zeros after the last element, to the end.
     TrailingZeros,
     /// A Sequence Delimitation Item at the end of a sequence of defined length (PS3.5 7.5.2).
     SequenceDelimiter,
     /// An Item Delimitation Item at the end of an item of defined length (PS3.5 7.5.2).
     ItemDelimiter,
-    /// An element of group 0002 behind the first element (PS3.10 7.1).
+    /// An element of group 0002 in a data set (PS3.10 7.1).
     FileMeta,
-    /// An element is there again (PS3.5 7.1).
+    /// An element occurs twice (PS3.5 7.1).
     Repeated,
     /// A UN of undefined length whose items are in Explicit VR (PS3.5 6.2.2, note 4).
     ExplicitUn,
-    /// An element stands behind one with a higher tag (PS3.5 7.1).
+    /// An element stands after one with a higher tag (PS3.5 7.1).
     OutOfOrder,
     /// A value or fragment of odd length (PS3.5 7.1.1, A.4).
     OddLength,
     /// A delimiter with a length (PS3.5 7.5).
     DelimiterLength,
-    /// A VR that PS3.5 6.2 has not.
+    /// A VR that PS3.5 6.2 does not define.
     UnknownVr,
 }
 
@@ -51,14 +51,14 @@ impl OddityKind {
     }
 }
 
-/// Where a kind of oddity was met first.
+/// A kind of oddity, and where it was met first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Oddity {
-    /// What is odd.
+    /// The kind.
     pub kind: OddityKind,
-    /// The element concerned; none for zeros behind the last one.
+    /// The element; none for zeros after the last element.
     pub tag: Option<Tag>,
-    /// Bytes from the start of the data set to there.
+    /// Offset in bytes from the start of the data set.
     pub offset: u64,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for Oddity {
     }
 }
 
-/// The first oddity of each kind, as they were met: no peer can make this grow.
+/// The first oddity of each kind, in the order met. One for each kind is the most, however many a peer sends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Oddities {
     met: Vec<Oddity>,

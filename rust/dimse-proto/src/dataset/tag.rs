@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// A data element tag: group, element. Sorts as data sets are sorted.
+/// A data element tag: group, element. Ordered as in a data set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u16, pub u16);
 
@@ -30,8 +30,8 @@ impl Tag {
     /// (FFFE,E0DD)
     pub const SEQUENCE_DELIMITATION: Self = Self(0xfffe, 0xe0dd);
 
-    /// Whether the element says which instance this is, where it belongs and how it is read: an instance with two of
-    /// them is another one to each reader.
+    /// Whether the element identifies the instance, its study or series, or its encoding. If such an element occurs
+    /// twice with different values, two readers can take the same bytes for different instances.
     #[must_use]
     pub const fn is_identity(self) -> bool {
         matches!(

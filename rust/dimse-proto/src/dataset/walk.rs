@@ -1,5 +1,5 @@
-//! One reading of a data set, for [`Scanner`](super::scan::Scanner): what is open, and what each element means
-//! where it stands (PS3.5 7.1, 7.5).
+//! One reading of a data set, for [`Scanner`](super::scan::Scanner): which sequences and items are open, and what each
+//! element means at its place (PS3.5 7.1, 7.5).
 
 use alloc::vec::Vec;
 
@@ -11,6 +11,14 @@ use super::header::{
 use super::oddity::{Oddities, Oddity, OddityKind};
 use super::tag::Tag;
 use super::wanted::{Capture, Kept};
+
+// The state of a walk is the stack of open frames, the bytes left of the current value, and a header that the end of a
+// chunk may have cut in two. Every frame carries its own limit, the smaller of its own end and that of the frame around
+// it, so one comparison in `enter` refuses every length that lies, at any depth.
+//
+// An element is refused only if readers could disagree about the bytes after it (where it ends, what holds it, which
+// instance this is). Everything else is noted as an oddity and passes: an archive that refused every imperfect instance
+// would lose images that all its readers can show.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
@@ -24,27 +32,27 @@ enum Inside {
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     inside: Inside,
-    /// Ends at `limit`; otherwise at its delimiter.
+    /// Whether it has a length and ends at `limit`; otherwise it ends at its delimiter.
     defined: bool,
-    /// Nothing inside may reach past this offset: its own end, or that of what holds it.
+    /// The offset that nothing inside may pass: its own end, or that of the frame around it.
     limit: u64,
     encoding: Encoding,
-    /// The last element of an item.
+    /// Of an item: its last element so far.
     last: Option<Tag>,
 }
 
-/// How to read what a UN of undefined length holds.
+/// How to read the items of a UN of undefined length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UnItems {
-    /// None was met: stop there, so that the walk can fork.
+    /// No such UN was met so far: stop at the first, so that the walk can fork.
     NotMet,
     /// As Implicit VR Little Endian (PS3.5 6.2.2).
     Implicit,
-    /// As the data set around it.
+    /// In the encoding of the data set.
     Explicit,
 }
 
-/// What can be read in two ways.
+/// A construct with two readings.
 #[derive(Clone, Copy, Debug)]
 enum Doubt {
     UnknownVr,
@@ -55,15 +63,15 @@ enum Doubt {
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     encoding: Encoding,
-    /// Nothing is excused.
+    /// Whether an oddity that some reader refuses is a fault.
     pub(super) strict: bool,
     unknown_vr: UnknownVr,
     un_items: UnItems,
-    /// Offset of the next byte; of the first one of the zeros behind the last element.
+    /// Offset of the next byte; behind the last element, of the first of the zeros.
     at: u64,
-    /// Element last met, for errors.
+    /// The element met last, for errors.
     tag: Option<Tag>,
-    /// A header cut by the end of a chunk.
+    /// The beginning of a header that the end of a chunk cut in two.
     partial: [u8; HEADER_MAX],
     partial_length: usize,
     /// Bytes of the current value still to come.
@@ -74,10 +82,10 @@ pub(super) struct Walk {
     stack: Vec<Frame>,
     /// The last element of the top level.
     last: Option<Tag>,
-    /// Only zeros may follow.
+    /// Padding was met: only zeros may follow.
     zeros: bool,
     pub(super) oddities: Oddities,
-    /// Something was let through that is a fault where `strict`.
+    /// An oddity was accepted that is a fault where `strict`.
     lenient: bool,
     pub(super) failed: Option<ScanError>,
 }
@@ -105,7 +113,8 @@ impl Walk {
         }
     }
 
-    /// The smaller the better: one that holds, without what is a fault where strict, and then the standard's.
+    /// Order of preference among the walks of a scanner, the smallest first: without a fault, then without an oddity
+    /// that is a fault where strict, then with the standard's reading of each doubt.
     pub(super) fn rank(&self) -> (bool, bool, bool, bool) {
         let failed = self.failed.is_some();
         (
@@ -116,8 +125,8 @@ impl Walk {
         )
     }
 
-    /// Takes `bytes`; the other readings of what is met in them go to `born`.
-    pub(super) fn advance(&mut self, mut bytes: &[u8], born: &mut Vec<Self>) {
+    /// Reads `bytes`. Walks with the other reading of a doubt met in them are appended to `forks`.
+    pub(super) fn advance(&mut self, mut bytes: &[u8], forks: &mut Vec<Self>) {
         while let Some((rest, doubt)) = self.feed(bytes) {
             let mut other = self.clone();
             match doubt {
@@ -130,14 +139,15 @@ impl Walk {
                     other.un_items = UnItems::Explicit;
                 }
             }
-            // There are two doubts, so this goes no deeper than that.
-            other.advance(rest, born);
-            born.push(other);
+            // The fork reads the rest of the chunk at once and may meet the other doubt. Each doubt is met once, so
+            // the recursion is two deep.
+            other.advance(rest, forks);
+            forks.push(other);
             bytes = rest;
         }
     }
 
-    /// Takes `bytes`, or stops before what can be read in two ways and gives back what it did not take.
+    /// Reads `bytes`, or stops before a doubt and returns the bytes from there on.
     fn feed<'a>(&mut self, mut bytes: &'a [u8]) -> Option<(&'a [u8], Doubt)> {
         while self.failed.is_none() {
             bytes = self.pass_value(bytes);
@@ -153,6 +163,7 @@ impl Walk {
             let (window, filled) = self.window(bytes);
             let header = window.get(..filled).unwrap_or(&window);
             match parse_header(header, self.current_encoding(), self.unknown_vr) {
+                // Padding is looked for before the header is believed: as an element, it would be one of group 0000.
                 _ if self.begins_zeros(header) => self.enter_zeros(),
                 Parsed::Header(header) => {
                     if self.is_un_in_doubt(header) {
@@ -187,7 +198,7 @@ impl Walk {
         None
     }
 
-    /// Bytes of the current value that may be left out; any number once it does not matter.
+    /// Number of next bytes that this walk need not see; without bound after a fault.
     pub(super) fn passable(&self) -> u64 {
         match (self.failed, self.keeping) {
             (Some(_), _) => u64::MAX,
@@ -233,18 +244,18 @@ impl Walk {
         }
     }
 
-    /// Behind a whole element of the top level, zeros harm nobody.
+    /// Whether zeros may follow here: behind a complete element of the top level, where readers stop at them.
     fn may_be_padded(&self) -> bool {
         !self.strict && self.stack.is_empty() && self.at > 0
     }
 
-    /// Whether one zero can only be padding. Two are group 0000, which is none, but one may be the first byte of a
-    /// tag (2000 in little endian). Behind pixel data of odd length there is none that it begins.
+    /// Whether a single zero must be padding. Two zeros are group 0000, which no data element has, but one may be the
+    /// first byte of a tag (such as 2000H in little endian). After pixel data of odd length no such tag can follow.
     fn is_at_odd_end(&self) -> bool {
         self.at & 1 == 1 && self.last.is_some_and(|last| last.0 >= Tag::PIXEL_DATA.0)
     }
 
-    /// Zeros where an element of the top level should begin.
+    /// Whether padding stands where an element of the top level would begin.
     fn begins_zeros(&self, header: &[u8]) -> bool {
         self.may_be_padded()
             && header
@@ -260,7 +271,7 @@ impl Walk {
         self.note(OddityKind::TrailingZeros, None);
     }
 
-    /// The first UN of undefined length that is a sequence.
+    /// Whether the element is the first UN of undefined length, whose items have two readings.
     fn is_un_in_doubt(&self, header: Header) -> bool {
         self.un_items == UnItems::NotMet
             && !self.strict
@@ -269,7 +280,7 @@ impl Walk {
             && header.tag != Tag::PIXEL_DATA
     }
 
-    /// Remembers what is let through.
+    /// Records an oddity that is accepted.
     fn note(&mut self, kind: OddityKind, tag: Option<Tag>) {
         self.oddities.add(Oddity {
             kind,
@@ -278,7 +289,7 @@ impl Walk {
         });
     }
 
-    /// Lets something through that is a fault where strict.
+    /// Accepts an oddity, unless the walk is strict.
     fn excuse(
         &mut self,
         kind: OddityKind,
@@ -293,7 +304,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Passes over what `bytes` holds of the current value and returns the rest.
+    /// Skips the bytes of the current value, keeping those that are wanted, and returns the rest of `bytes`.
     fn pass_value<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         if self.skip == 0 {
             return bytes;
@@ -317,7 +328,7 @@ impl Walk {
         rest
     }
 
-    /// The next header as far as it was received: what was left over from the last chunk, then `bytes`.
+    /// The next header as far as it was received: the bytes left from the last chunk, then `bytes`.
     fn window(&self, bytes: &[u8]) -> ([u8; HEADER_MAX], usize) {
         let mut window = self.partial;
         let mut filled = self.partial_length;
@@ -328,13 +339,13 @@ impl Walk {
         (window, filled)
     }
 
-    /// Decides what an element, item or delimiter means where it stands.
+    /// Decides what an element, item or delimiter means at its place.
     fn enter(&mut self, header: Header) -> Result<(), ScanErrorKind> {
         let value = self.at.saturating_add(u64::from(header.size));
         let defined = header.length != UNDEFINED;
         let end = match header.tag {
-            // The length of a delimiter is zero (PS3.5 7.5). Readers ignore anything else and look for the next
-            // element right behind it, so that is where it must stand here too.
+            // The length of a delimiter is zero (PS3.5 7.5). Readers ignore another length and look for the next
+            // element right after the header, so this walk does the same.
             Tag::ITEM_DELIMITATION | Tag::SEQUENCE_DELIMITATION => value,
             _ if defined => value.saturating_add(u64::from(header.length)),
             _ => value,
@@ -361,8 +372,8 @@ impl Walk {
                 }
                 self.stack.pop();
             }
-            // At the end of what has a length they say the same once more. Anywhere else, readers that heed them
-            // would go on where others are still inside.
+            // At the end of an item or sequence that has a length, a delimiter repeats what the length says. Anywhere
+            // else, readers that go by delimiters would leave the item where readers that go by lengths stay inside.
             (Tag::ITEM_DELIMITATION, Some((Inside::Item, true))) if value == self.limit() => {
                 let kind = OddityKind::ItemDelimiter;
                 self.excuse(kind, header.tag, ScanErrorKind::BadStructure)?;
@@ -392,8 +403,8 @@ impl Walk {
             return Err(kind);
         }
         let encoding = self.current_encoding();
-        // Explicit VR taken for implicit: "CS" where a length should begin. No data set starts with an element of
-        // 16 KiB or more.
+        // Explicit VR in a transfer syntax of Implicit VR: the VR ("CS") stands where the length should begin. As a
+        // length, two capital letters are at least 16 KiB, and no data set begins with an element that long.
         let [low, high, ..] = header.length.to_le_bytes();
         if self.at == 0 && header.vr.is_none() && has_short_length([low, high]) {
             return Err(ScanErrorKind::BadStructure);
@@ -412,7 +423,8 @@ impl Walk {
                 }
                 None if is_pixel_data => Err(ScanErrorKind::UndefinedLengthNotAllowed),
                 None | Some([b'S', b'Q']) => self.open_sequence(false, end, encoding),
-                // Whatever the transfer syntax, Implicit VR Little Endian inside (PS3.5 6.2.2).
+                // The items are in Implicit VR Little Endian, in all transfer syntaxes (PS3.5 6.2.2), or in the
+                // encoding of the data set, by writers that turned SQ into UN and left the items alone.
                 Some([b'U', b'N']) if self.un_items == UnItems::Explicit => {
                     self.lenient = true;
                     self.note(OddityKind::ExplicitUn, Some(header.tag));
@@ -439,7 +451,7 @@ impl Walk {
         }
     }
 
-    /// Elements stand in ascending order, each once (PS3.5 7.1).
+    /// Notes an element out of order or repeated: a data set has each once, ascending (PS3.5 7.1).
     fn order(&mut self, tag: Tag) -> Result<(), ScanErrorKind> {
         if tag.0 == 0x0002 && self.stack.is_empty() {
             return self.excuse(OddityKind::FileMeta, tag, ScanErrorKind::FileMeta);
@@ -456,23 +468,24 @@ impl Walk {
         Ok(())
     }
 
-    /// Groups no data element has (PS3.5 7.8.1, PS3.10 7.1).
+    /// The fault of a group that no data element has (PS3.5 7.8.1, PS3.10 7.1).
     fn forbidden_group(&self, tag: Tag) -> Option<ScanErrorKind> {
         match tag.0 {
             0x0002 if self.stack.is_empty() && (self.strict || self.is_file_meta(tag)) => {
                 Some(ScanErrorKind::FileMeta)
             }
-            // A preamble is zeros unless somebody put another file's head there.
+            // The preamble of a Part 10 file, which is usually zeros.
             0x0000 if self.at == 0 => Some(ScanErrorKind::FileMeta),
-            // Padding or pixels taken for an element.
+            // No element: padding, or pixels behind a wrong length.
             0x0000 | 0xffff => Some(ScanErrorKind::BadStructure),
             _ => None,
         }
     }
 
-    /// Whether an element of group 0002 is more than a stray one. In front of the others, where those who sort
-    /// elements put it, it becomes one with the File Meta Information of the file that it is stored in: there it
-    /// must not begin another (0002,0000 to 0003), nor be in an encoding that this has not (PS3.10 7.1).
+    /// Whether an element of group 0002 is dangerous, not only misplaced. If it is the first element, readers of the
+    /// file in which the data set is stored take it for a part of the File Meta Information, which stands just before.
+    /// So it must not be one that File Meta Information begins with (0002,0000 to 0003), nor in Implicit VR, which File
+    /// Meta Information never has (PS3.10 7.1).
     fn is_file_meta(&self, tag: Tag) -> bool {
         self.last.is_none() && (tag.1 < 0x0010 || self.encoding == Encoding::ImplicitLe)
     }
@@ -485,14 +498,14 @@ impl Walk {
         let (state, known) = (wanted.state, length_of(&wanted.value));
         let state = match state {
             Capture::NotMet => state,
-            // Of what is collected only, the first is kept, and nothing is refused for it.
+            // A collected element that is not wanted: the first one is kept, and a second is no fault.
             _ if !wanted.once => return Ok(()),
-            // The same again harms nobody and occurs.
+            // A second element of the same length is accepted if the value is the same too: `Wanted::take` compares.
             Capture::Whole if known == u64::from(header.length) => {
                 self.note(OddityKind::Repeated, Some(header.tag));
                 Capture::Again(self.at, 0)
             }
-            // Readers differ in which of two they believe; an instance with two identities is not stored.
+            // Readers differ in which of two they use, so an instance with two identities is not stored.
             _ if header.tag.is_identity() => return Err(ScanErrorKind::Repeated),
             _ => {
                 let kind = OddityKind::Repeated;
@@ -506,8 +519,8 @@ impl Walk {
         Ok(())
     }
 
-    /// A wanted element that began at `offset` is not the same again: an instance with two identities is not
-    /// stored; of other values the first stays.
+    /// The second element of a wanted tag, at `offset`, has another value: a fault for an identity, otherwise the first
+    /// value is kept.
     fn differs(&mut self, offset: u64) {
         let Some(wanted) = self.keeping.and_then(|index| self.wanted.get_mut(index)) else {
             return;
@@ -548,7 +561,7 @@ impl Walk {
         end: u64,
         encoding: Encoding,
     ) -> Result<(), ScanErrorKind> {
-        // Sequences and items alternate on the stack.
+        // Sequences and items alternate on the stack, so it holds two frames for each level.
         if self.stack.len() >= DEPTH_LIMIT.saturating_mul(2) {
             return Err(ScanErrorKind::DepthExceeded);
         }

@@ -1,14 +1,15 @@
-//! What a walk keeps of the top level: values that decide on an instance, and elements that somebody collects.
+//! Values that a walk keeps of the top level: of wanted elements, which decide what becomes of an instance, and of
+//! collected ones, which the caller reads afterwards.
 
 use alloc::vec::Vec;
 
 use super::header::{Header, UNDEFINED};
 use super::tag::Tag;
 
-/// Longest wanted value that is kept, in bytes. A longer one is passed over as if it had not been asked for.
+/// Longest value that is kept of a wanted element, in bytes. A longer value is skipped as if it were not wanted.
 pub const CAPTURE_LIMIT: u32 = 1024;
 
-/// The same of a collected one.
+/// Longest value that is kept of a collected element, in bytes.
 pub const COLLECT_LIMIT: u32 = 4096;
 
 /// Length of a delimiter: tag, and a length of zero (PS3.5 7.5).
@@ -20,19 +21,20 @@ pub(super) struct Wanted {
     vr: Option<[u8; 2]>,
     pub(super) value: Vec<u8>,
     pub(super) state: Capture,
-    /// A second one with another value is not taken in silence.
+    /// Wanted: a second element with another value is a fault or an oddity.
     pub(super) once: bool,
-    /// Kept for whoever collects it, sequences too.
+    /// Collected: kept for the caller, also if it is a sequence.
     collected: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Capture {
     NotMet,
-    /// Met, and too long or not yet whole.
+    /// Met. The value is too long to keep, or not yet complete.
     Open,
+    /// The value is complete.
     Whole,
-    /// Met again at this offset, and so far the same in so many bytes.
+    /// Met again at this offset; this many bytes were the same so far.
     Again(u64, usize),
 }
 
@@ -48,7 +50,7 @@ impl Wanted {
         }
     }
 
-    /// The element is there, and its value follows. Whether it is to be kept.
+    /// The header was read and the value follows. Returns whether to keep the value.
     pub(super) fn met(&mut self, header: Header) -> bool {
         if self.state == Capture::NotMet {
             self.vr = header.vr;
@@ -62,8 +64,10 @@ impl Wanted {
         header.length <= limit
     }
 
-    /// Takes more of the value, or says where the element began that differs from what was there before.
+    /// Takes more of the value. Of an element that occurs twice, compares: the error is the offset of the second one.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), u64> {
+        // The second value is compared as it arrives, in chunks of any size: no second buffer is needed, and the
+        // fault is found at the first different byte.
         let Capture::Again(offset, same) = self.state else {
             self.value.extend_from_slice(bytes);
             return Ok(());
@@ -74,11 +78,11 @@ impl Wanted {
     }
 }
 
-/// All of them, in the order of tags.
+/// All wanted and collected elements, in the order of tags.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     all: Vec<Wanted>,
-    /// Which of them is a sequence or pixel data whose items are passing by, and whether a delimiter ends it.
+    /// The collected sequence or pixel data whose items are being read, by index, and whether a delimiter ends it.
     recording: Option<(usize, bool)>,
 }
 
@@ -121,14 +125,14 @@ impl Kept {
         self.all.get_mut(index)
     }
 
-    /// VR and value of what was received whole.
+    /// VR and value of an element, if the value is complete.
     pub(super) fn element(&self, tag: Tag) -> Option<(Option<[u8; 2]>, &[u8])> {
         let (_, wanted) = self.find(tag)?;
         matches!(wanted.state, Capture::Whole | Capture::Again(..))
             .then_some((wanted.vr, wanted.value.as_slice()))
     }
 
-    /// A sequence or encapsulated pixel data of the top level begins: what stands in it is kept, if it is collected.
+    /// A sequence or encapsulated pixel data of the top level begins: its items are kept, if it is collected.
     pub(super) fn begin_recording(&mut self, header: Header) {
         if let Ok(index) = self.index(header.tag)
             && let Some(wanted) = self.all.get_mut(index)
@@ -143,7 +147,7 @@ impl Kept {
         }
     }
 
-    /// Keeps more of it, while it is not too long.
+    /// Keeps more bytes of a collected sequence, until they are too many: then none are kept.
     pub(super) fn record(&mut self, bytes: &[u8]) {
         let Some((index, delimited)) = self.recording else {
             return;
@@ -155,6 +159,7 @@ impl Kept {
         let most = usize::try_from(COLLECT_LIMIT)
             .unwrap_or(usize::MAX)
             .saturating_add(delimiter);
+        // The length of a sequence may be unknown until its delimiter arrives, so each chunk is checked.
         if wanted.value.len().saturating_add(bytes.len()) > most {
             wanted.value = Vec::new();
             self.recording = None;
@@ -163,7 +168,7 @@ impl Kept {
         }
     }
 
-    /// It has ended.
+    /// The collected sequence has ended; its delimiter is cut off.
     pub(super) fn end_recording(&mut self) {
         if let Some((index, delimited)) = self.recording.take()
             && let Some(wanted) = self.all.get_mut(index)

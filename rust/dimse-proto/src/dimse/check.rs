@@ -1,4 +1,4 @@
-//! Whether a command set received can be carried out, and whether one may be sent (PS3.7 9.3, 10.3).
+//! Whether a received command set can be carried out, and whether one may be sent (PS3.7 9.3, 10.3).
 
 use alloc::format;
 use core::fmt;
@@ -9,16 +9,20 @@ use super::field::{CommandField, DataSetUsage};
 use super::status::Status;
 use crate::LocalError;
 
-/// What a response is worth nothing without.
+// The two checks differ on purpose: what arrives is checked for what is needed to act on it, what is sent for all that
+// the standard demands. A strict receiver would abort associations for faults without consequence; a lenient
+// sender would leave the interpretation of its faults to the peer.
+
+/// Elements without which a response cannot be used: the request it belongs to, and the outcome.
 const RESPONSE_IDENTIFIERS: [u16; 2] = [element::MESSAGE_ID_BEING_RESPONDED_TO, element::STATUS];
 
 impl CommandSet {
-    /// Whether what arrived can be dispatched: known, and with what it takes to be answered.
+    /// Whether a received command can be dispatched: its message is known, and the elements to answer it are present.
     ///
-    /// Priority may be missing: it is a wish, and an absent one is medium.
+    /// Priority may be missing: a missing one counts as medium, and no service depends on it.
     ///
     /// # Errors
-    /// The first fault; [`CommandError::answer`] says what the peer deserves.
+    /// The first fault; [`CommandError::answer`] is the status to answer with.
     pub fn validate(&self) -> Result<(), CommandError> {
         let unusable = |element| CommandError::Unusable { element };
         let field = self
@@ -41,7 +45,8 @@ impl CommandSet {
                 element::AFFECTED_SOP_CLASS_UID | element::REQUESTED_SOP_CLASS_UID => {
                     self.sop_class().is_some_and(|uid| !uid.is_empty())
                 }
-                // An empty one is for the service to refuse, as any other it cannot accept.
+                // An empty UID is present. The service refuses it, like any other UID that it cannot accept, with
+                // the status of its own service class.
                 element::AFFECTED_SOP_INSTANCE_UID | element::REQUESTED_SOP_INSTANCE_UID => {
                     self.sop_instance().is_some()
                 }
@@ -58,16 +63,16 @@ impl CommandSet {
         Ok(())
     }
 
-    /// Whether the command may be sent: a known message with its mandatory elements, no unknown or retired ones,
-    /// values the standard allows, and a data set announced or not as the message demands.
+    /// Whether the command may be sent: a known message with its mandatory elements, without unknown or retired
+    /// elements, with values that the standard allows, and a data set announced or not as the message demands.
     ///
     /// # Errors
-    /// `InvalidValue` naming the first fault.
+    /// `InvalidValue` for the first fault.
     pub fn check_sendable(&self) -> Result<(), LocalError> {
         let field = self.field();
         let (name, required, data_set) = match field.and_then(CommandField::row) {
             Some(row) => (row.name, row.required, row.data_set),
-            // Even a request that nobody knows can be told so.
+            // The response to a request of an unknown kind: no row has it, but PS3.7 C.5 demands an answer.
             None if field.is_some_and(CommandField::is_response)
                 && self.status() == Some(Status::UNRECOGNIZED_OPERATION) =>
             {
@@ -103,18 +108,18 @@ impl CommandSet {
     }
 }
 
-/// A command set that is well formed and yet cannot be carried out.
+/// Why a command set that could be decoded cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// Without this element it is not even known what to answer to.
+    /// An element is missing without which no answer is possible.
     Unusable {
         /// The missing element.
         element: u16,
     },
-    /// (0000,0100) is none of PS3.7 Annex E.
+    /// (0000,0100) has a value that PS3.7 Annex E does not define.
     UnknownField {
-        /// Its value.
+        /// The value.
         field: CommandField,
     },
     /// A mandatory element is missing, or an empty SOP class.
@@ -127,7 +132,7 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The status to answer with; `None` when only A-ABORT (0,0) is left.
+    /// The status to answer with; `None` when no answer is possible, and the association is aborted by A-ABORT (0,0).
     #[must_use]
     pub fn answer(self) -> Option<Status> {
         match self {
@@ -137,7 +142,7 @@ impl CommandError {
             }
             Self::Missing { field, .. } if field.response().is_none() => None,
             Self::Missing { field, element } => Some(match element {
-                // PS3.7 lists 0118H for DIMSE-N only, 0122H for DIMSE-C only.
+                // PS3.7 lists 0118H for DIMSE-N alone, and 0122H for DIMSE-C alone.
                 element::AFFECTED_SOP_CLASS_UID | element::REQUESTED_SOP_CLASS_UID => {
                     if field.is_normalized() {
                         Status::NO_SUCH_SOP_CLASS

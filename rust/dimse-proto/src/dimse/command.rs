@@ -1,7 +1,8 @@
 //! Command sets (PS3.7 6.3.1): elements of group 0000 in Implicit VR Little Endian, whatever the transfer syntax.
 //!
-//! What arrives is read for what it says: the elements that its message defines are checked, the first of several
-//! values is taken, and everything else is passed over. What is sent is checked strictly.
+//! A received command set is read leniently: the elements that its message defines are checked, the first of several
+//! values is used, and everything else is ignored but recorded ([`PassedOver`]). A command set to be sent is checked
+//! strictly.
 
 use alloc::format;
 use alloc::string::String;
@@ -19,13 +20,13 @@ use crate::{AeTitle, DecodeError, LocalError, Uid};
 
 const SECTION: &str = "PS3.7 6.3.1";
 
-/// (0000,0800) when no data set follows; any other value means that one does.
+/// Value of (0000,0800) when no data set follows; any other value means that a data set follows.
 const NO_DATA_SET: u16 = 0x0101;
 
-/// What we send when one does.
+/// Value of (0000,0800) sent when a data set follows.
 const DATA_SET: u16 = 0x0001;
 
-/// The elements of a command, ascending, without (0000,0000), which is computed when sent.
+/// The elements of a command, ascending, without (0000,0000), which [`CommandSet::encode`] computes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandSet {
     elements: Vec<(u16, Bytes)>,
@@ -34,14 +35,14 @@ pub struct CommandSet {
     passed_over: Option<PassedOver>,
 }
 
-/// What of a command set that arrived was not read, or not all of it.
+/// Elements of a received command set that were ignored, wholly or but for their first value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PassedOver {
-    /// The first such element.
+    /// The first ignored element.
     pub first: Tag,
-    /// How many there are.
+    /// Number of ignored elements.
     pub count: u32,
-    /// More than elements which the standard has not or no longer.
+    /// Whether there is a fault among them, not only elements that the standard does not define or has retired.
     pub irregular: bool,
 }
 
@@ -56,11 +57,11 @@ impl fmt::Display for PassedOver {
 }
 
 impl CommandSet {
-    /// A request with what all requests have: field, message id, SOP class where this message puts it, medium
-    /// priority where it has one. No data set yet.
+    /// A request with the elements that every request of the kind has: command field, message id, SOP class (Affected
+    /// or Requested), and medium priority if the kind has one. It announces no data set yet.
     ///
     /// # Errors
-    /// `InvalidValue` for a field that is no known request with a message id, or a SOP class that is no UID.
+    /// `InvalidValue` for a `field` that is no known request with a message id, or a SOP class that is no UID.
     pub fn request(
         field: CommandField,
         message_id: u16,
@@ -92,11 +93,11 @@ impl CommandSet {
         command
     }
 
-    /// The response to `request`, naming the SOP class and instance, event and action it was about where the
-    /// response may. No data set yet. Identifiers that must not be sent are left out.
+    /// The response to `request`, with the SOP class, SOP instance, event type or action type of the request where
+    /// this response may have them. Invalid UIDs of the request are left out. It announces no data set yet.
     ///
     /// # Errors
-    /// `InvalidValue` if `request` is none that can be answered.
+    /// `InvalidValue` if `request` is no request, or one that has no response.
     pub fn response_to(request: &Self, status: Status) -> Result<Self, LocalError> {
         let field = request.field().and_then(CommandField::response);
         let (Some(field), Some(message_id)) = (field, request.message_id()) else {
@@ -108,6 +109,8 @@ impl CommandSet {
         let mut response = Self::begun(field);
         response.set_us(element::MESSAGE_ID_BEING_RESPONDED_TO, message_id);
         response.set_us(element::STATUS, status.0);
+        // PS3.7 lets most responses repeat the identifiers of their request. They are optional; a response has all that
+        // it may have, and is understood without its request.
         let allowed = |element| field.row().is_some_and(|row| row.allows(element));
         let performed = matches!(status.category(), Category::Success | Category::Warning);
         if let Some(uid) = request.sop_class().filter(Uid::is_valid)
@@ -117,7 +120,7 @@ impl CommandSet {
         }
         if let Some(uid) = request.sop_instance().filter(Uid::is_valid)
             && allowed(element::AFFECTED_SOP_INSTANCE_UID)
-            // An instance that was not created is not named (PS3.7 10.3.5.2).
+            // The UID of an instance that was not created is left out (PS3.7 10.3.5.2).
             && (performed || field != CommandField::N_CREATE_RSP)
         {
             response.set_uid(element::AFFECTED_SOP_INSTANCE_UID, &uid)?;
@@ -140,11 +143,11 @@ impl CommandSet {
         command
     }
 
-    /// Reads a command set; values are slices of `bytes`.
+    /// Decodes a command set. Values are slices of `bytes`.
     ///
     /// # Errors
-    /// An element cut short or of undefined length; one that the message defines twice there, or a number of the
-    /// wrong size.
+    /// An element that is cut short or of undefined length, an element of this message that occurs twice, or a number
+    /// of a wrong length.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes, SECTION);
         let mut command = Self::default();
@@ -165,6 +168,7 @@ impl CommandSet {
             }
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let value = reader.take(length, "command element")?;
+            // An element of another group is no command element, but its length is clear: it is skipped and recorded.
             if tag.0 != 0 {
                 command.pass_over(tag, true);
             } else if tag.1 == element::COMMAND_GROUP_LENGTH {
@@ -179,6 +183,7 @@ impl CommandSet {
                 command.elements.push((tag.1, value));
             }
         }
+        // A wrong group length does no harm, because the fragments have already shown where the command set ends.
         command.group_length_wrong = group_length != Some(true);
         if command.disordered {
             command.elements.sort_by_key(|(element, _)| *element);
@@ -187,7 +192,11 @@ impl CommandSet {
         Ok(command)
     }
 
-    /// Keeps of the sorted elements what can be read.
+    /// Keeps those of the sorted elements that can be read.
+    //
+    // A fault matters where it could change what is done: in an element that the message defines. Two SOP Instance
+    // UIDs, or a message id of 3 bytes, are an error, because readers differ in what they make of them. The same fault
+    // in an element that means nothing here changes nothing: it is recorded, and the message goes on.
     fn sift(&mut self, end: usize) -> Result<(), DecodeError> {
         let elements = core::mem::take(&mut self.elements);
         let field = elements
@@ -199,7 +208,6 @@ impl CommandSet {
         for (number, value) in elements {
             let tag = Tag(0, number);
             let defined = defines(field, number);
-            // Which of two a reader believes differs between readers (E-22).
             let again = self.elements.last().is_some_and(|last| last.0 == number);
             if again && defined == Defined::No {
                 self.pass_over(tag, true);
@@ -242,7 +250,7 @@ impl CommandSet {
         over.irregular |= irregular;
     }
 
-    /// The bytes to send: ascending, padded to even lengths, with the group length.
+    /// The bytes to send: elements in ascending order, padded to even lengths, with the group length.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let sizes = self.elements.iter().map(|(_, value)| padded(value.len()));
@@ -262,19 +270,19 @@ impl CommandSet {
         out.finish()
     }
 
-    /// Elements arrived out of order: a peer's mistake, to be logged.
+    /// Whether elements were received out of order: a fault of the peer, for logs.
     #[must_use]
     pub fn disordered(&self) -> bool {
         self.disordered
     }
 
-    /// (0000,0000) was missing, misplaced or wrong when it arrived: to be logged.
+    /// Whether (0000,0000) was received wrong, misplaced or not at all: a fault of the peer, for logs.
     #[must_use]
     pub fn group_length_wrong(&self) -> bool {
         self.group_length_wrong
     }
 
-    /// What was there beside what the message defines, or beyond a first value: to be logged.
+    /// Elements beside those that the message defines, and values beyond a first one: for logs.
     #[must_use]
     pub fn passed_over(&self) -> Option<PassedOver> {
         self.passed_over
@@ -292,7 +300,7 @@ impl CommandSet {
         self.us(element::MESSAGE_ID)
     }
 
-    /// (0000,0120): the request this responds to or cancels.
+    /// (0000,0120): message id of the request that this message answers or cancels.
     #[must_use]
     pub fn responding_to(&self) -> Option<u16> {
         self.us(element::MESSAGE_ID_BEING_RESPONDED_TO)
@@ -304,21 +312,21 @@ impl CommandSet {
         self.us(element::STATUS).map(Status)
     }
 
-    /// (0000,0800) says that a data set follows.
+    /// Whether a data set follows, by (0000,0800).
     #[must_use]
     pub fn has_data_set(&self) -> bool {
         let kind = self.us(element::COMMAND_DATA_SET_TYPE);
         kind.is_some_and(|kind| kind != NO_DATA_SET)
     }
 
-    /// Announces a data set, or none.
+    /// Sets (0000,0800): whether a data set follows.
     pub fn set_has_data_set(&mut self, has: bool) {
         let value = if has { DATA_SET } else { NO_DATA_SET };
         self.set_us(element::COMMAND_DATA_SET_TYPE, value);
     }
 
-    /// The SOP class the message is about: Affected or Requested, whichever this message has by the standard,
-    /// else the other one: PS3.4 confuses them (4:CC.2.7.2), and so do peers.
+    /// The SOP class of the message: Affected or Requested SOP Class UID, as the standard has it for this message, and
+    /// if that is missing, the other one. Even the standard confuses the two (PS3.4 CC.2.7.2), and peers do too.
     #[must_use]
     pub fn sop_class(&self) -> Option<Uid> {
         let row = self.field().and_then(CommandField::row);
@@ -326,7 +334,7 @@ impl CommandSet {
         self.uid(first).or_else(|| self.uid(second))
     }
 
-    /// The SOP instance the message is about, found as [`Self::sop_class`] is.
+    /// The SOP instance of the message, found like [`Self::sop_class`].
     #[must_use]
     pub fn sop_instance(&self) -> Option<Uid> {
         let row = self.field().and_then(CommandField::row);
@@ -362,14 +370,14 @@ impl CommandSet {
         ul_of(self.get(element)?)
     }
 
-    /// A UI value without padding, whatever it holds.
+    /// A UI value without padding; not checked.
     #[must_use]
     pub fn uid(&self, element: u16) -> Option<Uid> {
         self.get(element).cloned().map(Uid::from_wire)
     }
 
-    /// A text value without spaces and NULs at its ends; what is not ASCII is replaced unless it is UTF-8, and
-    /// control characters are escaped: it ends up in logs and on terminals.
+    /// A text value without spaces and NULs at its ends. Bytes that are not UTF-8 are replaced, and control characters
+    /// escaped, because the text is written to logs and terminals.
     #[must_use]
     pub fn text(&self, element: u16) -> Option<String> {
         let value = String::from_utf8_lossy(trimmed(self.get(element)?));
@@ -384,7 +392,7 @@ impl CommandSet {
         Some(shown)
     }
 
-    /// An AE value; `None` also when it is longer than a title can be, so that its head is not taken for one.
+    /// An AE value; `None` also for a value longer than 16 bytes: its first 16 could be the title of another node.
     #[must_use]
     pub fn ae(&self, element: u16) -> Option<AeTitle> {
         let value = trimmed(self.get(element)?);
@@ -414,7 +422,7 @@ impl CommandSet {
     /// Sets a UI value.
     ///
     /// # Errors
-    /// `InvalidValue` if it is not a UID.
+    /// `InvalidValue` if `value` is not a valid UID.
     pub fn set_uid(&mut self, element: u16, value: &Uid) -> Result<(), LocalError> {
         self.set_checked(element, value.as_bytes())
     }
@@ -422,7 +430,7 @@ impl CommandSet {
     /// Sets an AE value.
     ///
     /// # Errors
-    /// `InvalidValue` if it is a received title that must not be sent.
+    /// `InvalidValue` for a received title with characters that must not be sent.
     pub fn set_ae(&mut self, element: u16, value: AeTitle) -> Result<(), LocalError> {
         self.set_checked(element, value.as_bytes())
     }
@@ -430,7 +438,8 @@ impl CommandSet {
     /// Sets an LO, AE or UI value from text.
     ///
     /// # Errors
-    /// `InvalidValue` if the element cannot hold it: an LO has at most 64 characters of the default repertoire.
+    /// `InvalidValue` for a value that the element cannot have: an LO has at most 64 characters of the default
+    /// repertoire.
     pub fn set_text(&mut self, element: u16, value: &str) -> Result<(), LocalError> {
         self.set_checked(element, value.as_bytes())
     }
@@ -445,7 +454,7 @@ impl CommandSet {
         self.set(element, bytes.collect());
     }
 
-    /// Takes an element out.
+    /// Removes an element and returns its value.
     pub fn remove(&mut self, element: u16) -> Option<Bytes> {
         let index = self.index_of(element).ok()?;
         Some(self.elements.remove(index).1)
@@ -478,7 +487,7 @@ impl CommandSet {
     }
 }
 
-/// The elements of SOP class and SOP instance for a message we do not know.
+/// The elements of SOP class and SOP instance, Affected before Requested, as for an unknown message.
 const AFFECTED_FIRST: ((u16, u16), (u16, u16)) = (
     (
         element::AFFECTED_SOP_CLASS_UID,
@@ -490,7 +499,7 @@ const AFFECTED_FIRST: ((u16, u16), (u16, u16)) = (
     ),
 );
 
-/// Where a message has its SOP class, and where else to look.
+/// The element in which a message has its SOP class, and the one to look at otherwise.
 fn class_elements(row: &Row) -> (u16, u16) {
     let (affected, requested) = AFFECTED_FIRST.0;
     if row.allows(requested) {
@@ -500,7 +509,7 @@ fn class_elements(row: &Row) -> (u16, u16) {
     }
 }
 
-/// Where a message has its SOP instance, and where else to look.
+/// The element in which a message has its SOP instance, and the one to look at otherwise.
 fn instance_elements(row: &Row) -> (u16, u16) {
     let (affected, requested) = AFFECTED_FIRST.1;
     if row.allows(requested) {
@@ -510,16 +519,17 @@ fn instance_elements(row: &Row) -> (u16, u16) {
     }
 }
 
-/// What a message makes of an element.
+/// Whether a message defines an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defined {
     Mandatory,
-    /// Where it is empty it might as well be absent.
+    /// An empty value counts as an absent element.
     Optional,
     No,
 }
 
-/// Whether the message defines the element. Of a message that is not known, or not yet, all that may be needed.
+/// Whether the message of `field` defines the element. An unknown message is taken to define every element by which a
+/// command is dispatched.
 fn defines(field: Option<CommandField>, number: u16) -> Defined {
     let row = field.and_then(CommandField::row);
     let is_response = field.is_none_or(CommandField::is_response);
@@ -532,7 +542,7 @@ fn defines(field: Option<CommandField>, number: u16) -> Defined {
         element::MESSAGE_ID => row.is_none_or(|row| row.required.contains(&number)),
         element::MESSAGE_ID_BEING_RESPONDED_TO => is_response || is_cancel,
         element::STATUS => is_response,
-        // One stands for the other.
+        // Affected and Requested stand for each other, see `sop_class`.
         number if number == affected || number == requested => allows(affected, requested),
         number if number == affected_instance || number == requested_instance => {
             allows(affected_instance, requested_instance)
@@ -541,7 +551,7 @@ fn defines(field: Option<CommandField>, number: u16) -> Defined {
     };
     match row {
         _ if dispatched => Defined::Mandatory,
-        // A wish.
+        // Priority is mandatory in the standard, but a missing one counts as medium.
         Some(row) if number == element::PRIORITY && row.allows(number) => Defined::Optional,
         Some(row) if row.required.contains(&number) => Defined::Mandatory,
         Some(row) if row.optional.contains(&number) => Defined::Optional,
@@ -549,7 +559,7 @@ fn defines(field: Option<CommandField>, number: u16) -> Defined {
     }
 }
 
-/// The first of several values where there should be one.
+/// The first of several values of an element that may have one.
 fn first_value(entry: &element::Entry, value: &Bytes) -> Bytes {
     let size = match entry.vr {
         _ if entry.many => None,

@@ -22,7 +22,7 @@ pub enum Vr {
     Us,
 }
 
-/// What PS3.7 Annex E says about one element.
+/// One element of PS3.7 Annex E.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// Element number; the group is 0000.
@@ -33,11 +33,11 @@ pub struct Entry {
     pub vr: Vr,
     /// Value multiplicity 1-n instead of 1.
     pub many: bool,
-    /// PS3.7 E.2: may arrive and is ignored, is never sent.
+    /// Of PS3.7 E.2: ignored when received, never sent.
     pub retired: bool,
 }
 
-/// The entry of an element, unless it is unknown.
+/// The entry of an element; `None` for one that the standard does not define.
 #[must_use]
 pub fn entry(element: u16) -> Option<&'static Entry> {
     let index = DICTIONARY.binary_search_by_key(&element, |entry| entry.element);
@@ -123,7 +123,7 @@ dictionary! {
     OVERLAYS 0x51b0 "Overlays" Us n retired;
 }
 
-/// Whether a value to be sent is one its element may have, padded or not.
+/// Checks that an element may be sent and may have this value, padded or not.
 pub(super) fn check_value(number: u16, value: &[u8]) -> Result<(), LocalError> {
     let Some(entry) = entry(number).filter(|entry| !entry.retired) else {
         let what = format!("{} is not an element to be sent", Tag(0, number));
@@ -150,7 +150,7 @@ pub(super) fn check_value(number: u16, value: &[u8]) -> Result<(), LocalError> {
     ))
 }
 
-/// Whether a value of this VR can have so many bytes. Text is judged by who reads it.
+/// Whether a value of this VR can have this length. A text may have any: its reader checks the content.
 pub(super) fn has_size_of(vr: Vr, length: usize) -> bool {
     match vr {
         Vr::Us => length == 2,
@@ -160,6 +160,7 @@ pub(super) fn has_size_of(vr: Vr, length: usize) -> bool {
     }
 }
 
+/// Tag and keyword of an element, for messages.
 pub(super) fn name_of(number: u16) -> Cow<'static, str> {
     match entry(number) {
         Some(entry) => format!("{} {}", Tag(0, number), entry.keyword).into(),
@@ -167,7 +168,7 @@ pub(super) fn name_of(number: u16) -> Cow<'static, str> {
     }
 }
 
-/// Without the spaces and NULs at both ends.
+/// The value without spaces and NULs at both ends.
 pub(super) fn trimmed(value: &[u8]) -> &[u8] {
     let padding = |b: &u8| matches!(b, 0 | b' ');
     let start = value

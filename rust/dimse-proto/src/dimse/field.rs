@@ -4,22 +4,22 @@ use core::fmt;
 
 use super::element;
 
-/// (0000,0100): which message a command set begins. The number on the wire; unknown ones survive.
+/// (0000,0100): the kind of message. Holds the number on the wire, also one that the standard does not define.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommandField(pub u16);
 
 /// What the standard says about the data set of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DataSetUsage {
-    /// None ever: (0000,0800) is 0101H.
+    /// Never a data set: (0000,0800) is 0101H.
     None,
-    /// M: always there.
+    /// M: always a data set.
     Mandatory,
-    /// U: the sender's choice.
+    /// U: a data set if the sender wants one.
     UserOption,
-    /// C: depends on the status and the service.
+    /// C: a data set depending on status and service.
     Conditional,
-    /// C: there if and only if the status is Pending.
+    /// C: a data set if and only if the status is Pending.
     WhenPending,
 }
 
@@ -32,7 +32,7 @@ pub struct Row {
     pub name: &'static str,
     /// Mandatory elements beyond (0000,0000), (0000,0100) and (0000,0800), which all messages have.
     pub required: &'static [u16],
-    /// Conditional and optional elements. Those a status brings along (PS3.7 C.4, C.5) are not listed: any
+    /// Conditional and optional elements. Elements that belong to a status (PS3.7 C.4, C.5) are not listed: any
     /// response may have them.
     pub optional: &'static [u16],
     /// Whether a data set follows.
@@ -40,7 +40,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether the message may hold this element.
+    /// Whether the message may have this element.
     #[must_use]
     pub fn allows(&self, element: u16) -> bool {
         self.required.contains(&element) || self.optional.contains(&element)
@@ -48,25 +48,25 @@ impl Row {
 }
 
 impl CommandField {
-    /// The row of this message, unless it is unknown.
+    /// The row of this message; `None` for a message that the standard does not define.
     #[must_use]
     pub fn row(self) -> Option<&'static Row> {
         MESSAGES.iter().find(|row| row.field == self)
     }
 
-    /// The standard's name, unless it is unknown.
+    /// The standard's name; `None` for a message that the standard does not define.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         self.row().map(|row| row.name)
     }
 
-    /// Bit 15 makes the response of a request.
+    /// Whether the message is a response: bit 15 is set.
     #[must_use]
     pub const fn is_response(self) -> bool {
         self.0 & 0x8000 != 0
     }
 
-    /// The response to this request, also to one we do not know; a response and C-CANCEL-RQ have none.
+    /// The response to this request, also to an unknown one; `None` for a response and for C-CANCEL-RQ.
     #[must_use]
     pub const fn response(self) -> Option<Self> {
         if self.is_response() || self.0 == Self::C_CANCEL_RQ.0 {
@@ -76,7 +76,7 @@ impl CommandField {
         }
     }
 
-    /// Whether it belongs to DIMSE-N (PS3.7 section 10) rather than DIMSE-C (section 9).
+    /// Whether the message is of DIMSE-N (PS3.7 section 10) rather than DIMSE-C (section 9).
     #[must_use]
     pub const fn is_normalized(self) -> bool {
         matches!(self.0 & 0x7fff, 0x0100..=0x0150)
@@ -117,6 +117,8 @@ macro_rules! messages {
     };
 }
 
+// The tables of PS3.7 9.3 and 10.3. All other files ask this table: which elements make a request, which of them a
+// response repeats, what a received command lacks, and what must not be sent. So a new message is a new row.
 messages! {
     C_STORE_RQ 0x0001 "C-STORE-RQ",
         [AFFECTED_SOP_CLASS_UID, MESSAGE_ID, PRIORITY, AFFECTED_SOP_INSTANCE_UID],

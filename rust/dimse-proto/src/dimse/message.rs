@@ -1,11 +1,11 @@
-//! A message to be sent (PS3.7 6.3): a command set, and a data set if the command says so.
+//! A message to be sent (PS3.7 6.3): a command set, and a data set if the command announces one.
 
 use bytes::Bytes;
 
 use super::command::CommandSet;
 use crate::LocalError;
 
-/// A whole message, ready to be cut into fragments.
+/// A complete message, ready for fragmentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
@@ -18,13 +18,14 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message with the data set there is, which (0000,0800) is made to say.
+    /// A message. Sets (0000,0800) of the command according to `data`.
     ///
-    /// An empty data set is none: a fragment must not be empty (PS3.8 E.1), so it could not be sent.
+    /// An empty data set counts as none: PS3.8 E.1 forbids empty fragments, so it could not be sent, and a peer that
+    /// was promised one would wait for it.
     ///
     /// # Errors
-    /// `InvalidValue` for an even context id, for what [`CommandSet::check_sendable`] refuses, and so for a
-    /// mandatory data set that is missing or empty.
+    /// `InvalidValue` for an even context id, and for commands that [`CommandSet::check_sendable`] refuses, such as one
+    /// whose mandatory data set is missing or empty.
     pub fn new(
         context_id: u8,
         mut command: CommandSet,

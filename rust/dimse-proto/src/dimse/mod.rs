@@ -1,4 +1,5 @@
-//! DIMSE messages (PS3.7): a command set, and a data set that may follow.
+//! DIMSE messages (PS3.7): a command set, and the data set that may follow. Fragments become messages in
+//! [`crate::connection::Assembler`].
 //!
 //! | file | carries |
 //! |---|---|
@@ -6,6 +7,7 @@
 //! | [`field`] | the 23 messages, one row each, PS3.7 9.3 and 10.3 |
 //! | [`command`] | command sets, PS3.7 6.3.1 |
 //! | [`status`] | status codes, PS3.7 Annex C |
+//! | `check` | which commands can be answered, and which may be sent |
 //! | [`message`] | a message to be sent |
 
 mod check;

@@ -2,31 +2,33 @@
 
 use core::fmt;
 
-/// (0000,0900): how an operation went. The number on the wire; unknown ones survive.
+/// (0000,0900): the outcome of an operation. Holds the number on the wire, also one that the standard does not define.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Status(pub u16);
 
-/// The class of a status, which says how a service user goes on.
+/// The class of a status, by which a service user decides how to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Category {
-    /// Done.
+    /// The operation was carried out.
     Success,
-    /// Done, with remarks.
+    /// The operation was carried out, with remarks.
     Warning,
-    /// Not done.
+    /// The operation was not carried out.
     Failure,
-    /// Ended by C-CANCEL.
+    /// The operation was ended by C-CANCEL.
     Cancel,
     /// More responses follow.
     Pending,
 }
 
 impl Status {
-    /// The class of the code (PS3.7 C.1). A code outside all ranges is a failure: nobody promised anything.
+    /// The class of the code (PS3.7 C.1). A code outside all ranges counts as a failure: a peer that sends one has not
+    /// said that the operation was carried out.
     #[must_use]
     pub const fn category(self) -> Category {
         match self.0 {
             0x0000 => Category::Success,
+            // The first three are warnings of DIMSE-N outside the range Bxxx (PS3.7 C.4).
             0x0001 | 0x0107 | 0x0116 | 0xb000..=0xbfff => Category::Warning,
             0xfe00 => Category::Cancel,
             0xff00 | 0xff01 => Category::Pending,
@@ -67,8 +69,8 @@ macro_rules! statuses {
         impl Status {
             $(#[doc = concat!(stringify!($code), ": ", $text, ".")] pub const $name: Self = Self($code);)+
 
-            /// What the code means for every service, if the standard fixes it. Codes Axxx, Bxxx and Cxxx mean
-            /// what the service class says; only those are named that mean the same in all of them.
+            /// The meaning of the code, if it is the same for every service. Codes Axxx, Bxxx and Cxxx are defined by
+            /// each service class; only those with one meaning in all classes have a name here.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {

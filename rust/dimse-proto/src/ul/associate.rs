@@ -11,18 +11,18 @@ use crate::error::DecodeError;
 use crate::wire::{Reader, Writer};
 use crate::{AeTitle, Uid};
 
-/// The body of an A-ASSOCIATE-RQ or A-ASSOCIATE-AC PDU, as faithful as it arrived: order, duplicates and items
-/// of unknown type are kept, so that meaning is judged in one place ([`super::negotiate`]). Past a cap for each type
-/// of item the rest is skipped, so that a body of 1 MiB cannot become much more of memory.
+/// The body of an A-ASSOCIATE-RQ or A-ASSOCIATE-AC PDU, as it arrived: order, duplicates and items of unknown type are
+/// kept, so that one place judges them ([`super::negotiate`]). Past a limit for each type further items are dropped, so
+/// that a body of 1 MiB cannot take much more memory than that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Associate {
-    /// Bit 0 set is version 1; only that bit is tested (PS3.8 Table 9-11).
+    /// Bit 0 means version 1; no other bit is tested (PS3.8 Table 9-11).
     pub protocol_version: u16,
-    /// Called AE title, 16 bytes as on the wire: an AC echoes them.
+    /// Called AE title, 16 bytes as on the wire: an AC repeats them byte for byte (PS3.8 9.3.3).
     pub called: [u8; 16],
     /// Calling AE title, 16 bytes as on the wire.
     pub calling: [u8; 16],
-    /// Reserved; an AC echoes what the RQ carried.
+    /// Reserved; an AC repeats these bytes of the RQ.
     pub reserved: [u8; 32],
     /// Variable items.
     pub items: Vec<Item>,
@@ -31,25 +31,25 @@ pub struct Associate {
 /// A variable item of an A-ASSOCIATE PDU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// 10H.
+    /// 10H: application context.
     ApplicationContext(Uid),
-    /// 20H, in requests.
+    /// 20H: presentation context, in requests.
     PresentationContextRq(PresentationContextRq),
-    /// 21H, in answers.
+    /// 21H: presentation context, in answers.
     PresentationContextAc(PresentationContextAc),
-    /// 50H.
+    /// 50H: user information.
     UserInformation(Vec<UserItem>),
-    /// Any other type: ignored, but shown.
+    /// Any other type: has no effect (PS3.8 9.3.1), but is kept for logs.
     Unknown {
         /// Item type.
         item_type: u8,
-        /// What its length counted.
+        /// The bytes after the length field.
         body: Bytes,
     },
 }
 
-/// A proposed presentation context (20H). Exactly one abstract syntax and at least one transfer syntax make it
-/// well formed; what arrived is what stands here.
+/// A proposed presentation context (20H), as it arrived. A well-formed one has exactly one abstract syntax and at least
+/// one transfer syntax.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresentationContextRq {
     /// Odd, 1 to 255, when well formed.
@@ -65,9 +65,9 @@ pub struct PresentationContextRq {
 pub struct PresentationContextAc {
     /// The id of the proposal.
     pub id: u8,
-    /// Acceptance or why not.
+    /// Acceptance, or the reason of the rejection.
     pub result: ContextResult,
-    /// 40H sub-items: exactly one and significant when accepted, else not tested (E-30).
+    /// 40H sub-items: exactly one for an acceptance; not significant for a rejection, and then not tested.
     pub transfer_syntaxes: Vec<Uid>,
 }
 
@@ -200,7 +200,7 @@ impl Item {
         })
     }
 
-    /// Writes the item; what its 16-bit length cannot say is for the builder of the item to refuse.
+    /// Writes the item. The builder of an item refuses a body too long for the 16-bit length field.
     pub(super) fn encode(&self, out: &mut Writer) {
         match self {
             Self::ApplicationContext(name) => {

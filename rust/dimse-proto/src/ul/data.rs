@@ -21,20 +21,22 @@ pub struct Pdv {
     pub fragment: Bytes,
 }
 
-/// Headers in front of a fragment that has a PDU to itself: PDU type and length, item length, id, control.
+/// Bytes in front of a fragment that is alone in its PDU: PDU type and length, item length, context id, control header.
 pub const PDV_HEADER: usize = 12;
 
-/// The longest P-DATA-TF body we send, whatever the peer can receive.
+/// The longest P-DATA-TF body that this library sends, even to a receiver without limit. Longer PDUs gain nothing:
+/// 12 bytes of header in 128 KiB are a ten-thousandth, and a receiver must hold a PDU whole.
 const SEND_CAP: u32 = 0x0002_0000;
 
-/// Values kept of one PDU. A sender needs one or two; the cap bounds what empty ones can cost.
+/// Presentation data values accepted in one PDU. A sender needs one or two. A value without data takes 6 bytes on the
+/// wire and several times that in memory, so the number is bounded, not only the bytes.
 const MAX_PDVS: usize = 0x0001_0000;
 
 const COMMAND: u8 = 0x01;
 const LAST: u8 = 0x02;
 
-/// The largest fragment for a receiver that announced `max_length`: even, and never more than fits into
-/// a PDU of 128 KiB, which is also what a receiver without limit (0) gets. `None` when no fragment fits (1 to 7).
+/// The largest fragment for a receiver that announced `max_length`: even (PS3.8 E.1), and small enough for a PDU of
+/// 128 KiB, also for a receiver without limit (0). `None` when no fragment fits (1 to 7).
 #[must_use]
 pub const fn max_fragment(max_length: u32) -> Option<usize> {
     let body = if max_length == 0 || max_length > SEND_CAP {
@@ -42,6 +44,8 @@ pub const fn max_fragment(max_length: u32) -> Option<usize> {
     } else {
         max_length
     };
+    // `max_length` counts the item length (4 bytes), the context id and the control header too. A fragment of odd
+    // length would be a fault (PS3.8 E.1), so an odd maximum is rounded down.
     match body.saturating_sub(6) & !1 {
         0 => None,
         fragment => Some(fragment as usize),
@@ -67,8 +71,8 @@ pub fn pdv_header(
 
 /// Appends `part`, a whole command set or data set, as P-DATA-TF PDUs of one fragment each, the last one flagged.
 ///
-/// `part` has an even number of bytes and `max_fragment` comes from [`max_fragment`]. An empty part sends
-/// nothing, because an empty fragment must not be sent.
+/// The length of `part` is even (PS3.8 E.1) and `max_fragment` comes from [`max_fragment`]. For an empty part nothing
+/// is appended, because PS3.8 E.1 forbids empty fragments.
 pub fn frame(
     out: &mut BytesMut,
     context_id: u8,
@@ -92,11 +96,11 @@ pub fn frame(
     }
 }
 
-/// Decodes a P-DATA-TF body (R-109, E-13, E-14). Bits 2 to 7 of the control header are not tested.
+/// Decodes a P-DATA-TF body. Bits 2 to 7 of the control header are not tested (PS3.8 E.2).
 pub(super) fn decode(mut body: Bytes) -> Result<Vec<Pdv>, DecodeError> {
     const SECTION: &str = "PS3.8 9.3.5";
     let whole = body.len();
-    // Nearly always one value; never room for more than arrived.
+    // Nearly every PDU holds one value. Room for more is made as values arrive, not as a length field announces.
     let mut pdvs = Vec::with_capacity(1);
     while let Some(&[a, b, c, d, context_id, control]) = body.first_chunk() {
         let offset = whole.saturating_sub(body.len());

@@ -2,11 +2,11 @@
 //!
 //! An association end is in one of thirteen states; nineteen kinds of event reach it; Table 9-10 says, for each
 //! pair, which of the actions of Tables 9-6 to 9-9 follows, and an action says which state comes next. The table
-//! below is the standard's, row for row and column for column, so that it can be compared by eye.
+//! below is the standard's, row for row and column for column, so that a reader can compare the two by eye.
 //!
-//! Rule 1: every transition stands here. Rule 2: what an action *does* stands in `actions.rs`, one function a
-//! row. Rule 3: a blank cell reached by a local primitive is the caller's mistake; reached by a timer or the
-//! transport it is stale and ignored. No PDU of a peer can reach a blank cell in a state with a connection.
+//! Rule 1: every transition stands here. Rule 2: what an action *does* stands in `connection/actions.rs`, one function
+//! for each row. Rule 3: a blank cell reached by a local primitive is the caller's mistake; reached by a timer or the
+//! transport the event came late and is ignored. No PDU of a peer reaches a blank cell in a state with a connection.
 
 use core::fmt;
 
@@ -133,7 +133,7 @@ pub enum Action {
     AA8,
 }
 
-/// Where an action leads.
+/// The state after an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// One state.
@@ -143,7 +143,7 @@ pub enum Next {
 }
 
 impl Action {
-    /// The next state, as the last sentence of the action says.
+    /// The next state, given in the standard's tables by the last sentence of the action.
     #[must_use]
     pub const fn next(self) -> Next {
         use State::*;

@@ -1,4 +1,4 @@
-//! The seven PDUs (PS3.8 9.3): their common header, judged on its own, and their bodies.
+//! The seven PDUs (PS3.8 9.3): their common header, which is checked before the body arrives, and their bodies.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -39,12 +39,12 @@ pub struct Header {
     pub length: u32,
 }
 
-/// The longest PDU bodies that are awaited, in bytes.
+/// The longest PDU bodies that this end accepts, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PduLimits {
-    /// A-ASSOCIATE-RQ and -AC. Default 1 MiB.
+    /// A-ASSOCIATE-RQ and -AC, for which the standard has no limit. Default 1 MiB.
     pub associate: u32,
-    /// P-DATA-TF: the maximum length we announced. 0, the default, announced no limit: 16 MiB.
+    /// P-DATA-TF: the maximum length that this end announced. The default 0 announced no limit: 16 MiB are accepted.
     pub p_data: u32,
 }
 
@@ -57,20 +57,20 @@ impl Default for PduLimits {
     }
 }
 
-/// What a P-DATA-TF may hold when we announced no limit.
+/// Accepted length of a P-DATA-TF when this end announced no limit.
 const P_DATA_CAP: u32 = 0x0100_0000;
 
 /// Bytes in front of the variable items of A-ASSOCIATE-RQ and -AC.
 const ASSOCIATE_FIXED: u32 = 68;
 
-/// An A-ABORT whose length is not 4 is still an abort, up to here.
+/// Up to this length an A-ABORT of a wrong length (not 4) counts as an abort.
 const ABORT_CAP: u32 = 1024;
 
 impl Header {
-    /// Bytes on the wire.
+    /// Length of the header in bytes.
     pub const LENGTH: usize = 6;
 
-    /// Takes the six bytes apart. The second is reserved and not tested.
+    /// Decodes the six bytes. The second is reserved and not tested.
     #[must_use]
     pub const fn read(bytes: &[u8; Self::LENGTH]) -> Self {
         let [pdu_type, _, a, b, c, d] = *bytes;
@@ -80,12 +80,13 @@ impl Header {
         }
     }
 
-    /// Judges type and length before a single byte of the body is awaited or given room.
+    /// Checks type and length, before the body is awaited and memory is reserved for it.
     ///
     /// # Errors
-    /// `unknown-pdu`, `pdu-too-short`, `pdu-too-long`, or `pdu-length` where only one length is right.
+    /// `unknown-pdu`, `tls-alert`, `pdu-too-short`, `pdu-too-long`, or `pdu-length` for a type of one fixed length.
     pub fn check(&self, limits: &PduLimits) -> Result<(), DecodeError> {
         let length = self.length;
+        // The smallest and the largest length of each type. Everything between is for the decoder of the body.
         let name = self.type_name();
         let fault = |code, what, section| Err(DecodeError::new(code, what, 0, section));
         match self.pdu_type {
@@ -142,7 +143,7 @@ impl Header {
     }
 }
 
-/// How a TLS peer answers what is not TLS: a record of type alert (RFC 8446 5.1).
+/// First byte of a TLS record of type alert (RFC 8446 5.1): the answer of a TLS server to bytes that are not TLS.
 const TLS_ALERT: u8 = 0x15;
 
 /// The fault of a first byte that is no PDU type: it names the protocol that the peer seems to speak.
@@ -157,7 +158,7 @@ fn unknown_type(pdu_type: u8, length: u32) -> DecodeError {
     DecodeError::new(code, what, 0, "PS3.8 9.3.1")
 }
 
-/// What else than DICOM begins with this byte, and ends up on its port.
+/// The protocol whose connections begin with this byte and reach DICOM ports by mistake.
 const fn resembles(first: u8) -> &'static str {
     match first {
         TLS_ALERT => ": this is how TLS says no, on a port with TLS",
@@ -204,7 +205,8 @@ impl Pdu {
             0x04 => data::decode(body).map(Self::PData),
             0x05 => Ok(Self::ReleaseRq),
             0x06 => Ok(Self::ReleaseRp),
-            // Whatever its length, an abort is an abort: it is never answered with one (C25).
+            // An abort of a wrong length is still an abort: answered as a fault, it could be answered in turn
+            // (case C25).
             0x07 => Ok(Self::Abort(Abort {
                 source: AbortSource(body.get(2).copied().unwrap_or(0)),
                 reason: AbortReason(body.get(3).copied().unwrap_or(0)),

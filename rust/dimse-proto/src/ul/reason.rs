@@ -1,7 +1,7 @@
 //! Code values of A-ASSOCIATE-RJ, A-ASSOCIATE-AC and A-ABORT (PS3.8 9.3.3.2, 9.3.4, 9.3.8).
 //!
-//! Each is the number on the wire with names for the values the standard defines: an unknown value survives a
-//! round trip and prints as a number.
+//! Each type holds the number on the wire and names the values that the standard defines. A value that the standard
+//! does not define is kept, sent again unchanged, and printed as a number.
 
 use crate::error::DecodeError;
 
@@ -91,7 +91,8 @@ open_enum! {
 }
 
 impl AbortReason {
-    /// What AA-8 says of a PDU that could not be decoded. The standard gives no mapping.
+    /// The reason that AA-8 gives for a PDU that could not be decoded. The standard does not map faults to reasons:
+    /// this mapping is our own.
     #[must_use]
     pub fn of(error: &DecodeError) -> Self {
         match error.code {
@@ -101,12 +102,12 @@ impl AbortReason {
     }
 }
 
-/// A-ASSOCIATE-RJ (PS3.8 9.3.4). Any triple is representable; the constants are those we send.
+/// A-ASSOCIATE-RJ (PS3.8 9.3.4). Any triple can be held; the constants are the triples that this library sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AssociateRj {
     /// Permanent or transient.
     pub result: RejectResult,
-    /// Who rejects.
+    /// The rejecting layer.
     pub source: RejectSource,
     /// Reason/Diag., to be read together with the source.
     pub reason: u8,
@@ -119,7 +120,7 @@ impl AssociateRj {
     pub const CALLING_AE: Self = Self::new(1, 1, 3);
     /// (1,1,7) called-AE-title-not-recognized.
     pub const CALLED_AE: Self = Self::new(1, 1, 7);
-    /// (1,2,1) provider (ACSE), no reason given: malformed in meaning, or user identity refused.
+    /// (1,2,1) provider (ACSE), no reason given: a proposal that contradicts itself, or a refused user identity.
     pub const ACSE_NO_REASON: Self = Self::new(1, 2, 1);
     /// (1,2,2) protocol-version-not-supported.
     pub const PROTOCOL_VERSION: Self = Self::new(1, 2, 2);
@@ -159,9 +160,9 @@ impl AssociateRj {
 /// A-ABORT (PS3.8 9.3.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Abort {
-    /// Who aborts.
+    /// The aborting layer.
     pub source: AbortSource,
-    /// Why; zero and without meaning when the source is the service-user.
+    /// The reason; zero and not significant when the source is the service-user.
     pub reason: AbortReason,
 }
 

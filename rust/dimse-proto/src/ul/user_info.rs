@@ -10,8 +10,8 @@ use crate::Uid;
 use crate::error::DecodeError;
 use crate::wire::{Reader, Writer};
 
-/// What must never reach a log: a passcode, a ticket, and a username too, because it is a person. `Debug` shows
-/// its length alone.
+/// Bytes that must not reach a log: a passcode, a ticket, or a username, which names a person. `Debug` prints the
+/// length alone.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(pub Bytes);
 
@@ -20,68 +20,68 @@ pub struct Secret(pub Bytes);
 pub enum UserItem {
     /// 51H: largest P-DATA-TF PDU-length the sender of this item can receive; 0 is no limit.
     MaximumLength(u32),
-    /// 52H.
+    /// 52H: implementation class UID (PS3.7 D.3.3.2).
     ImplementationClassUid(Uid),
-    /// 53H (PS3.7 D.3.3.3).
+    /// 53H: asynchronous operations window (PS3.7 D.3.3.3).
     AsyncWindow {
         /// Maximum number of operations invoked; 0 is no limit.
         invoked: u16,
         /// Maximum number of operations performed; 0 is no limit.
         performed: u16,
     },
-    /// 54H (PS3.7 D.3.3.4).
+    /// 54H: SCP/SCU role selection (PS3.7 D.3.3.4).
     Role {
-        /// The class the roles are for.
+        /// The SOP class that the roles are for.
         sop_class: Uid,
         /// SCU role: 0 or 1.
         scu: u8,
         /// SCP role: 0 or 1.
         scp: u8,
     },
-    /// 55H: 1 to 16 characters.
+    /// 55H: implementation version name, 1 to 16 characters (PS3.7 D.3.3.2).
     ImplementationVersion(Bytes),
-    /// 56H (PS3.7 D.3.3.5).
+    /// 56H: extended negotiation (PS3.7 D.3.3.5).
     ExtendedNegotiation {
-        /// The class the information is for.
+        /// The SOP class that the information is for.
         sop_class: Uid,
         /// Service-class-application-information.
         info: Bytes,
     },
-    /// 57H (PS3.7 D.3.3.6), version 0.
+    /// 57H: common extended negotiation, version 0 (PS3.7 D.3.3.6).
     CommonExtendedNegotiation {
-        /// The class proposed.
+        /// The proposed SOP class.
         sop_class: Uid,
         /// Its service class.
         service_class: Uid,
         /// Related general SOP classes.
         related: Vec<Uid>,
     },
-    /// 58H (PS3.7 D.3.3.7.1).
+    /// 58H: user identity (PS3.7 D.3.3.7.1).
     UserIdentityRq {
         /// 1 username, 2 username and passcode, 3 Kerberos, 4 SAML, 5 JWT.
         identity_type: u8,
-        /// Whether an answer (59H) is asked for.
+        /// Whether the requestor wants an answer (59H).
         response_requested: bool,
         /// Username or ticket.
         primary: Secret,
         /// Passcode; only for type 2.
         secondary: Secret,
     },
-    /// 59H (PS3.7 D.3.3.7.2).
+    /// 59H: answer to the user identity (PS3.7 D.3.3.7.2).
     UserIdentityAc(Secret),
-    /// Any other type: ignored, but shown.
+    /// Any other type: has no effect (PS3.8 9.3.1), but is kept for logs.
     Unknown {
         /// Sub-item type.
         item_type: u8,
-        /// What its length counted.
+        /// The bytes after the length field.
         body: Bytes,
     },
 }
 
-/// Related general SOP classes kept of one 57H.
+/// Related general SOP classes kept of one 57H, at most.
 pub(super) const MAX_RELATED: usize = 64;
 
-/// How many sub-items of a type are kept: two where one is allowed, so that "twice" can be judged.
+/// How many sub-items of a type are kept: two where one is allowed, so that negotiation can notice the second.
 const fn limit(item_type: u8) -> Option<u8> {
     match item_type {
         0x51..=0x53 | 0x55 | 0x58 | 0x59 => Some(2),
@@ -127,6 +127,7 @@ impl UserItem {
                     service_class: counted_uid(&mut body)?,
                     related: related(&mut body)?,
                 };
+                // Fields of later versions of the item, which must not be tested (PS3.7 D.3.3.6).
                 let _reserved = body.rest();
                 item
             }
@@ -142,6 +143,8 @@ impl UserItem {
                 body: body.rest(),
             },
         };
+        // Bytes left over mean that a length inside the item lies, and then the fields read before may be wrong too: a
+        // role or an identity must not be guessed.
         if body.is_empty() {
             Ok(item)
         } else {

@@ -186,7 +186,7 @@ impl End {
     }
 
     /// Carries out what the connection asks. The laws of every drain are checked here: ARTIM runs in Sta2 and
-    /// Sta13 alone, nothing is transmitted without a transport connection.
+    /// Sta13 alone, nothing is transmitted without a transport connection.
     pub fn settle(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
         while let Some(output) = self.connection.poll_output() {

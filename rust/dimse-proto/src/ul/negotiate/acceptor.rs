@@ -23,69 +23,71 @@ use crate::{AeTitle, Uid};
 const IMPLICIT_VR_LITTLE_ENDIAN: Uid = Uid::from_static("1.2.840.10008.1.2");
 const STORAGE_SERVICE_CLASS: &[u8] = b"1.2.840.10008.4.2";
 
-/// Operations granted to a peer that asks for no limit, when we have none of our own (B18).
+/// Operations granted to a requestor that asks for no limit, from a policy without a limit (case B18): each operation
+/// outstanding costs memory here.
 const WINDOW_CAP: u16 = 64;
 
-/// An abstract syntax this node serves, and on which terms.
+/// An abstract syntax that this node accepts, and the terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SupportedContext {
     /// SOP class or meta SOP class.
     pub abstract_syntax: Uid,
-    /// Transfer syntaxes, the preferred first. Empty is any.
+    /// Transfer syntaxes, the preferred first. Empty accepts any.
     pub transfer_syntaxes: Vec<Uid>,
-    /// Whose order decides between several.
+    /// Which end's order decides between several transfer syntaxes.
     pub preference: Preference,
-    /// The requestor may be SCU, as it is by default.
+    /// The requestor may be SCU, the default role.
     pub scu: bool,
-    /// The requestor may be SCP, if it asks for the role.
+    /// The requestor may be SCP, if the requestor proposes the role.
     pub scp: bool,
 }
 
-/// Whose order of transfer syntaxes decides (E-36).
+/// Which end's order of transfer syntaxes decides. The standard leaves the choice to the acceptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Preference {
-    /// The proposal's: for storage, so that what is compressed travels compressed.
+    /// The requestor's: for storage, so that compressed images are sent as they are.
     #[default]
     Requestor,
-    /// Ours: for queries.
+    /// The acceptor's: for queries.
     Acceptor,
 }
 
-/// Called AE titles this node answers to.
+/// Called AE titles that this node accepts (PS3.8 C.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CalledTitles {
     /// Any title but an empty one.
     Any,
-    /// These.
+    /// One of these.
     OneOf(Vec<AeTitle>),
 }
 
-/// Accepting SOP classes that are not in the policy, to store what they send (R-442, E-59).
+/// Accepting SOP classes that are not in the policy, to store their instances (PS3.4 B.4.1.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownStorage {
-    /// Which.
+    /// Which classes.
     pub classes: UnknownClasses,
-    /// Transfer syntaxes, the preferred first. Empty is any.
+    /// Transfer syntaxes, the preferred first. Empty accepts any.
     pub transfer_syntaxes: Vec<Uid>,
-    /// Whose order decides between several.
+    /// Which end's order decides between several transfer syntaxes.
     pub preference: Preference,
 }
 
-/// Which unknown SOP classes are taken for storage classes.
+/// Which unknown SOP classes count as storage classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownClasses {
-    /// Those whose 57H names the Storage service class or a related general class we support (PS3.4 B.4.1.2).
+    /// Classes whose 57H names the Storage service class, or a related general class in the policy (PS3.4 B.4.1.2).
     Announced,
-    /// Those, every private one, and all of DICOM's under the storage root `1.2.840.10008.5.1.4.1.1`.
+    /// Those, every private class, and all classes of DICOM under the storage root `1.2.840.10008.5.1.4.1.1`.
     Any,
 }
 
 /// How extended negotiation (56H) of a SOP class is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExtendedAnswer {
-    /// Byte for byte the smaller of what is offered and this, no longer than either: options of 0 or 1.
+    /// For each byte the smaller of offer and answer, as long as the shorter of both: for options of 0 or 1, as in
+    /// query/retrieve (PS3.4 C.5.1.1).
     Agree(Bytes),
-    /// This, whatever is offered: what an SCP declares about itself, as in storage (PS3.4 B.3.1).
+    /// These bytes, whatever the offer: for what an SCP declares about itself, as in storage (PS3.4 B.3.1).
     Declare(Bytes),
 }
 
@@ -94,37 +96,38 @@ pub enum ExtendedAnswer {
 pub struct AcceptorPolicy {
     /// Called AE titles. Default: any.
     pub called: CalledTitles,
-    /// Calling AE titles let in. Default `None`: all.
+    /// Accepted calling AE titles. Default `None`: all.
     pub calling: Option<Vec<AeTitle>>,
     /// Reject any application context but DICOM's. Default true.
     pub check_application_context: bool,
     /// Contexts by abstract syntax.
     pub contexts: BTreeMap<Uid, SupportedContext>,
-    /// What becomes of other abstract syntaxes. Default `None`: not supported.
+    /// Terms for other abstract syntaxes. Default `None`: they are rejected.
     pub unknown_storage: Option<UnknownStorage>,
-    /// Largest P-DATA-TF we receive, in bytes; 0 is no limit. Default 131072.
+    /// Largest P-DATA-TF to announce, in bytes; 0 is no limit. Default 131072.
     pub max_length: u32,
-    /// 52H of the answer.
+    /// Implementation class UID (52H) of the answer.
     pub implementation_class: Uid,
-    /// 55H of the answer, 1 to 16 characters; empty sends none.
+    /// Implementation version name (55H) of the answer, 1 to 16 characters; empty sends none.
     pub implementation_version: Bytes,
-    /// Operations we want to have outstanding at the requestor at most; 0 is no limit. Default 1.
+    /// Operations that this end wants to have outstanding at the requestor; 0 is no limit. Default 1.
     pub max_ops_invoked: u16,
-    /// Operations of the requestor we serve at a time; 0 is no limit. Default 1.
+    /// Operations of the requestor that this end performs at a time; 0 is no limit. Default 1.
     pub max_ops_performed: u16,
     /// Answers to extended negotiation, by SOP class; a class without gets none.
     pub extended: BTreeMap<Uid, ExtendedAnswer>,
-    /// Reject whoever says no user identity, or one of a type that the standard does not define. Default false.
+    /// Reject requestors without a user identity, or with one of a type that the standard does not define. Default
+    /// false.
     pub require_identity: bool,
-    /// Reject user identities of type 2, whose passcode anybody in between can read. Default false.
+    /// Reject user identities of type 2, whose passcode is readable on the network without TLS. Default false.
     pub refuse_passcode: bool,
-    /// The 59H for a requestor that asks for a positive response. `None`, the default, when no identity was
-    /// verified: then the answer has none and the requestor decides.
+    /// The 59H for a requestor that wants a positive response. `None`, the default, when no identity was verified:
+    /// then the answer has no 59H, and the requestor decides whether to go on (PS3.7 D.3.3.7).
     pub identity_response: Option<Secret>,
 }
 
 impl AcceptorPolicy {
-    /// A policy for these contexts, with the defaults said at each field.
+    /// A policy for these contexts, with the defaults given at each field.
     pub fn new(contexts: impl IntoIterator<Item = SupportedContext>) -> Self {
         Self {
             called: CalledTitles::Any,
@@ -147,6 +150,7 @@ impl AcceptorPolicy {
         }
     }
 
+    /// The terms for an abstract syntax; `None` to reject the context.
     fn terms(&self, request: &Associate, class: &Uid) -> Option<Terms<'_>> {
         if let Some(known) = self.contexts.get(class) {
             return Some(Terms {
@@ -167,6 +171,7 @@ impl AcceptorPolicy {
         })
     }
 
+    /// Whether the request says, by a 57H, that the unknown class is a storage class.
     fn is_announced(&self, request: &Associate, class: &Uid) -> bool {
         first(request, |item| match item {
             UserItem::CommonExtendedNegotiation {
@@ -188,7 +193,7 @@ fn may_be_storage(class: &Uid) -> bool {
         || class.as_bytes().starts_with(b"1.2.840.10008.5.1.4.1.1.")
 }
 
-/// What is agreed to for one abstract syntax.
+/// What this node accepts for one abstract syntax.
 struct Terms<'a> {
     transfer_syntaxes: &'a [Uid],
     preference: Preference,
@@ -202,8 +207,9 @@ impl Terms<'_> {
         if ours.is_empty() {
             return proposed.iter().find(|uid| uid.is_valid()).map(detached);
         }
-        // The copy given away is always ours: a slice of the request would keep the whole of it alive.
+        // The UID returned is the policy's own: a slice of the request would keep the whole PDU alive.
         match self.preference {
+            // Both lists are short: at most 64 of a proposal are kept.
             Preference::Acceptor => ours.iter().find(|uid| proposed.contains(uid)),
             Preference::Requestor => proposed
                 .iter()
@@ -216,11 +222,12 @@ impl Terms<'_> {
 /// The judgement on an A-ASSOCIATE-RQ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send `answer` as A-ASSOCIATE-AC. Every single context may still have been rejected in it.
+    /// Send `answer` as A-ASSOCIATE-AC. All presentation contexts may be rejected in it: an association without a
+    /// usable context is still an association.
     Accept {
         /// The answer.
         answer: Associate,
-        /// What was agreed.
+        /// What both ends agreed on.
         negotiated: Box<Negotiated>,
     },
     /// Send `rj`.
@@ -229,12 +236,12 @@ pub enum Verdict {
         rj: AssociateRj,
         /// Stable name of the cause, finer than the triple: `context-id-twice`.
         code: &'static str,
-        /// What was asked, and what this node is.
+        /// What the requestor proposed, and what this node accepts.
         detail: String,
     },
 }
 
-/// Judges a request. Nothing but the request and the policy enters.
+/// Judges a request by a policy.
 #[must_use]
 pub fn answer(request: &Associate, policy: &AcceptorPolicy) -> Verdict {
     match refusal(request, policy) {
@@ -245,6 +252,8 @@ pub fn answer(request: &Associate, policy: &AcceptorPolicy) -> Verdict {
 
 type Refusal = (AssociateRj, &'static str, String);
 
+/// The checks that reject the association as a whole. Of several causes the first one reaches the requestor: protocol,
+/// then AE titles, then the proposal, then the user identity.
 fn refusal(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
     if request.protocol_version & 1 == 0 {
         let detail = format!(
@@ -263,8 +272,7 @@ fn refusal(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> 
 fn identity(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
     let said = UserIdentity::of(request);
     if policy.refuse_passcode && said.as_ref().is_some_and(UserIdentity::has_passcode) {
-        let detail =
-            "user identity of type 2 without TLS: anybody in between can read its passcode";
+        let detail = "user identity of type 2 without TLS: its passcode is readable on the network";
         return Err((
             AssociateRj::ACSE_NO_REASON,
             "passcode-in-clear",
@@ -278,7 +286,7 @@ fn identity(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal>
         || "no user identity".to_string(),
         |said| format!("user identity of type {}", said.identity_type),
     );
-    let detail = format!("{asked}; this node wants to know who asks (PS3.7 D.3.3.7)");
+    let detail = format!("{asked}; this node requires a user identity (PS3.7 D.3.3.7)");
     Err((AssociateRj::ACSE_NO_REASON, "no-user-identity", detail))
 }
 
@@ -296,7 +304,7 @@ fn application_context(request: &Associate, policy: &AcceptorPolicy) -> Result<(
     if !policy.check_application_context {
         return Ok(());
     }
-    let detail = format!("{asked}; this node speaks {APPLICATION_CONTEXT}");
+    let detail = format!("{asked}; this node accepts {APPLICATION_CONTEXT}");
     Err((
         AssociateRj::APPLICATION_CONTEXT,
         "application-context",
@@ -327,7 +335,7 @@ fn titles(request: &Associate, policy: &AcceptorPolicy) -> Result<(), Refusal> {
         Some(titles) => titles.contains(&calling),
     };
     if !allowed {
-        let detail = format!("calling AE title '{calling}' is not let in by this node");
+        let detail = format!("calling AE title '{calling}' is not accepted by this node");
         return Err((AssociateRj::CALLING_AE, "calling-ae-title", detail));
     }
     Ok(())
@@ -355,6 +363,7 @@ fn context_ids(request: &Associate) -> Result<(), Refusal> {
 
 fn user_information(request: &Associate) -> Result<(), Refusal> {
     let count = |wanted: fn(&UserItem) -> bool| request.user_items().filter(|i| wanted(i)).count();
+    // Sub-items of which a second one would leave open what is meant. Of others the first one counts.
     let sections = request
         .items
         .iter()
@@ -381,7 +390,7 @@ fn user_information(request: &Associate) -> Result<(), Refusal> {
     ))
 }
 
-/// Well formed, but it cannot mean anything. The standard has no reason for that; the code says which way.
+/// A proposal that decodes but contradicts itself. The standard has no reason for it; the code names the contradiction.
 fn malformed(code: &'static str, detail: String) -> Refusal {
     (AssociateRj::ACSE_NO_REASON, code, detail)
 }
@@ -397,7 +406,8 @@ fn accept(request: &Associate, policy: &AcceptorPolicy) -> Verdict {
     )];
     for proposed in request.proposed() {
         let context = judge(proposed, request, policy);
-        // A rejected context carries a transfer syntax too, though it means nothing (E-30).
+        // The answer to a rejected context has a transfer syntax too, which is not significant (PS3.8 9.3.3.2), but
+        // peers exist that fail without one.
         let shown = context
             .transfer_syntax
             .clone()
@@ -416,6 +426,7 @@ fn accept(request: &Associate, policy: &AcceptorPolicy) -> Verdict {
         }));
         negotiated.contexts.push(context);
     }
+    // The policy's answers may be longer than the offers, so an answer can be too long although its request was not.
     let user_items = Item::UserInformation(user_items(request, policy, &mut negotiated));
     if let Err(error) = fits(&user_items) {
         return Verdict::Reject {
@@ -437,6 +448,7 @@ fn accept(request: &Associate, policy: &AcceptorPolicy) -> Verdict {
     }
 }
 
+/// The answer to one presentation context.
 fn judge(
     proposed: &PresentationContextRq,
     request: &Associate,
@@ -459,6 +471,7 @@ fn judge(
     let Some(terms) = policy.terms(request, class) else {
         return rejected(ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED);
     };
+    // Without a 54H the requestor is SCU and the acceptor SCP (PS3.7 D.3.3.4). Both PDUs name the requestor's roles.
     let (scu, scp) = role(request, class).unwrap_or((true, false));
     let (scu, scp) = (scu && terms.scu, scp && terms.scp);
     if !scu && !scp {
@@ -475,7 +488,7 @@ fn judge(
     }
 }
 
-/// The answer's user information in ascending order, which old peers want.
+/// The user information of the answer, in ascending order of type: any order is legal, but old peers expect this one.
 fn user_items(
     request: &Associate,
     policy: &AcceptorPolicy,
@@ -520,7 +533,8 @@ fn user_items(
 
 /// One 54H for each accepted class whose roles the requestor asked for.
 fn push_roles(request: &Associate, negotiated: &Negotiated, items: &mut Vec<UserItem>) {
-    // `scu` and `scp` of a 54H are the requestor's roles: the SCU there is the SCP here.
+    // `scu` and `scp` of a 54H are roles of the requestor, those of a negotiated context are roles of this end: where
+    // the requestor is SCU, this end is SCP.
     let mut roles: BTreeMap<Uid, (bool, bool)> = negotiated
         .accepted()
         .map(|context| (context.abstract_syntax.clone(), (context.scp, context.scu)))
@@ -561,7 +575,7 @@ fn push_extended(
     }
 }
 
-/// A number of operations to answer with: never more than offered, and never without limit (R-425, B18).
+/// The number of operations to answer with: never more than offered, and never without limit (case B18).
 fn grant(offered: u16, ours: u16) -> u16 {
     let ours = if ours == 0 { WINDOW_CAP } else { ours };
     if offered == 0 {
@@ -572,6 +586,7 @@ fn grant(offered: u16, ours: u16) -> u16 {
 }
 
 impl ExtendedAnswer {
+    /// The answer to an offer.
     fn to(&self, offered: &[u8]) -> Bytes {
         match self {
             Self::Agree(ours) => offered

@@ -25,29 +25,29 @@ pub const IMPLEMENTATION_VERSION_NAME: &str = concat!(
     env!("CARGO_PKG_VERSION_MINOR")
 );
 
-/// What a peer that announces no maximum length is sent at most.
+/// Maximum length assumed for a peer that announces none. The standard gives no default; many nodes announce this one.
 pub(super) const ASSUMED_MAX_LENGTH: u32 = 16384;
 
-/// What an association can do, seen from this end.
+/// What both ends agreed on, seen from this end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// Every proposed context, in the order of the proposal.
     pub contexts: Vec<NegotiatedContext>,
-    /// Largest P-DATA-TF the peer receives, in bytes; 0 is no limit; 16384 when it did not say.
+    /// Largest P-DATA-TF that the peer accepts, in bytes; 0 is no limit; 16384 when the peer announced nothing.
     pub peer_max_length: u32,
-    /// Operations we may have outstanding at the peer, at least 1; 65535 stands for no limit.
+    /// Operations that this end may have outstanding at the peer, at least 1; 65535 stands for no limit.
     pub invoked: u16,
-    /// Operations the peer may have outstanding here, at least 1; 65535 stands for no limit.
+    /// Operations that the peer may have outstanding at this end, at least 1; 65535 stands for no limit.
     pub performed: u16,
-    /// 52H of the peer.
+    /// Implementation class UID (52H) of the peer.
     pub peer_implementation_class: Option<Uid>,
-    /// 55H of the peer, escaped where it is not ASCII.
+    /// Implementation version name (55H) of the peer; bytes outside printable ASCII are escaped.
     pub peer_implementation_version: Option<String>,
-    /// Extended negotiation as answered, one entry for a SOP class. What is not agreed here must not be used.
+    /// Extended negotiation as answered, one entry for a SOP class. Other options must not be used.
     pub extended: Vec<(Uid, Bytes)>,
-    /// The 59H of the answer: present when an identity was verified and the requestor asked to know.
+    /// The 59H of the answer: present when the acceptor verified an identity and the requestor wanted an answer.
     pub identity_response: Option<Secret>,
-    /// Mistakes of the peer that were let through.
+    /// Mistakes of the peer that did not end the association.
     pub warnings: Vec<String>,
 }
 
@@ -58,13 +58,13 @@ pub struct NegotiatedContext {
     pub id: u8,
     /// Abstract syntax proposed.
     pub abstract_syntax: Uid,
-    /// Acceptance or why not. An acceptance that cannot be used is shown as `NO_REASON`, with a warning.
+    /// Acceptance, or the reason of the rejection. An unusable acceptance becomes `NO_REASON`, with a warning.
     pub result: ContextResult,
     /// The transfer syntax, when accepted.
     pub transfer_syntax: Option<Uid>,
-    /// We may be SCU.
+    /// This end may be SCU.
     pub scu: bool,
-    /// We may be SCP.
+    /// This end may be SCP.
     pub scp: bool,
 }
 
@@ -72,7 +72,8 @@ impl Negotiated {
     /// The context with this id, whatever its result.
     #[must_use]
     pub fn by_id(&self, id: u8) -> Option<&NegotiatedContext> {
-        // Contexts are usually numbered 1, 3, 5: look there first.
+        // Nearly every requestor numbers its contexts 1, 3, 5, so the context of an id is found by its index. This
+        // runs for each fragment received.
         self.contexts
             .get(usize::from(id >> 1))
             .filter(|context| context.id == id)
@@ -84,7 +85,7 @@ impl Negotiated {
         self.contexts.iter().filter(|context| context.is_accepted())
     }
 
-    /// What an A-ASSOCIATE says about its sender, with nothing else settled yet.
+    /// What an A-ASSOCIATE PDU alone says about its sender. Contexts and options are still to be negotiated.
     pub(super) fn about(peer: &Associate) -> Self {
         let mut warnings = Vec::new();
         let announced = first(peer, |item| match item {
@@ -115,14 +116,14 @@ impl Negotiated {
 }
 
 impl NegotiatedContext {
-    /// It can carry messages.
+    /// Whether the context can carry messages.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.result == ContextResult::ACCEPTANCE
     }
 }
 
-/// The first user information sub-item that `pick` wants; what is allowed once and came twice counts once.
+/// The first user information sub-item that `pick` takes. Of a sub-item that is allowed once the second has no effect.
 pub(super) fn first<'a, T>(
     associate: &'a Associate,
     pick: impl FnMut(&'a UserItem) -> Option<T>,
@@ -130,7 +131,7 @@ pub(super) fn first<'a, T>(
     associate.user_items().find_map(pick)
 }
 
-/// The offered or answered 53H, as it stands.
+/// The offered or answered 53H, unchanged.
 pub(super) fn async_window(associate: &Associate) -> Option<(u16, u16)> {
     first(associate, |item| match item {
         UserItem::AsyncWindow { invoked, performed } => Some((*invoked, *performed)),
@@ -138,7 +139,7 @@ pub(super) fn async_window(associate: &Associate) -> Option<(u16, u16)> {
     })
 }
 
-/// SCU and SCP role of the 54H for a class. Any other value than 1 is a 0.
+/// SCU and SCP role of the 54H for a class. A value other than 1 counts as 0.
 pub(super) fn role(associate: &Associate, class: &Uid) -> Option<(bool, bool)> {
     first(associate, |item| match item {
         UserItem::Role {
@@ -150,7 +151,7 @@ pub(super) fn role(associate: &Associate, class: &Uid) -> Option<(bool, bool)> {
     })
 }
 
-/// The smaller of two numbers of operations, where 0 is no limit.
+/// The smaller of two numbers of operations, where 0 is no limit (PS3.7 D.3.3.3).
 pub(super) const fn smaller_window(a: u16, b: u16) -> u16 {
     match (a, b) {
         (0, n) | (n, 0) => n,
@@ -159,7 +160,7 @@ pub(super) const fn smaller_window(a: u16, b: u16) -> u16 {
     }
 }
 
-/// A number of operations to count with.
+/// A number of operations as a number to compare with: 65535 instead of 0.
 pub(super) const fn counted_window(operations: u16) -> u16 {
     if operations == 0 {
         u16::MAX
@@ -168,7 +169,7 @@ pub(super) const fn counted_window(operations: u16) -> u16 {
     }
 }
 
-/// A copy that does not keep the received PDU alive. Past 64 characters it is no UID, and is cut.
+/// A copy that does not keep the received PDU alive. A UID has at most 64 characters; more are cut off.
 pub(super) fn detached(uid: &Uid) -> Uid {
     let text = uid.as_bytes();
     Uid::from_wire(Bytes::copy_from_slice(text.get(..64).unwrap_or(text)))

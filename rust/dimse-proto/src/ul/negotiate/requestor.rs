@@ -23,26 +23,26 @@ use crate::ul::user_info::{MAX_RELATED, Secret, UserItem};
 use crate::wire::Writer;
 use crate::{AeTitle, Uid};
 
-/// What to ask for.
+/// A proposal to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Our AE title.
+    /// Calling AE title: of this end.
     pub calling: AeTitle,
-    /// The peer's AE title.
+    /// Called AE title: of the peer.
     pub called: AeTitle,
     /// 1 to 128 contexts; they get the ids 1, 3, 5 in this order.
     pub contexts: Vec<ProposedContext>,
-    /// Largest P-DATA-TF we receive, in bytes; 0 is no limit. Default 131072.
+    /// Largest P-DATA-TF to announce, in bytes; 0 is no limit. Default 131072.
     pub max_length: u32,
-    /// 52H.
+    /// Implementation class UID (52H).
     pub implementation_class: Uid,
-    /// 55H, 1 to 16 characters; empty sends none.
+    /// Implementation version name (55H), 1 to 16 characters; empty sends none.
     pub implementation_version: Bytes,
-    /// Operations we want to have outstanding at the peer; 0 is no limit. Default 1.
+    /// Operations that this end wants to have outstanding at the peer; 0 is no limit. Default 1.
     pub max_ops_invoked: u16,
-    /// Operations of the peer we serve at a time; 0 is no limit. Default 1.
+    /// Operations of the peer that this end performs at a time; 0 is no limit. Default 1.
     pub max_ops_performed: u16,
-    /// Who is asking. Default: nobody says.
+    /// User identity. Default: none.
     pub identity: Option<UserIdentity>,
     /// Extended negotiation, once for a SOP class: service-class-application-information.
     pub extended: Vec<(Uid, Bytes)>,
@@ -50,10 +50,10 @@ pub struct Request {
     pub common: Vec<CommonExtended>,
 }
 
-/// What an unknown SOP class is a specialisation of (PS3.7 D.3.3.6).
+/// For a SOP class that the peer may not know: its service class, and the classes it specialises (PS3.7 D.3.3.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommonExtended {
-    /// The class proposed.
+    /// The proposed class.
     pub sop_class: Uid,
     /// Its service class.
     pub service_class: Uid,
@@ -68,18 +68,18 @@ pub struct ProposedContext {
     pub abstract_syntax: Uid,
     /// 1 to 64, the preferred first.
     pub transfer_syntaxes: Vec<Uid>,
-    /// We want to be SCU, as is the default.
+    /// Propose to be SCU, the default role.
     pub scu: bool,
-    /// We want to be SCP. All contexts of a SOP class ask for the same roles.
+    /// Propose to be SCP. All contexts of a SOP class must propose the same roles.
     pub scp: bool,
 }
 
-/// Who is asking (PS3.7 D.3.3.7).
+/// A user identity (PS3.7 D.3.3.7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserIdentity {
     /// 1 username, 2 username and passcode, 3 Kerberos, 4 SAML, 5 JWT.
     pub identity_type: u8,
-    /// Ask the acceptor to say that it verified the identity.
+    /// Whether the acceptor is to confirm that the identity was verified.
     pub response_requested: bool,
     /// Username or ticket.
     pub primary: Secret,
@@ -88,7 +88,7 @@ pub struct UserIdentity {
 }
 
 impl UserIdentity {
-    /// The identity that an A-ASSOCIATE-RQ says, of whatever type.
+    /// The user identity in an A-ASSOCIATE-RQ, also of a type that the standard does not define.
     #[must_use]
     pub fn of(request: &Associate) -> Option<Self> {
         first(request, |item| match item {
@@ -107,13 +107,13 @@ impl UserIdentity {
         })
     }
 
-    /// Type 2: a passcode goes with the name.
+    /// Whether the identity is of type 2, a username with a passcode.
     #[must_use]
     pub fn has_passcode(&self) -> bool {
         self.identity_type == 2
     }
 
-    /// A type that the standard defines. One that it does not is as good as none.
+    /// Whether the standard defines the type. An identity of another type counts as none.
     #[must_use]
     pub fn is_known(&self) -> bool {
         (1..=5).contains(&self.identity_type)
@@ -134,7 +134,7 @@ impl ProposedContext {
 }
 
 impl Request {
-    /// A request with the defaults said at each field.
+    /// A request with the defaults given at each field.
     #[must_use]
     pub fn new(calling: AeTitle, called: AeTitle, contexts: Vec<ProposedContext>) -> Self {
         Self {
@@ -155,7 +155,7 @@ impl Request {
     /// Writes the A-ASSOCIATE-RQ.
     ///
     /// # Errors
-    /// `InvalidValue` for whatever the standard does not allow to be sent.
+    /// `InvalidValue` for a value that the standard does not allow.
     pub fn build(&self) -> Result<Associate, LocalError> {
         if self.called.is_empty() || self.calling.is_empty() {
             return Err(LocalError::invalid("an empty AE title", "PS3.8 9.3.2"));
@@ -197,6 +197,7 @@ impl Request {
                 transfer_syntaxes: context.transfer_syntaxes.clone(),
             }))
         };
+        // Ids are odd (PS3.8 9.3.2.2), so there are 128 of them.
         let ids = (1..=u8::MAX).step_by(2);
         ids.zip(&self.contexts).map(propose).collect()
     }
@@ -214,6 +215,7 @@ impl Request {
             UserItem::MaximumLength(self.max_length),
             UserItem::ImplementationClassUid(self.implementation_class.clone()),
         ];
+        // A missing 53H means (1, 1) (PS3.7 D.3.3.3).
         if (self.max_ops_invoked, self.max_ops_performed) != (1, 1) {
             items.push(UserItem::AsyncWindow {
                 invoked: self.max_ops_invoked,
@@ -248,7 +250,7 @@ impl Request {
         Ok(items)
     }
 
-    /// One 57H for each class that says what it is a specialisation of.
+    /// One 57H for each entry of `common`.
     fn push_common(&self, items: &mut Vec<UserItem>) -> Result<(), LocalError> {
         const SECTION: &str = "PS3.7 D.3.3.6";
         let mut classes = BTreeSet::new();
@@ -275,7 +277,8 @@ impl Request {
         Ok(())
     }
 
-    /// One 54H for each class whose roles are not the default ones.
+    /// One 54H for each class with other roles than the default ones. A 54H belongs to a SOP class, not to a context
+    /// (PS3.7 D.3.3.4), so two contexts of a class cannot differ in their roles.
     fn push_roles(&self, items: &mut Vec<UserItem>) -> Result<(), LocalError> {
         const SECTION: &str = "PS3.7 D.3.3.4";
         let mut roles = BTreeMap::new();
@@ -337,7 +340,7 @@ fn sendable(uid: &Uid) -> Result<(), LocalError> {
     Err(LocalError::invalid(what, "PS3.8 F.1"))
 }
 
-/// Whether the 16-bit length of an item, and so that of everything inside it, can be said.
+/// Checks that an item, and so every item inside, is short enough for its 16-bit length field.
 pub(super) fn fits(item: &Item) -> Result<(), LocalError> {
     let mut out = Writer::new();
     item.encode(&mut out);
@@ -345,15 +348,17 @@ pub(super) fn fits(item: &Item) -> Result<(), LocalError> {
     if u16::try_from(length).is_ok() {
         return Ok(());
     }
-    let what = format!("an item of {length} bytes, 65535 can be sent");
+    let what = format!("an item of {length} bytes, at most 65535 can be sent");
     Err(LocalError::invalid(what, "PS3.8 9.3.1"))
 }
 
 /// Reads the answer to `request`.
 ///
 /// # Errors
-/// What makes the association unusable: it is aborted with the reason of [`crate::ul::reason::AbortReason::of`].
+/// A fault that makes the association unusable: the connection aborts it.
 pub fn outcome(request: &Associate, answer: &Associate) -> Result<Negotiated, DecodeError> {
+    // The answer is read in the order of the proposal: contexts that were not proposed have no effect, and contexts
+    // that were not answered count as rejected.
     let mut negotiated = Negotiated::about(answer);
     check_fixed_part(answer, negotiated.peer_max_length)?;
     for proposed in request.proposed() {
@@ -368,7 +373,8 @@ pub fn outcome(request: &Associate, answer: &Associate) -> Result<Negotiated, De
         let context = read_context(proposed, first, request, answer, &mut negotiated.warnings);
         negotiated.contexts.push(context);
     }
-    // An acceptance of what was not proposed, or not as it was proposed; a refused role is none.
+    // An acceptance of an unknown id, or not as proposed, is a fault only when no context is left to use. A context
+    // whose role was refused is no contradiction: the acceptor said no in its own way.
     let contradiction = answer.answered().any(|context| {
         context.result == ContextResult::ACCEPTANCE
             && negotiated
@@ -396,7 +402,7 @@ fn fault<T>(code: &'static str, what: String, section: &'static str) -> Result<T
     Err(DecodeError::new(code, what, 0, section))
 }
 
-/// Refuses an answer that speaks another protocol, or leaves no room for a message.
+/// Refuses an answer of another protocol, or with a maximum length too small for any message.
 fn check_fixed_part(answer: &Associate, max_length: u32) -> Result<(), DecodeError> {
     if answer.protocol_version & 1 == 0 {
         let what = format!("protocol version {:04X}H", answer.protocol_version);
@@ -442,7 +448,7 @@ fn read_user_items(answer: &Associate, negotiated: &mut Negotiated) {
     }
 }
 
-/// One context as it can be used; an acceptance that contradicts the proposal cannot (E-31, E-32).
+/// One context as both ends can use it. An acceptance that contradicts the proposal cannot be used.
 fn read_context(
     proposed: &PresentationContextRq,
     answered: Option<&PresentationContextAc>,
@@ -489,7 +495,7 @@ fn read_context(
     let class = &context.abstract_syntax;
     (context.scu, context.scp) = match (role(request, class), role(answer, class)) {
         (Some(asked), Some(granted)) => (asked.0 && granted.0, asked.1 && granted.1),
-        // A role that was not proposed cannot be granted, one that was not answered is not.
+        // A role counts only if proposed and answered (PS3.7 D.3.3.4); otherwise the default roles hold.
         _ => (true, false),
     };
     if context.scu || context.scp {
