@@ -28,8 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dimse_rs import AE, AssociationError, Context, Timeouts, TransportError
-from tests.durability.instances import Digests, data_set, digest, part10, stored
 from tests.support import wire
+from tests.support.instances import Digests, data_set, digest, part10, stored
 from tests.support.process import LOOPBACK, Process
 
 SERVER = [sys.executable, "-m", "dimse_rs", "storescp", "0", "--mode", "durable", "-ll", "fatal"]

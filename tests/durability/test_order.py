@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from dimse_rs import StatusError
-from tests.durability.instances import data_set, part10
 from tests.durability.storm import CONTEXT, SENDER
 from tests.peers.scu import DIMSE
+from tests.support.instances import data_set, part10
 from tests.support.process import LOOPBACK, PeerError, Process
 
 LINE = re.compile(

@@ -12,10 +12,10 @@ import threading
 import pytest
 
 from dimse_rs import AssociationError, StatusError, TransportError
-from tests.durability.instances import data_set, digest, part10, stored
 from tests.durability.refusing import REFUSED, STATUS
 from tests.durability.storm import CONTEXT, PATIENCE, SENDER, Journal
 from tests.durability.test_order import NEW, steps, traced
+from tests.support.instances import data_set, digest, part10, stored
 from tests.support.process import LOOPBACK, Process
 
 ROUNDS = 8

@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from tests.durability.instances import data_set, digest
 from tests.durability.storm import Journal
 from tests.load.clients import ECHO, HERE, RELEASE, WINDOW, proposal
 from tests.support import wire
+from tests.support.instances import data_set, digest
 
 STALL = 8.0
 """Seconds that a peer stays silent, or dribbles: longer than the server waits."""

@@ -26,10 +26,10 @@ from dimse_rs import AE, Context, DimseError, StudyRoot, Timeouts, Verification
 from tests.bench.measure import MIB
 from tests.bench.report import Report
 from tests.data.files import meta_end
-from tests.durability.instances import data_set, digest, part10, stored
 from tests.durability.storm import Journal
 from tests.load.faults import fail
 from tests.support import wire
+from tests.support.instances import data_set, digest, part10, stored
 from tests.support.proc import Usage, Watch, usage
 from tests.support.process import LOOPBACK, Process
 
