@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from dimse_rs.errors import (
 )
 from dimse_rs.sop_class import SecondaryCaptureImageStorage, Verification
 from tests.support import wire
+from tests.support.instances import data_set, part10
 from tests.support.scripted_scp import Connection, ScriptedScp
 
 pytestmark = pytest.mark.timeout(30)
@@ -38,21 +38,10 @@ def ae() -> AE:
     return AE("SCU", timeouts=TIMEOUTS)
 
 
-def part10(folder: Path, uid: str, size: int = 1000) -> Path:
+def written(folder: Path, uid: str, size: int = 1000) -> Path:
     """Write a file with that many bytes of pixels, in Explicit VR Little Endian."""
-    pixels = wire.data_element(0x7FE0, 0x0010, b"OB", bytes(size))
-    meta = b"".join(
-        [
-            wire.data_element(2, 1, b"OB", b"\0\1"),
-            wire.data_element(2, 2, b"UI", wire.SECONDARY_CAPTURE),
-            wire.data_element(2, 3, b"UI", uid.encode()),
-            wire.data_element(2, 0x10, b"UI", wire.EXPLICIT),
-            wire.data_element(2, 0x12, b"UI", b"1.2.3.4"),
-        ]
-    )
-    length = wire.data_element(2, 0, b"UL", struct.pack("<I", len(meta)))
     path = folder / f"{uid}.dcm"
-    path.write_bytes(bytes(128) + b"DICM" + length + meta + wire.data_set(uid.encode(), pixels))
+    path.write_bytes(part10(data_set(uid, bytes(size)), uid))
     return path
 
 
@@ -342,7 +331,7 @@ def test_abort_while_the_peer_does_not_read(ae, tmp_path):
         peer.expect(wire.DATA)
         stop.wait(SOON)
 
-    path = part10(tmp_path, "1.2.1", 32 << 20)
+    path = written(tmp_path, "1.2.1", 32 << 20)
     patient = AE("SCU", timeouts=Timeouts(write=60, store=60, artim=0.6))
     failures: list[DimseError] = []
 
@@ -383,7 +372,7 @@ def test_peer_that_does_not_read_ends_at_the_write_deadline(ae, tmp_path):
         peer.accept((1, 0, [wire.EXPLICIT]))
         over.wait(SOON * 2)
 
-    files = [part10(tmp_path, f"1.2.{n}", size) for n, size in enumerate([32 << 20, 10])]
+    files = [written(tmp_path, f"1.2.{n}", size) for n, size in enumerate([32 << 20, 10])]
     with ScriptedScp(script) as scp:
         report = ae.send(scp.address, files, contexts=[SecondaryCaptureImageStorage])
         over.set()
@@ -402,7 +391,7 @@ def test_peer_that_closes_in_the_middle_of_a_store(ae, tmp_path, reset):
         peer.close(reset=reset)
 
     sizes = [10, 8 << 20, 10, 10]
-    files = [part10(tmp_path, f"1.2.{n}", size) for n, size in enumerate(sizes)]
+    files = [written(tmp_path, f"1.2.{n}", size) for n, size in enumerate(sizes)]
     with ScriptedScp(script) as scp:
         contexts = [SecondaryCaptureImageStorage]
         report = ae.send(scp.address, files, contexts=contexts, reassociate=0)
@@ -431,7 +420,7 @@ def test_early_failure_ends_the_message_and_not_the_association(ae, tmp_path):
         _receive(peer, 0)
         peer.release()
 
-    files = [part10(tmp_path, "1.2.1", size), part10(tmp_path, "1.2.2")]
+    files = [written(tmp_path, "1.2.1", size), written(tmp_path, "1.2.2")]
     with ScriptedScp(script) as scp:
         report = ae.send(scp.address, files, contexts=[SecondaryCaptureImageStorage])
     assert [result.status for result in report.results] == [0xA700, 0]
@@ -439,7 +428,7 @@ def test_early_failure_ends_the_message_and_not_the_association(ae, tmp_path):
 
 
 def test_file_that_shrinks_while_it_is_sent(ae, tmp_path):
-    path = part10(tmp_path, "1.2.1", 64 << 20)
+    path = written(tmp_path, "1.2.1", 64 << 20)
     shrunk = threading.Event()
 
     def script(peer: Connection) -> None:
@@ -450,7 +439,7 @@ def test_file_that_shrinks_while_it_is_sent(ae, tmp_path):
         shrunk.set()
         peer.expect_abort(0, 0)
 
-    files = [path, part10(tmp_path, "1.2.2")]
+    files = [path, written(tmp_path, "1.2.2")]
     with ScriptedScp(script) as scp:
         report = ae.send(scp.address, files, contexts=[SecondaryCaptureImageStorage])
     assert shrunk.is_set()
@@ -465,7 +454,7 @@ def test_association_that_broke_is_not_used_again(ae, tmp_path):
         peer.read(100_000)
         peer.close(reset=True)
 
-    path = part10(tmp_path, "1.2.1", 8 << 20)
+    path = written(tmp_path, "1.2.1", 8 << 20)
     with (
         ScriptedScp(script) as scp,
         ae.associate(scp.address, contexts=[SecondaryCaptureImageStorage]) as association,
