@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -11,14 +10,15 @@ from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, P_DATA_TF
 
 from dimse_rs import _core
 from tests.differential.triage import READ, Triage
+from tests.support import corpus
 
-RECORDED = Path(__file__).parents[2] / "fuzz" / "corpus" / "pdu_decode"
+RECORDED = corpus.read(corpus.CORPUS / "pdu_decode.tar")
 VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
 
 
 def recorded(kind: int) -> list[bytes]:
     """Return the PDUs of a type that were recorded of peers, in a stable order."""
-    found = {path.read_bytes() for path in RECORDED.glob("seed-*")}
+    found = {data for name, data in RECORDED.items() if name.startswith("seed-")}
     chosen = sorted(pdu for pdu in found if pdu[0] == kind and len(pdu) < 1024)
     assert len(chosen) >= 3
     return chosen
