@@ -85,6 +85,18 @@ def test_what_is_required_has_to_be_there_with_a_value(path, keyword):
     assert told == []
 
 
+def test_what_should_be_a_sequence_and_is_none_is_refused():
+    server = scp(services=[InstanceAvailability(lambda *_: None)])
+    outer, inner = notice(), notice()
+    outer.add_new("ReferencedSeriesSequence", "LO", "ZQMARK")
+    inner.ReferencedSeriesSequence[0].add_new("ReferencedSOPSequence", "LO", "ZQMARK")
+    with link(server, InstanceAvailabilityNotification) as association:
+        for wrong in (outer, inner):
+            with pytest.raises(StatusError, match="is no sequence") as caught:
+                send(association, wrong)
+            assert caught.value.status == 0x0106
+
+
 def test_an_availability_is_one_of_four():
     server = scp(services=[InstanceAvailability(lambda *_: None)])
     wrong = notice()

@@ -70,6 +70,12 @@ def refusal(server, dataset, action=1, instance=StorageCommitmentPushModelInstan
     return caught.value.status
 
 
+def no_sequence(dataset, keyword):
+    """Have text where items belong, as a peer can send it in Explicit VR."""
+    dataset.add_new(keyword, "LO", "ZQMARK")
+    return dataset
+
+
 def request(uid="1.9", pairs=PAIRS):
     items = [data_set(ReferencedSOPClassUID=c, ReferencedSOPInstanceUID=i) for c, i in pairs]
     return data_set(TransactionUID=uid, ReferencedSOPSequence=items)
@@ -539,6 +545,7 @@ def test_a_report_waits_for_a_thread_when_there_is_none(monkeypatch):
         (request(pairs=[]), 0x0114),
         (request(pairs=[(CTImageStorage, "")]), 0x0115),
         (request(pairs=[PAIRS[0], PAIRS[0]]), 0x0115),
+        (no_sequence(request(), "ReferencedSOPSequence"), 0x0115),
     ],
 )
 def test_a_malformed_request_is_refused(dataset, status):
@@ -548,6 +555,13 @@ def test_a_malformed_request_is_refused(dataset, status):
 def test_another_action_and_another_instance_are_refused():
     assert refusal(scp(services=[Commitment(everything)]), request(), action=2) == 0x0123
     assert refusal(scp(services=[Commitment(everything)]), request(), instance="1.2.3") == 0x0112
+
+
+@pytest.mark.parametrize("keyword", ["ReferencedSOPSequence", "FailedSOPSequence"])
+def test_a_report_without_sequences_is_refused(keyword):
+    report = no_sequence(request(), keyword)
+    outcomes = reported(report)
+    assert outcomes == [(0x0115, f"{keyword} is no sequence, its VR is LO")]
 
 
 def test_a_transaction_uid_is_used_once_at_a_time():
@@ -624,8 +638,13 @@ def uidless(*, keyword, leave_out):
 @pytest.mark.parametrize("leave_out", ["ReferencedSOPClassUID", "ReferencedSOPInstanceUID"])
 @pytest.mark.parametrize("keyword", ["ReferencedSOPSequence", "FailedSOPSequence"])
 def test_a_report_with_an_item_without_its_uids_is_refused(keyword, leave_out):
+    outcomes = reported(uidless(keyword=keyword, leave_out=leave_out))
+    assert outcomes == [(0x0115, f"{keyword} has an item without its UIDs")]
+
+
+def reported(report):
+    """Send a report to a requestor, and give the answers; the requestor's program hears of none."""
     told, outcomes = [], []
-    report = uidless(keyword=keyword, leave_out=leave_out)
     server = scp(services=[Commitment(everything)])
 
     @server.c_echo
@@ -642,8 +661,8 @@ def test_a_report_with_an_item_without_its_uids_is_refused(keyword, leave_out):
     contexts = ["1.2.840.10008.1.1", StorageCommitmentPushModel]
     with link(server, contexts, handlers=handlers) as association:
         association.c_echo()
-    assert outcomes == [(0x0115, f"{keyword} has an item without its UIDs")]
     assert told == []
+    return outcomes
 
 
 # ---- waiting

@@ -59,6 +59,26 @@ def test_a_step_with_an_empty_attribute_of_type_1_is_not_created(keyword):
     assert keyword in error.dataset
 
 
+def no_sequence(keyword):
+    """Give an element as a peer can send it in Explicit VR: text where items belong."""
+    dataset = Dataset()
+    dataset.add_new(keyword, "LO", "ZQMARK")
+    return dataset
+
+
+def test_what_should_be_a_sequence_and_is_none_is_refused():
+    wrong = attributes()
+    wrong.update(no_sequence("ScheduledStepAttributesSequence"))
+    error = refused(created, wrong)
+    assert (error.status, error.comment) == (
+        0x0106,
+        "ScheduledStepAttributesSequence is no sequence, its VR is LO",
+    )
+    wrong = ending("COMPLETED")
+    wrong.update(no_sequence("PerformedSeriesSequence"))
+    assert refused(changed, created(attributes()), wrong).status == 0x0106
+
+
 def test_a_scheduled_step_names_its_study():
     assert refused(created, attributes(ScheduledStepAttributesSequence=[Dataset()])).status == 0x120
 
@@ -232,6 +252,7 @@ def test_n_get_of_an_attribute_that_is_not_there_is_a_warning():
         (b"\x20\0\x0d\0ZZ\x06\0ZQMARK", "StudyInstanceUID"),
         (b"\x10\0\x10\0FD\x06\0ZQMARK", "PatientName"),
         (b"\x40\0\0\1SQ\0\0\x06\0\0\0ZQMARK", "ScheduledProcedureStepSequence"),
+        (b"\x40\0\0\1IS\2\0007 ", "ScheduledProcedureStepSequence"),
         (
             b"\x40\0\0\1SQ\0\0\x16\0\0\0\xfe\xff\0\xe0\x0e\0\0\0\x08\0\x60\0FD\x06\0ZQMARK",
             "ScheduledProcedureStepSequence",

@@ -16,6 +16,8 @@ from dimse_rs.status import (
     MISSING_ATTRIBUTE_VALUE,
 )
 
+from ._sequences import items_of
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
@@ -72,9 +74,9 @@ class InstanceAvailability:
             raise StatusError(INVALID_SOP_INSTANCE)
         notice = request.dataset
         _check(notice, ("StudyInstanceUID", _SERIES))
-        for series in notice[_SERIES].value:
+        for series in items_of(notice, _SERIES, INVALID_ATTRIBUTE_VALUE):
             _check(series, _OF_SERIES)
-            for instance in series[_INSTANCES].value:
+            for instance in items_of(series, _INSTANCES, INVALID_ATTRIBUTE_VALUE):
                 _check(instance, _OF_INSTANCE)
                 if instance.InstanceAvailability not in AVAILABILITIES:
                     raise StatusError(

@@ -31,6 +31,8 @@ from dimse_rs.status import (
     Status,
 )
 
+from ._sequences import items_of
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
@@ -212,7 +214,7 @@ def _read_request(dataset: Dataset) -> tuple[str, list[tuple[str, str]]]:
 def _references(dataset: Dataset, keyword: str) -> list[tuple[str, str]]:
     return [
         (str(item.get("ReferencedSOPClassUID", "")), str(item.get("ReferencedSOPInstanceUID", "")))
-        for item in dataset.get(keyword) or ()
+        for item in items_of(dataset, keyword, INVALID_ARGUMENT_VALUE)
     ]
 
 
@@ -388,7 +390,7 @@ def _report_of(uid: str, dataset: Dataset, asked: tuple[str, ...]) -> Commitment
         str(item.get("ReferencedSOPInstanceUID", "")): Status(
             item.get("FailureReason") or PROCESSING_FAILURE, "storage-commitment"
         )
-        for item in dataset.get("FailedSOPSequence") or ()
+        for item in items_of(dataset, "FailedSOPSequence", INVALID_ARGUMENT_VALUE)
     }
     committed = [instance for _, instance in _references(dataset, "ReferencedSOPSequence")]
     named = {*failed, *committed}

@@ -32,6 +32,8 @@ from dimse_rs.status import (
     PROCESSING_FAILURE,
 )
 
+from ._sequences import items_of
+
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
@@ -130,7 +132,7 @@ def created(attributes: Dataset) -> Dataset:
     Source: PS3.4 F.7.2.1.
     """
     _check_present(attributes, _TYPE_1)
-    for item in attributes.ScheduledStepAttributesSequence:
+    for item in items_of(attributes, "ScheduledStepAttributesSequence", INVALID_ATTRIBUTE_VALUE):
         _check_present(item, ("StudyInstanceUID",))
     if _status_of(attributes) != IN_PROGRESS:
         raise _invalid(attributes, "PerformedProcedureStepStatus", f"is not {IN_PROGRESS}")
@@ -176,7 +178,7 @@ def changed(step: Dataset, modifications: Dataset, *, lenient: bool = False) -> 
     if _status_of(merged) != IN_PROGRESS:
         seriesless = lenient and _status_of(merged) == DISCONTINUED
         _check_present(merged, _FINAL[:-1] if seriesless else _FINAL)
-        for item in merged.get("PerformedSeriesSequence") or ():
+        for item in items_of(merged, "PerformedSeriesSequence", INVALID_ATTRIBUTE_VALUE):
             _check_present(item, _FINAL_SERIES)
     charset = _combined(_charset(step), _charset(modifications))
     if charset:
@@ -517,7 +519,11 @@ def from_worklist(item: Dataset) -> Dataset:
     from dimse_rs.encoding.library import Dataset
 
     steps = "ScheduledProcedureStepSequence"
-    scheduled = next(iter((steps in item and _element(item, steps).value) or ()), Dataset())
+    found = _element(item, steps) if steps in item else None
+    if found is not None and found.VR != "SQ":
+        what = f"{name_of(_tag(steps))} cannot be decoded: no sequence, its VR is {found.VR}"
+        raise DecodeError(what, section="PS3.5 7.5")
+    scheduled = next(iter((found and found.value) or ()), Dataset())
     related = Dataset()
     for source, keywords in (
         (item, "StudyInstanceUID ReferencedStudySequence AccessionNumber RequestedProcedureID"),
