@@ -1,9 +1,13 @@
 """The bridge to pydicom: data sets to bytes, bytes to data sets, and one encoding to another.
 
-pydicom reads, `encoding.encode` writes; this module picks the encoding (PS3.5 10) and does what
-both leave to their callers: files, the deflate layer, and errors where a codec would be needed.
-pydicom is imported when a function is called, never before, and is quiet meanwhile
-(`encoding.quiet`).
+Bytes pass the gate (`encoding.gate`), then pydicom reads them; `encoding.encode` writes. This
+module picks the encoding (PS3.5 10) and adds what both leave to their callers: files, the deflate
+layer, and errors where a codec would be needed. It imports pydicom when a function is called, never
+before, and keeps pydicom quiet meanwhile (`encoding.quiet`).
+
+pydicom's exceptions quote values, which may be a patient's. Each `except` therefore keeps the name
+of the exception alone, and the `DecodeError` is raised outside of it: inside, Python would chain
+pydicom's exception to ours, and a traceback would show it.
 """
 
 from __future__ import annotations
@@ -60,22 +64,22 @@ __all__ = [
 _UNDEFINED: Final = 0xFFFFFFFF
 _BULK_PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _HEADER_BYTES: Final = 4 * 1024 * 1024
-"""Inflated bytes in which what stands before the pixel data is looked for first."""
+"""Inflated bytes in which the elements before the pixel data are looked for first."""
 
 
 def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
-    """Encode a data set as it goes onto the wire: without preamble and group 0002.
+    """Encode a data set for the wire: without preamble and group 0002.
 
     Args:
         dataset: with pixel data that fits the syntax; nothing is compressed or decompressed.
         transfer_syntax: the encoding; the accepted one of the presentation context.
 
     Raises:
-        NoPresentationContext: that would take a pixel codec.
-        DecodeError: an element cannot be written as it is; named by its tag and keyword.
+        NoPresentationContext: the encoding would take a pixel codec.
+        DecodeError: an element cannot be written as it is; the message has its tag and keyword.
 
-    Text goes out exact: in the character set that (0008,0005) declares, or declared anew as
-    ISO_IR 192 where that is too small; what was read and not changed keeps its bytes.
+    Text goes out exact: in the character set that (0008,0005) declares, or in ISO_IR 192, declared
+    anew, where that is too small. A value that was read and not changed keeps its bytes.
 
     Source: PS3.5 6, 7, 10, A, PS3.3 C.12.1.1.2.
     """
@@ -93,7 +97,6 @@ def _encoded(dataset: Dataset, target: TransferSyntax) -> bytes:
         raise
     except Exception as error:
         fault = type(error).__name__
-    # Outside the handler: the texts of pydicom's errors have values in them.
     raise DecodeError(f"the data set cannot be encoded in {target.name or target}: {fault}")
 
 
@@ -112,7 +115,7 @@ def convert(
             syntax that the source has already.
         check: refuse a data set whose values or pixel data can be seen to be cut short. A file that
             is cut short is refused in any case.
-        limits: what decoding a file may take.
+        limits: of decoding a file.
 
     Raises:
         NoPresentationContext: either side is compressed and they differ: that takes a pixel codec.
@@ -146,15 +149,15 @@ def from_bytes(
 
     Args:
         buffer: the whole data set, without group 0002.
-        transfer_syntax: how it is encoded.
-        file_meta: put a file meta with the transfer syntax beside it, as pixel decoding and
-            `save_as` want.
-        limits: what decoding may take.
-        scanned: it came through the gate already.
+        transfer_syntax: of the data set.
+        file_meta: add file meta information with the transfer syntax, for pixel decoding and
+            `save_as` of pydicom.
+        limits: of decoding.
+        scanned: the gate has seen the data set before.
 
     Raises:
-        DecodeError: it is not a whole data set in that encoding.
-        LimitExceeded: decoding it takes more than a limit allows.
+        DecodeError: the buffer is not a whole data set in that encoding.
+        LimitExceeded: decoding takes more than a limit allows.
 
     Source: PS3.5 7, 10, A.
     """
@@ -162,7 +165,7 @@ def from_bytes(
 
     syntax = TransferSyntax.of(transfer_syntax)
     data = bytes(buffer)
-    # An identifier may be missing, or empty: a data set without elements is one here.
+    # An empty data set is a whole one: identifiers may be missing or empty.
     if data and not scanned:
         scan(data, syntax, limits, lenient=True)
     if syntax.deflated and data:
@@ -175,7 +178,7 @@ def from_bytes(
                 is_implicit_VR=syntax.implicit,
                 is_little_endian=not syntax.big_endian,
             )
-    except Exception as error:  # its text has values in it
+    except Exception as error:
         fault = type(error).__name__
     if fault:
         raise DecodeError(f"not a data set in {syntax.name or syntax}: {fault}", section="PS3.5 7")
@@ -188,10 +191,11 @@ def from_bytes(
 
 
 def _check_end(dataset: Dataset) -> None:
-    """Refuse one whose last value is cut short: pydicom gives what there is of it.
+    """Refuse a data set whose last value is cut short: pydicom gives the part that is there.
 
-    The last that was read need not have the highest tag. Behind a VR that nobody knows, with a
-    length of 32 bits, pydicom reads what is no element: it ends so.
+    Every value is looked at, because the element that was read last need not have the highest tag.
+    Behind an unknown VR whose length has 32 bits pydicom and the gate differ, and pydicom takes
+    parts of a value for elements; such a data set ends inside one of them.
     """
     from .encoding.library import RawDataElement
 
@@ -206,10 +210,10 @@ def _check_end(dataset: Dataset) -> None:
 
 
 def decode(dataset: Dataset) -> None:
-    """Decode every value, those of items too.
+    """Decode every value, also those of items: pydicom decodes only what is looked at.
 
     Raises:
-        DecodeError: one is none of its VR; named by its tag and keyword.
+        DecodeError: a value does not have the form of its VR; the message has its tag and keyword.
     """
     with quiet():
         _decode(dataset)
@@ -225,14 +229,14 @@ def _decode(dataset: Dataset) -> None:
                     _decode(item)
         except DecodeError:
             raise
-        except Exception as error:  # its text has values in it
+        except Exception as error:
             fault = type(error).__name__
         if fault:
             raise DecodeError(f"{name_of(tag)} cannot be read: {fault}", section="PS3.5 6.2")
 
 
 def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
-    """Tell in which transfer syntax a data set was read, or is meant to be; None when unknown."""
+    """Give the transfer syntax that a data set was read in, or is meant for; None when unknown."""
     meta = getattr(dataset, "file_meta", None)
     uid = getattr(meta, "TransferSyntaxUID", None)
     return TransferSyntax.of(str(uid)) if uid else None
@@ -249,14 +253,14 @@ def read(
 
     Args:
         path: of the file; or the file itself, as bytes.
-        limits: what decoding may take.
-        scanned: it came through the gate already.
-        only: these elements alone, of those before the pixel data.
+        limits: of decoding.
+        scanned: the gate has seen the file before.
+        only: read these elements alone, of those before the pixel data.
 
     Raises:
-        DecodeError: it is not one, not whole, or not readable as one.
-        LimitExceeded: decoding it takes more than a limit allows.
-        OSError: it cannot be opened, or read.
+        DecodeError: the file is no Part 10 file, is not whole, or cannot be read as one.
+        LimitExceeded: decoding takes more than a limit allows.
+        OSError: the file cannot be opened, or read.
 
     Source: PS3.10 7.
     """
@@ -278,13 +282,13 @@ def read(
     except OSError as error:
         if error.errno is not None:
             raise
-        fault, section = "cannot be read", "PS3.5 7"  # pydicom says so of what it does not like
+        fault, section = "cannot be read", "PS3.5 7"  # pydicom's own, about the contents
     except InvalidDicomError:
         bare = None if found is None else _read_bare(path, found.transfer_syntax, only)
         if bare is not None:
             return bare
         fault, section = "is not a DICOM file", "PS3.10 7.1"
-    except Exception as error:  # its text has values in it
+    except Exception as error:
         fault, section = f"cannot be read: {type(error).__name__}", "PS3.5 7"
     raise DecodeError(f"{fspath(path)} {fault}", section=section)
 
@@ -292,7 +296,7 @@ def read(
 def _read_bare(
     path: str | PathLike[str], syntax: str, only: Sequence[int] | None
 ) -> Dataset | None:
-    """Read a file without preamble, if pydicom can."""
+    """Read a file without preamble; None when pydicom cannot read it."""
     from .encoding.library import UID, FileMetaDataset, dcmread
 
     wanted = None if only is None else list(only)
@@ -301,7 +305,7 @@ def _read_bare(
             dataset = dcmread(
                 path, force=True, stop_before_pixels=only is not None, specific_tags=wanted
             )
-    except Exception:  # whatever comes up
+    except Exception:
         return None
     meta = getattr(dataset, "file_meta", None)
     dataset.file_meta = FileMetaDataset() if meta is None else meta
@@ -310,7 +314,11 @@ def _read_bare(
 
 
 def _header(path: str | PathLike[str], found: Scan, only: Sequence[int]) -> Dataset:
-    """Read elements of a deflated file, inflating no more than stands before the pixel data."""
+    """Read elements of a deflated file, inflating as much as stands before the pixel data.
+
+    The attempt with a few MiB is enough for almost every file. When the reader comes to the end of
+    them, the pixel data may begin later, and all is inflated.
+    """
     from .encoding.library import read_dataset
 
     with open(path, "rb") as file:
@@ -336,10 +344,10 @@ def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) ->
     Args:
         path: of the file.
         dataset: as read, or made.
-        check: refuse one whose values or pixel data can be seen to be cut short.
+        check: refuse a data set whose values or pixel data can be seen to be cut short.
 
     Raises:
-        DecodeError: it is not whole, or pydicom cannot encode it.
+        DecodeError: the data set is not whole, or cannot be encoded.
         OSError: the file cannot be written.
 
     Source: PS3.10 7.
@@ -385,7 +393,7 @@ def uid_in(dataset: object, keyword: str) -> str:
     try:
         with quiet():
             return str(getattr(dataset, keyword, "") or "")
-    except Exception:  # of pydicom, whatever comes up while it decodes the value
+    except Exception:
         return ""
 
 
@@ -416,7 +424,7 @@ def uid_of(instance: object) -> str:
             of the path comes first, then the file, then a file name as `Storage` gives one.
 
     Returns:
-        The SOP Instance UID; empty when nothing tells it.
+        The SOP Instance UID; empty when it cannot be found out.
 
     Source: PS3.4 C.4.2.1, C.4.3.1.
     """
@@ -448,8 +456,8 @@ def write_encoded(
     Args:
         path: of the file.
         data: the data set as it came off the wire; not decoded.
-        transfer_syntax: how it is encoded.
-        sop_class: what it came of; the file gets a SOP Instance UID of its own.
+        transfer_syntax: of the data set.
+        sop_class: of the message; the file gets a SOP Instance UID of its own.
 
     Raises:
         OSError: the file cannot be written.
@@ -485,7 +493,7 @@ def _write_file(path: str | PathLike[str], data: Buffer, meta: FileMetaDataset) 
 def _check_pixels(
     stored: TransferSyntax | None, target: TransferSyntax, encapsulated: bool
 ) -> None:
-    """Refuse what would take a codec: the encoding of pixel data would have to change."""
+    """Refuse a change of the encoding of pixel data, which would take a codec."""
     if stored is None:
         if encapsulated and target.convertible:
             _needs_codec("encapsulated pixel data", target, "decompressed")
@@ -526,7 +534,7 @@ def _deflate(data: bytes) -> bytes:
 
 
 def _inflate(data: bytes, most: int = 0) -> bytes:
-    """Inflate a data set, or so many bytes of it; the gate has said how large it is."""
+    """Inflate a data set, or its first bytes; the gate has bounded its size before."""
     unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
         inflated = unpacker.decompress(data, most)
@@ -538,7 +546,7 @@ def _inflate(data: bytes, most: int = 0) -> bytes:
 
 
 def new_uid() -> str:
-    """Make a UID that nobody else has: of a random UUID (PS3.5 B.2)."""
+    """Make a UID that is new in the world, of a random UUID (PS3.5 B.2)."""
     from uuid import uuid4
 
     return f"2.25.{uuid4().int}"

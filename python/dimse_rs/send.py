@@ -1,4 +1,4 @@
-"""Sending many files: look at them, plan the associations, send, and account for every one."""
+"""Sending many files: look at them, plan the associations, send, and account for each file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _core, log, threads
 from .contexts import Contexts, FileInfo, Plan, expand, plan
+from .datasets import in_a_file
 from .dimse.bulk import Sending
-from .dimse.calls import in_a_file
 from .dimse.run import run
 from .dimse.steps import SendFiles
 from .encoding.repair import repair as repair_file
@@ -37,23 +37,23 @@ _DICOMDIR: Final = "DICOMDIR"
 _DIRECTORY: Final = "a directory of instances, not one of them"
 
 REASSOCIATE: Final = 3
-"""Associations in a row that may end without the answer to a file, before the rest is given up."""
+"""Associations in a row that may end without any answer, before the remaining files fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of one file.
+    """The result of one file.
 
     Attributes:
-        path: the file.
-        sop_class: its SOP Class UID; empty when it could not be read.
-        sop_instance: its SOP Instance UID; empty when it could not be read.
-        transfer_syntax: how it is stored; empty when it could not be read.
-        status: the peer's answer, None when there is none.
+        path: of the file.
+        sop_class: its SOP Class UID; empty when the file could not be read.
+        sop_instance: its SOP Instance UID; empty when the file could not be read.
+        transfer_syntax: of the stored data set; empty when the file could not be read.
+        status: the answer of the peer; None without an answer.
         comment: the Error Comment of the answer.
-        error: why there is no answer.
-        bytes: length of the data set that was sent; 0 when it was not.
-        repaired: what was done to it before it was sent, with `repair=True`.
+        error: the reason why there is no answer.
+        bytes: length of the data set that was sent; 0 when it was not sent.
+        repaired: repairs of the file before it was sent, with `repair=True`.
     """
 
     path: Path
@@ -68,22 +68,22 @@ class SendResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the peer stored it: success or warning."""
+        """Whether the peer stored the instance: success or warning."""
         return self.category in ("ok", "warning")
 
     @property
     def category(self) -> str:
-        """One of ok, warning, failed (answered so, or unanswered) and not-sent."""
+        """One of ok, warning, failed (by its answer, or unanswered) and not-sent."""
         if self.status is not None:
             return {"success": "ok", "warning": "warning"}.get(self.status.category, "failed")
         return "not-sent" if self.bytes == 0 else "failed"
 
 
 class Skipped(PosixPath):
-    """The path of what was found in a searched folder and not sent.
+    """A path in a searched folder that was not sent.
 
     Attributes:
-        reason: why not.
+        reason: why the file is not sent.
     """
 
     reason: str = ""
@@ -100,7 +100,7 @@ class Skipped(PosixPath):
             super().__init__(path)
 
     def with_segments(self, *segments: str | PathLike[str]) -> Path:
-        """Make what is derived from it an ordinary path."""
+        """Make derived paths ordinary ones, which have no reason."""
         return Path(*segments)
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
@@ -110,7 +110,7 @@ class Skipped(PosixPath):
 
 @dataclass(frozen=True)
 class SendReport:
-    """What became of all files, in the order in which they were found.
+    """The results of all files, in the order in which the files were found.
 
     Attributes:
         results: one for each file.
@@ -123,7 +123,7 @@ class SendReport:
     skipped: tuple[Skipped, ...] = ()
 
     def __repr__(self) -> str:
-        """Show how many there are of each sort; `results` has them one by one."""
+        """Show the number of results of each sort; `results` has them one by one."""
         counts = f"{len(self.results)} files, {len(self.failures)} failed"
         if warned := len(self.warnings):
             counts += f", {warned} with a warning"
@@ -147,7 +147,7 @@ class SendReport:
         return tuple(result for result in self.results if result.category == "warning")
 
     def raise_for_failures(self) -> None:
-        """Raise the first failure, if any, with how many there are.
+        """Raise the first failure, if any, with the number of failures.
 
         Raises:
             DimseError: the error of the first file that was not stored; a `StatusError` when the
@@ -203,7 +203,7 @@ def look_at(
     """Look at files, and search folders, as `AE.send` does before it sends.
 
     Returns:
-        In order, what each file is, or a result with the reason why it cannot be sent.
+        In order, a description of each file, or a result with the reason why it cannot be sent.
 
     Raises:
         ValueError: a path is empty.
@@ -212,10 +212,10 @@ def look_at(
 
 
 def _named(paths: Iterable[str | PathLike[str]] | str | PathLike[str]) -> list[Path]:
-    """Give what was named as paths.
+    """Make paths of the arguments.
 
     Raises:
-        ValueError: nothing was, or an empty name, which would be the current folder.
+        ValueError: there are no paths, or an empty one, which would mean the current folder.
     """
     given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
     if not given:
@@ -234,12 +234,12 @@ class _Found:
     repaired: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def skip(self, path: Path, reason: str) -> None:
-        """Keep what is passed over, and why."""
+        """Keep a path that is not sent, with the reason."""
         _logger.info("skipped %s: %s", path, reason, extra={"code": "skipped"})
         self.skipped.append(Skipped(path, reason))
 
     def fail(self, path: Path, problem: DimseError | OSError) -> None:
-        """Keep what cannot be sent, and why."""
+        """Keep a file that cannot be sent, with the reason."""
         error = problem if isinstance(problem, DimseError) else _unreadable(path, problem)
         self.order.append(SendResult(path, error=error))
 
@@ -263,7 +263,7 @@ def _files_in(folder: Path, recurse: bool, found: _Found) -> Iterator[Path]:
         folders.sort()
         for name in folders if recurse else ():
             inside = Path(where, name)
-            if inside.is_symlink():  # it may lead back here
+            if inside.is_symlink():  # it may lead to a folder above, and so in a circle
                 found.skip(inside, "a link to a folder: those are not followed")
         if not recurse:
             folders.clear()
@@ -272,9 +272,11 @@ def _files_in(folder: Path, recurse: bool, found: _Found) -> Iterator[Path]:
 
 
 def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
-    if not searched and path in found.skipped:  # but it is named: then it has a result
+    # A file is sent once, however often it is met: a result belongs to a path. A search passes over
+    # files that are no instances; naming such a file asks for a result, before or after a search.
+    if not searched and path in found.skipped:
         found.skipped = [skipped for skipped in found.skipped if skipped != path]
-    elif path in found.seen:  # met twice is sent once: a result belongs to a path
+    elif path in found.seen:
         return
     found.seen.add(path)
     try:
@@ -294,7 +296,7 @@ def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
 def _look_again(
     path: Path, found: _Found, problem: DecodeError | OSError, *, searched: bool
 ) -> None:
-    """Decide on a file that cannot be sent: it is repaired, passed over, or failed."""
+    """Decide on a file that cannot be sent: it is repaired, passed over, or a failure."""
     if isinstance(problem, OSError) or not found.repair or (searched and path.name == _DICOMDIR):
         pass
     else:
@@ -319,7 +321,7 @@ def _look_again(
 
 
 def _may_be_instance(path: Path, problem: DecodeError) -> bool:
-    """Whether a file that cannot be sent looks like one that should have been."""
+    """Whether a file that cannot be sent looks like an instance, which is a failure then."""
     return path.name != _DICOMDIR and not problem.message.startswith(f"{path}: not a DICOM file")
 
 
@@ -342,16 +344,16 @@ def _split(whole: Plan, parts: int) -> list[Plan]:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What `AE.send` was asked for.
+    """How files are sent: the arguments of `AE.send`.
 
     Attributes:
         associate: asks the peer for an association with `contexts`.
-        peer: the peer, for messages.
-        associations: how many associations to use at once, at most.
+        peer: for messages.
+        associations: most associations at once.
         recurse: whether folders inside folders are searched.
-        repair: whether files that are else refused are mended.
-        contexts: what is proposed; None plans contexts from the files.
-        reassociate: how many associations in a row may end before their time without an answer; 0
+        repair: whether files that cannot be sent as they are, are repaired.
+        contexts: to be proposed; None plans contexts from the files.
+        reassociate: associations in a row that may end before their time without any answer; 0
             never associates again.
         check: whether files that are cut short are refused.
     """
@@ -367,7 +369,11 @@ class Way:
 
 
 class _Account:
-    """Runs jobs and keeps one result for each file."""
+    """Runs jobs and keeps one result for each file.
+
+    Each thread runs one job at a time, over one association at a time. Results and callbacks are
+    under one lock: a callback of the user's is not called from two threads at once.
+    """
 
     def __init__(
         self,
@@ -398,14 +404,18 @@ class _Account:
                 self._on_event(event)
 
     def stop(self) -> None:
-        """Abort what runs and let nothing more begin."""
+        """Abort the associations that live, and let no further one begin."""
         self._stopped = True
         for association in tuple(self._live):
             association.abort()
 
     def run(self, job: Plan) -> None:
-        """Send the files of one association, and over further ones what its end left behind."""
-        unfruitful = 0
+        """Send the files of one association, and the files that its end leaves over further ones.
+
+        Only files of which no byte was sent are left for another association: the peer may have
+        stored any other, and a second request would store it twice.
+        """
+        unfruitful = 0  # associations in a row without an answer
         while job.files and not self._stopped:
             left = self._run_once(job)
             unfruitful = 0 if left.answered else unfruitful + 1
@@ -420,7 +430,7 @@ class _Account:
                 _logger.warning(text, *what, extra={"code": "reassociate"})
 
     def _run_once(self, job: Plan) -> _Left:
-        """Send files over one association; gives those that its end left unsent."""
+        """Send files over one association; give the files that its end left unsent."""
         left = _Left()
         try:
             association = self._way.associate(contexts=job.contexts)
@@ -429,7 +439,7 @@ class _Account:
             return left
         self._live.add(association)
         try:
-            if self._stopped:  # meanwhile: what was not there yet could not be aborted
+            if self._stopped:  # while it was made, so that `stop` could not abort it
                 association.abort()
             self.tell(event="associated", peer=str(self._peer), contexts=_told(association))
             self._send(association, job.files, left)
@@ -442,7 +452,7 @@ class _Account:
             try:
                 association.release()
             except DimseError as error:
-                # Every file has its answer: a bad farewell changes none of them.
+                # Every file has its answer, which a failed release does not change.
                 told = log.of(association._core, "unreleased")
                 _logger.warning("%s was not released: %s", association, error, extra=told)
         return left
@@ -480,7 +490,7 @@ class _Account:
             self.add(_result(file, error=error))
 
     def _send_singly(self, association: Association, file: FileInfo, left: _Left) -> None:
-        """Send a file that is repaired, or whose own transfer syntax the peer did not accept."""
+        """Send a file that was repaired, or whose transfer syntax the peer did not accept."""
         done = self._repaired.get(file.path, ())
         alive = association.is_established
         try:
@@ -506,12 +516,12 @@ class _Account:
 
 @dataclass(slots=True)
 class _Left:
-    """What the end of an association left behind.
+    """The files that the end of an association left unsent.
 
     Attributes:
-        files: those of which nothing was sent.
-        error: how it ended.
-        answered: whether any file was.
+        files: of which no byte was sent.
+        error: the end of the association.
+        answered: whether the peer answered any file on it.
     """
 
     files: list[FileInfo] = field(default_factory=list)
@@ -519,7 +529,7 @@ class _Left:
     answered: bool = False
 
     def add(self, files: Iterable[FileInfo], error: DimseError) -> None:
-        """Keep files that were not sent, and why."""
+        """Keep files that were not sent, with the reason."""
         self.files += files
         self.error = error
 
@@ -556,7 +566,7 @@ def _told(association: Association) -> list[dict[str, str]]:
 
 
 def _run_together(account: _Account, jobs: Sequence[Plan], together: int) -> None:
-    """Carry jobs out on so many threads; daemons, so that Ctrl-C need not wait for a connection."""
+    """Carry jobs out on threads, daemons, so that Ctrl-C need not wait for a connection."""
     waiting = SimpleQueue[Plan]()
     for job in jobs:
         waiting.put(job)
@@ -570,7 +580,7 @@ def _run_together(account: _Account, jobs: Sequence[Plan], together: int) -> Non
                 return
             try:
                 account.run(job)
-            except BaseException as failure:  # of a callback: raised where `send` was called
+            except BaseException as failure:  # of a callback: raised to the caller of `send`
                 failures.append(failure)
                 account.stop()
 
@@ -580,12 +590,12 @@ def _run_together(account: _Account, jobs: Sequence[Plan], together: int) -> Non
             try:
                 senders.append(threads.start(f"dimse-send-{number}", work))
             except (RuntimeError, MemoryError):
-                break  # there is none to be had: those that there are do its share
+                break  # no thread can be started now: the running ones do its share
         if not senders:
             work()
         for sender in senders:
             while sender.is_alive():
-                sender.join(0.1)  # in turns, for Ctrl-C
+                sender.join(0.1)  # not for longer: a waiting thread does not hear Ctrl-C
     except BaseException:
         account.stop()
         raise

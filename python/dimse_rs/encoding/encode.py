@@ -1,9 +1,14 @@
 """Data sets into bytes: each element exact, or refused by its tag and keyword (PS3.5 7).
 
-pydicom writes numbers and bulk values. Text is written here, since pydicom replaces what a
-character set cannot hold (`encoding.text`), and since pydicom takes ten times as long for plain
-text. A data set whose text goes beyond the declared character set is written in UTF-8, which is
-declared. Values that no caller has decoded keep their bytes, save for byte order.
+pydicom writes numbers and bulk values. Text is written here, because pydicom replaces characters
+that a character set cannot hold (`encoding.text`) and takes ten times as long for plain text.
+Values that no caller has decoded keep their bytes, save for byte order.
+
+Text beyond the declared character set. (0008,0005) governs a data set and those of its items that
+declare none. Each such scope is written in the character set that it declares. Where that fails,
+the scope alone is written again in UTF-8, with (0008,0005) declared anew, and so are values that
+were read in the former character set. Bytes that were read and could not be decoded cannot become
+UTF-8: a data set that declared nothing keeps them as they are, any other is refused.
 """
 
 from __future__ import annotations
@@ -40,8 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_SENT", "encode", "name_of", "undecoded"]
 
-# PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of one; the second row is of
-# those that pydicom leaves as bytes.
+# PS3.5 7.3 and Table 6.2-1: VRs whose values are words, with the bytes of a word; the second row
+# has those that pydicom leaves as bytes.
 _WORDS: Final = {
     **{"AT": 2, "US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8},
     **{"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8},
@@ -50,7 +55,7 @@ _BULK: Final = frozenset(("OW", "OL", "OF", "OD", "OV"))
 # VRs of text whose length has 16 bits in explicit VR, and the first that may not fit (PS3.5 7.1.2).
 _SHORT: Final = frozenset(("AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UI"))
 _LONG: Final = 0xFFFE
-# PS3.5 6.1.2.2: VRs that (0008,0005) is about, and those of characters that it is not.
+# PS3.5 6.1.2.2: VRs of text that (0008,0005) governs, and VRs of ASCII alone.
 _TEXT: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _ASCII: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"))
 # PS3.5 7.1.2: VRs whose length has 32 bits in explicit VR.
@@ -68,7 +73,7 @@ def encode(dataset: Dataset, target: TransferSyntax) -> bytes:
     """Encode a data set, without the deflate layer.
 
     Raises:
-        DecodeError: an element cannot be written as it is; the text names it, not its value.
+        DecodeError: an element cannot be written as it is; the message has its tag, not its value.
 
     Source: PS3.5 6, 7.
     """
@@ -88,7 +93,9 @@ class _Writer:
         self._header = Struct(order + ("HHI" if target.implicit else "HH2sH"))
         self._wide = Struct(order + "HH2sHI")
         self._bare = Struct(order + "HHI")
-        # Items that took more than one attempt: else those around them would double that, each.
+        # The bytes of items that took two attempts, by the identities of the item and of the data
+        # sets around it. If the scope around an item has to be written again, the item is not: two
+        # attempts at each of n levels would be 2 to the power of n writings of the innermost item.
         self._done: dict[tuple[int, ...], bytes] = {}
         self._at: BaseTag | int = 0
         """The element that is being written, of the innermost item."""
@@ -98,7 +105,7 @@ class _Writer:
     ) -> bytes:
         """Write a data set or an item, in the character set that it declares or inherits.
 
-        What declares one, and the outermost data set, may declare UTF-8 in its place.
+        A data set that declares one, and the outermost data set, may declare UTF-8 instead.
         """
         lineage = (dataset, *ancestors)
         declared = self._declared(dataset)
@@ -111,13 +118,13 @@ class _Writer:
         with suppress(Unfit):
             return self._elements(lineage, within)
         content = self._anew(lineage, within)
-        while len(self._done) > inside:  # parts of this one
+        while len(self._done) > inside:  # items inside this one, whose bytes it has now
             self._done.popitem()
         self._done[path] = content
         return content
 
     def _anew(self, lineage: tuple[Dataset, ...], within: Repertoire) -> bytes:
-        """Write what is beyond the character set that it declares: in UTF-8, or as it was read."""
+        """Write text beyond the declared character set: in UTF-8, or as it was read."""
         dataset, hint = lineage[0], ""
         what = "is beyond the character set that (0008,0005) declares"
         try:
@@ -125,7 +132,8 @@ class _Writer:
         except Unfit:
             pass
         except Undecodable:
-            # What was read undeclared can be in anything: it stays as it is, or nothing is sent.
+            # Bytes that were read without a declaration may be in any character set: they go out as
+            # they are, or the data set is refused.
             if not within.is_default or dataset.original_encoding[0] is None:
                 raise self._refused("holds bytes that its character set does not have") from None
             with suppress(Unfit):
@@ -151,7 +159,7 @@ class _Writer:
     ) -> bytes:
         """Write the elements of one level, in ascending order of their tags (PS3.5 7.1)."""
         dataset, implicit, header = lineage[0], self._target.implicit, self._header
-        tags = sorted(dataset.keys(), key=int)  # not by pydicom's comparison of tags: it is slow
+        tags = sorted(dataset.keys(), key=int)  # pydicom's comparison of tags is slow
         if declare:
             tags = sorted({*tags, _tag(_CHARACTER_SET)}, key=int)
         parts: list[bytes] = []
@@ -163,7 +171,8 @@ class _Writer:
                 continue
             element = undecoded(dataset, tag)
             vr, value = element.VR, element.value
-            # ASCII is the same in every specific character set (PS3.3 C.12.1.1.2).
+            # ASCII is the same in every specific character set (PS3.3 C.12.1.1.2), and most values
+            # are short ASCII text: they are written here, without a call.
             if (
                 vr in _SHORT
                 and isinstance(value, str)
@@ -189,7 +198,7 @@ class _Writer:
                 fault = "holds bytes that its character set does not have"
             except Exception as error:  # pydicom raises whatever comes up while it encodes a value
                 fault = f"has no value that can be encoded as VR {vr}: {type(error).__name__}"
-            if fault:  # not in the handler above: pydicom's texts have values, and would be chained
+            if fault:  # outside of the handler, which would chain pydicom's message with its value
                 self._at = tag
                 raise self._refused(fault)
         return b"".join(parts)
@@ -201,7 +210,7 @@ class _Writer:
         within: Repertoire,
     ) -> bytes:
         dataset = lineage[0]
-        little = dataset.original_encoding[1] is not False  # what was made is little endian
+        little = dataset.original_encoding[1] is not False  # None of a data set that was made
         made = dataset.original_encoding[0] is None
         swap = little == self._target.big_endian
         if isinstance(element, self._raw_element):
@@ -231,11 +240,11 @@ class _Writer:
         *,
         swap: bool,
     ) -> bytes:
-        """Write a value that nobody has looked at: its bytes, but for byte order and characters."""
+        """Write a value that was not decoded: its bytes, but for byte order and characters."""
         dataset = lineage[0]
         made = dataset.original_encoding[0] is None
         read = encodings_of(dataset.original_character_set)
-        # Of what was made nothing says what a value is in but (0008,0005).
+        # For a data set that was made, (0008,0005) alone says how its bytes are encoded.
         kept = not within.anew if made else read == within.read_as
         vr, value = element.VR, element.value or b""
         if dataset.original_encoding != self._encoding or not kept:
@@ -265,7 +274,7 @@ class _Writer:
 
     def _text(self, element: DataElement, vr: str, within: Repertoire, *, read: bool) -> bytes:
         if within.as_read and element.file_tell is None:
-            within = DEFAULT  # it was added to what was read
+            within = DEFAULT  # the element was added to a data set that was read
         value = element.value
         several = hasattr(value, "append") or isinstance(value, tuple)
         ones = [] if element.is_empty else list(value) if several else [value]
@@ -284,7 +293,7 @@ class _Writer:
         return text_bytes(str(value), within)
 
     def _check_plain(self, element: DataElement, vr: str) -> None:
-        """Refuse what the default repertoire lacks, and numbers that are none of their VR."""
+        """Refuse characters beyond the default repertoire, and numbers beyond the VR."""
         value: Any = element.value
         several = hasattr(value, "__len__") and not isinstance(value, str | bytes)
         for one in value if several else (value,):
@@ -296,7 +305,7 @@ class _Writer:
     def _check_number(self, value: Any, vr: str, *, read: bool) -> None:
         """Refuse a number whose text is too long, or that VR IS does not have (PS3.5 6.2).
 
-        One that was read goes out as the text that it was read from, whatever that is.
+        A number that was read goes out as the text that it was read from, even a malformed one.
         """
         original = getattr(value, "original_string", None)
         if read and original is not None:
@@ -344,7 +353,7 @@ class _Writer:
         if vr is None or len(vr) != 2:
             raise self._refused("has no VR")
         if vr not in _WIDE and len(content) > 0xFFFF:
-            vr = "UN"  # the value is not lost so (PS3.5 6.2.2)
+            vr = "UN"  # a VR with a length of 32 bits, which keeps the value (PS3.5 6.2.2)
         if vr in _WIDE:
             return self._wide.pack(tag.group, tag.element, vr.encode(), 0, len(content)) + content
         return self._short(tag, vr, content)
@@ -364,7 +373,7 @@ class _Writer:
 
 
 def _check_decodable(value: bytes, within: Repertoire) -> None:
-    """Refuse bytes of which nothing but (0008,0005) says what they are in, if they are not."""
+    """Refuse bytes that do not decode in the character set that (0008,0005) declares."""
     from .library import TEXT_VR_DELIMS, decode_bytes
 
     if is_plain(value):
@@ -377,10 +386,10 @@ def _check_decodable(value: bytes, within: Repertoire) -> None:
 
 
 def undecoded(dataset: Dataset, tag: int) -> Any:
-    """Give an element as it is: raw, unless it was looked at or its value was left in the file.
+    """Give an element undecoded, unless it was decoded before or its value was left in the file.
 
-    pydicom's `get_item` takes a raw element without a value for one that was left in the file, and
-    decodes it: that raises for a VR that pydicom does not know.
+    pydicom's `get_item` takes an empty raw element for one whose value was left in the file, and
+    decodes it, which raises for a VR that pydicom does not know.
     """
     element = dataset.get_item(tag, keep_deferred=True)
     left = getattr(element, "length", 0) and element.value is None
@@ -404,7 +413,7 @@ def _tag(tag: int) -> BaseTag:
 def _vr(
     element: DataElement | RawDataElement, lineage: tuple[Dataset, ...], *, little: bool
 ) -> str:
-    """Find the VR: the dictionary's in implicit VR, and decided where that leaves a choice."""
+    """Find the VR: in implicit VR that of the dictionary, and one of several where it has those."""
     from .library import AMBIGUOUS_VR, RawDataElement, correct_ambiguous_vr_element, raw_element_vr
 
     vr = element.VR
@@ -415,10 +424,10 @@ def _vr(
     if vr in AMBIGUOUS_VR:
         if isinstance(element, RawDataElement):
             element = element._replace(VR=vr)
-        with suppress(AttributeError):  # when what it depends on is not there
+        with suppress(AttributeError):  # the element that decides, such as (0028,0103), is missing
             vr = correct_ambiguous_vr_element(element, lineage[0], little, list(lineage)).VR
         if vr in AMBIGUOUS_VR:
-            # The words are the same in either: as implicit VR has them (PS3.5 A.1).
+            # The bytes are the same in all of them; the choice is that of implicit VR (PS3.5 A.1).
             vr = "OW" if "OW" in str(vr) else "US"
     return str(vr)
 

@@ -1,8 +1,15 @@
 """The gate between bytes and pydicom: whether a data set is whole, and what decoding it takes.
 
-Nothing here decodes. The core walks the bytes without the interpreter's lock, goes where pydicom
-will go, and stops at the first thing that is wrong or at the first limit that is passed. What has
-come through is whole, and what decoding it takes is known before a byte of it is decoded.
+Nothing here decodes. The core walks the bytes without the interpreter's lock, takes the same way
+that pydicom will take, and stops at the first fault or limit. A data set that passes is whole, and
+the memory that decoding takes is known before a byte of it is decoded.
+
+The bounds. Memory is estimated from above: `ELEMENT_BYTES` for each element and item, the encoded
+bytes as often as they are held at once, and `Scan.values` for the objects that values become: the
+core counts the values of an element and multiplies by the price of its VR. In Implicit VR the VR
+comes from pydicom's dictionaries; where they leave a choice the dearest VR counts, so that a peer
+cannot make a data set look cheaper than it is. `Request` reserves the estimate from the byte
+budget of the server and gives it back when the request is done.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["check_whole", "memory_of", "scan", "scan_file"]
 
 ELEMENT_BYTES: Final = 1024
-"""Memory of a decoded element, and of an item: 270 to 660 bytes, and what the allocator adds."""
+"""Memory of a decoded element, and of an item: 270 to 660 bytes, with room for the allocator."""
 
 _UNDEFINED: Final = 0xFFFFFFFF
 _ANY: Final = Limits()
@@ -47,14 +54,14 @@ def scan(
     """Walk an encoded data set, without group 0002, before it is decoded.
 
     Args:
-        data: all of it.
-        transfer_syntax: how it is encoded.
-        limits: what decoding may take.
-        within: the limit of this kind of data set: it holds for what it inflates to as well.
-        lenient: refuse only what is cut short; what else is out of place is for pydicom to judge.
+        data: the whole data set.
+        transfer_syntax: of the data set.
+        limits: of decoding.
+        within: name of the limit of this kind of data set, which holds for the inflated bytes too.
+        lenient: refuse only a data set that is cut short, and leave other faults to pydicom.
 
     Raises:
-        DecodeError: it is not whole; `.offset` says where.
+        DecodeError: the data set is not whole; `.offset` says where.
         LimitExceeded: decoding takes more than a limit allows.
 
     Source: PS3.5 7, A.5.
@@ -78,9 +85,9 @@ def scan_file(path: str | PathLike[str], limits: Limits | None = None) -> _core.
     """Walk the data set of a Part 10 file before it is decoded; large values are not read.
 
     Raises:
-        DecodeError: it is no Part 10 file, or not whole; `.offset` counts from its start.
+        DecodeError: the file is no Part 10 file, or not whole; `.offset` counts from its start.
         LimitExceeded: decoding takes more than a limit allows.
-        OSError: it cannot be opened, or read.
+        OSError: the file cannot be opened, or read.
 
     Source: PS3.10 7, PS3.5 7, A.5.
     """
@@ -93,9 +100,9 @@ def memory_of(scan: _core.Scan, copies: int, *, values: bool = False) -> int:
     """Estimate the memory that a decoded data set takes, in bytes.
 
     Args:
-        scan: what the gate found.
-        copies: how often its bytes are there.
-        values: whether values are looked at: those of an element with many become objects.
+        scan: the result of the gate.
+        copies: how often the bytes are in memory at once.
+        values: whether values are decoded too, each of which becomes an object.
     """
     objects = scan.elements * ELEMENT_BYTES + (scan.values if values else 0)
     return scan.size * copies + objects
@@ -103,7 +110,7 @@ def memory_of(scan: _core.Scan, copies: int, *, values: bool = False) -> int:
 
 @cache
 def _dictionary() -> _core.Dictionary:
-    """Give pydicom's dictionaries to the core: in Implicit VR they say what is a sequence."""
+    """Give pydicom's dictionaries to the core: in Implicit VR they alone have the VRs."""
     from .library import DicomDictionary, RepeatersDictionary, private_dictionaries
 
     elements = ((tag, entry[0]) for tag, entry in DicomDictionary.items() if tag >> 16 != 0xFFFE)
@@ -114,9 +121,11 @@ def _dictionary() -> _core.Dictionary:
     ]
     private: dict[int, str] = {}
     for entries in private_dictionaries.values():
-        for mask, entry in entries.items():  # such as "0019xx0A": the block is the creator's
+        # A mask such as "0019xx0A": the creator chooses the block xx. The core does not follow that
+        # choice: one entry stands for the element of all creators, with the dearest VR.
+        for mask, entry in entries.items():
             if "x" in mask[:4]:
-                continue  # overlays: not private
+                continue  # overlays, which are not private
             vr = _dearest(entry[0])
             lasts = range(256) if mask[6:] == "xx" else (int(mask[6:], 16),)
             for last in lasts:
@@ -131,7 +140,7 @@ def _known_digits(mask: str) -> int:
 
 @cache
 def _dearest(vr: str) -> str:
-    """Take the VR of those that are possible whose values take the most memory."""
+    """Give the VR, of those that are possible, whose values take the most memory."""
     possible: list[str] = findall("[A-Z]{2}", vr)
     return max(possible, key=_price)
 
@@ -139,7 +148,7 @@ def _dearest(vr: str) -> str:
 @cache
 def _price(vr: str) -> int:
     if vr == "SQ":
-        return 4
+        return 4  # items, each of which is a data set
     if vr in ("PN", "DS", "IS"):
         return 3
     if vr in ("AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UC", "UI"):
@@ -156,25 +165,26 @@ _SAMPLES, _PHOTOMETRIC, _FRAMES = 0x00280002, 0x00280004, 0x00280008
 _ROWS, _COLUMNS, _ALLOCATED = 0x00280010, 0x00280011, 0x00280100
 _IMAGE_PIXEL: Final = (_SAMPLES, _PHOTOMETRIC, _ROWS, _COLUMNS, _ALLOCATED)
 
-# Of three samples for each pixel that many thirds are there (PS3.3 C.7.6.3.1.2).
+# Thirds of the samples that a subsampled image keeps (PS3.3 C.7.6.3.1.2).
 _SUBSAMPLED: Final = {"YBR_FULL_422": 2, "YBR_PARTIAL_422": 2, "YBR_PARTIAL_420": 1.5}
 
 
 def check_whole(dataset: Dataset, *, encapsulated: bool, missing: bool) -> None:
-    """Refuse a data set that can be seen not to be whole; nothing is decoded.
+    """Refuse a data set in memory that shows that it is not whole; nothing is decoded.
 
-    A value shorter than its element said when it was read, and native pixel data shorter than its
-    rows, columns, samples, frames and bits need, or not there although they are: where a file was
-    cut inside the header of its pixel data, that is all that can be seen in memory.
+    Three things show that: a value that is shorter than its element said when it was read; native
+    pixel data that is shorter than rows, columns, samples, frames and bits need; no pixel data
+    although those five are there. The third is the only trace of a file that was cut inside the
+    header of its pixel data.
 
     Args:
         dataset: as read, or made.
         encapsulated: whether its transfer syntax encapsulates pixel data.
-        missing: whether pixel data has to be there. Of a file whose structure is whole it need not:
-            header-only instances occur.
+        missing: whether missing pixel data is a fault. It is none in a file whose structure is
+            whole, because header-only instances occur.
 
     Raises:
-        DecodeError: it is not whole; the element is named.
+        DecodeError: the data set is not whole; the message has the element.
 
     Source: PS3.5 7.1, 8.1.1, PS3.3 C.7.6.3.
     """
@@ -222,7 +232,7 @@ def _check_pixels(dataset: Dataset, *, encapsulated: bool, missing: bool) -> Non
     value = element.value
     if value is None:
         if getattr(element, "length", 0):
-            return  # deferred: still in its file
+            return  # deferred: the value is still in the file
         value = b""
     needed = _needed(dataset)
     if needed and isinstance(value, (bytes, bytearray)) and len(value) < needed:
@@ -235,7 +245,7 @@ def _check_pixels(dataset: Dataset, *, encapsulated: bool, missing: bool) -> Non
 
 
 def _needed(dataset: Dataset) -> int:
-    """Bytes that native pixel data needs; 0 when that is not said."""
+    """Give the bytes that native pixel data needs; 0 when the data set does not say enough."""
     rows, columns, allocated = (_number(dataset, t) for t in (_ROWS, _COLUMNS, _ALLOCATED))
     samples = _number(dataset, _SAMPLES, 1)
     frames = max(1, _number(dataset, _FRAMES, 1))

@@ -1,9 +1,10 @@
-"""What we use of pydicom: functions of ours that need it import from here, never from pydicom.
+"""The names of pydicom that this package uses: its modules import them from here, never directly.
 
-pydicom's modules import each other in a circle. Of two threads that begin at different ends of it,
-each has a module that the other one waits for; Python then lets one of them go on with a module
-that is half there, and what fails of that may stay broken for as long as the process lives. Here
-all begin at the same end, and the lock that an import has is theirs together.
+pydicom's modules import each other in a circle. When two threads begin at different ends of the
+circle, each holds the import lock of a module that the other waits for. Python then lets one thread
+go on with a module whose body has not run to its end, and a failure of that kind may stay for the
+life of the process. With one module in between all threads begin at the same end, and wait for the
+same lock.
 """
 
 import pydicom as pydicom

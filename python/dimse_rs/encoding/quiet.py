@@ -1,9 +1,9 @@
-"""Keeps pydicom from telling values: no warnings and no log lines of its own while we call it.
+"""Keeps values out of warnings and logs: pydicom emits neither while this package calls it.
 
-pydicom puts values into its warnings, which go past every log setting to standard error, and
-Python keeps the text of each. `warnings.catch_warnings` changes the whole process; here one filter
-for pydicom's modules asks the context that it is called in (a thread, or a task of asyncio), so
-that a program's own calls of pydicom warn as ever.
+pydicom's warnings have values in them, which may be a patient's. They go to standard error past
+every log setting, and Python keeps the text of each. `warnings.catch_warnings` changes the whole
+process; here one filter for pydicom's modules looks at the context of the call (a thread, or a task
+of asyncio), so that the program's own calls of pydicom warn as before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _within: ContextVar[bool] = ContextVar("dimse_rs.quiet", default=False)
 
 
 class _Here:
-    """Stands where a filter has the regular expression for modules."""
+    """Takes the place of the regular expression for modules in a filter of `warnings`."""
 
     @staticmethod
     def match(module: str) -> bool:
@@ -63,24 +63,24 @@ def _put_first(filters: list[Any]) -> None:
 
 
 class quiet:  # noqa: N801 - a context manager, used as one
-    """While it is entered, pydicom says nothing in this context; any number may be nested."""
+    """While it is entered, pydicom emits nothing in this context; any number may be nested."""
 
     __slots__ = ("_before",)
 
     def __enter__(self) -> None:
-        """Put the filter first, where nothing of the program's decides before it."""
+        """Put the filter first, before the filters of the program, of which the first decides."""
         filters = cast("list[Any]", warnings.filters)
         if not filters or filters[0] is not _FILTER:
             _put_first(filters)
         self._before: Token[bool] = _within.set(True)
 
     def __exit__(self, *_raised: object) -> None:
-        """Let pydicom speak again, unless an outer one keeps it quiet."""
+        """Let pydicom warn and log again, unless an outer `quiet` is entered."""
         _within.reset(self._before)
 
 
 def hush() -> None:
-    """Keep pydicom quiet in this context for as long as that is: for a task of our own."""
+    """Keep pydicom quiet for the rest of this context, such as a task of this package."""
     with quiet():
         pass  # the filter is in place
     _within.set(True)
@@ -91,7 +91,7 @@ def quietly(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if _within.get():  # in a handler: nothing to do, which matching counts on
+        if _within.get():  # in a handler, where a search makes this call for every entity
             return function(*args, **kwargs)
         with quiet():
             return function(*args, **kwargs)

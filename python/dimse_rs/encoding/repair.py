@@ -1,6 +1,6 @@
-"""Mending files that cannot be sent as they are: values of odd length, a missing group 0002.
+"""Repair of files that cannot be sent as they are: values of odd length, a missing group 0002.
 
-Every other byte stays as it was, and what comes of it is proven by the core's scanner.
+Every other byte stays as it was, and the scanner of the core checks the result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dimse_rs.uids import is_uid
 __all__ = ["Repaired", "repair"]
 
 MAX_BYTES: Final = 1 << 30
-"""Larger files are not repaired: they are held in memory for it."""
+"""Larger files are not repaired, because a repair holds the file in memory."""
 
 MAX_DEPTH: Final = 64
 """Sequences inside sequences."""
@@ -34,11 +34,11 @@ _TEXT: Final = frozenset(b"AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".spli
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """A file as it should have been.
+    """A repaired file.
 
     Attributes:
-        content: the whole of it, as PS3.10 7.1 has it.
-        done: what was done to it, each in a few words.
+        content: the whole file, as PS3.10 7.1 has it.
+        done: the repairs, each in a few words.
     """
 
     content: bytes
@@ -46,11 +46,12 @@ class Repaired:
 
 
 def repair(path: Path) -> Repaired:
-    """Pad values of odd length, and give File Meta Information where there is none.
+    """Pad values of odd length, and add File Meta Information where there is none.
 
     Raises:
-        DecodeError: it cannot be mended so: it is cut short, no data set, or nothing is wrong.
-        OSError: it cannot be read.
+        DecodeError: the file cannot be repaired so: it is cut short, has no data set, or nothing is
+            wrong with it.
+        OSError: the file cannot be read.
 
     Source: PS3.5 7.1, PS3.10 7.1.
     """
@@ -62,6 +63,8 @@ def repair(path: Path) -> Repaired:
     done = []
     syntax = meta.get(0x0010, "")
     if not is_uid(syntax):
+        # In Explicit VR the VR stands behind the first tag; in Implicit VR the length stands there,
+        # and looks like two capital letters from 16,705 on alone.
         explicit = data[4:6].isalpha() and data[4:6].isupper()
         syntax = str(ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian)
         head = 0
@@ -112,9 +115,9 @@ def _header(sop_class: str, sop_instance: str, syntax: str) -> bytes:
 
 
 def _prove(path: Path, data: bytes, syntax: TransferSyntax) -> None:
-    """Have the core walk the data set to its end."""
+    """Have the core walk the data set to its end, independently of the walk here."""
     if syntax.big_endian:
-        return  # the walk here has done so
+        return  # without file meta the core would take it for little endian
     with NamedTemporaryFile(suffix=".dcm") as spool:
         spool.write(data)
         spool.flush()
@@ -129,7 +132,10 @@ def _prove(path: Path, data: bytes, syntax: TransferSyntax) -> None:
 
 @dataclass
 class _Walk:
-    """A walk over a data set that pads what is odd on its way.
+    """A walk over a data set that copies it and pads values of odd length.
+
+    Padding a value inside a sequence of defined length changes the lengths around it: each level
+    is copied into a buffer of its own, and its length written when the level is complete.
 
     Attributes:
         odd: the elements whose values were padded.
@@ -145,7 +151,7 @@ class _Walk:
         """Give the data set with every value of even length.
 
         Raises:
-            DecodeError: it is not whole.
+            DecodeError: the data set is not whole.
         """
         out = bytearray()
         end = self._elements(0, len(self.data), out, 0, self.syntax.implicit)
@@ -171,7 +177,7 @@ class _Walk:
         return self._number(at, 2) << 16 | self._number(at + 2, 2)
 
     def _elements(self, at: int, end: int, out: bytearray, depth: int, implicit: bool) -> int:
-        """Walk elements up to `end`, or an item delimiter; give where that is."""
+        """Walk elements up to `end`, or an item delimiter; give the position of either."""
         if depth > MAX_DEPTH:
             raise DecodeError(f"not repaired, more than {MAX_DEPTH} sequences deep", at)
         while at < end:
@@ -184,7 +190,7 @@ class _Walk:
         return at
 
     def _element(self, at: int, tag: int, out: bytearray, depth: int, implicit: bool) -> int:
-        """Walk one element; give where the next begins."""
+        """Walk one element; give the position of the next."""
         if implicit:
             vr, size = _vr_of(tag), 4
             header = self.data[at : at + 4]
@@ -196,7 +202,7 @@ class _Walk:
         length = self._number(value - size, size)
         nested = bytearray()
         if size == 4 and length == _UNDEFINED:
-            inside = implicit or vr == b"UN"  # PS3.5 6.2.2
+            inside = implicit or vr == b"UN"  # items of a UN are in Implicit VR (PS3.5 6.2.2)
             within = self._fragments if vr in (b"OB", b"OW") else self._items
             after = within(value, len(self.data), nested, depth, inside)
             out += header + self.data[value - 4 : value] + nested
@@ -218,7 +224,7 @@ class _Walk:
         return after
 
     def _fragments(self, at: int, end: int, out: bytearray, *_: object) -> int:
-        """Walk fragments of encapsulated pixel data (PS3.5 A.4); give what is behind."""
+        """Walk fragments of encapsulated pixel data (PS3.5 A.4); give the position behind them."""
         while at < end:
             tag, length, value = self._tag(at), self._number(at + 4, 4), at + 8
             if tag == _SEQUENCE_END:
@@ -235,7 +241,7 @@ class _Walk:
         raise self._broken(at)
 
     def _items(self, at: int, end: int, out: bytearray, depth: int, implicit: bool) -> int:
-        """Walk items up to `end` or a sequence delimiter; give what is behind."""
+        """Walk items up to `end` or a sequence delimiter; give the position behind them."""
         while at < end:
             tag, length = self._tag(at), self._number(at + 4, 4)
             header, value = self.data[at : at + 4], at + 8
@@ -260,7 +266,7 @@ class _Walk:
 
 
 def _vr_of(tag: int) -> bytes:
-    """Look the VR up, where the data set does not tell."""
+    """Look the VR up, for Implicit VR."""
     from .library import dictionary_VR
 
     try:

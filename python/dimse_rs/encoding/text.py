@@ -1,7 +1,7 @@
 """Text of data elements as bytes, exact or not at all (PS3.5 6.1, PS3.3 C.12.1.1.2).
 
-pydicom encodes with `?` what a character set does not have, and only warns. Here each text is
-decoded again after it was encoded, and what does not come back is unfit.
+pydicom replaces a character that the character set does not have by `?`, and only warns. Here each
+text is decoded again after it was encoded, and a text that comes back changed is unfit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["AS_READ", "DEFAULT", "UTF_8", "Repertoire", "Undecodable", "Unfit"]
 __all__ += ["encodings_of", "name_bytes", "repertoire", "text_bytes"]
 
 _DEFAULT: Final = "iso8859"
-"""What pydicom calls the default repertoire; it reads and writes Latin-1."""
+"""pydicom's name of the default repertoire, which it reads and writes as Latin-1."""
 _NO_TERMS: Final = frozenset(("ISO 2022 GBK", "ISO 2022 58"))  # pydicom's, not the standard's
 _LOST: Final = "\ufffd"
 _ESCAPE: Final = "\x1b"
@@ -31,18 +31,19 @@ class Unfit(Exception):
 
 
 class Undecodable(Exception):
-    """Bytes that the character set they are in does not have; nothing else can be made of them."""
+    """Bytes that their character set does not have: they cannot be encoded in another one."""
 
 
 class Repertoire(NamedTuple):
-    """What text of a data set may consist of.
+    """The characters that text of a data set may have.
 
     Attributes:
-        encodings: Python's names, the first of what comes without an escape sequence; empty when
-            (0008,0005) holds what the standard does not define.
-        read_as: what pydicom takes it for.
-        anew: chosen here, for a data set that declared too little.
-        as_read: the default repertoire, of a data set that was read with other bytes in it.
+        encodings: Python's names of the encodings, first the one without an escape sequence; empty
+            when (0008,0005) has a term that the standard does not define.
+        read_as: the encodings that pydicom reads it with.
+        anew: whether it was chosen here, for a data set that declared too little.
+        as_read: whether it is the default repertoire of a data set that was read with bytes beyond
+            it, which go out as they came.
     """
 
     encodings: tuple[str, ...]
@@ -52,7 +53,7 @@ class Repertoire(NamedTuple):
 
     @property
     def is_default(self) -> bool:
-        """Whether nothing but ASCII is declared."""
+        """Whether ASCII alone is declared."""
         return all(encoding == _DEFAULT for encoding in self.encodings or self.read_as)
 
 
@@ -63,11 +64,13 @@ UTF_8: Final = Repertoire(("UTF8",), ("UTF8",), anew=True)
 
 @lru_cache(maxsize=256)
 def repertoire(terms: tuple[str, ...]) -> Repertoire:
-    """Give what (0008,0005) with these values declares."""
+    """Give the repertoire that these values of (0008,0005) declare."""
     from .library import STAND_ALONE_ENCODINGS, convert_encodings, python_encoding
 
     terms = terms or ("",)
     read_as = tuple(convert_encodings(list(terms)))
+    # A stand-alone character set, UTF-8 for one, must be the only value (PS3.3 C.12.1.1.2). pydicom
+    # reads such lists in its own way: they are read, and no new text is encoded in them.
     known = all(term in python_encoding and term not in _NO_TERMS for term in terms)
     if not known or (len(terms) > 1 and any(term in STAND_ALONE_ENCODINGS for term in terms)):
         return Repertoire((), read_as)
@@ -75,7 +78,7 @@ def repertoire(terms: tuple[str, ...]) -> Repertoire:
 
 
 def encodings_of(charset: str | Sequence[str]) -> tuple[str, ...]:
-    """Give Python's names of what pydicom says that a data set was read in."""
+    """Give Python's names of the encodings that pydicom read a data set in."""
     return (charset,) if isinstance(charset, str) else tuple(charset)
 
 
@@ -83,8 +86,8 @@ def text_bytes(text: str, within: Repertoire) -> bytes:
     """Encode one value of a VR other than PN.
 
     Raises:
-        Unfit: the character set does not hold it.
-        Undecodable: it stands for bytes that could not be decoded.
+        Unfit: the character set does not hold the text.
+        Undecodable: the text stands for bytes that could not be decoded.
     """
     from .library import TEXT_VR_DELIMS, decode_bytes, encode_string
 
@@ -110,13 +113,13 @@ def name_bytes(name: PersonName, within: Repertoire, *, read: bool) -> bytes:
     """Encode one value of VR PN: as it was read, if that was in the same character set.
 
     Args:
-        name: made here, or as read.
-        within: what is declared.
-        read: whether the data set was read; then it may go out as it came, declared or not.
+        name: made in this process, or read.
+        within: the repertoire to encode in.
+        read: whether the data set was read; then the name may go out as it came.
 
     Raises:
-        Unfit: the character set does not hold it.
-        Undecodable: it was read with bytes that its character set does not have.
+        Unfit: the character set does not hold the name.
+        Undecodable: the name was read with bytes that its character set does not have.
     """
     from .library import encode_string
 
@@ -126,7 +129,8 @@ def name_bytes(name: PersonName, within: Repertoire, *, read: bool) -> bytes:
         return plain
     original, encodings = name.original_string, name.encodings
     if encodings is not None and read:
-        # pydicom writes a name anew as soon as it reads it, and not always the same.
+        # The bytes that were read, not an encoding of the text: two encodings of one text may
+        # differ in their escape sequences.
         same = isinstance(original, bytes) and _decoded_name(original, encodings) == text
         if same and encodings == within.read_as:
             return original
@@ -148,14 +152,14 @@ def name_bytes(name: PersonName, within: Repertoire, *, read: bool) -> bytes:
 
 
 def _plain(text: str) -> bytes | None:
-    """Encode what is the same in every character set; None when it takes more."""
-    if _ESCAPE in text or _LOST in text:  # what pydicom makes of bytes that it cannot decode
+    """Encode ASCII, the same in every character set; None when the text has other characters."""
+    if _ESCAPE in text or _LOST in text:  # pydicom's replacements of bytes that it cannot decode
         raise Undecodable
     return text.encode() if text.isascii() else None
 
 
 def _decoded_name(encoded: bytes, encodings: tuple[str, ...]) -> str:
-    """Decode a name as a reader does, who takes a backslash for the end of it."""
+    """Decode a name as a reader does; empty when a backslash would end the name for the reader."""
     from .library import PersonName
 
     return "" if b"\\" in encoded else str(PersonName(encoded, encodings))
@@ -165,7 +169,10 @@ _FRAGMENTS: Final = re.compile(b"^[^\x1b]+|\x1b[^\x1b]*")
 
 
 def _within_default(encoded: bytes, within: Repertoire) -> bool:
-    """Tell whether nothing but ASCII stands where the default repertoire applies."""
+    """Whether the parts of a text in the default repertoire are ASCII.
+
+    Python's encoding for that repertoire is Latin-1, which would let other characters through.
+    """
     if _DEFAULT not in within.encodings:
         return True
     first_is_default = within.encodings[0] == _DEFAULT
@@ -177,6 +184,6 @@ def _within_default(encoded: bytes, within: Repertoire) -> bool:
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether bytes mean the same in every character set."""
+    """Whether bytes mean the same in every character set."""
     data = bytes(value)
     return data.isascii() and b"\x1b" not in data
