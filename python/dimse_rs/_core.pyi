@@ -61,13 +61,16 @@ __all__ = [
     "SupportedContext",
     "TLSFacts",
     "Timeouts",
+    "Told",
     "UnknownClasses",
     "__version__",
     "alive_tasks",
     "associate",
     "check_process",
     "context_results",
+    "event_kinds",
     "fixed_limits",
+    "followed_kinds",
     "implementation",
     "is_debug_build",
     "panics",
@@ -79,8 +82,6 @@ __all__ = [
 _Path: TypeAlias = str | PathLike[str]
 # (SOP class, application information)
 _Extended: TypeAlias = tuple[str, bytes]
-# (association, kind, facts)
-_Told: TypeAlias = tuple[int, str, dict[str, Any]]
 _Then: TypeAlias = tuple[Completions, int]
 _Output: TypeAlias = (
     tuple[Literal["connect", "close", "start-artim", "stop-artim"], None]
@@ -111,6 +112,12 @@ def is_debug_build() -> bool:
 
 def panics() -> int:
     """Faults of the core in this process, since its threads were started."""
+
+def event_kinds() -> list[str]:
+    """Every kind of event that comes out of a `Follower`."""
+
+def followed_kinds() -> list[str]:
+    """Every name by which `follow` is asked for events."""
 
 def context_results() -> list[tuple[int, str]]:
     """The results of presentation contexts and their names (PS3.8 Table 9-18)."""
@@ -875,6 +882,20 @@ class Events:
         """Tell that no more events will come."""
 
 @final
+class Told:
+    """Something that happened."""
+
+    @property
+    def association(self) -> int:
+        """Number of the association; 0 for what concerns none."""
+    @property
+    def kind(self) -> str:
+        """One of `event_kinds()`."""
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of it, by name; of every kind `peer`, `calling`, `called` and `at`."""
+
+@final
 class Follower:
     """Whoever pulls events; they are no longer made for it when it goes."""
 
@@ -885,9 +906,9 @@ class Follower:
     @property
     def over(self) -> bool:
         """Whether there is nothing to take, and will be nothing."""
-    def next(self, within: float | None = None, *, then: _Then | None = None) -> list[_Told] | None:
+    def next(self, within: float | None = None, *, then: _Then | None = None) -> list[Told] | None:
         """The events there are, waiting at most `within` seconds; None when no more will come."""
-    def take(self) -> list[_Told]:
+    def take(self) -> list[Told]:
         """The events there are, without waiting."""
     def ready(self, within: float | None = None, *, then: _Then | None = None) -> bool:
         """Wait until there is something to take, or will be nothing; say whether that came."""

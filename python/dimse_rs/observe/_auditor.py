@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs.encoding.quiet import quietly
 from dimse_rs.fields import (
@@ -63,6 +63,9 @@ from .audit import (
     Participant,
     Subject,
 )
+
+if TYPE_CHECKING:
+    from dimse_rs import _core
 
 __all__ = ["Auditor"]
 
@@ -145,9 +148,10 @@ class Auditor:
         self._address = address
         self._open: dict[int, _Open] = {}
 
-    def told(self, association: int, kind: str, facts: Facts) -> Iterator[Audit]:
+    def told(self, told: _core.Told) -> Iterator[Audit]:
         """Take an event of the core; give the auditable events that are complete with it."""
-        match kind:
+        association, facts = told.association, told.facts
+        match told.kind:
             case "serving":
                 yield self._activity(facts)
             case "identity":

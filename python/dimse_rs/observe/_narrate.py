@@ -54,11 +54,11 @@ class _Narrator:
         """Log what came."""
         with self._lock:
             while batch := self._follower.take():
-                for association, kind, facts in batch:
-                    if not self.association and association:
-                        self.association = association
-                        _narrators[association] = self
-                    log_event(association, kind, facts)
+                for told in batch:
+                    if not self.association and told.association:
+                        self.association = told.association
+                        _narrators[told.association] = self
+                    log_event(told)
             if self._follower.over:
                 _narrators.pop(self.association, None)
 

@@ -382,16 +382,16 @@ class Events:
             return None
         return max(0.0, begun + self._timeout - time.monotonic())
 
-    def _take(self, batch: list[tuple[int, str, dict[str, Any]]] | None, begun: float) -> bool:
+    def _take(self, batch: list[_core.Told] | None, begun: float) -> bool:
         """Keep what is wanted; say whether to go on."""
         if batch is None:
             return False
-        for association, kind, facts in batch:
-            for event in events_of(association, kind, facts):
+        for told in batch:
+            for event in events_of(told):
                 if event["event"] in self._kinds:
                     self._waiting.append(cast("Event", event))
             if self._auditor is not None:
-                self._waiting.extend(self._auditor.told(association, kind, facts))
+                self._waiting.extend(self._auditor.told(told))
         return bool(self._waiting or batch) or self._patience(begun) != 0
 
     def __enter__(self) -> Self:

@@ -17,11 +17,13 @@ mod items;
 mod listener;
 mod message;
 mod open;
+mod pdu;
 mod policy;
 mod proposal;
 mod scan;
 mod service;
 mod tls;
+mod told;
 mod verdict;
 
 use dimse_net::files::SourceErrorKind;
@@ -68,6 +70,8 @@ mod _core {
     use super::service::{Collect, Folder, Operation, Service, Sink};
     #[pymodule_export]
     use super::tls::{CertificateFacts, Credentials, Tls, TlsFacts};
+    #[pymodule_export]
+    use super::told::{Told, event_kinds, followed_kinds};
     #[pymodule_export]
     use super::verdict::{Arrivals, StoredFacts};
     #[pymodule_export]

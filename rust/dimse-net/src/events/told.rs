@@ -37,7 +37,6 @@ pub struct Told {
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Event {
     /// A transport connection is open, and secured where it is to be: then what the handshake agreed on.
     Connected(Option<Arc<Facts>>),
@@ -212,6 +211,9 @@ macro_rules! kinds {
     ($($(#[$meta:meta])* $kind:ident = $bit:literal $name:literal,)+) => {
         impl Kinds {
             $($(#[$meta])* pub const $kind: Self = Self(1 << $bit);)+
+
+            /// The names of all kinds.
+            pub const NAMES: &[&'static str] = &[$($name,)+];
 
             /// The kind of this name.
             #[must_use]
