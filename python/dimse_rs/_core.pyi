@@ -67,6 +67,7 @@ __all__ = [
     "alive_tasks",
     "associate",
     "check_process",
+    "command_fields",
     "context_results",
     "event_kinds",
     "fixed_limits",
@@ -77,6 +78,7 @@ __all__ = [
     "probe",
     "scan",
     "scan_file",
+    "status_codes",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -118,6 +120,12 @@ def event_kinds() -> list[str]:
 
 def followed_kinds() -> list[str]:
     """Every name by which `follow` is asked for events."""
+
+def command_fields() -> list[tuple[int, str]]:
+    """The Command Fields with the standard's names of the messages (PS3.7 E.1)."""
+
+def status_codes() -> list[tuple[str, int]]:
+    """The status codes that the core knows by name (PS3.7 C)."""
 
 def context_results() -> list[tuple[int, str]]:
     """The results of presentation contexts and their names (PS3.8 Table 9-18)."""
@@ -653,7 +661,7 @@ class Invocation:
     """An operation at the peer."""
 
     def next(self, *, then: _Then | None = None) -> Message | None:
-        """The next response; None after the final one. Whoever else waits has the one after."""
+        """The next response; None after the final one. Another caller gets the one after."""
     def next_many(self, *, then: _Then | None = None) -> list[Message]:
         """The responses there are, waiting for the first; empty after the final one.
 
@@ -897,7 +905,7 @@ class Told:
 
 @final
 class Follower:
-    """Whoever pulls events; they are no longer made for it when it goes."""
+    """One end of the events: pulls them. They are no longer made for it when it goes."""
 
     def want(self, names: list[str]) -> None:
         """Say what is wanted from now on."""

@@ -32,6 +32,18 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("dimse", "ul"),
         ("connection",),
     ],
+    "dimse-py": [
+        ("blocking", "errors"),
+        ("bytes", "completions", "facts", "pdu"),
+        ("items", "message", "scan", "tls"),
+        ("bulk", "connection", "told"),
+        ("events", "verdict"),
+        ("association",),
+        ("service",),
+        ("config", "proposal"),
+        ("policy",),
+        ("listener", "open"),
+    ],
 }
 
 MOST_LINES_OF_A_FILE = 600

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use dimse_proto::Uid;
-use dimse_proto::dimse::{CommandField, CommandSet};
+use dimse_proto::dimse::{CommandField, CommandSet, Status};
 use dimse_proto::ul::negotiate::NegotiatedContext;
 use parking_lot::Mutex;
 
@@ -96,29 +96,36 @@ impl Service {
         let on_the_model = lenient && retrieving.contains(&context.id);
         let composite = is_composite(field);
         let unsupported = if composite {
-            Route::Answer(0x0122, "SOP class not supported")
+            Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED.0, "SOP class not supported")
         } else {
-            Route::Answer(0x0211, "unrecognized operation")
+            Route::Answer(Status::UNRECOGNIZED_OPERATION.0, "unrecognized operation")
         };
         let Some(class) = command.sop_class() else {
             return if composite {
-                Route::Answer(0x0122, "no SOP class UID")
+                Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED.0, "no SOP class UID")
             } else {
-                Route::Answer(0x0118, "no SOP class UID")
+                Route::Answer(Status::NO_SUCH_SOP_CLASS.0, "no SOP class UID")
             };
         };
         if composite && class != context.abstract_syntax && !on_the_model {
-            return Route::Answer(0x0122, "SOP class differs from context");
+            return Route::Answer(
+                Status::SOP_CLASS_NOT_SUPPORTED.0,
+                "SOP class differs from context",
+            );
         }
         if !context.scp && !lenient && field != CommandField::N_EVENT_REPORT_RQ {
             return Route::Answer(
-                if composite { 0x0122 } else { 0x0211 },
+                if composite {
+                    Status::SOP_CLASS_NOT_SUPPORTED.0
+                } else {
+                    Status::UNRECOGNIZED_OPERATION.0
+                },
                 "not SCP in this context",
             );
         }
         // An instance, or an identifier: mandatory but for C-ECHO (PS3.7 9.3).
         if composite && field != CommandField::C_ECHO_RQ && !command.has_data_set() {
-            return Route::Answer(0xC000, "no data set");
+            return Route::Answer(Status::CANNOT_PROCESS.0, "no data set");
         }
         let folder = self.folder_for(field, &class);
         if let Some((route, true)) = folder {
@@ -133,7 +140,7 @@ impl Service {
             return Route::Queue;
         }
         match field {
-            CommandField::C_ECHO_RQ if self.echo => Route::Answer(0x0000, ""),
+            CommandField::C_ECHO_RQ if self.echo => Route::Answer(Status::SUCCESS.0, ""),
             _ => folder.map_or(unsupported, |(route, _)| route),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dimse_proto::Uid;
-use dimse_proto::dimse::CommandField;
+use dimse_proto::dimse::{CommandField, Status};
 use dimse_proto::ul::negotiate::{AcceptorPolicy, ExtendedAnswer, SupportedContext};
 use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::ul::user_info::Secret;
@@ -108,9 +108,9 @@ impl Classes {
 /// nobody served it.
 pub(crate) fn denial_of(field: CommandField) -> u16 {
     match field {
-        CommandField::C_ECHO_RQ => 0x0122,
-        CommandField::N_EVENT_REPORT_RQ => 0x0211,
-        _ => 0x0124,
+        CommandField::C_ECHO_RQ => Status::SOP_CLASS_NOT_SUPPORTED.0,
+        CommandField::N_EVENT_REPORT_RQ => Status::UNRECOGNIZED_OPERATION.0,
+        _ => Status::NOT_AUTHORIZED.0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `_core.Connection`: one association end without I/O, for tests and for those who bring their own.
 
 use bytes::BytesMut;
+use dimse_net::association::Data;
 use dimse_proto::LocalError;
 use dimse_proto::connection::output::{Indication, Output, PAbortOrigin};
 use dimse_proto::connection::{Config, Connection as Core};
@@ -263,8 +264,7 @@ fn indication_to_py(
             context_id,
             command,
         } => {
-            let message =
-                Message::received(py, context_id, command, dimse_net::association::Data::None)?;
+            let message = Message::received(py, context_id, command, Data::None)?;
             facts.set_item("message", Py::new(py, message)?)?;
             "command"
         }
@@ -286,12 +286,7 @@ fn indication_to_py(
             "aborted"
         }
         Indication::PAborted { origin, reason } => {
-            let origin = match origin {
-                PAbortOrigin::Local => "local",
-                PAbortOrigin::Peer => "peer",
-                PAbortOrigin::Transport => "transport",
-            };
-            facts.set_item("origin", origin)?;
+            facts.set_item("origin", name_of(origin))?;
             facts.set_item("reason", reason.0)?;
             "p-aborted"
         }
@@ -301,4 +296,12 @@ fn indication_to_py(
         }
     };
     Ok((name, facts))
+}
+
+const fn name_of(origin: PAbortOrigin) -> &'static str {
+    match origin {
+        PAbortOrigin::Local => "local",
+        PAbortOrigin::Peer => "peer",
+        PAbortOrigin::Transport => "transport",
+    }
 }

@@ -1,4 +1,6 @@
 //! Rust errors as the exceptions of `dimse_rs.errors`, which Python defines and this asks for by kind.
+//!
+//! A dictionary is what crosses here: `from_core` takes the facts of every kind of exception, and most kinds have few.
 
 use dimse_net::error::Error;
 use dimse_proto::connection::output::PAbortOrigin;
@@ -34,8 +36,12 @@ fn build(
 
 /// Why an association, or something on it, failed.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
-    let text = error.to_string();
-    let kind = match error {
+    build(py, kind_of(error), |fields| fill(fields, error))
+}
+
+/// Which exception `dimse_rs.errors` makes of an error.
+const fn kind_of(error: &Error) -> &'static str {
+    match error {
         Error::Rejected(_) => "rejected",
         Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => "lost",
         Error::Aborted(_)
@@ -53,63 +59,53 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::Input(_) | Error::Unreadable(..) => "input",
         Error::NotWhole { .. } => "decode",
         _ => "other",
-    };
-    build(py, kind, |fields| {
-        match error {
-            Error::Rejected(rj) => {
-                fields.set_item("result", rj.result.0)?;
-                fields.set_item("source", rj.source.0)?;
-                fields.set_item("reason", rj.reason)?;
-            }
-            Error::Aborted(abort) => {
-                fields.set_item("source", abort.source.0)?;
-                fields.set_item("reason", abort.reason.0)?;
-            }
-            Error::PAborted(origin, reason) => {
-                fields.set_item("source", 2)?;
-                fields.set_item("reason", reason.0)?;
-                fields.set_item("local", *origin == PAbortOrigin::Local)?;
-                fields.set_item("message", text)?;
-            }
-            Error::LocalAbort | Error::Evicted | Error::Shutdown => {
-                fields.set_item("source", 0)?;
-                fields.set_item("local", true)?;
-                fields.set_item("message", text)?;
-            }
-            Error::Connect(cause, _) => {
-                fields.set_item("errno", cause.raw_os_error())?;
-                fields.set_item("message", text)?;
-            }
-            Error::Lost(cause) => {
-                let errno = cause.as_ref().and_then(|cause| cause.raw_os_error());
-                fields.set_item("errno", errno)?;
-                fields.set_item("message", text)?;
-            }
-            Error::Tls(fault) => {
-                fields.set_item("message", text)?;
-                fields.set_item("hint", fault.hint)?;
-            }
-            Error::Timeout(which, after) => {
-                fields.set_item("which", which.name())?;
-                fields.set_item("seconds", after.as_secs_f64())?;
-            }
-            Error::NotWhole {
-                what,
-                offset,
-                section,
-            } => {
-                fields.set_item("message", what)?;
-                fields.set_item("offset", offset)?;
-                fields.set_item("section", section)?;
-            }
-            Error::Remote(cause) => {
-                fields.set_item("message", text)?;
-                fields.set_item("code", cause.code)?;
-            }
-            _ => fields.set_item("message", text)?,
+    }
+}
+
+/// What the exception says of the error.
+fn fill(fields: &Bound<'_, PyDict>, error: &Error) -> PyResult<()> {
+    match error {
+        Error::Rejected(rj) => {
+            fields.set_item("result", rj.result.0)?;
+            fields.set_item("source", rj.source.0)?;
+            return fields.set_item("reason", rj.reason);
         }
-        Ok(())
-    })
+        Error::Aborted(abort) => {
+            fields.set_item("source", abort.source.0)?;
+            return fields.set_item("reason", abort.reason.0);
+        }
+        Error::Timeout(which, after) => {
+            fields.set_item("which", which.name())?;
+            return fields.set_item("seconds", after.as_secs_f64());
+        }
+        Error::NotWhole {
+            what,
+            offset,
+            section,
+        } => {
+            fields.set_item("offset", offset)?;
+            fields.set_item("section", section)?;
+            return fields.set_item("message", what);
+        }
+        Error::PAborted(origin, reason) => {
+            fields.set_item("source", 2)?;
+            fields.set_item("reason", reason.0)?;
+            fields.set_item("local", *origin == PAbortOrigin::Local)?;
+        }
+        Error::LocalAbort | Error::Evicted | Error::Shutdown => {
+            fields.set_item("source", 0)?;
+            fields.set_item("local", true)?;
+        }
+        Error::Connect(cause, _) => fields.set_item("errno", cause.raw_os_error())?,
+        Error::Lost(cause) => {
+            let errno = cause.as_ref().and_then(|cause| cause.raw_os_error());
+            fields.set_item("errno", errno)?;
+        }
+        Error::Tls(fault) => fields.set_item("hint", fault.hint)?,
+        Error::Remote(cause) => fields.set_item("code", cause.code)?,
+        _ => {}
+    }
+    fields.set_item("message", error.to_string())
 }
 
 /// None, or why it failed.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dimse_net::send::FileInfo;
 use dimse_proto::dataset::{Oddity, Tag};
+use dimse_proto::dimse::{CommandField, Status};
 use dimse_proto::ul::negotiate::{Negotiated, NegotiatedContext};
 use dimse_proto::ul::reason::ContextResult;
 use dimse_proto::{AeTitle, Uid};
@@ -73,6 +74,22 @@ pub(crate) fn contexts_of(negotiated: &Negotiated) -> Vec<ContextFacts> {
 pub(crate) fn context_results() -> Vec<(u8, &'static str)> {
     let named = |number| Some((number, ContextResult(number).name()?));
     (0..=u8::MAX).filter_map(named).collect()
+}
+
+/// The Command Fields with the standard's names of the messages (PS3.7 E.1).
+#[pyfunction]
+pub(crate) fn command_fields() -> Vec<(u16, &'static str)> {
+    let named = |number| Some((number, CommandField(number).name()?));
+    (0..=u16::MAX).filter_map(named).collect()
+}
+
+/// The status codes that the core knows by name (PS3.7 C).
+#[pyfunction]
+pub(crate) fn status_codes() -> Vec<(&'static str, u16)> {
+    Status::NAMED
+        .iter()
+        .map(|(name, status)| (*name, status.0))
+        .collect()
 }
 
 /// What a Part 10 file is, as its beginning says.

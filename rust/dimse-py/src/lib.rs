@@ -50,7 +50,8 @@ mod _core {
     use super::events::{Events, Follower};
     #[pymodule_export]
     use super::facts::{
-        Cancellation, ContextFacts, FileFacts, ReceivedFacts, RefusedFacts, context_results,
+        Cancellation, ContextFacts, FileFacts, ReceivedFacts, RefusedFacts, command_fields,
+        context_results, status_codes,
     };
     #[pymodule_export]
     use super::items::{CommonExtended, Identity, ProposedContext, SupportedContext};

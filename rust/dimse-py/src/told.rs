@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use dimse_net::error::Error;
 use dimse_net::events::{self as net, Denied, Event, Performed, StoredEvent, SubOperation};
-use dimse_net::transport::tls;
+use dimse_net::facts::Facts as Agreed;
 use dimse_proto::connection::trace::{Seen, Step};
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
@@ -105,7 +105,7 @@ pub(crate) fn followed_kinds() -> Vec<&'static str> {
     net::Kinds::NAMES.to_vec()
 }
 
-fn connected(facts: &Facts<'_>, agreed: Option<&tls::Facts>) -> PyResult<()> {
+fn connected(facts: &Facts<'_>, agreed: Option<&Agreed>) -> PyResult<()> {
     let agreed = agreed.map(|agreed| TlsFacts::of(facts.py(), agreed));
     facts.set_item("tls", agreed.transpose()?)
 }

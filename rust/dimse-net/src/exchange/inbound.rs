@@ -156,14 +156,19 @@ impl Driver {
             if !self.tolerates() {
                 return;
             }
-            return self.answer_after_data(context_id, command, 0x0210, "duplicate invocation");
+            return self.answer_after_data(
+                context_id,
+                command,
+                Status::DUPLICATE_INVOCATION.0,
+                "duplicate invocation",
+            );
         }
         // An unfinished command set is answered by name where it can be; where not, the assembler aborted.
         let invalid = command.validate().err().and_then(CommandError::answer);
         let route = invalid
             .map(|status| Route::Answer(status.0, "element missing or unknown operation"))
             .or_else(|| self.route(context_id, &command))
-            .unwrap_or(Route::Answer(0x0122, ""));
+            .unwrap_or(Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED.0, ""));
         if matches!(route, Route::Answer(status, _) if Status(status).is_failure())
             && !self.tolerates()
         {
@@ -493,15 +498,15 @@ impl Driver {
         match inbound {
             Inbound::Request(collected) => {
                 let status = if is_composite(field_of(&collected.command)) {
-                    0xA700
+                    Status::OUT_OF_RESOURCES.0
                 } else {
-                    0x0213
+                    Status::RESOURCE_LIMITATION.0
                 };
                 self.respond(collected.context_id, &collected.command, status, COMMENT);
             }
             Inbound::Store(key) => {
                 if let Some((context_id, command)) = self.exchange.jobs.forget(key) {
-                    let refusal = Refusal::new(0xA700, COMMENT, why);
+                    let refusal = Refusal::new(Status::OUT_OF_RESOURCES.0, COMMENT, why);
                     self.store_event(context_id, &command, 0, Err(&refusal));
                     self.respond(context_id, &command, refusal.status, &refusal.comment);
                 }
@@ -531,7 +536,12 @@ impl Driver {
         if let Err(refused) = operations.send(operation) {
             // The user stopped pulling: the request is answered, not lost.
             let Operation { command, .. } = refused;
-            self.respond(context_id, &command, 0xA700, "not serving");
+            self.respond(
+                context_id,
+                &command,
+                Status::OUT_OF_RESOURCES.0,
+                "not serving",
+            );
         }
     }
 
@@ -573,7 +583,7 @@ impl Driver {
             story.changed = stored.kept.is_some();
         }
         self.store_event(context_id, command, stored.bytes, Ok(stored));
-        self.respond(context_id, command, 0x0000, "");
+        self.respond(context_id, command, Status::SUCCESS.0, "");
     }
 
     pub(super) fn store_event(
@@ -589,7 +599,7 @@ impl Driver {
                 sop_class: command.sop_class().unwrap_or_default(),
                 sop_instance: command.sop_instance().unwrap_or_default(),
                 transfer_syntax: self.transfer_syntax(context_id),
-                status: 0x0000,
+                status: Status::SUCCESS.0,
                 detail: String::new(),
                 bytes,
                 path: None,

@@ -171,7 +171,7 @@ impl Driver {
         let Some(invoke) = position.and_then(|index| waiting.remove(index)) else {
             return false;
         };
-        if let Ok(command) = CommandSet::response_to(&invoke.command, Status(0xFE00)) {
+        if let Ok(command) = CommandSet::response_to(&invoke.command, Status::CANCEL) {
             invoke.responses.give(Ok(Response {
                 context_id: invoke.context_id,
                 command,
@@ -219,7 +219,7 @@ impl Driver {
         status: u16,
         comment: &str,
     ) {
-        let duplicate = status == 0x0210;
+        let duplicate = status == Status::DUPLICATE_INVOCATION.0;
         let Ok(mut response) = CommandSet::response_to(request, Status(status)) else {
             return; // only requests that can be answered get this far
         };

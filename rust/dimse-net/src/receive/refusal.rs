@@ -4,24 +4,25 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
+use dimse_proto::dimse::Status;
 use rustix::io::Errno;
 
 /// Out of resources: what failed was ours, and may work later.
-pub(crate) const OUT_OF_RESOURCES: u16 = 0xa700;
+pub(crate) const OUT_OF_RESOURCES: u16 = Status::OUT_OF_RESOURCES.0;
 /// The comment where there is no room.
 pub(crate) const NO_SPACE: &str = "no space left";
-/// Out of resources, and the storage itself failed: somebody should look at it.
+/// Out of resources, and the storage itself failed: an operator should look at it.
 pub(crate) const STORAGE_FAILED: u16 = 0xa701;
 /// The data set does not match the SOP class or instance of the command.
-pub(crate) const MISMATCH: u16 = 0xa900;
+pub(crate) const MISMATCH: u16 = Status::DATA_SET_MISMATCH.0;
 /// Cannot understand.
-pub(crate) const CANNOT_UNDERSTAND: u16 = 0xc000;
+pub(crate) const CANNOT_UNDERSTAND: u16 = Status::CANNOT_PROCESS.0;
 /// Cannot understand, where the instance is stored already with other bytes and the policy is to reject.
 pub(crate) const DUPLICATE: u16 = 0xc111;
 /// Invalid SOP instance.
-pub(crate) const INVALID_INSTANCE: u16 = 0x0117;
+pub(crate) const INVALID_INSTANCE: u16 = Status::INVALID_SOP_INSTANCE.0;
 /// SOP class not supported.
-pub(crate) const CLASS_NOT_SUPPORTED: u16 = 0x0122;
+pub(crate) const CLASS_NOT_SUPPORTED: u16 = Status::SOP_CLASS_NOT_SUPPORTED.0;
 
 /// A store that left the folder as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]

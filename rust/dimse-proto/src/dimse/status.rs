@@ -69,6 +69,9 @@ macro_rules! statuses {
         impl Status {
             $(#[doc = concat!(stringify!($code), ": ", $text, ".")] pub const $name: Self = Self($code);)+
 
+            /// Every code that has a constant, with its name.
+            pub const NAMED: &[(&'static str, Self)] = &[$((stringify!($name), Self::$name),)+];
+
             /// The meaning of the code, if it is the same for every service. Codes Axxx, Bxxx and Cxxx are defined by
             /// each service class; only those with one meaning in all classes have a name here.
             #[must_use]
