@@ -312,17 +312,14 @@ def _look_again(
             found.repaired[path] = mended.done
             found.order.append(FileInfo._of(path, facts))
             return
-    if not searched or isinstance(problem, OSError) or _may_be_instance(path, problem):
+    if not searched or isinstance(problem, OSError):
         found.fail(path, problem)
     elif path.name == _DICOMDIR:
         found.skip(path, _DIRECTORY)
-    else:
+    elif problem.message.startswith(f"{path}: not a DICOM file"):
         found.skip(path, problem.message.removeprefix(f"{path}: "))
-
-
-def _may_be_instance(path: Path, problem: DecodeError) -> bool:
-    """Whether a file that cannot be sent looks like an instance, which is a failure then."""
-    return path.name != _DICOMDIR and not problem.message.startswith(f"{path}: not a DICOM file")
+    else:  # it looks like an instance, and is a damaged one
+        found.fail(path, problem)
 
 
 def _split(whole: Plan, parts: int) -> list[Plan]:

@@ -7,7 +7,7 @@ A function may decide on stored instances, `Storage(on_stored=)`, each of which 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -217,39 +217,24 @@ class Storage:
             TypeError: no such setting; or `on_stored` is no function of one argument, or a
                 generator function.
         """
-        for name in settings:
-            if name not in _DEFAULTS:
-                raise TypeError(unexpected("Storage", name))
-        chosen: StorageSettings = {**_DEFAULTS, **settings}
-        reserve, on_stored = chosen["reserve"], chosen["on_stored"]
-        timeout, digest = chosen["on_stored_timeout"], chosen["digest"]
-        collect = tuple(_listed(chosen["collect"]))
-        if reserve is not None and reserve < 0:
-            raise ValueError(f"a reserve of {reserve} bytes")
-        if timeout is None:
-            raise TypeError("on_stored_timeout= is a number of seconds, not None; 0 is no limit")
-        if timeout < 0:
-            raise ValueError(f"an on_stored_timeout of {timeout} s")
-        if on_stored is None and (digest or collect):
-            raise ValueError("collect= and digest= are for on_stored=, and there is none")
-        _check_function(on_stored)
+        chosen = _checked(settings)
         self.folder = Path(folder)
         self.sop_classes = tuple(
             SOPClass.of(uid) for uid in (ALL_STORAGE if sop_classes is None else sop_classes)
         )
         self._selective = sop_classes is not None
         self.unknown = unknown
-        self.on_stored = on_stored
-        self.on_stored_timeout = timeout
-        self._vrs = _collected(collect)
+        self.on_stored = chosen["on_stored"]
+        self.on_stored_timeout = chosen["on_stored_timeout"]
+        self._vrs = _collected(chosen["collect"])
         self._core = _core.Folder(
             self.folder,
             mode,
             layout,
             duplicates,
-            reserve=reserve,
+            reserve=chosen["reserve"],
             strict=chosen["strict"],
-            collect=_core.Collect(list(self._vrs), digest=digest),
+            collect=_core.Collect(list(self._vrs), digest=chosen["digest"]),
         )
 
     @property
@@ -296,6 +281,32 @@ class Storage:
         return f"<Storage {str(self.folder)!r}, {len(self.sop_classes)} SOP classes>"
 
 
+def _checked(settings: StorageSettings) -> StorageSettings:
+    """Complete the settings by their defaults, and check them.
+
+    Raises:
+        TypeError: there is no such setting, or it has another type.
+        ValueError: a value is not allowed, alone or beside the others.
+    """
+    for name in settings:
+        if name not in _DEFAULTS:
+            raise TypeError(unexpected("Storage", name))
+    chosen: StorageSettings = {**_DEFAULTS, **settings}
+    reserve, timeout = chosen["reserve"], chosen["on_stored_timeout"]
+    collect = chosen["collect"]
+    chosen["collect"] = (collect,) if isinstance(collect, str) else tuple(collect)
+    if reserve is not None and reserve < 0:
+        raise ValueError(f"a reserve of {reserve} bytes")
+    if timeout is None:
+        raise TypeError("on_stored_timeout= is a number of seconds, not None; 0 is no limit")
+    if timeout < 0:
+        raise ValueError(f"an on_stored_timeout of {timeout} s")
+    if chosen["on_stored"] is None and (chosen["digest"] or chosen["collect"]):
+        raise ValueError("collect= and digest= are for on_stored=, and there is none")
+    _check_function(chosen["on_stored"])
+    return chosen
+
+
 def _check_function(on_stored: object) -> None:
     """Check that a function can decide on stored instances.
 
@@ -315,18 +326,13 @@ def _check_function(on_stored: object) -> None:
         raise TypeError(f"on_stored= is called with one argument, the list of instances: {fault}")
 
 
-def _listed(what: Iterable[str | int]) -> Iterable[str | int]:
-    """Take a keyword alone for a list of one."""
-    return [what] if isinstance(what, str) else what
-
-
-def _collected(what: Collection[str | int]) -> dict[int, str]:
+def _collected(what: Iterable[str | int]) -> dict[int, str]:
     """Give the tags of keywords and tags, with the VR that each has in the data dictionary.
 
     Raises:
         ValueError: an attribute is no keyword, or no tag that a data set can have.
     """
-    if not what:
+    if not what:  # pydicom is not loaded in vain
         return {}
     from .encoding.library import dictionary_VR, tag_for_keyword
 
