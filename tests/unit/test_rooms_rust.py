@@ -199,8 +199,11 @@ class Crate:
         for module in self.modules.values():
             module.names = {alias: path for path, alias, _, _ in uses(module)}
 
-    def resolve(self, module: Module, path: Iterable[str], depth: int = 0) -> Module | None:
-        """The file in which what the path names is defined; None if not in this crate."""
+    def resolve(self, module: Module, path: Iterable[str], depth: int = 0) -> list[Module]:
+        """The files that the path leads to: where the thing is defined, and doors on the way.
+
+        Nothing for a path into another crate.
+        """
         parts = list(path)
         at: Module | None = module
         if parts[0] in {"crate", "super", "self"}:
@@ -213,34 +216,34 @@ class Crate:
             # A name that the file has by `use`, or one of another crate.
             brought = module.names.get(parts[0])
             if brought is None or brought[0] == parts[0] or depth > 8:
-                return None
-            at = self.resolve(module, brought, depth + 1)
+                return []
+            at = next(iter(self.resolve(module, brought, depth + 1)), None)
             parts = parts[1:]
         for part in parts:
             if at is None:
-                return None
+                return []
             child = self.by_path.get((*at.path, part))
             if child is not None:
                 at = child
             elif at is not module and part in at.names and depth <= 8:
-                return self.resolve(at, at.names[part], depth + 1)
+                inside = at.name == "lib.rs" or module.path[: len(at.path)] == at.path
+                return self.resolve(at, at.names[part], depth + 1) + ([] if inside else [at])
             else:
-                return at
-        return at
+                break
+        return [] if at is None else [at]
 
     @cache  # noqa: B019 - a crate is read once and lives as long as the tests
     def arrows(self) -> list[Arrow]:
         found: dict[tuple[str, str], Arrow] = {}
         for module in self.modules.values():
             for path, line, handed_on in self.paths(module):
-                target = self.resolve(module, path)
-                if target is None or target is module or module.name == "lib.rs":
-                    continue
-                child = target.path[: len(module.path)] == module.path
-                if not (handed_on and child and module.is_door):
-                    text = module.lines[line - 1].strip()
-                    arrow = Arrow(module.name, target.name, line, text)
-                    found.setdefault((module.name, target.name), arrow)
+                for target in self.resolve(module, path):
+                    child = target.path[: len(module.path)] == module.path
+                    handed_down = handed_on and child and module.is_door
+                    if target is not module and not handed_down and module.name != "lib.rs":
+                        text = module.lines[line - 1].strip()
+                        arrow = Arrow(module.name, target.name, line, text)
+                        found.setdefault((module.name, target.name), arrow)
         return list(found.values())
 
     def paths(self, module: Module) -> Iterator[tuple[tuple[str, ...], int, bool]]:
@@ -380,7 +383,7 @@ def test_every_exception_is_of_something_that_is_there():
 SMALL_CRATE = {
     "lib.rs": "mod low;\nmod mid;\nmod top;\npub use top::Top;\npub use low::Low;\n",
     "low.rs": "pub struct Low;\n",
-    "mid/mod.rs": "mod one;\nmod two;\npub use one::One;\npub use two::Two;\n",
+    "mid/mod.rs": "mod one; mod two;\npub use crate::Low as Base;\npub use {one::One, two::Two};\n",
     "mid/one.rs": "use crate::Low;\npub struct One(Low);\n",
     "mid/two.rs": "use super::One;\npub struct Two(One);\n",
     "top.rs": "use crate::mid::{self, Two};\npub struct Top(Two, mid::One);\n",
@@ -403,6 +406,7 @@ def test_a_crate_whose_arrows_point_down_passes(tmp_path):
     )
     found = small_crate(tmp_path, low=quiet)
     assert {(arrow.source, arrow.target) for arrow in found.arrows()} == {
+        ("mid/mod.rs", "low.rs"),
         ("mid/one.rs", "low.rs"),
         ("mid/two.rs", "mid/one.rs"),
         ("top.rs", "mid/mod.rs"),
@@ -420,6 +424,7 @@ def test_a_crate_whose_arrows_point_down_passes(tmp_path):
         ("low", "use crate::top::Top;", "low.rs:2: use crate::top::Top;", "low.rs -> top.rs"),
         ("low", "use crate::{\n    Top,\n};", "low.rs:3: Top,", "low.rs -> top.rs"),
         ("low", "fn f(it: crate::mid::Two) {}", "low.rs:2: fn f(it", "low.rs -> mid/two.rs"),
+        ("low", "use crate::mid::Base;", "low.rs:2: use crate::mid::Base;", "low.rs -> mid/mod.rs"),
         ("one", "use super::super::top::Top as T;", "mid/one.rs:3:", "mid/one.rs -> top.rs"),
         ("one", "use super::two::Two;", "mid/one.rs:3:", "mid/one.rs -> mid/two.rs"),
     ],
