@@ -95,7 +95,7 @@ class Completer:
         finally:
             if self._waiting.pop(token, None) is not None:
                 self._completions.cancel(token)
-            del future  # frame and error would keep each other: see `dimse.run._advance`
+            del future  # frame and error would keep each other: see `dimse.run.emitted`
 
     def begin(self, call: Callable[[Then], object]) -> None:
         """Make a call of the core and drop its outcome."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from dimse_rs.dimse.run import close, invoke, log_responses, send_files
 from dimse_rs.dimse.steps import (
@@ -15,7 +16,6 @@ from dimse_rs.dimse.steps import (
     Close,
     Dial,
     Emit,
-    Ended,
     Hang,
     Next,
     Receive,
@@ -37,9 +37,17 @@ if TYPE_CHECKING:
 __all__ = ["advance", "run"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 # Iterators over what is in memory: their next item never waits.
 _READY: Final[tuple[type[Any], ...]] = (type(iter([])), type(iter(())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended(Generic[T_co]):
+    """The end of a generator, with what it returned."""
+
+    value: T_co
 
 
 async def run(
@@ -54,11 +62,11 @@ async def run(
     """
     reached = await advance(core, steps, completer, threads)
     if isinstance(reached, Emit):
-        raise TypeError(f"{reached!r} has no caller")
+        raise TypeError(f"{reached.value!r} is emitted, and has no caller")
     return reached.value
 
 
-# `dimse.run._advance` is the same loop without `await`: a change here belongs there too.
+# `dimse.run.emitted` is the same loop without `await`: a change here belongs there too.
 #
 # Not an asynchronous generator: `aclose` of one that is awaiting raises RuntimeError, and one that
 # is dropped needs a task of the loop to clean up. `AsyncResponses` is closed by other tasks than
@@ -68,7 +76,7 @@ async def advance(
     steps: Generator[Step, Any, T],
     completer: Completer,
     threads: Threads = SHARED,
-) -> Emit | Ended[T]:
+) -> Emit | _Ended[T]:
     """Carry steps out until the generator emits a value or ends."""
     outcome: Any = None
     failure: BaseException | None = None
@@ -77,7 +85,7 @@ async def advance(
             try:
                 step = steps.send(outcome) if failure is None else steps.throw(failure)
             except StopIteration as stop:
-                return Ended(stop.value)
+                return _Ended(stop.value)
             outcome, failure = None, None
             if isinstance(step, Emit):
                 return step
@@ -86,7 +94,7 @@ async def advance(
             except BaseException as error:  # a cancelled task too: the generator cleans up
                 failure = error
     finally:
-        failure = None  # see `dimse.run._advance`: frame and error would keep each other
+        failure = None  # see `dimse.run.emitted`: frame and error would keep each other
 
 
 async def _carry_out(

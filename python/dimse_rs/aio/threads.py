@@ -68,7 +68,7 @@ class Threads:
         try:
             return await future
         finally:
-            del future  # frame and error would keep each other: see `dimse.run._advance`
+            del future  # frame and error would keep each other: see `dimse.run.emitted`
 
     def _carry_out(self, future: asyncio.Future[T], function: Callable[[], T]) -> None:
         """Call a function, on a thread, and hand the outcome over to the loop of its future."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dimse_rs import log
@@ -16,7 +16,6 @@ from .steps import (
     Close,
     Dial,
     Emit,
-    Ended,
     Hang,
     Next,
     Receive,
@@ -40,24 +39,19 @@ T = TypeVar("T")
 
 def run(core: _core.Association, steps: Generator[Step, Any, T]) -> T:
     """Carry a generator that emits nothing out, blocking; give what it returns."""
-    reached = _advance(core, steps)
-    if isinstance(reached, Emit):
-        raise TypeError(f"{reached!r} has no caller")
-    return reached.value
-
-
-def emitted(core: _core.Association, steps: Generator[Step, Any, Any]) -> Iterator[Any]:
-    """Carry a generator out, blocking, and give the values that it emits as they come."""
+    pump = emitted(core, steps)
     try:
-        while isinstance(reached := _advance(core, steps), Emit):
-            yield reached.value
-    finally:
-        steps.close()
+        value = next(pump)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    pump.close()
+    raise TypeError(f"{value!r} is emitted, and has no caller")
 
 
 # `aio._run.advance` is the same loop with `await`: a change here belongs there too.
-def _advance(core: _core.Association, steps: Generator[Step, Any, T]) -> Emit | Ended[T]:
-    """Carry steps out until the generator emits a value or ends."""
+def emitted(core: _core.Association, steps: Generator[Step, Any, T]) -> Generator[Any, None, T]:
+    """Carry a generator out, blocking; give the values that it emits as they come."""
     outcome: Any = None
     failure: BaseException | None = None
     try:
@@ -65,10 +59,12 @@ def _advance(core: _core.Association, steps: Generator[Step, Any, T]) -> Emit | 
             try:
                 step = steps.send(outcome) if failure is None else steps.throw(failure)
             except StopIteration as stop:
-                return Ended(stop.value)
+                result: T = stop.value
+                return result
             outcome, failure = None, None
             if isinstance(step, Emit):
-                return step
+                yield step.value
+                continue
             try:
                 outcome = _carry_out(core, step)
             except BaseException as error:  # Ctrl-C too: the generator decides what is undone
@@ -78,6 +74,7 @@ def _advance(core: _core.Association, steps: Generator[Step, Any, T]) -> Emit | 
         # error, both, and the request and its spooled file with them, would wait for the
         # garbage collector.
         failure = None
+        steps.close()
 
 
 def _carry_out(core: _core.Association, step: Step) -> Any:

@@ -39,7 +39,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,6 @@ __all__ = [
     "Close",
     "Dial",
     "Emit",
-    "Ended",
     "Hang",
     "Next",
     "Receive",
@@ -68,8 +67,6 @@ __all__ = [
     "Step",
 ]
 
-
-T_co = TypeVar("T_co", covariant=True)
 
 WAKE: Final = 3600.0
 """Seconds to wait for the next result: results always come, deadlines are the core's."""
@@ -207,13 +204,6 @@ class Emit:
     """A value for the caller."""
 
     value: Any
-
-
-@dataclass(slots=True, eq=False)
-class Ended(Generic[T_co]):
-    """The end of a generator, for its runner: not a step, and never yielded."""
-
-    value: T_co
 
 
 Step: TypeAlias = (
