@@ -148,6 +148,7 @@ class BaseServer(Handlers):
         """Import what requests will need, before a request can come that would wait for it."""
         if self.fields():
             from dimse_rs import datasets  # noqa: F401 - imported for its loading
+            from dimse_rs.encoding import library  # noqa: F401 - so is pydicom by this
 
     def _start(self) -> None:
         """Bind and accept; of a start that fails nothing is left."""
