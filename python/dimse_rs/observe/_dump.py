@@ -1,4 +1,4 @@
-"""PDUs and messages as text, for logs: what DCMTK's tools show with -d, and no user's identity."""
+"""PDUs and messages as text for the log, like DCMTK's with -d, but without user identities."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _IDENTITIES: Final = {
 
 
 _SAID: Final = ("CommandField", "CommandDataSetType")
-"""What the first line of a message says in words."""
+"""Elements that the first line of a message expresses."""
 
 
 def pdu_text(facts: Mapping[str, Any]) -> str:
-    """Give a PDU in one line, and one line more for each thing that it says."""
+    """Describe a PDU in one line, and each of its fields and items in one more."""
     first = f"{facts['type']}, {facts['length']} bytes"
     items = facts.get("items")
     if items is None:
@@ -34,7 +34,7 @@ def pdu_text(facts: Mapping[str, Any]) -> str:
 
 
 def message_text(facts: Mapping[str, Any]) -> str:
-    """Give a message in one line, and one line more for each element of its command set."""
+    """Describe a message in one line, and each element of its command set in one more."""
     length = facts["bytes"]
     data = f"data set of {length} bytes" if length else "no data set"
     lines = [f"{facts['type']} in context {facts['context']}, {data}"]

@@ -1,7 +1,9 @@
-"""What the core tells of an association of ours, in the log: only while its loggers want that.
+"""The log of an association that this side requested.
 
-A thread logs what comes, so that a peer that is silent is seen to be. Whoever logs a line of its
-own on the association has what came before logged first: `catch_up`.
+The core hands events to a follower, when a logger takes them. A thread logs them as they come, so
+that the log shows at which step a silent peer is. Other lines, such as those of `log_message`, are
+logged by the calls themselves, on other threads: each of them has the follower's earlier events
+logged first (`catch_up`), so that the lines stand in the order of what happened.
 """
 
 from __future__ import annotations
@@ -28,17 +30,17 @@ __all__ = ["Narrated", "catch_up", "log_answer", "log_message"]
 _logger = log.get(log.DIMSE)
 
 _narrators: Final[dict[int, _Narrator]] = {}
-os.register_at_fork(after_in_child=_narrators.clear)  # their threads did not come along
+os.register_at_fork(after_in_child=_narrators.clear)  # which has not got their threads
 
 
 class _Narrator:
-    """Logs what a follower gets, in order, on whatever thread."""
+    """Logs the events of a follower in order, on the thread that asks for it first."""
 
     def __init__(self, follower: _core.Follower) -> None:
         self.association = 0
         self._follower = follower
-        self._lock = threading.RLock()  # a log handler of the user's may call the association
-        # Without one it is told when a call of the user's catches up.
+        self._lock = threading.RLock()  # a log handler of the user's may use the association
+        # Without a thread the events are logged when the next call catches up.
         with suppress(RuntimeError, MemoryError):
             threads.keep_trying(lambda: threads.started("dimse-log", self._run))
 
@@ -51,7 +53,7 @@ class _Narrator:
             _narrators.pop(self.association, None)
 
     def catch_up(self) -> None:
-        """Log what came."""
+        """Log the events that have come."""
         with self._lock:
             while batch := self._follower.take():
                 for told in batch:
@@ -64,20 +66,20 @@ class _Narrator:
 
 
 def catch_up(association: int) -> None:
-    """Log what came on an association, if that is logged at all."""
+    """Log the events of an association that have come, if it is logged at all."""
     if (narrator := _narrators.get(association)) is not None:
         narrator.catch_up()
 
 
 class Narrated:
-    """An association being made: where its events go, and its story in the log.
+    """The followers of an association while it is being established: the user's, and the log.
 
     Attributes:
-        events: for the core; None when nobody follows, yet.
+        events: the hub for the core; None when there is no follower yet.
     """
 
     def __init__(self, events: Events | None) -> None:
-        """Follow it for the log, if the loggers want that.
+        """Take the user's `Events`, if any.
 
         Raises:
             ValueError: these events are of another association.
@@ -86,7 +88,7 @@ class Narrated:
         self._narrator: _Narrator | None = None
 
     def __enter__(self) -> Self:
-        """Begin to log."""
+        """Follow for the log, if a logger takes any of the events."""
         if names := wanted_by_logs():
             self.events = self.events or _core.Events()
             self._narrator = _Narrator(self.events.follow(names, MOST))
@@ -98,7 +100,7 @@ class Narrated:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Log what came of it so far, before anybody says that it is made, or failed."""
+        """Log the events so far, before `associate` returns or raises."""
         never_begun = isinstance(error, Exception) and (
             not isinstance(error, DimseError) or isinstance(error, LocalProtocolError)
         )
@@ -123,9 +125,9 @@ def log_message(core: _core.Association, arrow: str, message: _core.Message) -> 
 
 
 def log_answer(operation: _core.Operation, status: int, after: int = 0) -> None:
-    """Log a response of ours in one line, with the pending ones before it; those below INFO.
+    """Log a response of ours in one line, with the number of pending ones before it.
 
-    After it was sent: it may have been too late for it.
+    Called after the response was sent, since it may come too late and then is not sent at all.
     """
     level = _level_of(status)
     if not _logger.isEnabledFor(level):
@@ -141,5 +143,5 @@ def log_answer(operation: _core.Operation, status: int, after: int = 0) -> None:
 
 
 def _level_of(status: int | None) -> int:
-    """Give the level of a message: there may be as many pending ones as a peer has patients."""
+    """Give the level of a message: there may be thousands of pending responses, so below INFO."""
     return logging.DEBUG if status in (PENDING, PENDING_WARNING) else logging.INFO

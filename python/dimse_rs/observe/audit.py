@@ -1,8 +1,7 @@
-"""Audit: who did what to whose instances, in the vocabulary of PS3.15 A.5.
+"""Audit: which user did what to the instances of which patient, as PS3.15 A.5 has it.
 
-`server.events("audit")` gives dicts; `audit_xml` makes of one the message that audit repositories
-take, and how it gets there is the program's affair. Unlike all other events these name patients and
-users.
+`server.events("audit")` gives dicts; `audit_xml` makes the message for an audit repository of one,
+and sending it is the task of the program. Only these events name patients and users.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Action", "Audit", "Code", "Participant", "Subject", "audit_xml"]
 
 Code: TypeAlias = tuple[str, str]
-"""Value and meaning, of the coding scheme DCM but for `PATIENT_NUMBER` (PS3.16 CID 400 to 405)."""
+"""Value and meaning in the coding scheme DCM (PS3.16 CID 400 to 405); but see `PATIENT_NUMBER`."""
 Action: TypeAlias = Literal["C", "R", "U", "D", "E"]
 
 ACTIVITY: Final = "110100", "Application Activity"
@@ -44,19 +43,19 @@ STUDY: Final = "110180", "Study Instance UID"
 SOP_CLASS: Final = "110181", "SOP Class UID"
 NODE_ID: Final = "110182", "Node ID"
 PATIENT_NUMBER: Final = "2", "Patient Number"
-"""Of the coding scheme RFC-3881."""
+"""In the coding scheme RFC-3881."""
 
 
 class Participant(TypedDict):
-    """Who took part: this node, or a peer.
+    """A participant: this node, or a peer.
 
     Attributes:
         user_id: an AE title; a user's name in `User Authentication`.
         alternative_user_id: AE titles as PS3.15 A.5.2.2 writes them; this node's process id.
         user_name: the user that the requestor named.
-        requestor: whether it began.
-        role: what it was; None when the standard has no word.
-        address: where it is; empty when that is not known.
+        requestor: whether the participant initiated the event.
+        role: its role; None when the standard has none for it.
+        address: its network address; empty when unknown.
     """
 
     user_id: str
@@ -68,14 +67,14 @@ class Participant(TypedDict):
 
 
 class Subject(TypedDict):
-    """What it was about: a study with its instances, a patient, a query, a node.
+    """An object of an event: a study with its instances, a patient, a query, a node.
 
     Attributes:
         type: 1 person, 2 system object.
         role: 1 patient, 3 report, 13 security resource.
-        id_type: what kind of identifier `id` is.
+        id_type: the kind of identifier.
         id: the identifier.
-        sop_classes: how many instances there were, by SOP class.
+        sop_classes: the number of instances, by SOP class.
         instances: SOP Instance UIDs, where there are few.
         query: the identifier of a query in base64, with its transfer syntax in `detail`.
         detail: text by name.
@@ -95,16 +94,16 @@ class Audit(TypedDict):
     """An auditable event (PS3.15 A.5).
 
     Attributes:
-        event_id: what happened.
-        event_type: of which kind it was; None where there is only one.
+        event_id: the kind of event.
+        event_type: the subtype; None where there is only one.
         action: C create, R read, U update, D delete, E execute.
         outcome: 0 success, 4 minor failure, 8 serious failure, 12 major failure.
-        outcome_text: in words; empty for success.
-        date_time: when, in UTC (ISO 8601).
-        association: its number; 0 for what concerns none.
-        participants: who took part.
-        source: who tells: `AET@host`.
-        objects: what it was about.
+        outcome_text: the failure in words; empty for success.
+        date_time: the time in UTC (ISO 8601).
+        association: the number of the association; 0 when the event concerns none.
+        participants: this node and its peers.
+        source: the node that reports the event: `AET@host`.
+        objects: studies, patients, queries and nodes that the event concerns.
     """
 
     event: Literal["audit"]
@@ -211,7 +210,7 @@ def _object(message: Element, subject: Subject) -> None:
 
 
 def _text(value: str) -> str:
-    """Keep what XML can hold: a peer may have sent anything."""
+    """Escape the characters that XML cannot hold: a peer may have sent any."""
     return "".join(
         sign
         if sign in "\t\n\r"

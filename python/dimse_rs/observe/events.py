@@ -1,7 +1,9 @@
-"""What happens on an association or a server, for programs: an iterator that they pull.
+"""`Events`: what happens on an association or a server, as an iterator for programs.
 
-Nothing is made of what nobody follows. No event holds values of data sets beyond UIDs, nor who a
-user is, but those for `audit`; command sets hold what peers put there.
+A program follows some kinds of events; the core makes only events that some follower takes. The
+core queues them for each follower, up to `MOST`, and the iterator takes them from there: a slow
+follower delays neither the network nor another follower. No event holds values of data sets beyond
+UIDs, or the name of a user, except those for `audit`; command sets hold what peers put there.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Events", "Kind"]
 
 MOST: Final = 100_000
-"""Events that one who follows may be behind; past this the newest are lost, and counted."""
+"""Events that wait for a follower at most; beyond it the newest are lost, and counted."""
 
 Kind: TypeAlias = Literal[
     "connected",
@@ -45,7 +47,7 @@ Kind: TypeAlias = Literal[
     "audit",
     "lost",
 ]
-"""The values of `event["event"]`, by which events are asked for."""
+"""The values of `event["event"]`, which are the names to follow events by."""
 
 USUAL: Final[tuple[Kind, ...]] = (
     "associated",
@@ -57,11 +59,11 @@ USUAL: Final[tuple[Kind, ...]] = (
     "aborted",
     "error",
 )
-"""What is told to those who name no kind: what `dimse storescp --json` prints."""
+"""The kinds that are followed when none is named; `dimse storescp --json` prints these."""
 
 
 class Connected(TypedDict):
-    """A transport connection is open, and secured where it is to be.
+    """A transport connection is open, after the TLS handshake if there is one.
 
     `tls` has `version`, `cipher_suite`, and `subject` and `sha256` of the peer's certificate.
     """
@@ -83,7 +85,7 @@ class Associated(TypedDict):
 
 
 class Negotiated(TypedDict):
-    """The same with all that was agreed.
+    """An association was established; with all that was negotiated.
 
     Each context has `id`, `class`, `result` in the words of PS3.8 Table 9-18, `syntax`, and the
     roles `scu` and `scp` of this end. `window` is what this end may invoke, and perform.
@@ -117,9 +119,9 @@ class Rejected(TypedDict):
 
 
 class Pdu(TypedDict):
-    """A PDU went by.
+    """A PDU was sent or received.
 
-    `items` is what an A-ASSOCIATE-RQ or -AC, an A-ASSOCIATE-RJ or an A-ABORT says; None for others.
+    `items` is the content of an A-ASSOCIATE-RQ, -AC or -RJ or of an A-ABORT; None for others.
     """
 
     event: Literal["pdu"]
@@ -143,11 +145,11 @@ State = TypedDict(
         "to": str,
     },
 )
-"""The protocol machine took a step, in the names of PS3.8 Table 9-10."""
+"""A step of the state machine, in the names of PS3.8 Table 9-10."""
 
 
 class Message(TypedDict):
-    """A message went by: its command set by keyword, and how long its data set is."""
+    """A message was sent or received: its command set by keyword, the length of its data set."""
 
     event: Literal["message"]
     association: int
@@ -175,8 +177,8 @@ SubOperation = TypedDict(
 )
 """A C-STORE of a retrieval is over; `of` is the Message ID of the C-GET or C-MOVE.
 
-A server tells of those that it performs, also when it sends them to another node; whoever asked by
-C-GET, and the destination of a C-MOVE, of those that it receives.
+A server reports those that it performs, also when it sends them to another node. The requestor of
+a C-GET, and the destination of a C-MOVE, report those that they receive.
 """
 
 Stored = TypedDict(
@@ -192,12 +194,12 @@ Stored = TypedDict(
         "status": int,
     },
 )
-"""An instance was stored, or refused: then `why` says so.
+"""An instance was stored, or was refused, with the reason in `why`.
 
 A stored one has `kept` when there was an earlier version, `identical` when the same bytes were
-there, and `oddities` when it is whole but not well formed: a list with the first of each kind, a
-short code, the element and the offset in the (inflated) data set, as in `trailing-zeros at offset
-8412` and `repeated-element (0010,0020) at offset 92`.
+stored already, and `oddities` when it is complete but not well formed: a list with the first of
+each kind, a short code, the element and the offset in the (inflated) data set, as in
+`trailing-zeros at offset 8412` and `repeated-element (0010,0020) at offset 92`.
 """
 
 
@@ -213,11 +215,11 @@ Denied = TypedDict(
         "peer": str,
     },
 )
-"""A request that `Server(allow=...)` does not let its peer make was answered with a failure."""
+"""A request that `Server(allow=...)` does not permit was answered with a failure."""
 
 
 class Released(TypedDict):
-    """The association was released; or aborted, by this node."""
+    """The association was released, or this node aborted it."""
 
     event: Literal["released", "aborted"]
     stored: int
@@ -226,7 +228,7 @@ class Released(TypedDict):
 
 
 class Error(TypedDict):
-    """The association ended otherwise, or none can be accepted: then `calling` and `peer` miss."""
+    """The association failed; or none can be accepted, and `calling` and `peer` are missing."""
 
     event: Literal["error"]
     code: str
@@ -236,7 +238,7 @@ class Error(TypedDict):
 
 
 class Ended(TypedDict):
-    """The connection is closed, however that came: `code` and `why` say how."""
+    """The connection is closed; `code` and `why` say for which reason."""
 
     event: Literal["ended"]
     association: int
@@ -250,7 +252,7 @@ class Ended(TypedDict):
 
 
 class Lost(TypedDict):
-    """So many events are missing here: whoever follows was too slow."""
+    """So many events are missing here: the follower was too slow."""
 
     event: Literal["lost"]
     count: int
@@ -276,26 +278,26 @@ Event: TypeAlias = (
 
 
 class Events:
-    """What happens, as it happens: to be iterated over, by `for` or by `async for`.
+    """An iterator over events, in the order in which they happen, for `for` or `async for`.
 
-    Given to `AE.associate(events=...)` it follows that association from its beginning, whatever
-    becomes of it. `Association.events` and `Server.events` give one for what is there already. It
-    ends when the association has ended, or the server has stopped, and everything was told.
+    Passed to `AE.associate(events=...)` it follows that association from its beginning, also when
+    the association fails. `Association.events` and `Server.events` give an iterator that follows
+    from now on. It ends after the last event of the association or of the server.
 
-    One that falls 100,000 events behind loses the newest; an event `lost` says how many, where they
-    are missing.
+    An iterator that is 100,000 events behind loses the newest ones; an event `lost` stands in their
+    place, with their number.
     """
 
     def __init__(self, *kinds: Kind, timeout: float | None = None) -> None:
-        """Follow these kinds; nothing comes before an association has it.
+        """Follow these kinds of events, of the association that it is passed to.
 
         Args:
             kinds: names of events, see `Kind`; default associated, stored, refused, denied,
                 rejected, released, aborted (by this node) and error.
-            timeout: end when nothing came for so many seconds; then it can be asked again.
+            timeout: end when no event came for so many seconds; iterating may go on later.
 
         Raises:
-            ValueError: no such kind, or `audit`, which is of servers.
+            ValueError: no such kind, or `audit`, which only servers have.
         """
         self._hub: _core.Events | None = _core.Events()
         self._begin(self._hub.follow, kinds, timeout, None)
@@ -308,7 +310,7 @@ class Events:
         timeout: float | None = None,
         auditor: Auditor | None = None,
     ) -> Self:
-        """Follow what is there already."""
+        """Follow an association that exists, or a server."""
         self = cls.__new__(cls)
         self._hub = None
         self._begin(follow, kinds, timeout, auditor)
@@ -322,7 +324,7 @@ class Events:
         auditor: Auditor | None,
     ) -> None:
         if "audit" in kinds and auditor is None:
-            raise ValueError("audit is told by servers: Server.events('audit')")
+            raise ValueError("only servers have audit events: Server.events('audit')")
         for kind in kinds:
             if kind not in get_args(Kind):
                 raise ValueError(f"no such event: {kind!r}, but {', '.join(get_args(Kind))}")
@@ -334,10 +336,10 @@ class Events:
         self._follower = follow(sorted(names), MOST)
 
     def _give(self) -> _core.Events:
-        """Give what an association tells its events to.
+        """Give the hub to which the association sends its events, once.
 
         Raises:
-            ValueError: it was given before.
+            ValueError: an association has it already.
         """
         hub, self._hub = self._hub, None
         if hub is None:
@@ -345,7 +347,7 @@ class Events:
         return hub
 
     def close(self) -> None:
-        """Follow no more; what came before can still be taken."""
+        """Follow no more; the iterator still gives the events that have come."""
         self._follower.close()
 
     def __iter__(self) -> Self:
@@ -383,7 +385,7 @@ class Events:
         return max(0.0, begun + self._timeout - time.monotonic())
 
     def _take(self, batch: list[_core.Told] | None, begun: float) -> bool:
-        """Keep what is wanted; say whether to go on."""
+        """Keep the events of the kinds that are followed; False ends the iteration."""
         if batch is None:
             return False
         for told in batch:
@@ -395,7 +397,7 @@ class Events:
         return bool(self._waiting or batch) or self._patience(begun) != 0
 
     def __enter__(self) -> Self:
-        """Use it in a `with` block, to follow no more when that is left."""
+        """Use the iterator in a `with` block, which ends the following."""
         return self
 
     def __exit__(

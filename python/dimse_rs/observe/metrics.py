@@ -1,9 +1,10 @@
-"""What a server counted: a snapshot, and its text for Prometheus.
+"""`Metrics`: the counters of a server as a snapshot, and their text for Prometheus.
 
     server.metrics().rejected["called-ae-title"]
     print(server.metrics().prometheus())
 
-Nothing that a peer says becomes a name here: neither AE titles nor UIDs.
+No label holds a value that a peer chooses, such as an AE title or a UID: otherwise a peer could make
+any number of time series.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ __all__ = ["Histogram", "Metrics"]
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How values were spread.
+    """The distribution of values.
 
     Attributes:
         bounds: upper bounds of the buckets, each included in its bucket.
-        counts: values in each bucket; one more than bounds, for what is above them all.
+        counts: values in each bucket; the last one is for values above all bounds.
         sum: of all values.
     """
 
@@ -42,37 +43,37 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """What a server does now, and what it did since it started.
+    """The state of a server now, and its counts since it started.
 
-    Each number is exact; they are not all of the same instant.
+    Each number is exact, but they are not all taken at the same instant.
 
     Attributes:
         associations: established now.
         pending: connections that have not sent their A-ASSOCIATE-RQ.
-        buffered_bytes: received and not yet disposed of, of `Limits.byte_budget`.
-        operations: requests of peers that are not finally answered.
-        handlers: that run now, those past their deadline included.
-        connections: TCP connections that came.
-        accept_failures: times that the system could not give one, for want of descriptors.
+        buffered_bytes: received, or decoded, and still in memory; bounded by `Limits.byte_budget`.
+        operations: requests of peers without a final response yet.
+        handlers: handlers that run now, those past their deadline included.
+        connections: TCP connections that peers opened.
+        accept_failures: connections that could not be accepted, for want of descriptors.
         accepted: associations that were established.
-        rejected: associations that were rejected, by the code that the log has.
-        failed: connections that ended before anything was accepted or rejected, by code.
+        rejected: associations that were rejected, by the code of the log.
+        failed: connections that ended before an association was accepted or rejected, by code.
         ended: associations that are over, by code: "released", "aborted-by-peer", "timeout-idle"...
-        received: messages that came, by name.
-        sent: messages that left, by name.
-        statuses: responses that left, by the category of their status.
-        received_bytes: that came, of whatever kind.
-        sent_bytes: that left.
-        instances: C-STORE requests finally answered: "stored" with Success or a warning, "refused".
-        overdue: handlers that did not answer within `Timeouts.handler`.
-        events_lost: that a follower was too slow for.
-        panics: of the core in this process, whatever server it was for. Each is a fault of ours.
+        received: messages received, by name.
+        sent: messages sent, by name.
+        statuses: responses sent, by the category of their status.
+        received_bytes: bytes received, of any kind.
+        sent_bytes: bytes sent.
+        instances: C-STORE requests answered: "stored" with Success or a warning, "refused".
+        overdue: handlers that did not return within `Timeouts.handler`.
+        events_lost: events that a follower was too slow for.
+        panics: faults of the core in this process, of all servers. Each is a defect to report.
         association_seconds: from acceptance to the end.
         answer_seconds: from the last byte of a request to its final response, by service.
-        store_bytes: data sets of C-STORE requests that came whole.
-        sync_seconds: of "file" and "folder", by the server's `Storage`.
+        store_bytes: data sets of C-STORE requests that were received completely.
+        sync_seconds: syncs by the server's `Storage`, of "file" and "folder".
         sync_stores: stores that shared a sync of a folder.
-        limits: by name: `Limits`, `max_pdu`, `max_handlers`, and those that no setting changes.
+        limits: `Limits`, `max_pdu`, `max_handlers`, and those that no setting changes, by name.
         timeouts: `Timeouts`, in seconds; 0 is none.
     """
 
@@ -106,27 +107,27 @@ class Metrics:
 
     @classmethod
     def _of(cls, core: Mapping[str, Any], **others: Any) -> Self:
-        """Make one of what the core counted, and what else there is."""
+        """Make a snapshot of the counters of the core and of other numbers."""
         return cls(**{name: _shaped(value) for name, value in core.items()}, **others)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as dicts, lists and numbers, as `json.dumps` takes them."""
+        """Give the metrics as dicts, lists and numbers, as `json.dumps` takes them."""
         return asdict(self)
 
     def prometheus(self) -> str:
-        """Give it in Prometheus' text format 0.0.4; docs/metrics.md lists the names."""
+        """Write the metrics in Prometheus' text format 0.0.4; docs/metrics.md lists the names."""
         return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
         for attribute, (suffix, label, text) in _EXPOSED.items():
             name, value = f"dimse_{suffix}", getattr(self, attribute)
-            # Keys are names of ours: nothing in them is to be escaped.
+            # Keys are names of this package: no character in them needs an escape.
             samples = [
                 ([f'{label}="{key}"'] if label else [], sample)
                 for key, sample in (value.items() if label else [("", value)])
             ]
             if not samples:
-                continue  # it did not happen yet
+                continue  # there is no key yet, and so no line
             yield f"# HELP {name} {text}"
             yield f"# TYPE {name} {_kind(name, samples[0][1])}"
             for labels, sample in samples:
@@ -173,7 +174,7 @@ _EXPOSED: Final = {
     "limits": ("limit", "name", "Limits of this node."),
     "timeouts": ("timeout_seconds", "name", "Deadlines of this node; 0 is none."),
 }
-"""How Prometheus is told of each attribute: name, label of the keys, help."""
+"""For Prometheus, by attribute: the name, the label of the keys, the help text."""
 
 
 def _kind(name: str, sample: Any) -> str:

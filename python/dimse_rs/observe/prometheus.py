@@ -1,6 +1,8 @@
-"""The metrics of a server over HTTP, for Prometheus.
+"""The metrics of a server over HTTP, for Prometheus: `serve_metrics(server, port=9100)`.
 
-serve_metrics(server, port=9100)
+One thread serves all clients, with non-blocking sockets and a selector: however many clients
+connect and stay silent, the page costs one thread and few descriptors. Not `http.server`: that has
+a thread for each client, and reads headers without a deadline.
 """
 
 from __future__ import annotations
@@ -29,37 +31,37 @@ _logger = log.get(log.SERVER)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _AT_ONCE: Final = 64
-"""Clients at once; one more takes the place of the one that has been there for longest."""
+"""Clients at once; one more takes the place of the oldest one."""
 
 _PATIENCE: Final = 5.0
-"""Seconds that a client has for all of its request and for taking the answer."""
+"""Seconds that a client has to send its whole request and to take the whole answer."""
 
 _LONGEST: Final = 16_384
-"""Bytes of a request."""
+"""Most bytes of a request."""
 
 _BACK_OFF: Final = 0.5
 """Seconds that accepting rests when there are no descriptors left."""
 
 _OF_THE_PEER: Final = (BlockingIOError, InterruptedError, ConnectionError)
-"""What says nothing about this node when it comes from `accept`."""
+"""Errors of `accept` that concern one client, not this node."""
 
 
 class Measured(Protocol):
-    """What the endpoint needs of a `Server` or an `AsyncServer`."""
+    """The part of `Server` and `AsyncServer` that the endpoint uses."""
 
     def metrics(self) -> Metrics:
-        """Give the figures of now."""
+        """Give the present metrics."""
 
     def _check_running(self) -> None:
         """Raise LocalProtocolError unless the server runs."""
 
     def _on_stop(self, function: Callable[[], object]) -> None:
-        """Have a function called when the server stops."""
+        """Call a function when the server stops."""
 
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """A connection: its request as far as it came, then what is left of the answer."""
+    """A connection: the request as far as received, then the rest of the answer."""
 
     socket: socket.socket
     due: float
@@ -71,8 +73,8 @@ class MetricsEndpoint:
     """An HTTP server with one page, `/metrics`, on one thread for all clients; see `serve_metrics`.
 
     Attributes:
-        host: where it listens.
-        port: likewise.
+        host: the address that it listens on.
+        port: the port that it listens on.
     """
 
     def __init__(self, server: Measured, host: str, port: int) -> None:
@@ -80,7 +82,7 @@ class MetricsEndpoint:
 
         Raises:
             OSError: the address cannot be bound.
-            RuntimeError, MemoryError: there is no thread to be had now.
+            RuntimeError, MemoryError: no thread can be started now.
         """
         self._over = False
         self._clients: dict[_Client, None] = {}  # in the order in which they came
@@ -99,7 +101,7 @@ class MetricsEndpoint:
             self.host = str(name)
             self._selector.register(self._listening, selectors.EVENT_READ)
             self._selector.register(self._woken, selectors.EVENT_READ)
-            # A server that nobody keeps any more takes its page along.
+            # The page must not keep the server alive: it ends when the server is garbage.
             self._server = ref(server, lambda _: self._stop())
             opened = opening.pop_all()
         try:
@@ -110,23 +112,23 @@ class MetricsEndpoint:
 
     @property
     def url(self) -> str:
-        """What to point Prometheus at."""
+        """The address of the page, to be configured in Prometheus."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/metrics"
 
     def close(self) -> None:
-        """Stop serving. Harmless when it has stopped."""
+        """Stop serving. Harmless when the endpoint has stopped."""
         self._stop()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def _stop(self) -> None:
         self._over = True
-        with suppress(OSError):  # it is closed, or there is a byte already
+        with suppress(OSError):  # the socket is closed, or holds a byte already
             self._waker.send(b"\0")
 
     def __enter__(self) -> Self:
-        """Give itself: it serves already."""
+        """Give the endpoint, which serves already."""
         return self
 
     def __exit__(
@@ -154,7 +156,7 @@ class MetricsEndpoint:
                 self._drop(client)
 
     def _wait(self) -> float | None:
-        """Give the seconds until something is due."""
+        """Give the seconds until a client is late, or accepting begins again; None for neither."""
         due = [client.due for client in self._clients][:1]
         if self._rests_until is not None:
             due.append(self._rests_until)
@@ -181,7 +183,7 @@ class MetricsEndpoint:
             self._go_on(client)
 
     def _rest(self, error: OSError) -> None:
-        """Accept nobody for a moment; said when it begins, not twice a second."""
+        """Pause accepting for a moment; the log says so once, not at each attempt."""
         if not self._failing:
             _logger.error("metrics: cannot accept: %s", error, extra={"code": "metrics"})
         self._failing = True
@@ -197,7 +199,7 @@ class MetricsEndpoint:
             self._rests_until = None
 
     def _go_on(self, client: _Client) -> None:
-        """Read or write what can be without waiting."""
+        """Read or write as much as is possible without waiting."""
         try:
             if client.answer is None and not self._read(client):
                 return
@@ -208,12 +210,12 @@ class MetricsEndpoint:
             return
         except OSError:
             pass
-        except Exception:  # of `metrics()`: a fault of ours is not to end the page
+        except Exception:  # of `metrics()`: an error there must not end the page
             _logger.exception("metrics: not answered", extra={"code": "metrics"})
         self._drop(client)
 
     def _read(self, client: _Client) -> bool:
-        """Read on; whether the request is there, and an answer to it."""
+        """Read on; whether the request is complete, and has its answer."""
         received = client.socket.recv(_LONGEST)
         client.request += received
         ended = b"\r\n\r\n" in client.request or b"\n\n" in client.request
@@ -258,11 +260,11 @@ class MetricsEndpoint:
 def serve_metrics(server: Measured, host: str = "127.0.0.1", port: int = 0) -> MetricsEndpoint:
     """Serve `server.metrics()` to Prometheus as `http://HOST:PORT/metrics`.
 
-    It closes with the server. There is no access control and no TLS: bind it where only those can
-    reach it who may know how busy the server is.
+    The page closes with the server. It has neither access control nor TLS: bind it to an address
+    that only the monitoring can reach.
 
     Args:
-        server: one that was started.
+        server: a server that was started.
         host: address to bind to.
         port: 0 takes a free one, see `port` of what is returned.
 
