@@ -344,7 +344,7 @@ def test_a_missing_level_is_warned_of():
         done = dimse("findscu", "-S", "-k", "PatientID", at(server))
     assert (done.returncode, done.stderr) == (
         0,
-        "W: no Query/Retrieve Level, which peers want: give it with -L\n",
+        "W: no Query/Retrieve Level, which peers require: give it with -L\n",
     )
 
 
@@ -370,7 +370,7 @@ def test_mwlscu_asks_for_what_a_modality_wants_and_keys_narrow_it():
 @pytest.mark.parametrize("tool", ["findscu", "mwlscu"])
 @pytest.mark.parametrize(
     ("status", "code", "text"),
-    [(0xFE00, 69, "E: status 0xFE00"), (0xB000, 68, "W: the peer may not have told all")],
+    [(0xFE00, 69, "E: status 0xFE00"), (0xB000, 68, "W: there may be more matches")],
 )
 def test_an_end_before_the_end_is_told(tool, status, code, text):
     """A search that the peer cuts short is not complete: 69 when it gave up, 68 when it warns."""

@@ -1,4 +1,4 @@
-"""Who may come in, for the tools that listen."""
+"""Options for the peers that a listening tool admits."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ __all__ = ["add_allow_options", "allowed"]
 
 
 def add_allow_options(group: argparse._ArgumentGroup) -> None:
-    """Add who is let in, and what for."""
+    """Add the options for admitted peers, and for what each may ask."""
     group.add_argument(
         "--allow",
         metavar="FILE",
-        help="let only these in, and only for what the file says: tables [[allow]] of TOML with "
-        "calling, network, certificate, services, sop_classes",
+        help="admit only the peers of this file, each for what its entry permits: tables [[allow]] "
+        "of TOML with calling, network, certificate, services, sop_classes",
     )
     group.add_argument(
         "--allow-calling",
         metavar="AET",
         action="append",
         default=[],
-        help="let only this calling AE title in (* and ? are wildcards); repeatable",
+        help="admit only this calling AE title (* and ? are wildcards); repeatable",
     )
     group.add_argument(
         "--allow-network",
         metavar="CIDR",
         action="append",
         default=[],
-        help="let only this address or network in; repeatable",
+        help="admit only this address or network; repeatable",
     )
 
 
 def allowed(args: argparse.Namespace) -> list[Allow] | None:
-    """Give the entries that the options say; None when they say nothing.
+    """Make the entries from the options; None when there are no such options.
 
     Raises:
-        CliError: the file cannot be read (input), or an option is none (usage).
+        CliError: the file cannot be read (20), or an option is not valid (1).
     """
     from dimse_rs import Allow, load_allow
 
@@ -55,7 +55,7 @@ def allowed(args: argparse.Namespace) -> list[Allow] | None:
         except ValueError as error:
             raise CliError(ExitCode.USAGE, f"--allow-calling, --allow-network: {error}") from error
     if calling or network:
-        text = "--allow FILE says it all: no --allow-calling or --allow-network beside it"
+        text = "--allow FILE replaces --allow-calling and --allow-network: not both"
         raise CliError(ExitCode.USAGE, text)
     try:
         return load_allow(args.allow)

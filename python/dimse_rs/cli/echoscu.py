@@ -53,7 +53,7 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     ) as association:
         output.event("associated", peer=str(peer), contexts=accepted(association))
         status = None
-        # One by one only where each message has its lines in the log.
+        # The core repeats all at once, unless each message is to have its own lines in the log.
         at_once = 1 if output.verbose else args.repeat
         for _ in range(0, args.repeat, at_once):
             status = association.c_echo(repeat=at_once)

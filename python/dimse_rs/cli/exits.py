@@ -1,4 +1,4 @@
-"""Exit codes of all tools, and the one place where an outcome becomes one."""
+"""Exit codes of all tools, and which outcome has which."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["CliError", "ExitCode", "exit_code", "report_code", "table"]
 
 
 class ExitCode(IntEnum):
-    """What the tools end with."""
+    """The exit codes of the tools."""
 
     OK = 0
     USAGE = 1
@@ -39,7 +39,7 @@ _MEANINGS: Final = {
     ExitCode.CONNECT: "cannot connect",
     ExitCode.REJECTED: "association rejected, aborted or lost",
     ExitCode.LISTEN: "cannot listen",
-    ExitCode.NO_CONTEXT: "no presentation context for what was asked",
+    ExitCode.NO_CONTEXT: "no presentation context for the request",
     ExitCode.WARNINGS: "done, with warning statuses only",
     ExitCode.FAILED: "some instance or operation failed",
     ExitCode.TLS: "TLS failed",
@@ -49,23 +49,23 @@ _MEANINGS: Final = {
 
 
 class CliError(Exception):
-    """An outcome that a tool has already classified.
+    """A failure whose exit code the tool has chosen.
 
     Attributes:
         code: the exit code.
-        message: one line for people.
+        message: one line of text.
         hint: what to change, or an empty string.
     """
 
     def __init__(self, code: ExitCode, message: str, *, hint: str = "") -> None:
-        """Keep all three."""
+        """Keep the code, the message and the hint."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
 
 
-# The first that fits counts: a class stands before its bases.
+# The first class that fits counts: a class stands before its bases.
 _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (KeyboardInterrupt, ExitCode.INTERRUPTED),
     (errors.NoPresentationContext, ExitCode.NO_CONTEXT),
@@ -86,7 +86,7 @@ _CODES: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
 
 
 def exit_code(error: BaseException) -> ExitCode | None:
-    """Give the exit code for an exception; None for one that no tool expects: a bug."""
+    """Give the exit code for an exception; None for an unexpected one, which is a defect."""
     if isinstance(error, CliError):
         return error.code
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
@@ -95,8 +95,8 @@ def exit_code(error: BaseException) -> ExitCode | None:
 def report_code(report: SendReport) -> ExitCode:
     """Give the exit code for a finished transfer.
 
-    When nothing at all was sent, and for one reason, that reason counts: a peer that is down is 60,
-    not 69.
+    When no file was sent, all for the same reason, the code is that of the reason: a peer that is
+    down is 60, not 69.
     """
     bad = [result for result in report.results if result.category in ("failed", "not-sent")]
     if not bad:

@@ -61,7 +61,7 @@ def parser() -> Parser:
 
 
 def add_output_options(result: Parser) -> None:
-    """Add how requests are made, and what becomes of the matches."""
+    """Add the options of requests and of their matches."""
     add_request_options(result, "requests outstanding at once, of several files")
     group = result.add_argument_group("output")
     group.add_argument(
@@ -75,7 +75,7 @@ def add_output_options(result: Parser) -> None:
         "--output-directory",
         metavar="FOLDER",
         default=".",
-        help="where to write; made when missing (default: .)",
+        help="folder to write to; made when missing (default: .)",
     )
     show = group.add_mutually_exclusive_group()
     show.add_argument(
@@ -84,7 +84,7 @@ def add_output_options(result: Parser) -> None:
         dest="show",
         action="store_true",
         default=None,
-        help="print the matches in full (default, unless -X; on a terminal a table is)",
+        help="print the matches in full (default without -X; on a terminal the default is a table)",
     )
     show.add_argument(
         "-sr", "--hide-responses", dest="show", action="store_false", help="do not print them"
@@ -105,7 +105,7 @@ def query(
     peer: Peer,
     requests: Sequence[Dataset],
 ) -> ExitCode:
-    """Make the requests over one association, and tell what came of them."""
+    """Make the requests over one association, and print their matches."""
     context = proposed(args, model_of(args).find)
     found = _Matches(args, output, context.sop_class, requests)
     start = time.perf_counter()
@@ -146,7 +146,7 @@ def _find(
     try:
         for number, data in enumerate(responses, 1):
             if asked:
-                continue  # on their way when we cancelled
+                continue  # responses that were on their way when we cancelled
             found.take(data)
             if responses.pending == PENDING_WARNING:
                 unsupported = True
@@ -157,18 +157,20 @@ def _find(
         output.failure(error, ExitCode.FAILED)
         return ExitCode.FAILED
     if unsupported:
-        output.log.warning("the peer does not support all of these keys: it may find too much")
+        output.log.warning(
+            "the peer does not support all of these keys: there may be too many matches"
+        )
     final = responses.final
     if final is None or final.status == 0 or asked:
         output.log.info("final status %s", responses.status)
         return ExitCode.OK
     comment = final.comment and f": {final.comment}"
-    output.log.warning("the peer may not have told all: it ended with %s%s", final.status, comment)
+    output.log.warning("there may be more matches: the peer ended with %s%s", final.status, comment)
     return ExitCode.WARNINGS
 
 
 class _Matches:
-    """What becomes of the matches, from whatever thread they come."""
+    """Counts, writes and prints the matches, which come from several threads."""
 
     def __init__(
         self,
@@ -177,7 +179,7 @@ class _Matches:
         sop_class: str,
         requests: Sequence[Dataset],
     ) -> None:
-        """Make the folder that they are written to; without +sr, people get a table."""
+        """Make the folder for -X, and the table for a terminal."""
         self.count = 0
         self.written = 0
         self.code = ExitCode.OK
@@ -196,7 +198,7 @@ class _Matches:
                 self._folder.mkdir(parents=True, exist_ok=True)
 
     def take(self, data: Payload) -> None:
-        """Write it, print it, tell of it, as was asked."""
+        """Take a match: write it, print it and make its event, as the options say."""
         with self._lock:
             self.count += 1
             path = None
@@ -206,7 +208,7 @@ class _Matches:
                 self._show(data, path)
 
     def show(self) -> None:
-        """Show what the table has kept back."""
+        """Print the rest of the table."""
         if self._table is not None:
             with self._lock:
                 self._table.show()
@@ -214,7 +216,7 @@ class _Matches:
     def _show(self, data: Payload, path: Path | None) -> None:
         from dimse_rs.datasets import from_bytes
 
-        told = {} if path is None else {"path": str(path)}
+        where = {} if path is None else {"path": str(path)}
         try:
             dataset = from_bytes(data, self.syntax)
         except DecodeError as error:
@@ -223,7 +225,7 @@ class _Matches:
             return
         if self._tell:
             values = dataset.to_json_dict(suppress_invalid_tags=True)
-            self._output.event("match", dataset=values, **told)
+            self._output.event("match", dataset=values, **where)
         if self._table is not None:
             self._table.add(dataset)
         elif self._print:
@@ -240,7 +242,7 @@ class _Matches:
 
 
 def _text(dataset: Dataset, indent: str = "") -> str:
-    """Lay a match out as pydicom does, save that one bad value does not hide the others."""
+    """Format a match as pydicom does, but so that a bad value does not hide the others."""
     from dimse_rs.encoding.encode import undecoded
 
     lines = []
@@ -252,7 +254,7 @@ def _text(dataset: Dataset, indent: str = "") -> str:
                 lines += [_text(item, indent + "  > ") for item in element.value]
             else:
                 lines.append(f"{indent}{element}")
-        except Exception:  # pydicom raises whatever comes up while it decodes
+        except Exception:  # pydicom raises exceptions of many kinds while it decodes
             raw = undecoded(dataset, tag)
             value = getattr(raw, "value", b"")
             lines.append(f"{indent}{tag} cannot be decoded: {getattr(raw, 'VR', '')} {value!r}")

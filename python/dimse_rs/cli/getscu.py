@@ -36,7 +36,7 @@ EXAMPLES = """\
   dimse getscu -P -aec PACS 10.1.2.3 11112 -k 0008,0052=PATIENT -k 0010,0020=4711 +xv
   dimse getscu -S -L SERIES --json -od in PACS@10.1.2.3:11112 query.dcm"""
 
-# DCMTK's options: what they are called, and the syntax that comes before the uncompressed ones.
+# DCMTK's options, and the syntax that each places before the uncompressed ones.
 _PREFERRED: Final = (
     ("+xs", "--prefer-lossless", uids.JPEGLosslessSV1),
     ("+xy", "--prefer-jpeg8", uids.JPEGBaseline8Bit),
@@ -64,19 +64,19 @@ def parser() -> Parser:
     """Build the command line."""
     result = requestor(
         "getscu",
-        "Retrieve instances over the association that asks for them, into a folder, as they come.\n"
-        "Uncompressed ones are asked for, and what is preferred (+x..). Name the classes, to have\n"
-        "each instance in the preferred syntax that the peer has it in, else uncompressed.",
+        "Retrieve instances over the requesting association, into a folder, unchanged.\n"
+        "Uncompressed transfer syntaxes are proposed, and those of +x.. before them. With --class\n"
+        "each instance can come in the preferred syntax in which the peer has it.",
         EXAMPLES,
         "[options] (AET@host:port | host port) [file...]",
     )
     add_key_options(result, "patient", "study", "psonly")
     add_extended_options(result, "relational", "enhanced_conversion")
-    add_request_options(result, "instances that the peer may send at once")
+    add_request_options(result, "instances that the peer may have outstanding")
     result.add_argument(
         "--lenient-roles",
         action="store_true",
-        help="take instances from a peer that answers no role selection, or sends them on the "
+        help="accept instances from a peer that answers no role selection, or sends them on the "
         "presentation context of the request",
     )
     _add_syntax_options(result)
@@ -92,11 +92,13 @@ def _add_syntax_options(result: Parser) -> None:
         metavar="CLASS",
         action="append",
         type=_storage_class,
-        help="take instances of this SOP class, by keyword or UID, and the others named "
+        help="propose this storage class, by keyword or UID; repeatable "
         "(default: the 120 most used)",
     )
     group.add_argument(
-        *("+xi", "--implicit"), action="store_true", help="take implicit LE only, of every class"
+        *("+xi", "--implicit"),
+        action="store_true",
+        help="propose implicit LE only, for every class",
     )
     for short, long, syntax in _PREFERRED:
         group.add_argument(
@@ -142,10 +144,10 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
 
 
 def _contexts(args: argparse.Namespace) -> tuple[Context, ...]:
-    """Propose every class with what is preferred, each syntax by itself as far as that fits.
+    """Propose every class in each group of syntaxes, in contexts of their own if these fit.
 
-    A peer picks one syntax for a context: in one context with others, a preferred one is the only
-    one. By themselves, each instance comes as the peer has it.
+    A peer picks one syntax of a context for all its instances. With a context for each syntax, it
+    can send each instance in the syntax in which it has it.
     """
     classes = args.classes or uids.MOST_USED_STORAGE
     request = proposed(args, model_of(args).get)
@@ -157,7 +159,7 @@ def _contexts(args: argparse.Namespace) -> tuple[Context, ...]:
 
 
 def _into(storage: Storage | None, output: Output) -> Any:
-    """Choose where instances go: to the folder without Python, unless each has to be told of."""
+    """Choose the destination: the folder, written by the core; a handler if events are wanted."""
     if storage is None:
         return lambda request: None
     if not output.wants_events:

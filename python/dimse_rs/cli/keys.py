@@ -1,6 +1,7 @@
 """Keys on the command line: `-k "(0040,0100)[0].Modality=CT"` and query files become data sets.
 
-The notation is DCMTK's: a tag or keyword, in sequences a path with item numbers; a value or none.
+The notation is that of DCMTK: a tag or keyword, with a path of item numbers inside sequences, and
+optionally a value.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def read_file(name: str) -> Dataset:
     """Read a file of keys: Part 10, as `dump2dcm` and pydicom write it.
 
     Raises:
-        CliError: it cannot be read (20).
+        CliError: the file cannot be read (20).
     """
     from dimse_rs.datasets import read
 
@@ -46,7 +47,7 @@ def read_file(name: str) -> Dataset:
 
 
 def apply(keys: Iterable[str], dataset: Dataset) -> None:
-    """Set keys in a data set; items that a path names are made.
+    """Set keys in a data set, and make the items that their paths name.
 
     Text beyond ASCII is sent as UTF-8, unless the data set says otherwise.
 
@@ -57,7 +58,7 @@ def apply(keys: Iterable[str], dataset: Dataset) -> None:
         try:
             _set(dataset, key)
         except (ValueError, TypeError, OverflowError) as error:
-            path = key.partition("=")[0]  # values are not repeated: they may be a patient's
+            path = key.partition("=")[0]  # not the value, which may be that of a patient
             raise CliError(ExitCode.USAGE, f"-k {path}: {error}") from error
         if not key.isascii() and not dataset.get("SpecificCharacterSet"):
             dataset.SpecificCharacterSet = _UTF_8
@@ -89,8 +90,8 @@ def _element(tag: int, vr: str, text: str) -> DataElement:
         # Not checked against the VR: queries hold wildcards, ranges and lists (PS3.4 C.2.2.2).
         return DataElement(tag, vr, _value(vr, text), validation_mode=config.IGNORE)
     except (ValueError, TypeError, OverflowError):
-        what = f"the value is none of VR {vr}"
-    raise ValueError(what)  # without Python's text, which has the value in it
+        what = f"the value does not fit VR {vr}"
+    raise ValueError(what)  # not Python's text, which quotes the value
 
 
 def _steps(path: str) -> list[tuple[int, int | None]]:
@@ -128,7 +129,7 @@ def _item(dataset: Dataset, tag: int, number: int) -> Dataset:
 def _vr(tag: int) -> str:
     from dimse_rs.encoding.library import dictionary_VR
 
-    if tag >> 16 & 1:  # private: its creator is text, the rest is for those who know (PS3.5 7.8)
+    if tag >> 16 & 1:  # private: the creator is text, the VR of others is unknown (PS3.5 7.8)
         return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
     try:
         vr: str = dictionary_VR(tag)

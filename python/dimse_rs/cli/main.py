@@ -1,4 +1,4 @@
-"""`dimse <verb>`: find the verb, run it, turn what happens into an exit code."""
+"""`dimse <verb>`: find the tool, run it, and turn its outcome into an exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VERBS: Final = {
     "getscu": "retrieve instances over the same association (C-GET)",
     "movescu": "have instances sent to an AE, or to this one (C-MOVE)",
     "mppsscu": "report a performed procedure step (N-CREATE, N-SET)",
-    "stgcmtscu": "ask whether instances are safely stored (N-ACTION)",
+    "stgcmtscu": "request storage commitment for instances (N-ACTION)",
     "scp": "serve a folder: store, find, get, move, worklist",
 }
 
@@ -90,7 +90,8 @@ def _run(verb: str, arguments: list[str]) -> int:
     try:
         return int(tool.run(parser, args, output))
     except BrokenPipeError:
-        # Whoever read our stdout has gone; nothing more can be said there.
+        # The reader of our stdout has closed the pipe. Python flushes stdout at its exit: without
+        # the null device that would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OUTPUT
     except KeyboardInterrupt:

@@ -35,8 +35,8 @@ EXAMPLES = """\
   dimse movescu -aet ME +P 11113 -od study -S -k 0008,0052=STUDY -k 0020,000D=1.2.3 \\
       -aec PACS 10.1.2.3 11112"""
 
-# DCMTK's options for what happens here anyway: every syntax is accepted, and what comes with a
-# pending response is passed over.
+# DCMTK's options for what happens here anyway: every syntax is accepted, and the data set of a
+# pending response is ignored.
 _ALREADY_SO: Final = (
     ("--no-port",),
     ("+xa", "--accept-all"),
@@ -50,14 +50,14 @@ def parser() -> Parser:
     """Build the command line."""
     result = requestor(
         "movescu",
-        "Have instances sent to an AE that the peer knows by its title. With a port, they are\n"
-        "received here: the peer has to know this node by the destination's title.",
+        "Have the peer send instances to an AE that it knows by its title. With +P this tool\n"
+        "receives them: then the peer has to know this node by the title of the destination.",
         EXAMPLES,
         "[options] (AET@host:port | host port) [file...]",
     )
     add_key_options(result, "patient", "study", "psonly")
     add_extended_options(result, "relational", "enhanced_conversion")
-    add_request_options(result, "instances that may come in at once on an association")
+    add_request_options(result, "instances that a sender may have outstanding on an association")
     group = result.add_argument_group("destination")
     group.add_argument(
         "-aem",
@@ -80,7 +80,7 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     destination = args.move or args.aetitle
     here = nullcontext() if args.port is None else _receiving(args, output, peer, destination)
     retrieval = Retrieval(args, output)
-    # Some archives want to be able to find what they are asked to move.
+    # Some archives refuse C-MOVE on an association that does not propose C-FIND as well.
     contexts = [proposed(args, model.find), proposed(args, model.move)]
     with (
         here,
@@ -93,7 +93,7 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
 
 @contextmanager
 def _receiving(args: argparse.Namespace, output: Output, peer: Peer, title: str) -> Iterator[None]:
-    """Receive what the peer sends, for the time being."""
+    """Receive instances during the `with` block."""
     storage = storage_of(args, output, unknown=True)
     services = [] if storage is None else [storage]
     server = own_server(args, peer, title, services, max_ops_performed=args.max_ops)

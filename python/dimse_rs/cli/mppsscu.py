@@ -15,7 +15,7 @@ from .options import PROPOSALS, add_propose_options, add_report_option, peer_and
 from .parser import Parser
 from .query import add_key_option, associated
 
-# What the series of an instance is described by: Series Instance UID, Protocol Name, Series
+# The elements of an instance that describe its series: Series Instance UID, Protocol Name, Series
 # Description, Modality, Performing Physician's Name, Operators' Name, and Rows of an image.
 _OF_SERIES = (0x0020000E, 0x00181030, 0x0008103E, 0x00080060, 0x00081050, 0x00081070, 0x00280010)
 
@@ -41,14 +41,16 @@ def parser() -> Parser:
     """Build the command line."""
     result = requestor(
         "mppsscu",
-        "Report a performed procedure step: create it, and print its UID; then set attributes of\n"
-        "it, at last its end. What a step has to have and is not given is added.",
+        "Report a performed procedure step: create the step, and print its UID; then set its\n"
+        "attributes, at last its end. Required attributes that are not given are added.",
         EXAMPLES,
         "create|set [options] (AET@host:port | host port) [file]",
     )
     group = result.add_argument_group("step")
-    add_key_option(group, "wins over the file")
-    group.add_argument("--uid", metavar="UID", help="its SOP Instance UID (create: a new one)")
+    add_key_option(group, "replaces that of the file")
+    group.add_argument(
+        "--uid", metavar="UID", help="SOP Instance UID of the step (create: default a new one)"
+    )
     group.add_argument(
         "--worklist", metavar="FILE", help="create: from this worklist item, as findscu -X writes"
     )
@@ -60,11 +62,16 @@ def parser() -> Parser:
         help="set: fill Performed Series Sequence from these files and directories",
     )
     end = group.add_mutually_exclusive_group()
-    for name, text in (("completed", "it is done"), ("discontinued", "it was given up")):
+    for name, text in (
+        ("completed", "the step is completed"),
+        ("discontinued", "it is discontinued"),
+    ):
         end.add_argument(
             f"--{name}", dest="end", action="store_const", const=name, help=f"set: {text}"
         )
-    group.add_argument("--exact", action="store_true", help="send what is given, add nothing")
+    group.add_argument(
+        "--exact", action="store_true", help="send the given attributes alone, add none"
+    )
     group = result.add_argument_group("request")
     add_propose_options(group)
     group.add_argument("--abort", action="store_true", help="abort in place of releasing")

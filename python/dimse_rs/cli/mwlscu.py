@@ -21,7 +21,7 @@ EXAMPLES = """\
   dimse mwlscu -k "ScheduledProcedureStepSequence[0].ScheduledProcedureStepStartDate=20260101-" \\
       -aec WORK 10.1.2.3 11112"""
 
-# What a modality wants to know of a step: the type 1 return keys, and what it shows (PS3.4 K.6.1).
+# The return keys of a modality: those of type 1, and those that it shows (PS3.4 K.6.1).
 _STEP: Final = "ScheduledProcedureStepSequence[0]."
 _DEFAULTS: Final = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientWeight"),
@@ -46,8 +46,8 @@ def parser() -> Parser:
     """Build the command line."""
     result = requestor(
         "mwlscu",
-        "Query a modality worklist for scheduled procedure steps. The usual return keys are asked\n"
-        "for; -k narrows, or adds.",
+        "Query a modality worklist for scheduled procedure steps. The usual return keys are\n"
+        "requested; -k narrows the query, or adds keys.",
         EXAMPLES,
         "[options] (AET@host:port | host port) [file...]",
     )

@@ -1,4 +1,4 @@
-"""The options that tools share: DCMTK's spelling on argparse, and the settings they make."""
+"""The options that tools share, in DCMTK's spelling, and the settings made of them."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ PROPOSALS: Final = {
     "implicit": (ImplicitVRLittleEndian,),
     "deflated": (DeflatedExplicitVRLittleEndian, *_NATIVE),
 }
-"""Transfer syntaxes to propose, by what `add_propose_options` calls them."""
+"""Transfer syntaxes to propose, by the value of `args.propose`."""
 
 
 def requestor(verb: str, summary: str, examples: str, usage: str) -> Parser:
-    """Build the command line of a tool that asks a peer, with what all of these have."""
+    """Build the command line of a requesting tool, with the options that all of these have."""
     result = Parser(verb, summary, examples, usage)
     result.add_argument("parameters", nargs="*", help=argparse.SUPPRESS)
     add_general_options(result)
@@ -68,7 +68,7 @@ def requestor(verb: str, summary: str, examples: str, usage: str) -> Parser:
 
 
 def add_general_options(parser: Parser) -> None:
-    """Add what every tool has: verbosity and the form of the output."""
+    """Add the options of every tool: verbosity and the form of the output."""
     group = parser.add_argument_group("general")
     group.add_argument("--version", action="store_true", help="print the version and exit")
     group.add_argument("-q", "--quiet", action="store_true", help="print no warnings and errors")
@@ -85,7 +85,7 @@ def add_general_options(parser: Parser) -> None:
 
 
 def add_association_options(parser: Parser, *, title: str, server: bool = False) -> None:
-    """Add own title, PDU size and deadlines."""
+    """Add the AE title, the PDU size and the deadlines."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "-aet",
@@ -146,7 +146,7 @@ def add_association_options(parser: Parser, *, title: str, server: bool = False)
 
 
 def _add_peer_options(parser: Parser) -> None:
-    """Add the peer in all the forms that people type, and who asks it."""
+    """Add the options for the peer, TLS and the user identity."""
     group = parser.add_argument_group("peer")
     group.add_argument(
         "-aec",
@@ -164,9 +164,13 @@ def _add_peer_options(parser: Parser) -> None:
 
 def _add_identity_options(parser: Parser) -> None:
     group = parser.add_argument_group("user identity")
-    group.add_argument("-usr", "--user", metavar="NAME", help="say who asks")
+    group.add_argument(
+        "-usr", "--user", metavar="NAME", help="send this user name as the user identity"
+    )
     passcode = group.add_mutually_exclusive_group()
-    passcode.add_argument("-pwd", "--password", metavar="PASSCODE", help="and prove it, over TLS")
+    passcode.add_argument(
+        "-pwd", "--password", metavar="PASSCODE", help="and this passcode, over TLS"
+    )
     passcode.add_argument(
         "-epw",
         "--empty-password",
@@ -178,24 +182,24 @@ def _add_identity_options(parser: Parser) -> None:
     group.add_argument(
         "--passcode-in-clear",
         action="store_true",
-        help="say the passcode without TLS too, where anybody in between can read it",
+        help="send the passcode without TLS too, readable for everyone on the network",
     )
     for names, what in (
         (("-kt", "--kerberos"), "a Kerberos ticket"),
         (("--saml",), "a SAML assertion"),
         (("--jwt",), "a JSON Web Token"),
     ):
-        group.add_argument(*names, metavar="FILE", help=f"say {what} from a file")
+        group.add_argument(*names, metavar="FILE", help=f"send {what} from a file")
     group.add_argument(
         "-rsp",
         "--pos-response",
         action="store_true",
-        help="ask the peer to say that it verified the identity, warn when it does not",
+        help="ask the peer to confirm that it verified the identity, warn when it does not",
     )
 
 
 def user_identity(parser: Parser, args: argparse.Namespace) -> UserIdentity | None:
-    """Make the user identity that the options describe.
+    """Make the user identity from the options.
 
     Raises:
         CliError: a file cannot be read.
@@ -263,13 +267,13 @@ def add_report_option(group: argparse._ArgumentGroup) -> None:
 
 
 def add_already_so(group: argparse._ArgumentGroup, options: Iterable[tuple[str, ...]]) -> None:
-    """Take options of DCMTK's for what happens here anyway, and leave them out of the help."""
+    """Accept options of DCMTK for what happens here anyway, without showing them in the help."""
     for names in options:
         group.add_argument(*names, action="store_true", help=argparse.SUPPRESS, dest="already_so")
 
 
 def peer_and_rest(parser: Parser, args: argparse.Namespace) -> tuple[Peer, list[str]]:
-    """Take the peer off the parameters: `AET@host:port`, `host:port`, `host port`, or `-c`."""
+    """Split the peer from the parameters: `AET@host:port`, `host:port`, `host port`, or `-c`."""
     rest: list[str] = list(args.parameters)
     if args.connect:
         address: str | tuple[str, int] = args.connect
@@ -287,15 +291,15 @@ def peer_and_rest(parser: Parser, args: argparse.Namespace) -> tuple[Peer, list[
 
 def _has_port(text: str) -> bool:
     host, colon, port = text.rpartition("@")[2].rpartition(":")
-    # An address like ::1 ends in digits after a colon, too; only in brackets can it have a port.
+    # An address like ::1 ends in digits after a colon too; only one in brackets can have a port.
     return bool(colon) and port.isdigit() and (":" not in host or host.endswith("]"))
 
 
 def calling_ae(args: argparse.Namespace, *, limits: Limits | None = None) -> Any:
-    """Make the AE that the options describe.
+    """Make the AE from the options.
 
     Raises:
-        CliError: the TLS options do not go together (1).
+        CliError: the TLS options contradict each other (1).
     """
     import dimse_rs
 
@@ -326,7 +330,7 @@ def _timeouts(args: argparse.Namespace) -> Timeouts:
 
 
 def make_output(args: argparse.Namespace) -> Output:
-    """Set logging up and open the report."""
+    """Set up logging, and open the report."""
     from dimse_rs import log
 
     level = args.log_level or ("debug" if args.debug else "info" if args.verbose else "warn")

@@ -1,4 +1,4 @@
-"""What the tools print: events to stdout, messages and the progress bar to stderr."""
+"""The output of the tools: events to stdout, messages and the progress bar to stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Output", "Progress", "accepted", "is_utf8", "size_text", "survive_an
 
 
 ESCAPED: Final = "dimse_rs.escaped"
-"""What becomes of letters that an output has not: bytes of file names stay, others are escaped."""
+"""Error handler for letters that an encoding lacks: keeps bytes of file names, escapes others."""
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -34,24 +34,24 @@ codecs.register_error(ESCAPED, _escaped)
 
 
 def survive_any_letter() -> None:
-    """Have standard output and error take every letter, whatever their encoding is."""
+    """Make standard output and error accept every letter, in any encoding."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
 
 
 def is_utf8(stream: IO[str]) -> bool:
-    """Whether a stream has every letter."""
+    """Whether the encoding of a stream has every letter."""
     return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
 
 
 class Output:
-    """Where a tool's events and messages go.
+    """Prints the events and messages of a tool.
 
     Args:
         json: print events to stdout, one JSON object a line.
         quiet: print no messages.
-        verbose: messages below warnings are printed too, so no progress bar.
+        verbose: messages below warnings are printed too, and no progress bar.
         report: a file that gets the events as well.
     """
 
@@ -66,7 +66,7 @@ class Output:
         """Open the report file.
 
         Raises:
-            CliError: it cannot be written (40).
+            CliError: the file cannot be written (40).
         """
         self.json = json
         self.quiet = quiet
@@ -86,19 +86,19 @@ class Output:
 
     @property
     def wants_events(self) -> bool:
-        """Whether events go anywhere."""
+        """Whether events are printed or written to a report."""
         return self.json or self._report is not None
 
     def event(self, event: str, **fields: Any) -> None:
-        """Print one event, if events are wanted."""
+        """Print and write one event, if events are wanted."""
         if not self.wants_events:
             return
         import json
 
-        # Where the terminal has not all letters, they are escaped as JSON has it.
+        # Letters that the encoding of stdout lacks are escaped as JSON does.
         ascii_only = self.json and not is_utf8(sys.stdout)
         line = json.dumps({"event": event, **fields}, default=str, ensure_ascii=ascii_only)
-        with self._lock:  # so that lines stay whole, whichever threads they come from
+        with self._lock:  # events come from several threads, and each is one line
             if self.json:
                 print(line, flush=True)
             if self._report is not None:
@@ -115,14 +115,14 @@ class Output:
             print(line, file=sys.stderr, flush=True)
 
     def failure(self, error: BaseException, code: ExitCode) -> None:
-        """Tell people and scripts what went wrong: the fact, then a `hint:` line."""
+        """Print a failure as a message with its `hint:` line, and as an event."""
         message = getattr(error, "message", "") or _os_text(error)
         self.log.error(message)
         self.explain(error)
         self.event("error", code=code.value, message=message)
 
     def explain(self, error: BaseException) -> None:
-        """Print what goes with an error: its `hint:` line, and the event of a rejection."""
+        """Print the `hint:` line of an error, and the event of a rejection."""
         hint = getattr(error, "hint", "")
         if hint:
             self.message(f"hint: {hint}")
@@ -149,14 +149,14 @@ def _os_text(error: BaseException) -> str:
 
 
 class Progress:
-    """A bar on a terminal, nothing elsewhere. At most ten updates a second."""
+    """A progress bar on a terminal, at most ten updates a second; nothing elsewhere."""
 
     WIDTH: Final = 24
 
     def __init__(
         self, output: Output, stream: IO[str] | None = None, *, done: str = "sent"
     ) -> None:
-        """Decide whether there is a terminal to draw on; `done` is what happens to instances."""
+        """Look for a terminal to draw on; `done` is the participle for counted instances."""
         self._word = done
         self._stream = stream or sys.stderr
         self._shown = (
@@ -172,14 +172,14 @@ class Progress:
         self.bytes = 0
 
     def step(self, size: int, *, failed: bool = False) -> None:
-        """Count one instance, and draw when it is time."""
+        """Count one instance, and draw if the last drawing is old enough."""
         self.done += 1
         self.failed += failed
         self.bytes += size
         self._draw()
 
     def show(self, done: int, total: int, failed: int) -> None:
-        """Say how far it is, and draw when it is time."""
+        """Set all counts, and draw if the last drawing is old enough."""
         self.done, self.total, self.failed = done, total, failed
         self._draw()
 
@@ -201,14 +201,14 @@ class Progress:
         return f"[{'=' * filled:<{self.WIDTH}}] {self.done}/{self.total}  {facts}"
 
     def clear(self) -> None:
-        """Take the bar away, before something else is printed."""
+        """Erase the bar, before other output is printed."""
         if self._shown and self.done:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
     @property
     def shown(self) -> bool:
-        """Whether there is a terminal that shows it."""
+        """Whether a terminal shows the bar."""
         return self._shown
 
 

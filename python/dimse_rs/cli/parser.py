@@ -15,7 +15,7 @@ __all__ = ["Parser"]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse as the tools need it: `+` options, no abbreviations, exit code 1 for misuse."""
+    """argparse with `+` options, without abbreviations, and with exit code 1 for misuse."""
 
     def __init__(self, verb: str, summary: str, examples: str, usage: str) -> None:
         """Lay out the help: summary, options, examples, exit codes."""
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where the help is."""
+        """Print the mistake, and how to get help."""
         sys.stderr.write(f"E: {message}\nhint: see {self.prog} --help\n")
         raise SystemExit(int(ExitCode.USAGE))
 

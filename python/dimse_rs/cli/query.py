@@ -1,4 +1,4 @@
-"""What `findscu`, `mwlscu`, `getscu` and `movescu` share: keys, models, making requests."""
+"""The common part of `findscu`, `mwlscu`, `getscu`, `movescu`: keys, models, requests."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _EXTENDED: Final = (
 
 
 def add_key_option(group: argparse._ArgumentGroup, text: str) -> None:
-    """Add -k; `text` says what there is to say besides."""
+    """Add -k; `text` ends its help."""
     group.add_argument(
         "-k",
         "--key",
@@ -116,7 +116,7 @@ def add_key_options(parser: Parser, *models: str) -> None:
 
 
 def add_request_options(parser: Parser, max_ops: str) -> None:
-    """Add how requests are made; `max_ops` says what --max-ops is of this tool."""
+    """Add the options of requests; `max_ops` begins the help of --max-ops."""
     group = parser.add_argument_group("requests")
     group.add_argument(
         "--cancel", metavar="N", type=count, help="cancel after N responses (default: never)"
@@ -136,8 +136,8 @@ def add_request_options(parser: Parser, max_ops: str) -> None:
 
 
 def add_extended_options(parser: Parser, *names: str) -> None:
-    """Add options to be agreed on (PS3.4 C.5.1.1); these, default all."""
-    group = parser.add_argument_group("to be agreed on with the peer")
+    """Add the options of extended negotiation (PS3.4 C.5.1.1); default all of them."""
+    group = parser.add_argument_group("extended negotiation with the peer")
     for name, options, text in _EXTENDED:
         if not names or name in names:
             group.add_argument(*options, dest=name, action="store_true", help=text)
@@ -170,11 +170,11 @@ def identifiers(
     """Make the identifier of every request.
 
     Args:
-        parser: to complain.
-        args: with keys, files and level.
-        files: more files.
+        parser: for its usage errors.
+        args: the options, with keys, files and level.
+        files: the files among the parameters.
         output: for a warning.
-        defaults: keys to begin with where there is no file.
+        defaults: keys to begin with when there is no file.
 
     Raises:
         CliError: a file cannot be read (20), a key is wrong (1).
@@ -192,7 +192,7 @@ def identifiers(
         if not identifier:
             parser.error("no keys: give them with -k, or in files")
         if args.model != "worklist" and not identifier.get("QueryRetrieveLevel"):
-            output.log.warning("no Query/Retrieve Level, which peers want: give it with -L")
+            output.log.warning("no Query/Retrieve Level, which peers require: give it with -L")
     repeat: int = args.repeat
     return made * repeat
 
@@ -209,24 +209,24 @@ def associated(
     may_idle: bool = False,
     **options: Any,
 ) -> Iterator[Association]:
-    """Associate, tell so, and at the end release, or abort when that was asked for.
+    """Associate for the `with` block, then release, or abort if --abort is given.
 
     Args:
-        parser: to complain.
-        args: with everything that was asked for.
+        parser: for its usage errors.
+        args: the options.
         output: for the event.
-        peer: whom with.
-        contexts: what to propose.
-        model: the class whose options are to be agreed on.
-        may_idle: wait without a deadline while nothing is asked.
-        options: more for `AE.associate`.
+        peer: the address of the peer.
+        contexts: the contexts to propose.
+        model: the class for extended negotiation.
+        may_idle: wait without a deadline while no operation is open.
+        options: more arguments of `AE.associate`.
     """
     ae = calling_ae(args)
     identity = user_identity(parser, args)
     wanted = None if model is None else _extended(args)
     if model is not None and wanted is not None:
         if model.service != "query-retrieve":
-            parser.error("options to be agreed on are those of -P, -S and -O")
+            parser.error("extended negotiation goes with -P, -S and -O")
         options["extended"] = {model: wanted}
     if may_idle:
         ae = replace(ae, timeouts=replace(ae.timeouts, idle=0))
@@ -248,7 +248,7 @@ def _check_agreed(agreed: Any, wanted: QueryRetrieveOptions, output: Output) -> 
 
 
 def side_by_side(call: Callable[[T], R], items: Sequence[T], most: int) -> list[R]:
-    """Make calls, so many at a time; the first exception ends them all."""
+    """Make calls, at most so many at a time; the first exception ends all of them."""
     if most == 1 or len(items) == 1:
         return [call(item) for item in items]
     from concurrent.futures import ThreadPoolExecutor
@@ -257,5 +257,5 @@ def side_by_side(call: Callable[[T], R], items: Sequence[T], most: int) -> list[
     try:
         return list(pool.map(quietly(call), items))
     finally:
-        # Not waited for: after an exception the association has to be aborted first.
+        # Without waiting: a call in progress ends only when the caller has aborted the association.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What `getscu` and `movescu` share: following retrievals to their end, and the account of them."""
+"""The common part of `getscu` and `movescu`: following retrievals, and their summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Retrieval:
     """Follows the responses of one retrieval after another."""
 
     def __init__(self, args: argparse.Namespace, output: Output) -> None:
-        """Start with nothing done."""
+        """Start with no retrieval."""
         self._cancel: int | None = args.cancel
         self._output = output
         self._progress = Progress(output, done="retrieved")
@@ -35,10 +35,10 @@ class Retrieval:
         self._start = time.perf_counter()
 
     def follow(self, responses: Responses[Response]) -> None:
-        """Follow one to its end.
+        """Follow a retrieval to its end.
 
         Raises:
-            DimseError: it ended otherwise than with a final response.
+            DimseError: the retrieval ended without a final response.
         """
         self._operations += 1
         asked = False
@@ -92,7 +92,7 @@ class Retrieval:
             self._code = max(self._code, ExitCode.WARNINGS)
 
     def _add_received(self, received: Received | None) -> None:
-        """Add what this side knows of the instances of a C-GET."""
+        """Add the results of the instances that this side received by C-GET."""
         if received is None:
             return
         for reason, count in received.reasons.items():
@@ -100,7 +100,7 @@ class Retrieval:
         self._received = received.plus(self._received)
 
     def finish(self) -> ExitCode:
-        """Tell the account, and give the exit code."""
+        """Print the summary, and give the exit code."""
         seconds = time.perf_counter() - self._start
         done = self._done
         self._output.event(
@@ -114,7 +114,7 @@ class Retrieval:
             seconds=round(seconds, 6),
         )
         count = done["completed"] + done["warning"]
-        if self._received is not None:  # what came counts, not what the peer says of it
+        if self._received is not None:  # the instances that came, not the peer's count
             count = self._received.stored
         text = f"retrieved {count} instances in {seconds:.1f} s"
         for name in ("warning", "failed"):
@@ -127,7 +127,7 @@ class Retrieval:
 
 
 def _here(received: Received | None) -> dict[str, object]:
-    """Give what this side knows of the instances of a C-GET, for an event."""
+    """Give the results of the instances that this side received by C-GET, for an event."""
     if received is None:
         return {}
     return {"stored": received.stored, "refused": dict(received.reasons)}

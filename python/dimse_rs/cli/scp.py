@@ -32,7 +32,7 @@ EXAMPLES = """\
 
 _HOST: Final = re.compile(r"\s*\w+\s*=\s*\(\s*([^,()]+?)\s*,\s*([^,()\s]+)\s*,\s*([0-9]+)\s*\)")
 
-# What the index and the matching know besides the baseline (PS3.4 C.5.1.1).
+# The options that the index and the matching support beyond the baseline (PS3.4 C.5.1.1).
 _OPTIONS: Final = QueryRetrieveOptions(
     relational=True,
     combined_datetime=True,
@@ -46,9 +46,10 @@ def parser() -> Parser:
     """Build the command line."""
     result = Parser(
         "scp",
-        "Serve the instances in a folder: take more, find them, and send them over the same\n"
-        "association (C-GET) or to a destination (C-MOVE). For tests and small collections: the\n"
-        "index is in memory, and made anew at each start. Port 0 takes a free port and prints it.",
+        "Serve the instances in a folder: receive more, answer queries, and send instances over\n"
+        "the same association (C-GET) or to a destination (C-MOVE). For tests and small\n"
+        "collections: the index is in memory, and rebuilt at each start. Port 0 takes a free port\n"
+        "and prints it.",
         EXAMPLES,
         "[options] port",
     )
@@ -101,7 +102,7 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     index = Index(args.aetitle)
 
     def add(items: list[StoredInstance]) -> None:
-        # Not by the events: who was told of Success finds the instance.
+        # Before the response, not by events: a peer that has got Success finds the instance.
         for item in items:
             try:
                 index.add(item.path)

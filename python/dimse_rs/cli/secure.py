@@ -1,4 +1,4 @@
-"""TLS options of all tools, in DCMTK's spelling and ours, and the settings they make."""
+"""TLS options of all tools, in DCMTK's spelling and ours, and the `TLS` made of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_tls_options", "tls_settings"]
 
-# DCMTK's options for what is so anyway: files may be PEM or DER, profiles that allow no less.
+# DCMTK's options for what happens here anyway: files may be PEM or DER, the profiles are those that
+# allow nothing older, and revocation lists are used when there are any.
 _ALREADY_SO: Final[tuple[tuple[str, ...], ...]] = (
     ("-pem", "--pem-keys"),
     ("-der", "--der-keys"),
@@ -80,9 +81,13 @@ def _add_pass_phrase(group: argparse._ArgumentGroup) -> None:
 
 def _add_trusted(group: argparse._ArgumentGroup) -> None:
     lists: tuple[tuple[tuple[str, ...], str, str], ...] = (
-        (("+cf", "--add-cert-file", "--tls-ca"), "FILE", "believe what these CAs signed"),
+        (
+            ("+cf", "--add-cert-file", "--tls-ca"),
+            "FILE",
+            "trust certificates that these CAs signed",
+        ),
         (("+cd", "--add-cert-dir"), "DIR", "and those of the files *.pem, *.crt, *.cer, *.der"),
-        (("+crl", "--add-crl-file", "--tls-crl"), "FILE", "unless it is in this list"),
+        (("+crl", "--add-crl-file", "--tls-crl"), "FILE", "but not those in this revocation list"),
     )
     for names, what, text in lists:
         dest = "tls_crl" if "+crl" in names else "tls_ca"
@@ -92,10 +97,12 @@ def _add_trusted(group: argparse._ArgumentGroup) -> None:
         action="append",
         metavar="SHA256",
         default=[],
-        help="believe this very certificate, self-signed or not",
+        help="trust this very certificate, self-signed or not",
     )
     group.add_argument(
-        "--tls-name", metavar="NAME", help="what the peer's certificate is for ('*': anything)"
+        "--tls-name",
+        metavar="NAME",
+        help="the name in the peer's certificate (default: the host; '*': any)",
     )
     group.add_argument(
         "--tls-min", choices=("1.2", "1.3"), metavar="VERSION", help="1.2 (default) or 1.3"
@@ -106,18 +113,18 @@ def _add_checks(group: argparse._ArgumentGroup) -> None:
     verify = group.add_mutually_exclusive_group()
     checks: tuple[tuple[tuple[str, ...], str, str], ...] = (
         (("-rc", "--require-peer-cert"), "required", "require a certificate (default)"),
-        (("-vc", "--verify-peer-cert"), "optional", "let requestors in without one"),
-        (("-ic", "--ignore-peer-cert"), "off", "believe anybody: encryption alone"),
+        (("-vc", "--verify-peer-cert"), "optional", "admit requestors without one"),
+        (("-ic", "--ignore-peer-cert"), "off", "check no certificate: encryption alone"),
     )
     for names, value, text in checks:
         verify.add_argument(*names, dest="tls_verify", action="store_const", const=value, help=text)
 
 
 def tls_settings(args: argparse.Namespace) -> TLS | None:
-    """Make the TLS that the options describe; None when there is none.
+    """Make the `TLS` from the options; None when there are no such options.
 
     Raises:
-        CliError: they do not go together (1).
+        CliError: the options contradict each other (1).
     """
     given: dict[str, Any] = {
         "ca": args.tls_ca,

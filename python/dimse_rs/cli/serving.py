@@ -1,4 +1,4 @@
-"""What the tools that listen share: where, for whom, and serving until a signal comes."""
+"""The common part of listening tools: options, the server, and serving until a signal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _TO_RELEASE: Final = 5.0
-"""Seconds that peers have to release what they associated with a tool for."""
+"""Seconds that peers have to release their associations when a tool is done."""
 
 # DCMTK's options for what happens here anyway: every syntax is accepted, and associations are
 # served side by side.
@@ -48,7 +48,7 @@ _ALREADY_SO: Final = (("+xa", "--accept-all"), ("--fork",), ("-dhl", "--disable-
 
 
 def add_access_options(result: Parser) -> argparse._ArgumentGroup:
-    """Add where to listen, and who may come."""
+    """Add the options for the address and for admitted peers."""
     group = result.add_argument_group("access")
     group.add_argument(
         "-ba",
@@ -57,23 +57,21 @@ def add_access_options(result: Parser) -> argparse._ArgumentGroup:
         default="127.0.0.1",
         help="where to listen (default: 127.0.0.1; 0.0.0.0 or :: for everywhere)",
     )
-    group.add_argument(
-        "--any-called", action="store_true", help="accept whatever AE title the peer calls"
-    )
+    group.add_argument("--any-called", action="store_true", help="accept every called AE title")
     add_allow_options(group)
     group.add_argument(
         "--max-associations",
         metavar="N",
         type=count,
         default=1000,
-        help="at the same time (default: 1000)",
+        help="established associations at the same time (default: 1000)",
     )
     group.add_argument(
         "--metrics",
         metavar="[ADDRESS:]PORT",
         type=_metrics_address,
         help="serve metrics to Prometheus as http://ADDRESS:PORT/metrics (default address: "
-        "127.0.0.1); 0 takes a free port, told by -v and --json",
+        "127.0.0.1); 0 takes a free port, which -v and --json show",
     )
     add_already_so(group, _ALREADY_SO)
     add_tls_options(result)
@@ -91,7 +89,7 @@ def _metrics_address(text: str) -> tuple[str, int]:
 def make_server(
     args: argparse.Namespace, port: int, services: Iterable[Any], **options: Any
 ) -> Server:
-    """Make the server that the options describe."""
+    """Make the server from the options."""
     import dimse_rs
 
     return dimse_rs.Server(
@@ -107,7 +105,7 @@ def make_server(
 
 
 def port_of(parser: Parser, args: argparse.Namespace) -> int:
-    """Take the port: the one parameter."""
+    """Read the port, which is the only parameter."""
     if len(args.parameters) != 1 or not args.parameters[0].isdigit():
         parser.error("give one port to listen on; 0 takes a free one")
     port = int(args.parameters[0])
@@ -119,32 +117,34 @@ def port_of(parser: Parser, args: argparse.Namespace) -> int:
 def serve(
     server: Server, output: Output, *, free: bool, metrics: tuple[str, int] | None = None
 ) -> int:
-    """Serve until Ctrl-C or SIGTERM; the second one does not wait.
+    """Serve until Ctrl-C or SIGTERM; a second signal ends the tool at once.
 
     Args:
-        server: what to start.
-        output: where its events go.
-        free: whether the port is to be printed.
+        server: the server to start.
+        output: for its events.
+        free: print the port, since a free one was taken.
         metrics: address and port for Prometheus.
 
     Raises:
         CliError: an address cannot be bound (64).
     """
     received: list[int] = []
-    # Not the main thread, which goes on telling events until there are no more. It waits from the
-    # beginning: when the signal comes there may be no thread to be had.
-    said: SimpleQueue[int] = SimpleQueue()
+    # A thread of its own stops the server: the main thread prints events until the last one, those
+    # of the end included. The thread exists from the beginning, because at the time of the signal
+    # the system may have none to give. The signal handler puts into a SimpleQueue, which is
+    # reentrant: a handler interrupts the main thread anywhere.
+    signalled: SimpleQueue[int] = SimpleQueue()
 
-    def stop_when_told() -> None:
-        said.get()
+    def stop_on_signal() -> None:
+        signalled.get()
         server.stop()
 
-    stopping = threading.Thread(target=stop_when_told, daemon=True)
+    stopping = threading.Thread(target=stop_on_signal, daemon=True)
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, previous[number])
         received.append(number)
-        said.put(number)
+        signalled.put(number)
 
     signals = signal.SIGINT, signal.SIGTERM
     previous: dict[int, Any] = {number: signal.getsignal(number) for number in signals}
@@ -152,10 +152,10 @@ def serve(
     try:
         start(server)
         stopping.start()
-        told = {} if metrics is None else {"metrics": _start_metrics(server, *metrics)}
+        page = {} if metrics is None else {"metrics": _start_metrics(server, *metrics)}
         for number in signals:
             signal.signal(number, stop)
-        output.event("listening", host=server.host, port=server.port, **told)
+        output.event("listening", host=server.host, port=server.port, **page)
         if free:
             output.data(str(server.port))
         if events is None:
@@ -163,7 +163,7 @@ def serve(
         else:
             for event in events:
                 output.event(**event)
-        server.stop()  # begun by now: until it is done
+        server.stop()  # the thread has begun to: wait until it is done
     finally:
         if not received:
             server.stop()
@@ -194,7 +194,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> CliError:
 
 
 def _start_metrics(server: Server, host: str, port: int) -> str:
-    """Serve the metrics; say where."""
+    """Serve the metrics; give the address."""
     from dimse_rs import serve_metrics
 
     try:
@@ -203,11 +203,11 @@ def _start_metrics(server: Server, host: str, port: int) -> str:
         raise _cannot_listen(host, port, error) from error
 
 
-# ---- a port of their own, for tools that ask
+# ---- requesting tools that listen on a port too
 
 
 def add_port_options(group: argparse._ArgumentGroup, text: str) -> None:
-    """Add the port, and where it is; `text` says what for."""
+    """Add the port and its address; `text` is the help of the port."""
     group.add_argument("+P", "--port", metavar="PORT", type=port_number, help=text)
     group.add_argument(
         "-ba",
@@ -220,7 +220,7 @@ def add_port_options(group: argparse._ArgumentGroup, text: str) -> None:
 def own_server(
     args: argparse.Namespace, peer: Peer, title: str, services: Iterable[Any], **options: Any
 ) -> Server:
-    """Make the server on a tool's own port, called by this AE title."""
+    """Make the server of a requesting tool, which answers to this AE title."""
     from dimse_rs import Server
 
     return Server(
@@ -234,12 +234,12 @@ def own_server(
 
 @contextmanager
 def running(server: Server, output: Output) -> Iterator[None]:
-    """Run a server, and tell of the instances that come.
+    """Run a server for the `with` block, and print events of instances.
 
     Raises:
         CliError: the address cannot be bound (64).
     """
-    # Followed before it starts, so that nothing is missed.
+    # Followed before the server starts, so that no event is missed.
     events = server.events()
     start(server)
     telling = threading.Thread(target=_tell, args=(events, output), daemon=True)
@@ -247,7 +247,7 @@ def running(server: Server, output: Output) -> Iterator[None]:
         telling.start()
         output.event("listening", host=server.host, port=server.port)
         yield
-        # What it came for is here; the peer that brought it still has its association to release.
+        # The instances are here, but the peer that sent them still has to release its association.
         server.stop(patience=_TO_RELEASE)
     finally:
         server.stop()
@@ -262,7 +262,7 @@ def _tell(events: Iterable[dict[str, Any]], output: Output) -> None:
 
 
 def _facing(peer: Peer) -> str:
-    """Find the address of ours that packets to the peer leave from; none is sent."""
+    """Find our address on the way to the peer; this sends no packet."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             peer.host, peer.port, type=socket.SOCK_DGRAM
@@ -271,4 +271,4 @@ def _facing(peer: Peer) -> str:
             probe.connect(address)
             return str(probe.getsockname()[0])
     except OSError:
-        return "127.0.0.1"  # then there is no way to the peer either
+        return "127.0.0.1"  # there is no way to the peer at all

@@ -1,4 +1,4 @@
-"""`dimse stgcmtscu`: ask whether instances are safely stored (PS3.4 J)."""
+"""`dimse stgcmtscu`: request storage commitment (PS3.4 J)."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def parser() -> Parser:
     """Build the command line."""
     result = requestor(
         "stgcmtscu",
-        "Ask a peer whether it commits itself to keep the instances of these files, and wait for\n"
-        "its report: on the association that asks, and on a port when one is given.",
+        "Request that a peer commits itself to keep the instances of these files, and wait for\n"
+        "its report: on the requesting association, and with +P on a port too.",
         EXAMPLES,
         "[options] (AET@host:port | host port) file-or-directory...",
     )
@@ -50,13 +50,13 @@ def parser() -> Parser:
         "--no-recurse", action="store_true", help="only the top of the directories given"
     )
     group = result.add_argument_group("report")
-    add_port_options(group, "take the report on this port too; the peer has to know it")
+    add_port_options(group, "receive the report on this port too; the peer has to know it")
     group.add_argument(
         "--wait",
         metavar="SECONDS",
         type=seconds,
         default=60.0,
-        help="for the report (default: 60; 0 means for ever)",
+        help="wait so long for the report (default: 60; 0 means for ever)",
     )
     group.add_argument(
         "--release", action="store_true", help="release the association, and wait on the port only"
@@ -67,7 +67,7 @@ def parser() -> Parser:
 
 
 def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
-    """Ask, and wait."""
+    """Request commitment, and wait for the report."""
     peer, paths = peer_and_rest(parser, args)
     if not paths:
         parser.error("no files: give the files or directories of the instances")

@@ -27,7 +27,7 @@ def parser() -> Parser:
     """Build the command line."""
     result = Parser(
         "storescp",
-        "Receive instances into a folder, as they come, bit for bit. Every transfer syntax is\n"
+        "Receive instances into a folder, unchanged bit for bit. Every transfer syntax is\n"
         "accepted. Port 0 takes a free port and prints it.",
         EXAMPLES,
         "[options] port",

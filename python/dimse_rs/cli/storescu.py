@@ -39,8 +39,8 @@ EXAMPLES = """\
   dimse storescu -aec PACS 10.1.2.3 11112 +sd +r study/ +sp '*.dcm'
   dimse storescu --associations 4 --report sent.jsonl PACS@10.1.2.3:11112 study/"""
 
-# DCMTK's options for what happens here anyway: directories are searched, only what the files need
-# is proposed, every file first in the syntax it is stored in, and a failure stops nothing.
+# DCMTK's options for what happens here anyway: directories are searched, the proposed contexts are
+# those that the files need, each file first in its own syntax, and a failure stops nothing.
 _ALREADY_SO: Final = (
     ("+sd", "--scan-directories"),
     ("+r", "--recurse"),
@@ -63,8 +63,8 @@ def parser() -> Parser:
     """Build the command line."""
     result = requestor(
         "storescu",
-        "Send files and directories. Each file goes out in the syntax it is stored in when the\n"
-        "peer takes it; uncompressed ones are re-encoded when the peer wants another.",
+        "Send files and directories. Each file is sent in its own transfer syntax if the peer\n"
+        "accepts that; an uncompressed file is re-encoded if the peer accepts another one only.",
         EXAMPLES,
         "[options] (AET@host:port | host port) file-or-directory...",
     )
@@ -84,7 +84,8 @@ def _add_input_options(result: Parser) -> None:
     group.add_argument(
         "--repair",
         action="store_true",
-        help="mend files that are else refused: pad values of odd length, make missing file meta",
+        help="repair files that are refused otherwise: pad values of odd length, make missing "
+        "file meta",
     )
     add_already_so(group, _ALREADY_SO)
 
@@ -96,7 +97,7 @@ def _add_sending_options(result: Parser) -> None:
         metavar="N",
         type=count,
         default=1,
-        help="so many in parallel (default: 1)",
+        help="associations in parallel (default: 1)",
     )
     group.add_argument(
         "--max-ops",
@@ -110,8 +111,8 @@ def _add_sending_options(result: Parser) -> None:
         metavar="N",
         type=whole,
         default=3,
-        help="go on behind a file at which the peer aborts, until so many associations in a row "
-        "end without an answer; 0: never (default: 3)",
+        help="go on after a file at which the peer aborts, until N associations in a row end "
+        "without an answer; 0: never (default: 3)",
     )
     add_report_option(group)
     add_propose_options(group, " for the 120 most used classes")
@@ -136,7 +137,7 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
         name = fields.pop("event")
         if name == "progress":
             progress.total = fields.get("total") or progress.total
-        if name not in ("sent", "rejected"):  # told by `on_result`
+        if name not in ("sent", "rejected"):  # `on_result` prints these
             output.event(name, **fields)
 
     output.log.info("sending to %s", peer)
@@ -199,9 +200,9 @@ def _contexts(propose: str | None) -> list[Context] | None:
 
 
 def _tell(result: SendResult, output: Output, progress: Progress, reasons: Counter[str]) -> None:
-    """Print what became of one file: failures always, the rest when asked.
+    """Print the result of one file: failures always, others with -v.
 
-    A reason for not sending is told once: it is often the same for all files.
+    A reason for not sending is printed once, because it is often the same for all files.
     """
     fields: dict[str, Any] = {
         "path": str(result.path),
@@ -236,7 +237,7 @@ def _tell_reason(result: SendResult, error: DimseError, output: Output) -> None:
 
 
 def _reason(result: SendResult, error: DimseError) -> str:
-    """Give the message without the file's name, which stands before it already."""
+    """Give the message without the file name, which is printed before it."""
     return error.message.removeprefix(f"{result.path}: ")
 
 

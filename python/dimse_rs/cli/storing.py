@@ -30,14 +30,14 @@ _ALREADY_SO: Final = (
 
 
 def add_storage_options(parser: Parser, *, mode: str = "durable") -> None:
-    """Add the folder and how it is written to; `mode` is the default one."""
+    """Add the options of the folder; `mode` is the default of --mode."""
     group = parser.add_argument_group("storage")
     group.add_argument(
         "-od",
         "--output-directory",
         metavar="FOLDER",
         default=".",
-        help="where to store; made when missing (default: .)",
+        help="folder to store in; made when missing (default: .)",
     )
     group.add_argument(
         "--mode",
@@ -63,7 +63,7 @@ def add_storage_options(parser: Parser, *, mode: str = "durable") -> None:
         "--duplicates",
         choices=("keep-both", "reject"),
         default="keep-both",
-        help="when an instance comes again with other bytes (default: keep-both)",
+        help="for an instance that comes again with other bytes (default: keep-both)",
     )
     group.add_argument(
         "--reserve",
@@ -74,7 +74,7 @@ def add_storage_options(parser: Parser, *, mode: str = "durable") -> None:
     group.add_argument(
         "--strict",
         action="store_true",
-        help="refuse instances that are whole but not well formed",
+        help="refuse instances that are complete but not well formed",
     )
     group.add_argument("--ignore", action="store_true", help="receive, but store nothing")
     group.add_argument(
@@ -90,13 +90,13 @@ def storage_of(
     unknown: bool,
     on_stored: OnStored | None = None,
 ) -> Storage | None:
-    """Make the storage that the options describe; None for --ignore.
+    """Make the storage from the options; None for --ignore.
 
     Args:
-        args: with the options.
+        args: the options.
         output: for a warning.
-        unknown: whether classes that are not in the tables are taken too.
-        on_stored: what decides on stored instances.
+        unknown: accept classes that are not in the tables too.
+        on_stored: the function that decides on stored instances.
 
     Raises:
         CliError: the folder cannot be made or written to (40).
@@ -126,10 +126,10 @@ def storage_of(
 
 
 def save(request: StoreRequest, storage: Storage, output: Output) -> Path:
-    """Store an instance in a handler, and tell of it as a server does that stores by itself.
+    """Store an instance in a handler, and print the event that a server has for its `Storage`.
 
     Raises:
-        StatusError: it cannot be stored; answers the peer.
+        StatusError: the instance cannot be stored; the peer gets this status.
     """
     size = request.size
     path, oddities = request.saved(storage)

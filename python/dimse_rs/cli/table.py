@@ -1,4 +1,4 @@
-"""Matches of a query as a table, for people at a terminal; scripts get the text or --json."""
+"""Matches of a query as a table on a terminal; scripts get the text or --json."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ Path: TypeAlias = tuple[str, ...]
 _NEVER: Final = frozenset(("QueryRetrieveLevel", "SpecificCharacterSet"))
 _GAP: Final = "  "
 _LEAST: Final = 8
-"""Characters that no column is cut below, as long as any other is wider."""
+"""Least width of a column that is cut to make the table fit."""
 
 _FIRST: Final = 50
-"""Matches whose values decide how wide the columns are."""
+"""Matches whose values decide the widths of the columns."""
 
 _SOON: Final = 0.5
-"""Seconds after which those are shown that are there."""
+"""Seconds after which the matches so far are printed, even if they are fewer."""
 
 
 def on_a_terminal() -> bool:
-    """Whether people read standard output."""
+    """Whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 class Table:
-    """Columns for the keys that were asked for, as wide as the first matches and the terminal are.
+    """Columns for the requested keys, as wide as the first matches and the terminal allow.
 
     Args:
-        requests: the identifiers: what is asked for are the columns, where a match has a value.
-        show: prints a line.
-        width: of the terminal; default what it says.
+        requests: the identifiers: each key is a column, if a match has a value for it.
+        show: a function that prints a line.
+        width: columns of the terminal; default asked of it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Table:
         show: Callable[[str], object],
         width: int | None = None,
     ) -> None:
-        """Show nothing yet."""
+        """Collect the columns; no line is printed yet."""
         paths = (path for request in requests for path in _paths(request))
         self._paths: list[Path] = list(dict.fromkeys(paths))
         self._show = show
@@ -71,7 +71,7 @@ class Table:
             self.show()
 
     def show(self) -> None:
-        """Show what waits for the widths to be known."""
+        """Print the matches that wait until the widths are known."""
         if not self._waiting:
             return
         if self._widths is None:
@@ -104,7 +104,7 @@ class Table:
 def _paths(request: Dataset, above: Path = ()) -> Iterator[Path]:
     from dimse_rs.encoding.library import keyword_for_tag
 
-    for tag in tuple(request.keys()):  # in the order in which they were asked for
+    for tag in tuple(request.keys()):  # as requested: iteration sorts
         keyword = keyword_for_tag(tag) or f"{tag:08X}"
         if keyword in _NEVER:
             continue
@@ -118,7 +118,7 @@ def _paths(request: Dataset, above: Path = ()) -> Iterator[Path]:
 
 
 def _value(match: Dataset, path: Path) -> str:
-    """Give the values of an attribute; of several items, of all of them."""
+    """Give the values of an attribute, from all items of the sequences above it."""
     sets: list[Any] = [match]
     for keyword in path[:-1]:
         sets = [item for one in sets for item in one.get(keyword) or ()]
@@ -136,7 +136,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
                 return f"{len(value)} items"
             return "\\".join(str(one) for one in value)
         return str(value)
-    except Exception:  # pydicom raises whatever comes up while it decodes
+    except Exception:  # pydicom raises exceptions of many kinds while it decodes
         return "cannot be decoded"
 
 
@@ -145,7 +145,7 @@ def _is_number(keyword: str) -> bool:
 
 
 def visible(text: str) -> str:
-    """Escape what a terminal would obey: control characters, and those that turn the line round."""
+    """Escape control characters and changes of direction, which a terminal would obey."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -161,7 +161,7 @@ def _columns_of(character: str) -> int:
 
 
 def _cell(text: str, width: int) -> str:
-    """Fill or cut text to so many columns; what is cut ends in a mark."""
+    """Fill or cut text to so many columns; text that is cut ends in a mark."""
     if columns(text) > width:
         text = _cut(text, width - 1) + _mark()
     return text + " " * (width - columns(text))

@@ -3,8 +3,8 @@
     server.metrics().rejected["called-ae-title"]
     print(server.metrics().prometheus())
 
-No label holds a value that a peer chooses, such as an AE title or a UID: otherwise a peer could make
-any number of time series.
+No label holds a value that a peer chooses, such as an AE title or a UID: otherwise a peer could
+make any number of time series.
 """
 
 from __future__ import annotations
