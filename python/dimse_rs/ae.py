@@ -135,6 +135,8 @@ class AE:
         proposed = expand(contexts)
         request = self._request(whom, proposed, identity, extended)
         window = max_ops_invoked, max_ops_performed
+        # Inside of `Narrated`: the events of the connection are in the log before this call returns
+        # or raises.
         try:
             with Narrated(events) as told:
                 performer = self._performer(Performer, proposed, handlers, told, lenient_roles)
@@ -215,6 +217,8 @@ class AE:
         """Make the performer of the peer's requests; None when no request can be served."""
         if handlers is not None and kind is Performer:
             handlers.check_blocking()
+        # C-STOREs come only during a C-GET, on contexts in which this side is the SCP. They go to
+        # the queue without a handler too: `c_get(into=...)` names their destination later.
         may_receive = lenient_roles or any(
             context.scp and any_storage(context.sop_class) for context in proposed
         )
@@ -359,6 +363,8 @@ class AE:
         return send(way, paths, on_result, on_event)
 
 
+# The data class has made its own `__setattr__`, which says of any name that the field is frozen: of
+# pynetdicom's names it would not say what to write instead.
 if not TYPE_CHECKING:
     _frozen = AE.__setattr__
 

@@ -123,6 +123,7 @@ class Context:
         object.__setattr__(self, "scu", scu)
         object.__setattr__(self, "scp", scp)
         general = tuple(dict.fromkeys(SOPClass.of(_checked(uid)) for uid in _uids(related)))
+        # An acceptor that knows no related class either can still decide by the service class.
         if service_class is None and general:
             service_class = STORAGE_SERVICE_CLASS
         elif service_class is not None:
@@ -226,6 +227,8 @@ def for_retrieve(
 
     Source: PS3.4 C.5.3.
     """
+    # A C-GET turns the roles around: its SCP sends the instances, so that its SCU is the SCP of the
+    # C-STORE sub-operations.
     syntaxes = None if transfer_syntaxes is None else tuple(transfer_syntaxes)
     return expand((model, [Context(uid, syntaxes, scu=False, scp=True) for uid in storage]))
 
@@ -236,6 +239,7 @@ def any_storage(sop_class: str) -> bool:
     True for the storage classes of the registry, for every private class, and for UIDs under the
     root of storage that DICOM may define later.
     """
+    # Vendors store instances of private classes: a UID outside of DICOM's root may be one of these.
     known = SOPClass.of(sop_class)
     if known.service:
         return known.is_storage
@@ -385,7 +389,7 @@ def plan(
     bins: list[list[Context]] = [[]]
     where: dict[tuple[str, str], int] = {}
     for sop_class, syntaxes in stored.items():
-        for chunk in _chunks(tuple(syntaxes), MAX_CONTEXTS - 1):
+        for chunk in _chunks(tuple(syntaxes), MAX_CONTEXTS - 1):  # and one for `spare`
             group = dict.fromkeys(
                 (*(Context(sop_class, uid) for uid in chunk), Context(sop_class, spare))
             )

@@ -81,6 +81,7 @@ class DimseError(Exception):
 
 
 def _restore(cls: type[DimseError], args: tuple[Any, ...], state: dict[str, Any]) -> DimseError:
+    # Without `__init__`, which takes other arguments and would make the message anew.
     error = cls.__new__(cls)
     error.args = args
     for name, value in state.items():
@@ -163,6 +164,7 @@ class AssociationRejected(AssociationError):
 def _rejection_hint(result: int, source: int, reason: int, calling: str, called: str) -> str:
     ours = f"our calling AE title '{calling}'" if calling else "our calling AE title"
     theirs = f"the called AE title '{called}'" if called else "the called AE title"
+    # Implementations use these codes loosely: each hint names the cause that is most frequent.
     match (source, reason):
         case (1, 3):
             return f"the peer does not know {ours}: register it there, or use -aet / AE(title)"
@@ -273,6 +275,8 @@ def _named(uid: str) -> str:
     return f"{name} ({uid})" if name else str(uid)
 
 
+# This one, `DimseTimeout` and `DecodeError` are exceptions of Python's as well: code that knows no
+# DICOM can catch them by `OSError`, `TimeoutError` and `ValueError`.
 class TransportError(DimseError, OSError):
     """The connection under the association failed. `errno` is set when the system gave one."""
 
@@ -440,6 +444,7 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
     Returns:
         The exception, to be raised by the caller.
     """
+    # Conversions and defaults: an incomplete report of an error must not hide it by another one.
     get = fields.get
     message = str(get("message") or "")
     hint = str(get("hint") or "")
@@ -453,6 +458,7 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
                 called=str(get("called") or ""),
                 peer=str(get("peer") or ""),
             )
+            # The constructor has made a hint from the codes; one of the core is more precise.
             rejected.hint = hint or rejected.hint
             return rejected
         case "aborted":

@@ -132,10 +132,12 @@ def decode(sop_class: SOPClass, info: bytes) -> Extended:
                 "reserved" if _is_composite(sop_class) else "relational",
                 "enhanced_conversion",
             ]
+        # An item may be shorter or longer than here: editions of the standard have added options.
         options = dict(zip(names, flags, strict=False))
         options.pop("reserved", None)
         return QueryRetrieveOptions(**options)
     if sop_class.is_storage and len(info) == _STORAGE_LENGTH:
+        # Each second byte is reserved (PS3.4 B.3.1).
         try:
             return StorageOptions(info[0], info[2], info[4])
         except ValueError:

@@ -105,6 +105,7 @@ class Log(logging.LoggerAdapter[logging.Logger]):
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
         """Fill in what a call leaves out."""
+        # A formatter may name these attributes: a record without one of them would not be printed.
         extra = {"association": None, "peer": None, "code": None, **(kwargs.get("extra") or {})}
         return msg, {**kwargs, "extra": extra}
 
@@ -112,6 +113,7 @@ class Log(logging.LoggerAdapter[logging.Logger]):
 def get(name: str = ROOT) -> Log:
     """Get a logger by one of the names above."""
     logger = logging.getLogger(name)
+    # On the logger, so that all handlers get the same text. Adding a filter twice changes nothing.
     logger.addFilter(FAULTS)
     return Log(logger, {})
 
@@ -140,6 +142,7 @@ class LineFormatter(logging.Formatter):
 
 
 def _letter(level: int) -> str:
+    # From the highest level down: the first one that the record reaches gives the letter.
     for name, least in LEVELS.items():
         if level >= least:
             return name[0].upper()
@@ -183,8 +186,9 @@ def to_stderr(level: int | str = "warn", *, quiet: bool = False) -> logging.Hand
     handler.setFormatter(LineFormatter())
     handler.setLevel(logging.CRITICAL + 1 if quiet else number)
     logger.addHandler(handler)
+    # The level of the logger decides which events the core makes at all: see `wanted_by_logs`.
     logger.setLevel(logging.CRITICAL + 1 if quiet else number)
-    logger.propagate = False
+    logger.propagate = False  # or handlers of the root logger would print each record again
     return handler
 
 

@@ -64,7 +64,7 @@ def proposal_of(core: _core.Proposal) -> Proposal:
                 related=item.related if item else (),
             )
         except ValueError:
-            continue
+            continue  # the core rejects this context, whatever the functions decide
         contexts.append(context)
     return Proposal(
         Peer.received(calling, host, port),

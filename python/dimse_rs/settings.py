@@ -55,6 +55,8 @@ class Timeouts:
             `Limits.read_rate` is measured.
     """
 
+    # A response takes as long as the work behind it: a C-STORE waits for a disk, a C-GET or C-MOVE
+    # perhaps for a tape, hence three deadlines. Only the program knows how long its handlers take.
     connect: float = 10.0
     tls: float = 10.0
     acse: float = 30.0
@@ -111,6 +113,8 @@ class Limits:
         depth: sequences inside sequences of one; 64 at most.
     """
 
+    # One address gets half of the pending connections: it may be that of a proxy, with many peers
+    # behind it, but a single attacker must not take the places of all others.
     max_associations: int = 1000
     max_pending: int = 1024
     max_pending_per_address: int = 512
@@ -172,6 +176,7 @@ class Peer:
         Raises:
             ValueError: a bad AE title, an empty host, or a port out of range.
         """
+        # The host is not resolved here: a name may change its address between two associations.
         object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
         if not self.host or any(c.isspace() or c in "[]@/" for c in self.host):
             raise ValueError(f"not a host: {self.host!r}")
@@ -181,6 +186,7 @@ class Peer:
     @classmethod
     def received(cls, ae_title: str, host: str, port: int) -> Self:
         """Make the peer of an A-ASSOCIATE-RQ, whose title may be one that we never send."""
+        # Past `__post_init__`, which would refuse such a title.
         self = cls.__new__(cls)
         for name, value in (("ae_title", ae_title), ("host", host), ("port", port)):
             object.__setattr__(self, name, value)
@@ -284,6 +290,7 @@ def peer_of(found: PeerLike | None, title: str) -> Peer | None:
     """
     if found is None:
         return None
+    # A user's function may give anything; the message must not quote what it gave.
     if not isinstance(found, str | Peer) and not _is_address(found):
         raise ValueError(f"the peer of {title!r} has no address: got {described(found)}")
     return parse_peer(found, called=title)

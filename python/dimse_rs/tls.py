@@ -80,15 +80,18 @@ class TLS:
             raise ValueError(f"min_version is 1.2 or 1.3, not {self.min_version!r} (PS3.15 B.12)")
         if self.key is not None and self.cert is None:
             raise ValueError("key= goes with cert=")
+        # No CA at all is a mistake more often than a wish: every peer would be refused.
         if self.verify != "off" and not self.ca and not self.pinned:
             raise ValueError(
                 'no certificate would be trusted: name ca= or pinned=, or write verify="off" for '
                 "encryption with an unknown peer"
             )
+        # Called here and once: later, on a thread of an association, no user could answer a prompt.
         password = self.password() if callable(self.password) else self.password
         if isinstance(password, str):
             password = password.encode()
         own = None if self.cert is None else _core.Credentials(self.cert, self.key, password)
+        # The core keeps the settings, and reads the files itself when an association needs them.
         native = _core.TLS(
             own,
             ca=_files(self.ca),

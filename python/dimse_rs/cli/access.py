@@ -46,6 +46,7 @@ def allowed(args: argparse.Namespace) -> list[Allow] | None:
     """
     from dimse_rs import Allow, load_allow
 
+    # The two options make one entry: a peer has to match both, as in a table of the file.
     calling, network = args.allow_calling or None, args.allow_network or None
     if args.allow is None:
         if calling is None and network is None:

@@ -187,6 +187,7 @@ class _Matches:
         self._lock = threading.Lock()
         self._output = output
         self._class = sop_class
+        # Without +sr or -sr: print, unless files are written. Events come unless -sr forbids them.
         self._print = not args.extract if args.show is None else args.show
         self._tell = output.wants_events and args.show is not False
         self._limit = args.limit_output if args.extract else 0

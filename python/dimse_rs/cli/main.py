@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    survive_any_letter()
+    survive_any_letter()  # before any output: a message may quote a file name in any encoding
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = arguments[0] if arguments else ""
     if verb in ("-h", "--help", "help"):

@@ -279,6 +279,7 @@ def peer_and_rest(parser: Parser, args: argparse.Namespace) -> tuple[Peer, list[
         address: str | tuple[str, int] = args.connect
     elif not rest:
         parser.error("no peer: give AET@host:port, or host and port")
+    # "host 104" is two parameters in DCMTK's tools; "host:104 105" is a peer and a file named 105.
     elif len(rest) > 1 and rest[1].isdigit() and not _has_port(rest[0]):
         address = (rest.pop(0), int(rest.pop(0)))
     else:
@@ -314,6 +315,8 @@ def calling_ae(args: argparse.Namespace, *, limits: Limits | None = None) -> Any
 
 def _timeouts(args: argparse.Namespace) -> Timeouts:
     chosen: dict[str, float] = {}
+    # DCMTK's options are fewer than our deadlines: one option sets all those of its kind. A server
+    # opens no connection, and its -td is for the next message of a peer, not for a response.
     server = not hasattr(args, "timeout")
     if not server and args.timeout is not None:
         chosen["connect"] = args.timeout

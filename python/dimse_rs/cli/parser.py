@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
             epilog=f"examples:\n{examples}\n\nexit codes:\n{table()}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             prefix_chars="-+",
-            allow_abbrev=False,
+            allow_abbrev=False,  # an abbreviation of today may be ambiguous with the next option
         )
 
     def error(self, message: str) -> NoReturn:

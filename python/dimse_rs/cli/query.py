@@ -194,7 +194,7 @@ def identifiers(
         if args.model != "worklist" and not identifier.get("QueryRetrieveLevel"):
             output.log.warning("no Query/Retrieve Level, which peers require: give it with -L")
     repeat: int = args.repeat
-    return made * repeat
+    return made * repeat  # the same objects: a request does not change its identifier
 
 
 @contextmanager
@@ -237,6 +237,7 @@ def associated(
         if model is not None and wanted is not None:
             _check_agreed(association.extended.get(model), wanted, output)
         yield association
+        # The `with` block releases otherwise; after an exception it aborts.
         if getattr(args, "abort", False):
             association.abort()
 

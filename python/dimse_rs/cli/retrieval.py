@@ -77,7 +77,7 @@ class Retrieval:
         self._failed_uids += final.failed_uids
         status, comment = final.status, final.comment
         self._output.log.info("final status %s%s", status, comment and f", {comment}")
-        ended = status.category == "cancel" and not asked
+        ended = status.category == "cancel" and not asked  # the peer gave up by itself
         if final.failed:
             text = f": {comment}" if comment else ""
             self._output.log.error(

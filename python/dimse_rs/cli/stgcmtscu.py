@@ -78,6 +78,8 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     from dimse_rs import Handlers
     from dimse_rs.services import CommitmentReports
 
+    # A peer may report on the association of the request, or on one of its own to our port: both
+    # have the same handlers, and the transaction UID says which report is the one to wait for.
     reports = CommitmentReports()
     patience = args.wait or math.inf
     context = Context(StorageCommitmentPushModel, PROPOSALS.get(args.propose))
@@ -107,7 +109,7 @@ def _instances(paths: list[str], *, recurse: bool) -> list[FileInfo]:
     for file in look_at(paths, recurse=recurse):
         if not isinstance(file, FileInfo):
             raise CliError(ExitCode.INPUT, getattr(file.error, "message", str(file.error)))
-        found.setdefault(file.sop_instance, file)
+        found.setdefault(file.sop_instance, file)  # one entry, however many files have it
     if not found:
         raise CliError(ExitCode.INPUT, f"no DICOM files in {', '.join(paths)}")
     return list(found.values())

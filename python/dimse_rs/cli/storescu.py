@@ -180,7 +180,7 @@ def _inputs(inputs: list[str], args: argparse.Namespace) -> list[Path]:
         if not path.exists():
             raise CliError(ExitCode.INPUT, f"{path}: no such file or directory")
     if args.scan_pattern is None:
-        return paths
+        return paths  # `AE.send` searches the directories itself
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -1,9 +1,8 @@
-"""The kinds of events of the core, each in one place: what users get of it, and what is logged.
+"""The kinds of events of the core, each in one place: the events for programs, and the log records.
 
-Events are flat dicts with the key `event`: `events` says what they hold. Records carry `code`,
-`association` and `peer`. Neither holds values of data sets beyond UIDs.
-
-A class for each kind of `_core.event_kinds()`; `KINDS` finds it by name.
+There is a class for each kind of `_core.event_kinds()`; `KINDS` finds it by name. Events are flat
+dicts with the key `event`, described in `events`. Records carry `code`, `association` and `peer`.
+Neither holds values of data sets beyond UIDs.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ Facts: TypeAlias = dict[str, Any]
 _HINTS: Final = {
     "called-ae-title": "answer to it with -aet or Server(called=...),"
     " to any with --any-called or Server(any_called=True)",
-    "calling-ae-title": "let it in with Server(calling=...)",
+    "calling-ae-title": "admit it with Server(calling=...)",
     "passcode-in-clear": "have the peer use TLS, or allow it: Server(passcode_in_clear=True)",
-    "not-allowed": "let it in with Server(allow=[...]) or --allow",
-    "no-user-identity": "Server(require_identity=True) wants one",
+    "not-allowed": "admit it with Server(allow=[...]) or --allow",
+    "no-user-identity": "Server(require_identity=True) requires one",
     "undecided": "its functions must return within Timeouts.acse",
     "too-many-associations": "allow more with --max-associations or Server(max_associations=...)",
 }
@@ -46,13 +45,13 @@ _dimse = log.get(log.DIMSE)
 
 
 class Kind:
-    """Something that happened; a kind without methods of its own is logged in one plain line.
+    """A kind of event; one without methods of its own is logged in one plain line.
 
     Attributes:
-        name: what the core calls it.
-        follow: the names by which the core is asked for it.
-        makes: the names of the events that users get of it.
-        audited: whether it is told to an `Auditor`.
+        name: the name of the kind in the core.
+        follow: the names by which a follower of the core asks for it.
+        makes: the names of the events for programs that are made of it.
+        audited: whether an `Auditor` uses it.
     """
 
     name: ClassVar[str] = ""
@@ -61,19 +60,19 @@ class Kind:
     audited: ClassVar[bool] = False
 
     def __init__(self, told: _core.Told) -> None:
-        """Take what the core tells."""
+        """Take an event of the core."""
         self.association = told.association
         self.facts: Facts = told.facts
         self.where = log.address(self.facts.get("peer")) or ""
 
     def events(self) -> Iterator[Facts]:
-        """Make events for users."""
+        """Make the events for programs."""
         yield from ()
 
     def record(self) -> None:
-        """Log it: in one record, and the peer's mistakes that were let through in others.
+        """Log the event in one record, and tolerated mistakes of the peer in further ones.
 
-        Records carry `code`, `event` (the core's name of it), `association` (its number), `peer`.
+        Records carry `code`, `event` (the kind), `association` (its number) and `peer`.
         """
         self.line(logging.DEBUG, self.name, "%s %s %s", self.who, self.name, self.where)
 
@@ -98,7 +97,7 @@ class Kind:
 
     @property
     def arrow(self) -> str:
-        """The direction of what went by."""
+        """The direction of a PDU or a message."""
         return "<<" if self.facts["direction"] == "sent" else ">>"
 
     def some(self, *names: str) -> Facts:
@@ -125,7 +124,7 @@ class Kind:
         }
 
     def error(self, code: str, message: str) -> Facts:
-        """Make an event of what went wrong on the association."""
+        """Make an event of an error of the association."""
         return {
             "event": "error",
             "code": code,
@@ -394,6 +393,8 @@ class _Ended(Kind):
     audited = True
 
     def events(self) -> Iterator[Facts]:
+        # Two events: the first names the outcome, for followers of outcomes; `ended` always comes,
+        # for followers that keep count of connections.
         if (end := self._end()) is not None:
             yield end
         facts, error = self.facts, self.facts["error"]
@@ -402,7 +403,7 @@ class _Ended(Kind):
         yield {"event": self.name, **self.about, **self.titles, **how, **counted}
 
     def _end(self) -> Facts | None:
-        """Give the event of an end, unless an event before it said all."""
+        """Make the event of the end; None when an earlier event reported the cause."""
         error = self.facts["error"]
         if error is None or self._by_us:
             return {
@@ -434,10 +435,11 @@ class _Ended(Kind):
 
     @property
     def _level(self) -> int:
-        if self.facts["code"] == "evicted":  # one record tells of many together
+        if self.facts["code"] == "evicted":  # one record reports many together
             return logging.DEBUG
         if self._by_us:
             return logging.INFO
+        # `told`: a warning about the cause is in the log already, such as the violation.
         return logging.DEBUG if self.facts["told"] else logging.WARNING
 
 
@@ -477,7 +479,7 @@ class _TlsFiles(_OfServer):
 
 
 class _Lost(Kind):
-    # Every follower hears of what it lost: nothing has to be asked for.
+    # Every follower gets this kind without asking: a gap must not pass for silence.
     name = "lost"
     makes = ("lost",)
 
@@ -508,4 +510,4 @@ def _named(kind: type[Kind]) -> Iterator[tuple[str, type[Kind]]]:
 
 
 KINDS: Final[Mapping[str, type[Kind]]] = dict(_named(Kind))
-"""The kinds by what the core calls them."""
+"""The kinds by their names in the core."""

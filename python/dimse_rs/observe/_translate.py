@@ -1,4 +1,9 @@
-"""What the core tells: as events for users, and as records for the log. `_kinds` has each kind."""
+"""From events of the core to events for programs, and to records of the log, by their kind.
+
+`_kinds` has what each kind becomes. Here is the way back: which kinds of the core have to be
+followed for an event of some name, and for the loggers at their present levels. The core makes only
+events that some follower has asked for.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +31,21 @@ def _sources() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 SOURCES: Final[Mapping[str, tuple[str, ...]]] = dict(_sources())
-"""What the core is asked for, by the name of an event that users ask for."""
+"""The kinds of the core to be followed, by the name of an event for programs."""
 
 
 def events_of(told: _core.Told) -> Iterator[dict[str, Any]]:
-    """Turn what the core tells into events."""
+    """Make the events for programs of an event of the core."""
     return KINDS[told.kind](told).events()
 
 
 def log_event(told: _core.Told) -> None:
-    """Log what the core tells."""
+    """Log an event of the core."""
     KINDS[told.kind](told).record()
 
 
-# Below the level, and what is wanted for it.
+# Logger, level, and the kinds of the core that the logger takes at that level. A P-DATA-TF and its
+# steps are kinds of their own: they are made only for TRACE, since a study has thousands.
 _DEBUGGING: Final = (
     (log.PDU, logging.DEBUG, ("pdu",)),
     (log.PDU, log.TRACE, ("data-pdu",)),
@@ -55,7 +61,7 @@ _SERVING: Final = (
 
 
 def wanted_by_logs(*, server: bool = False) -> list[str]:
-    """Give what the core has to tell for the levels at which its loggers stand now."""
+    """List the kinds of the core that the loggers take at their present levels."""
     table = (*_SERVING, *_DEBUGGING) if server else _DEBUGGING
     return [
         name

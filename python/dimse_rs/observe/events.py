@@ -133,6 +133,7 @@ class Pdu(TypedDict):
     items: Mapping[str, Any] | None
 
 
+# `from` and `class` are keywords of Python: types with such keys are written as calls.
 State = TypedDict(
     "State",
     {
@@ -299,6 +300,7 @@ class Events:
         Raises:
             ValueError: no such kind, or `audit`, which only servers have.
         """
+        # The hub has its follower before an association has the hub: no event can be missed.
         self._hub: _core.Events | None = _core.Events()
         self._begin(self._hub.follow, kinds, timeout, None)
 
@@ -328,6 +330,7 @@ class Events:
         for kind in kinds:
             if kind not in get_args(Kind):
                 raise ValueError(f"no such event: {kind!r}, but {', '.join(get_args(Kind))}")
+        # `lost` always: an iterator with a gap must say so.
         self._kinds = frozenset((*(kinds or USUAL), "lost"))
         self._timeout = timeout
         self._auditor = auditor
@@ -357,6 +360,7 @@ class Events:
     def __next__(self) -> Event:
         """Wait for the next event."""
         begun = time.monotonic()
+        # One event of the core makes none, one or several events here: hence queue and loop.
         while not self._waiting:
             if not self._take(self._follower.next(self._patience(begun)), begun):
                 raise StopIteration
@@ -394,6 +398,7 @@ class Events:
                     self._waiting.append(cast("Event", event))
             if self._auditor is not None:
                 self._waiting.extend(self._auditor.told(told))
+        # An empty batch comes when the wait has run out: the end, if that is for the timeout.
         return bool(self._waiting or batch) or self._patience(begun) != 0
 
     def __enter__(self) -> Self:

@@ -67,6 +67,7 @@ class AsyncServer(BaseServer):
         """
         if not self.is_started:
             await SHARED.call(self._load)  # an import of pydicom takes up to a second
+        # Here, not on that thread: the performer and the admission take the running loop as theirs.
         self._start()
         return self
 
@@ -77,6 +78,7 @@ class AsyncServer(BaseServer):
             grace: how many seconds requests in progress have.
             patience: before that, how many seconds peers may go on and release by themselves.
         """
+        # On a thread: `_stop` waits for requests in progress, whose handlers need the loop.
         await SHARED.call(self._stop, grace, patience)
 
     async def wait(self) -> None:

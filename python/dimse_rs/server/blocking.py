@@ -19,7 +19,7 @@ from .settings import ServerSettings
 __all__ = ["Server"]
 
 _TURN = 0.2
-"""Seconds after which `wait` lets a signal handler of Python's run."""
+"""Seconds between two looks of `wait`: not on every system a signal ends a wait without timeout."""
 
 
 class Server(BaseServer):
@@ -103,6 +103,7 @@ class Server(BaseServer):
         """
         if self._listener is None:
             raise LocalProtocolError("the server was not started")
+        # A forked child has a copy of the server, but none of its threads: it would wait for ever.
         _core.check_process()
         while not self._stopping.wait(_TURN):
             pass

@@ -41,6 +41,8 @@ ExtendedAnswers: TypeAlias = (
 """Answers to extended negotiation by class or model, or one function for all classes."""
 
 
+# A TypedDict cannot redefine a key of its base with a wider type. So the keys that differ between
+# the servers, functions that may be `async` or not, are in each class; all others are in this one.
 class _Values(TypedDict, total=False):
     """The settings that are the same for both servers: all but the user's functions."""
 
@@ -146,6 +148,7 @@ class AsyncServerSettings(_Values, total=False):
     destinations: _AsyncPeersByTitle | None
 
 
+# Types have no defaults. A test holds the keys of this table equal to those of both classes.
 DEFAULTS: Final[ServerSettings] = {
     "any_called": False,
     "called": None,
