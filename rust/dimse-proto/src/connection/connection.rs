@@ -51,7 +51,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::assembler::{Assembler, AssemblyEvent, AssemblyLimits};
 use super::output::{Indication, Output};
-use super::trace::{Detail, Mark, Seen, Step, Tape, Trace};
+use super::trace::{Detail, Place, Seen, Step, Trace, TraceQueue};
 use crate::ul::State;
 use crate::ul::associate::Associate;
 use crate::ul::data::{Pdv, max_fragment};
@@ -135,7 +135,7 @@ pub struct Connection {
     framing_lost: bool,
     /// Number of bytes discarded.
     discarded: usize,
-    pub(super) tape: Option<Box<Tape>>,
+    pub(super) traces: Option<Box<TraceQueue>>,
 }
 
 /// An event, with the PDU or parameters that come with it.
@@ -214,17 +214,17 @@ impl Connection {
             skip: 0,
             framing_lost: false,
             discarded: 0,
-            tape: None,
+            traces: None,
         }
     }
 
     /// An association begins (AE-1, AE-5). Of an earlier association only outputs and traces not yet polled stay.
     pub(super) fn begin(&mut self) {
         let outputs = core::mem::take(&mut self.outputs);
-        let tape = self.tape.take();
+        let traces = self.traces.take();
         *self = Self {
             outputs,
-            tape,
+            traces,
             ..Self::new(self.role, self.config)
         };
     }
@@ -267,8 +267,8 @@ impl Connection {
         let output = self.outputs.pop_front();
         if output.is_none() {
             self.outputs.shrink_to(KEPT_OUTPUTS);
-        } else if let Some(tape) = &mut self.tape {
-            tape.output_polled();
+        } else if let Some(traces) = &mut self.traces {
+            traces.output_polled();
         }
         output
     }
@@ -600,31 +600,31 @@ impl Connection {
     /// Sets how much [`Self::poll_trace`] returns from now on. A new connection traces nothing.
     pub fn trace(&mut self, detail: Detail) {
         if detail == Detail::Off {
-            self.tape = None;
+            self.traces = None;
         } else {
-            self.tape.get_or_insert_default().data = detail == Detail::All;
+            self.traces.get_or_insert_default().data = detail == Detail::All;
         }
     }
 
     /// The next trace that comes before the next output. A driver may leave traces unpolled.
     pub fn poll_trace(&mut self) -> Option<Trace> {
-        self.tape.as_mut()?.poll()
+        self.traces.as_mut()?.poll()
     }
 
     /// The place of the next trace; `None` when nothing is traced.
-    pub(super) fn mark(&self) -> Option<Mark> {
-        Some(self.tape.as_ref()?.mark(self.outputs.len()))
+    pub(super) fn mark(&self) -> Option<Place> {
+        Some(self.traces.as_ref()?.mark(self.outputs.len()))
     }
 
-    pub(super) fn note(&mut self, at: Option<Mark>, trace: impl FnOnce() -> Trace) {
-        if let (Some(tape), Some(at)) = (&mut self.tape, at) {
-            tape.note(at, trace());
+    pub(super) fn note(&mut self, at: Option<Place>, trace: impl FnOnce() -> Trace) {
+        if let (Some(traces), Some(at)) = (&mut self.traces, at) {
+            traces.note(at, trace());
         }
     }
 
     pub(super) fn note_sent(&mut self, pdus: &Bytes) {
-        if let (Some(at), Some(tape)) = (self.mark(), &mut self.tape) {
-            tape.note_sent(at, pdus);
+        if let (Some(at), Some(traces)) = (self.mark(), &mut self.traces) {
+            traces.note_sent(at, pdus);
         }
     }
 

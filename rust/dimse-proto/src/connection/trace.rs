@@ -83,7 +83,7 @@ impl fmt::Display for Step {
 
 /// Traces that wait for the outputs before them.
 #[derive(Debug, Default)]
-pub(super) struct Tape {
+pub(super) struct TraceQueue {
     /// Whether data transfer is traced too.
     pub(super) data: bool,
     /// Each trace with the number of outputs that come before it, counted from the beginning.
@@ -96,15 +96,15 @@ pub(super) struct Tape {
 
 /// A place between the traces: before which entry, and after how many outputs.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
+pub(super) struct Place {
     index: usize,
     due: u64,
 }
 
-impl Tape {
+impl TraceQueue {
     /// The place behind the last trace and the last output, of which `waiting` are not yet polled.
-    pub(super) fn mark(&self, waiting: usize) -> Mark {
-        Mark {
+    pub(super) fn mark(&self, waiting: usize) -> Place {
+        Place {
             index: self.entries.len(),
             due: self.polled.saturating_add(waiting as u64),
         }
@@ -112,7 +112,7 @@ impl Tape {
 
     /// Inserts a trace at a place. A step marks its place before its action runs and is noted afterwards, when the
     /// next state is known: so the step comes before the PDUs that its action sends.
-    pub(super) fn note(&mut self, at: Mark, trace: Trace) {
+    pub(super) fn note(&mut self, at: Place, trace: Trace) {
         let data = match &trace {
             Trace::Received(seen) | Trace::Sent(seen) => seen.header.pdu_type == 0x04,
             Trace::Step(step) => step.is_data(),
@@ -124,7 +124,7 @@ impl Tape {
 
     /// Traces the P-DATA-TF PDUs in bytes to be sent. The bytes begin with a header, or inside the PDU with which the
     /// bytes before ended.
-    pub(super) fn note_sent(&mut self, mut at: Mark, mut rest: &[u8]) {
+    pub(super) fn note_sent(&mut self, mut at: Place, mut rest: &[u8]) {
         loop {
             let skipped = self.sending.min(rest.len());
             self.sending = self.sending.saturating_sub(skipped);

@@ -10,7 +10,7 @@ use super::header::{
 };
 use super::oddity::{Oddities, Oddity, OddityKind};
 use super::tag::Tag;
-use super::wanted::{Capture, Kept};
+use super::wanted::{Capture, KeptValues};
 
 // The state of a walk is the stack of open frames, the bytes left of the current value, and a header that the end of a
 // chunk may have cut in two. Every frame carries its own limit, the smaller of its own end and that of the frame around
@@ -78,7 +78,7 @@ pub(super) struct Walk {
     skip: u64,
     /// Index into `wanted` of the value being kept.
     keeping: Option<usize>,
-    pub(super) wanted: Kept,
+    pub(super) wanted: KeptValues,
     stack: Vec<Frame>,
     /// The last element of the top level.
     last: Option<Tag>,
@@ -103,7 +103,7 @@ impl Walk {
             partial_length: 0,
             skip: 0,
             keeping: None,
-            wanted: Kept::new(wanted),
+            wanted: KeptValues::new(wanted),
             stack: Vec::new(),
             last: None,
             zeros: false,

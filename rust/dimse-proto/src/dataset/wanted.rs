@@ -80,13 +80,13 @@ impl Wanted {
 
 /// All wanted and collected elements, in the order of tags.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptValues {
     all: Vec<Wanted>,
     /// The collected sequence or pixel data whose items are being read, by index, and whether a delimiter ends it.
     recording: Option<(usize, bool)>,
 }
 
-impl Kept {
+impl KeptValues {
     pub(super) fn new(wanted: &[Tag]) -> Self {
         let mut kept = Self {
             all: Vec::with_capacity(wanted.len()),

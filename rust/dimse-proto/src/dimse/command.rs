@@ -188,7 +188,7 @@ impl CommandSet {
         if command.disordered {
             command.elements.sort_by_key(|(element, _)| *element);
         }
-        command.sift(reader.offset())?;
+        command.keep_readable(reader.offset())?;
         Ok(command)
     }
 
@@ -197,7 +197,7 @@ impl CommandSet {
     // A fault matters where it could change what is done: in an element that the message defines. Two SOP Instance
     // UIDs, or a message id of 3 bytes, are an error, because readers differ in what they make of them. The same fault
     // in an element that means nothing here changes nothing: it is recorded, and the message goes on.
-    fn sift(&mut self, end: usize) -> Result<(), DecodeError> {
+    fn keep_readable(&mut self, end: usize) -> Result<(), DecodeError> {
         let elements = core::mem::take(&mut self.elements);
         let field = elements
             .iter()

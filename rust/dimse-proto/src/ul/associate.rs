@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::item::{Kept, item, write_item};
+use super::item::{KeptItems, item, write_item};
 use super::reason::ContextResult;
 use super::user_info::{self, UserItem};
 use crate::error::DecodeError;
@@ -150,7 +150,7 @@ impl Associate {
             reserved: reader.array("reserved field")?,
             items: Vec::new(),
         };
-        let mut kept = Kept::new();
+        let mut kept = KeptItems::new();
         while let Some((item_type, body)) = item(&mut reader, "item")? {
             if kept.admit(item_type, limit(item_type)) {
                 associate.items.push(Item::decode(item_type, body)?);

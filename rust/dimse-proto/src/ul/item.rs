@@ -46,12 +46,12 @@ pub(super) fn write_item(out: &mut Writer, item_type: u8, body: impl FnOnce(&mut
 // An empty item takes 4 bytes on the wire and about a hundred in memory, so a PDU of 1 MiB could become some 25 MiB. Of
 // each type as many are kept as negotiation can need (two where one is allowed, so that the second is noticed); the
 // rest is read, checked and dropped.
-pub(super) struct Kept {
+pub(super) struct KeptItems {
     counts: [u8; 256],
     unknown: u8,
 }
 
-impl Kept {
+impl KeptItems {
     const MAX_UNKNOWN: u8 = 64;
 
     pub(super) const fn new() -> Self {

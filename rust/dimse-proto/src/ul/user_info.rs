@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::item::{Kept, item, write_item};
+use super::item::{KeptItems, item, write_item};
 use crate::Uid;
 use crate::error::DecodeError;
 use crate::wire::{Reader, Writer};
@@ -93,7 +93,7 @@ const fn limit(item_type: u8) -> Option<u8> {
 /// Decodes the body of a 50H item.
 pub(super) fn decode(mut reader: Reader) -> Result<Vec<UserItem>, DecodeError> {
     let mut items = Vec::new();
-    let mut kept = Kept::new();
+    let mut kept = KeptItems::new();
     while let Some((item_type, body)) = item(&mut reader, "user information sub-item")? {
         if kept.admit(item_type, limit(item_type)) {
             items.push(UserItem::decode(item_type, body)?);
