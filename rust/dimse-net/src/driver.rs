@@ -7,10 +7,10 @@
 mod admission;
 mod endings;
 pub(crate) mod open;
-mod telling;
 #[cfg(test)]
 mod tests;
 mod time;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,23 +25,17 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::admission::gate::Admission;
-use crate::association::handle::Association;
-use crate::association::mailbox::Command;
-use crate::association::mailbox::{Commands, Mailbox};
+use crate::association::mailbox::{Command, Commands, Mailbox};
 use crate::deadline::Deadlines;
 use crate::error::{Deadline, Error, Fault};
 use crate::events::told::{Event, Kinds};
 use crate::exchange::Exchange;
-use crate::facts::Facts;
-use crate::facts::{AssociationId, Titles};
-use crate::facts::{no_titles, titles_of};
+use crate::exchange::line::Line;
+use crate::facts::{AssociationId, Facts, titles_of};
 use crate::life::{Established, Life};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::stream::Stream;
-use crate::transport::write::WriteQueue;
-
-use telling::Arriving;
 
 /// Requests without data sets are read by this much: more would keep others waiting while they are answered.
 const READ_SMALLEST: usize = 4 << 10;
@@ -49,9 +43,6 @@ const READ_LARGEST: usize = 512 << 10;
 
 /// Bytes we owe a peer that does not read them; past this its requests are not read either.
 const OWED_LIMIT: usize = 256 << 10;
-
-/// Bytes of files that wait for a peer to read them.
-const FEED_LIMIT: usize = 1 << 20;
 
 /// How long a read buffer is kept for the next byte.
 const COOLING: Duration = Duration::from_millis(500);
@@ -61,41 +52,27 @@ const BUDGET_WAIT: Duration = Duration::from_secs(5);
 
 /// Everything one association end is.
 pub(crate) struct Driver {
-    pub(crate) connection: Connection,
-    pub(crate) life: Arc<Life>,
-    mailbox: Mailbox,
-    pub(crate) settings: Settings,
-    pub(crate) write: WriteQueue,
-    pub(crate) exchange: Exchange,
-    pub(crate) titles: Titles,
+    line: Line,
+    exchange: Exchange,
     commands: Commands,
     deadlines: Deadlines,
     read: BytesMut,
-    /// Room that is made for reading: no buffer is larger.
-    pub(crate) read_size: usize,
     request: Option<Associate>,
     opened: Option<oneshot::Sender<Result<(), Error>>>,
     releasing: Vec<oneshot::Sender<Result<(), Error>>>,
     admission: Option<Guest>,
     /// The proposal that waits for the user's word.
     asking: Option<Associate>,
-    /// The first cause; later ones are its consequences.
-    end: Option<Error>,
     /// The transport is to be closed, or is.
     closed: bool,
-    /// The peer's release waits until what it asked for is answered.
-    release_asked: bool,
     /// The server stops: finish what is being received, then end.
     draining: bool,
     /// Bytes ever received, and how many when the pace was last looked at.
     received: u64,
     paced: u64,
-    peer: Option<std::net::SocketAddr>,
     local: Option<std::net::SocketAddr>,
     /// When the association was established.
     since: Option<Instant>,
-    /// The message that is arriving, for whoever wants to be told of it.
-    arriving: Option<Box<Arriving>>,
     tls: Option<Arc<Facts>>,
 }
 
@@ -132,32 +109,22 @@ impl Driver {
     ) -> Box<Self> {
         let exchange = Exchange::new(&settings);
         Box::new(Self {
-            connection,
-            life,
-            mailbox,
-            settings,
-            write: WriteQueue::default(),
+            line: Line::new(connection, life, mailbox, settings, READ_SMALLEST),
             exchange,
-            titles: no_titles(),
             commands,
             deadlines: Deadlines::default(),
             read: BytesMut::new(),
-            read_size: READ_SMALLEST,
             request: None,
             opened: None,
             releasing: Vec::new(),
             admission: None,
             asking: None,
-            end: None,
             closed: false,
-            release_asked: false,
             draining: false,
             received: 0,
             paced: 0,
-            peer: None,
             local: None,
             since: None,
-            arriving: None,
             tls: None,
         })
     }
@@ -172,9 +139,9 @@ impl Driver {
     ) {
         let mut stream = None;
         if let Err(error) = self.propose(request, opened) {
-            self.end_with(error.into());
+            self.line.end_with(error.into());
         } else {
-            let connecting = open(&host, port, &self.settings);
+            let connecting = open(&host, port, &self.line.settings);
             // The only thing a user can want meanwhile is to stop (PS3.8 7.1.2).
             let connected = tokio::select! {
                 connected = connecting => connected,
@@ -186,8 +153,8 @@ impl Driver {
                     self.connected();
                 }
                 Err(error) => {
-                    self.end_with(error);
-                    self.connection.transport_closed();
+                    self.line.end_with(error);
+                    self.line.connection.transport_closed();
                 }
             }
         }
@@ -211,16 +178,16 @@ impl Driver {
         request: Associate,
         opened: oneshot::Sender<Result<(), Error>>,
     ) -> Result<(), LocalError> {
-        self.look_on();
-        self.titles = titles_of(&request);
+        traces::follow(&mut self.line);
+        self.line.titles = titles_of(&request);
         self.request = Some(request.clone());
         self.opened = Some(opened);
-        self.connection.associate(request)
+        self.line.connection.associate(request)
     }
 
     fn connected(&mut self) {
-        self.connection.transport_connected();
-        let acse = self.settings.timeouts.acse;
+        self.line.connection.transport_connected();
+        let acse = self.line.settings.timeouts.acse;
         self.deadlines.set(Deadline::Acse, acse);
     }
 
@@ -232,16 +199,16 @@ impl Driver {
     ) {
         self.admission = Some(Guest {
             admission,
-            association: self.life.id,
+            association: self.line.life.id,
         });
-        self.look_on();
+        traces::follow(&mut self.line);
         let stream = match self.secure(stream).await {
             Ok(stream) => {
-                self.connection.transport_connected();
+                self.line.connection.transport_connected();
                 Some(stream)
             }
             Err(error) => {
-                self.end_with(error);
+                self.line.end_with(error);
                 None
             }
         };
@@ -250,15 +217,15 @@ impl Driver {
 
     /// Has the handshake where there is to be one. It is this association's own: nobody else waits for it.
     async fn secure(&mut self, stream: Stream) -> Result<Stream, Error> {
-        let Some(tls) = self.settings.tls.clone() else {
+        let Some(tls) = self.line.settings.tls.clone() else {
             return Ok(stream);
         };
-        self.peer = stream.peer_addr();
-        let events = self.settings.events.clone();
+        self.line.peer = stream.peer_addr();
+        let events = self.line.settings.events.clone();
         // In a box: once it is over it would be the better part of what an idle association takes.
         let securing = Box::pin(async move { tls.accept(stream, &events).await });
         tokio::select! {
-            secured = in_time(securing, Deadline::Tls, self.settings.timeouts.tls) => secured,
+            secured = in_time(securing, Deadline::Tls, self.line.settings.timeouts.tls) => secured,
             command = self.commands.recv() => Err(match command.map(|command| *command) {
                 Some(Command::Close(why)) => why,
                 Some(Command::Shutdown) | None => Error::Shutdown,
@@ -269,10 +236,11 @@ impl Driver {
 
     async fn run(mut self: Box<Self>, stream: Option<Stream>) {
         if let Some(mut stream) = stream {
-            self.peer = stream.peer_addr();
+            self.line.peer = stream.peer_addr();
             self.local = stream.local_addr();
             self.tls = stream.facts().map(Arc::new);
-            self.event(Kinds::CONNECTED, || Event::Connected(self.tls.clone()));
+            self.line
+                .event(Kinds::CONNECTED, || Event::Connected(self.tls.clone()));
             self.pump(&mut stream);
             while !self.closed {
                 let turn = self.wait(&mut stream).await;
@@ -291,10 +259,10 @@ impl Driver {
     async fn wait(&mut self, stream: &mut Stream) -> Turn {
         self.arm();
         let reading = self.wants_read();
-        let writing = !self.write.is_empty() || stream.is_unflushed();
+        let writing = !self.line.write.is_empty() || stream.is_unflushed();
         let starved = self.is_starved();
         let behind = self.is_behind();
-        let feeding = self.wants_feed();
+        let feeding = self.exchange.wants_feed(&self.line);
         let timer = self.deadlines.next();
         // A peer that never pauses must not keep a deadline from passing.
         if timer.is_some_and(|at| at <= Instant::now()) {
@@ -307,21 +275,21 @@ impl Driver {
             read = reader.read(&mut self.read), if reading => Turn::Read(read),
             _writable = writer.ready(), if writing => Turn::Again,
             progress = self.exchange.progress(feeding) => Turn::Exchange(progress),
-            () = self.settings.budget.room(), if starved => Turn::Again,
-            () = self.life.taken.notified(), if behind => Turn::Again,
+            () = self.line.settings.budget.room(), if starved => Turn::Again,
+            () = self.line.life.taken.notified(), if behind => Turn::Again,
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Turn::Time,
         }
     }
 
     fn take(&mut self, turn: Turn) {
-        self.look_on();
+        traces::follow(&mut self.line);
         match turn {
             Turn::Read(Ok(count)) => self.received(count),
             Turn::Read(Err(error)) => self.lost(error),
             Turn::Command(Some(command)) => self.command(*command),
             // The driver's own handle keeps the channel open: this is a lost runtime.
             Turn::Command(None) => self.closed = true,
-            Turn::Exchange(progress) => self.exchange_progress(progress),
+            Turn::Exchange(progress) => self.exchange.carry_on(&mut self.line, progress),
             Turn::Again => {}
             Turn::Time => self.expire(),
         }
@@ -330,63 +298,63 @@ impl Driver {
     /// Carries out what the connection asks, starts what may start, and writes.
     fn pump(&mut self, stream: &mut Stream) {
         self.carry_out();
-        self.start_waiting();
+        self.exchange.start_waiting(&mut self.line);
         self.carry_out();
         self.finish_release();
         self.flush(stream);
         // The last answer leaves before a server that stops says goodbye.
         if self.draining
-            && self.write.is_empty()
+            && self.line.write.is_empty()
             && self.exchange.is_quiet()
-            && self.connection.state() == State::Sta6
+            && self.line.connection.state() == State::Sta6
         {
-            self.abort(Error::Shutdown);
+            self.line.abort(Error::Shutdown);
             self.carry_out();
             self.flush(stream);
         }
         // The socket may take a while to close (ARTIM): nobody is kept waiting for that.
-        if self.connection.state() == State::Sta13 {
+        if self.line.connection.state() == State::Sta13 {
             self.conclude();
         }
     }
 
     fn flush(&mut self, stream: &mut Stream) {
-        if !self.write.is_empty() || stream.is_unflushed() {
-            let before = self.write.len();
-            let flushed = self.write.flush(stream);
-            let left = before.saturating_sub(self.write.len());
-            self.count(|metrics| metrics.sent_bytes(left as u64));
+        if !self.line.write.is_empty() || stream.is_unflushed() {
+            let before = self.line.write.len();
+            let flushed = self.line.write.flush(stream);
+            let left = before.saturating_sub(self.line.write.len());
+            self.line.count(|metrics| metrics.sent_bytes(left as u64));
             match flushed {
                 Ok(true) => self.bytes_left(),
                 Ok(false) => {}
                 // What the peer said before it went is still to be read; reading will find the end.
-                Err(_) => self.write.clear(),
+                Err(_) => self.line.write.clear(),
             }
         }
-        if self.write.is_empty() {
+        if self.line.write.is_empty() {
             self.exchange.all_written();
         }
     }
 
     fn carry_out(&mut self) {
         loop {
-            self.tell_traces();
-            let Some(output) = self.connection.poll_output() else {
+            traces::emit(&mut self.line, self.request.as_ref());
+            let Some(output) = self.line.connection.poll_output() else {
                 break;
             };
             match output {
                 Output::Connect => {} // done before the loop: there is one connection to one place
-                Output::Transmit(bytes) => self.write.push(bytes),
+                Output::Transmit(bytes) => self.line.write.push(bytes),
                 Output::Close => self.closed = true,
                 Output::StartArtim => {
-                    let artim = self.settings.timeouts.artim;
+                    let artim = self.line.settings.timeouts.artim;
                     self.deadlines.set(Deadline::Artim, artim);
                 }
                 Output::StopArtim => self.deadlines.clear(Deadline::Artim),
                 Output::Indicate(indication) => self.indicate(indication),
             }
         }
-        if self.connection.state() == State::Sta1 {
+        if self.line.connection.state() == State::Sta1 {
             self.closed = true;
         }
     }
@@ -394,21 +362,20 @@ impl Driver {
     fn indicate(&mut self, indication: Indication) {
         match indication {
             // What arrived behind a fault is not carried out, whichever way the bytes were cut.
-            Indication::Command { .. } | Indication::Data { .. } if self.end.is_some() => {}
+            Indication::Command { .. } | Indication::Data { .. } if self.line.is_ending() => {}
             Indication::Command {
                 context_id,
                 command,
             } => {
-                self.tell_command(context_id, &command);
-                self.receive_command(context_id, command);
+                self.exchange
+                    .receive_command(&mut self.line, context_id, command);
             }
             Indication::Data {
                 context_id: _,
                 fragment,
                 last,
             } => {
-                self.tell_data(fragment.len(), last);
-                self.receive_data(fragment, last);
+                self.exchange.receive_data(&mut self.line, fragment, last);
             }
             Indication::AssociateRequested(request) => self.judge(request, None),
             Indication::AssociateAccepted(_, negotiated) => {
@@ -416,20 +383,20 @@ impl Driver {
                 let request = self.request.take();
                 self.establish(request, Arc::from(negotiated));
             }
-            Indication::AssociateRejected(rj) => self.end_with(Error::Rejected(rj)),
-            Indication::ReleaseRequested => self.release_asked = true,
+            Indication::AssociateRejected(rj) => self.line.end_with(Error::Rejected(rj)),
+            Indication::ReleaseRequested => self.line.release_asked = true,
             Indication::ReleaseConfirmed => {
                 self.deadlines.clear(Deadline::Release);
-                self.end_with(Error::Released);
+                self.line.end_with(Error::Released);
             }
-            Indication::Aborted(abort) => self.end_with(Error::Aborted(abort)),
+            Indication::Aborted(abort) => self.line.end_with(Error::Aborted(abort)),
             Indication::PAborted { origin, reason } => {
-                self.end_with(Error::PAborted(origin, reason));
+                self.line.end_with(Error::PAborted(origin, reason));
             }
             Indication::Violation(error) => {
                 let kinds = Kinds::VIOLATION | Kinds::PROBLEM;
-                self.event(kinds, || Event::Violation(error.clone()));
-                self.end_with(match error.code {
+                self.line.event(kinds, || Event::Violation(error.clone()));
+                self.line.end_with(match error.code {
                     "tls-alert" if self.opened.is_some() => Error::Tls(Fault {
                         code: "tls-spoken",
                         what: "the peer speaks TLS on this port, and this node does not".to_owned(),
@@ -438,18 +405,6 @@ impl Driver {
                     _ => Error::Remote(error),
                 });
             }
-        }
-    }
-
-    /// A handle for those that the driver hands out.
-    pub(crate) fn handle(&self) -> Association {
-        Association::lent(Arc::clone(&self.life), self.mailbox.clone())
-    }
-
-    /// Counts, on a server.
-    pub(crate) fn count(&self, what: impl FnOnce(&Metrics)) {
-        if let Some(metrics) = &self.settings.metrics {
-            what(metrics);
         }
     }
 
@@ -463,15 +418,16 @@ impl Driver {
         let established = Established {
             negotiated: Arc::clone(&negotiated),
             request,
-            titles: self.titles,
-            peer: self.peer,
+            titles: self.line.titles,
+            peer: self.line.peer,
             local: self.local,
             tls: self.tls.clone(),
         };
-        let _once = self.life.established.set(established);
+        let _once = self.line.life.established.set(established);
         self.since = Some(Instant::now());
-        self.count(Metrics::established);
-        self.event(Kinds::ASSOCIATED, || Event::Associated(negotiated));
+        self.line.count(Metrics::established);
+        self.line
+            .event(Kinds::ASSOCIATED, || Event::Associated(negotiated));
         if let Some(opened) = self.opened.take() {
             // The asker may have gone: then its handle has asked for an abort.
             let _gone = opened.send(Ok(()));
@@ -479,8 +435,8 @@ impl Driver {
     }
 
     fn command(&mut self, command: Command) {
-        if self.is_over() {
-            return self.too_late(command, self.why());
+        if self.line.life.is_over() {
+            return self.too_late(command, self.line.why());
         }
         // Once a release is asked for nothing new is begun: it would never find a quiet moment.
         if !self.releasing.is_empty() && matches!(command, Command::Invoke(_) | Command::Bulk(_)) {
@@ -493,13 +449,16 @@ impl Driver {
                 command,
                 data,
                 done,
-            } => self.send_answer(context_id, &command, data.as_ref(), done),
+            } => {
+                self.exchange
+                    .send_answer(&mut self.line, context_id, &command, data.as_ref(), done)
+            }
             Command::Bulk(feed) => self.exchange.feeds.push_back(feed),
             Command::Admit(decision) => self.decided(decision),
             Command::Release(done) => self.releasing.push(done),
-            Command::Abort => self.abort(Error::LocalAbort),
+            Command::Abort => self.line.abort(Error::LocalAbort),
             Command::Close(why) => {
-                self.end_with(why);
+                self.line.end_with(why);
                 self.closed = true;
                 self.exchange.undecided.hurried = true;
             }
@@ -507,43 +466,23 @@ impl Driver {
         }
     }
 
-    pub(crate) fn peer(&self) -> Option<std::net::SocketAddr> {
-        self.peer
-    }
-
     fn wants_read(&self) -> bool {
         !self.is_starved()
             && !self.is_behind()
             && !self.exchange.is_congested()
             && self.exchange.owed() < OWED_LIMIT
-            && (self.write.len() < OWED_LIMIT || self.exchange.asks())
+            && (self.line.write.len() < OWED_LIMIT || self.exchange.asks())
     }
 
     /// Waiting for room in the byte budget. Only for what would have to be kept: a C-ECHO, a release or the rest
     /// of a refused instance need none.
     fn is_starved(&self) -> bool {
-        self.exchange.keeps_inbound() && self.settings.budget.is_exhausted()
+        self.exchange.keeps_inbound() && self.line.settings.budget.is_exhausted()
     }
 
     /// Our user does not take what is here already; a release waits for the rest of it.
     fn is_behind(&self) -> bool {
         self.releasing.is_empty() && self.exchange.is_behind()
-    }
-
-    pub(crate) fn wants_feed(&self) -> bool {
-        self.write.len() < FEED_LIMIT
-            && self.connection.check_send().is_ok()
-            && (!self.is_ending() || self.exchange.is_feeding())
-    }
-
-    /// The peer wants to release: what it asked for is answered, but nothing is begun.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.release_asked
-    }
-
-    /// Nothing can be sent any more.
-    pub(crate) fn is_over(&self) -> bool {
-        self.life.is_over()
     }
 
     /// The last read took all there was room for: there may be more.
@@ -553,32 +492,34 @@ impl Driver {
 
     /// In the middle of a PDU or a message.
     fn is_receiving(&self) -> bool {
-        self.connection.mid_message() || !self.read.is_empty()
+        self.line.connection.mid_message() || !self.read.is_empty()
     }
 
     /// Takes what was read, and makes room for more.
     fn received(&mut self, count: Option<usize>) {
         match count {
             // Everything it brought has been taken: now, and only now, it is closed (Decision 7).
-            Some(0) => return self.connection.transport_closed(),
+            Some(0) => return self.line.connection.transport_closed(),
             Some(count) => {
                 self.received = self.received.saturating_add(count as u64);
                 let full = self.has_filled_buffer();
-                self.count(|metrics| metrics.received_bytes(count as u64));
+                self.line
+                    .count(|metrics| metrics.received_bytes(count as u64));
                 self.bytes_came();
-                self.connection.receive(&mut self.read);
+                self.line.connection.receive(&mut self.read);
                 self.carry_out();
                 // What is large is worth more room, much that is small is not.
-                let large = self.connection.mid_message() || self.read.len() > self.read_size / 2;
+                let large =
+                    self.line.connection.mid_message() || self.read.len() > self.line.read_size / 2;
                 if full && large {
-                    self.read_size = self.read_size.saturating_mul(2).min(READ_LARGEST);
+                    self.line.read_size = self.line.read_size.saturating_mul(2).min(READ_LARGEST);
                 }
             }
             None => {}
         }
         let spare = self.read.capacity().saturating_sub(self.read.len());
-        if spare < self.read_size / 2 {
-            self.read.reserve(self.read_size);
+        if spare < self.line.read_size / 2 {
+            self.read.reserve(self.line.read_size);
         }
     }
 }

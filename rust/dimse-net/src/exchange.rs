@@ -1,12 +1,14 @@
 //! Messages of one association: requests matched to responses by Message ID, requests of the peer routed, data
 //! sets collected in memory or given to a writer thread.
 
+mod arriving;
 mod inbound;
+pub(crate) mod line;
 mod outbound;
-mod story;
+pub(crate) mod reports;
+mod undecided;
 mod verdicts;
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,28 +16,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dimse_proto::Uid;
-use dimse_proto::dimse::{CommandField, CommandSet};
+use dimse_proto::dimse::CommandField;
 use dimse_proto::ul::negotiate::Negotiated;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::Instant;
 
 use crate::association::mailbox::Invoke;
 use crate::association::message::Response;
-use crate::association::message::{Data, Parts};
-use crate::driver::Driver;
 use crate::error::Error;
 use crate::events::told::Performed;
-use crate::limits::{Budget, Charge};
+use crate::limits::Budget;
 use crate::metrics::Running;
 use crate::queue::Sender;
 use crate::receive::jobs::{Done, Jobs};
+use crate::receive::verdict::Verdict;
 use crate::send::bulk::{self, BulkResult, Feed, Item};
 use crate::send::source::FileInfo;
 use crate::settings::Settings;
 use crate::terms::Permit;
-use crate::verdict::Verdict;
 
-use verdicts::Undecided;
+use arriving::{Arriving, Fate};
+use line::Line;
+use undecided::Undecided;
 
 /// Feeds that read ahead of their turn: a user may have a thousand, and each takes a thread and memory.
 const FEEDS_AHEAD: usize = 4;
@@ -58,14 +60,9 @@ pub(crate) struct Exchange {
     invoked: HashMap<u16, Invoked>,
     /// The peer's operations not finally answered, by Message ID.
     performing: HashMap<u16, Performing>,
-    inbound: Inbound,
+    arriving: Arriving,
     /// What the peer may ask for; `None` is all that is served.
     pub(crate) permit: Option<Arc<Permit>>,
-    /// Most bytes of the inbound data set that are taken, and how many of them nobody wanted.
-    bound: u64,
-    unwanted: u64,
-    /// The request whose data set is arriving, where that is counted.
-    arriving: Option<Arriving>,
     /// Requests that no service could be meant by.
     errors: usize,
     jobs: Jobs,
@@ -83,7 +80,7 @@ pub(crate) struct Exchange {
 struct Invoked {
     field: CommandField,
     within: Option<Duration>,
-    answer: Answer,
+    recipient: Recipient,
     /// It was cancelled, or whoever asked has left: only its end is waited for.
     leaving: bool,
     /// By when that must be there, however much comes before it, and how long that is.
@@ -91,11 +88,11 @@ struct Invoked {
 }
 
 impl Invoked {
-    fn new(field: CommandField, within: Option<Duration>, answer: Answer) -> Self {
+    fn new(field: CommandField, within: Option<Duration>, recipient: Recipient) -> Self {
         Self {
             field,
             within,
-            answer,
+            recipient,
             leaving: false,
             due: None,
         }
@@ -103,15 +100,15 @@ impl Invoked {
 
     /// Its user is far behind, and nobody has said that it should end.
     fn is_behind(&self) -> bool {
-        match &self.answer {
-            Answer::Caller(invoke) => !self.leaving && invoke.responses.is_full(),
-            Answer::Bulk { .. } => false,
+        match &self.recipient {
+            Recipient::Caller(invoke) => !self.leaving && invoke.responses.is_full(),
+            Recipient::Bulk { .. } => false,
         }
     }
 }
 
 /// Where a response goes.
-enum Answer {
+enum Recipient {
     Caller(Box<Invoke>),
     Bulk {
         index: usize,
@@ -126,58 +123,10 @@ struct Performing {
     part_of: Option<u16>,
     /// How long it takes, where that is counted.
     running: Option<Running>,
-    /// What is told of it when it is over, if anybody wants to know.
-    story: Option<Box<Performed>>,
-}
-
-/// A request whose data set is not complete.
-struct Arriving {
-    message_id: u16,
-    is_store: bool,
-    bytes: u64,
-}
-
-/// The message whose data set is arriving. There is at most one.
-enum Inbound {
-    None,
-    /// A response to one of our requests.
-    Response(Collected),
-    /// A request for the user.
-    Request(Collected),
-    /// A C-STORE on its way to a file.
-    Store(u64),
-    /// Answered with this when its data set is complete.
-    Answered(CommandSet, u8, u16, Cow<'static, str>),
-    /// Answered already, or to be forgotten.
-    Discard,
-}
-
-struct Collected {
-    context_id: u8,
-    command: CommandSet,
-    fragments: Vec<Bytes>,
-    bytes: usize,
-    charge: Charge,
-}
-
-/// A data set may keep read buffers of so many times its size alive.
-const PINNED: usize = 4;
-
-impl Collected {
-    /// The message with its data set. That is copied out when it is small beside the read buffers that its slices
-    /// would keep alive: nobody knows for how long its user keeps it.
-    fn into_data(self, read_size: usize) -> (u8, CommandSet, Data) {
-        let fragments = if self.bytes.saturating_mul(PINNED) < read_size {
-            vec![Bytes::from(self.fragments.concat())]
-        } else {
-            self.fragments
-        };
-        let parts = Parts {
-            fragments,
-            charge: self.charge,
-        };
-        (self.context_id, self.command, Data::Memory(parts))
-    }
+    /// How the data set of the request, and those of its responses, are encoded.
+    transfer_syntax: Uid,
+    /// What followers learn of it when it is over, while that is wanted.
+    report: Option<Box<Performed>>,
 }
 
 /// What the loop waited for on behalf of the messages.
@@ -198,11 +147,8 @@ impl Exchange {
             owed: 0,
             invoked: HashMap::new(),
             performing: HashMap::new(),
-            inbound: Inbound::None,
+            arriving: Arriving::none(),
             permit: None,
-            bound: 0,
-            unwanted: 0,
-            arriving: None,
             errors: 0,
             jobs: Jobs::default(),
             undecided: Undecided::default(),
@@ -268,7 +214,7 @@ impl Exchange {
 
     /// No operation is open on either side and nothing waits.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.asks_nothing() && self.owes_nothing() && matches!(self.inbound, Inbound::None)
+        self.asks_nothing() && self.owes_nothing() && matches!(self.arriving.fate, Fate::None)
     }
 
     /// We have operations outstanding.
@@ -289,9 +235,9 @@ impl Exchange {
     fn retrieving(&self) -> Vec<u8> {
         let gets = self.invoked.values();
         gets.filter(|invoked| invoked.field == CommandField::C_GET_RQ)
-            .filter_map(|invoked| match &invoked.answer {
-                Answer::Caller(invoke) => Some(invoke.context_id),
-                Answer::Bulk { .. } => None,
+            .filter_map(|invoked| match &invoked.recipient {
+                Recipient::Caller(invoke) => Some(invoke.context_id),
+                Recipient::Bulk { .. } => None,
             })
             .collect()
     }
@@ -303,10 +249,7 @@ impl Exchange {
 
     /// What arrives now takes memory.
     pub(crate) fn keeps_inbound(&self) -> bool {
-        match self.inbound {
-            Inbound::Response(_) | Inbound::Request(_) | Inbound::Store(_) => true,
-            Inbound::None | Inbound::Answered(..) | Inbound::Discard => false,
-        }
+        self.arriving.keeps()
     }
 
     /// What responses take that the peer has not taken yet, in bytes.
@@ -366,8 +309,8 @@ impl Exchange {
 
     /// The writer threads cannot keep up: the socket waits.
     pub(crate) fn is_congested(&self) -> bool {
-        match self.inbound {
-            Inbound::Store(key) => self.jobs.is_congested(key),
+        match self.arriving.fate {
+            Fate::Store(key) => self.jobs.is_congested(key),
             _ => self.jobs.is_full(self.undecided.len()),
         }
     }
@@ -381,13 +324,37 @@ impl Exchange {
         longest
     }
 
+    /// A writer thread is done, the user has decided, or a file's next bytes are there.
+    pub(crate) fn carry_on(&mut self, line: &mut Line, progress: Progress) {
+        match progress {
+            Progress::Feed(None) => {
+                self.feeds.pop_front();
+                if self.is_feeding() {
+                    let why = "the thread that read it failed in the middle of a file";
+                    line.abort(Error::Input(why.to_owned()));
+                }
+            }
+            Progress::Feed(Some(item)) => self.feed(line, item),
+            Progress::Verdict(key, verdict) => self.verdict_came(line, key, verdict),
+            Progress::Job(done) => {
+                if let Some(finished) = self.jobs.done(done) {
+                    // Refused before all of it came: the rest is not wanted.
+                    if matches!(self.arriving.fate, Fate::Store(key) if key == finished.key) {
+                        self.arriving.fate = Fate::Discard;
+                    }
+                    self.job_finished(line, finished);
+                }
+            }
+        }
+    }
+
     /// The association is over.
     pub(crate) fn fail_all(&mut self, why: &Error) {
         for invoke in self.waiting.drain(..) {
             invoke.responses.give(Err(why.clone()));
         }
         for (_, invoked) in self.invoked.drain() {
-            invoked.answer.give(Err(why.clone()));
+            invoked.recipient.give(Err(why.clone()));
         }
         for performing in self.performing.values_mut() {
             performing.cancelled.store(true, Ordering::Relaxed);
@@ -399,7 +366,7 @@ impl Exchange {
     }
 }
 
-impl Answer {
+impl Recipient {
     fn give(self, outcome: Result<Response, Error>) {
         match self {
             Self::Caller(invoke) => {
@@ -419,40 +386,6 @@ impl Answer {
                         outcome: outcome.map(|response| response.command),
                     },
                 );
-            }
-        }
-    }
-}
-
-impl Driver {
-    /// How data sets of a context are encoded.
-    fn transfer_syntax(&self, context_id: u8) -> Uid {
-        self.connection
-            .negotiated()
-            .and_then(|negotiated| negotiated.by_id(context_id))
-            .and_then(|context| context.transfer_syntax.clone())
-            .unwrap_or_default()
-    }
-
-    /// A writer thread is done, or a file's next bytes are there.
-    pub(crate) fn exchange_progress(&mut self, progress: Progress) {
-        match progress {
-            Progress::Feed(None) => {
-                self.exchange.feeds.pop_front();
-                if self.exchange.is_feeding() {
-                    let why = "the thread that read it failed in the middle of a file";
-                    self.abort(Error::Input(why.to_owned()));
-                }
-            }
-            Progress::Feed(Some(item)) => self.feed(item),
-            Progress::Verdict(key, verdict) => self.verdict_came(key, verdict),
-            Progress::Job(done) => {
-                if let Some(finished) = self.exchange.jobs.done(done) {
-                    if matches!(self.exchange.inbound, Inbound::Store(key) if key == finished.key) {
-                        self.exchange.inbound = Inbound::Discard;
-                    }
-                    self.job_finished(finished);
-                }
             }
         }
     }

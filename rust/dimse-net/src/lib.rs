@@ -40,4 +40,3 @@ pub mod service;
 pub mod settings;
 pub mod terms;
 pub mod transport;
-pub mod verdict;

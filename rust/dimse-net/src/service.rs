@@ -15,8 +15,8 @@ use crate::association::message::{Data, field_of, is_composite};
 use crate::limits::Budget;
 use crate::queue::Sender;
 use crate::receive::folder::Folder;
+use crate::receive::verdict::OnStored;
 use crate::terms::Classes;
-use crate::verdict::Desk;
 
 /// How requests are answered.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub struct StoreService {
     /// It goes before handlers: a C-GET says where its instances go.
     pub first: bool,
     /// Whoever decides on what is stored, before it is answered.
-    pub desk: Option<Desk>,
+    pub on_stored: Option<OnStored>,
 }
 
 /// A request of the peer that the user answers.
@@ -70,11 +70,11 @@ pub struct Operation {
 #[derive(Debug)]
 pub(crate) enum Route {
     /// Answered at once with this status.
-    Answer(u16, &'static str),
+    Answer(Status, &'static str),
     /// The peer may not ask for it: answered with this status.
-    Denied(u16),
+    Denied(Status),
     /// Stored by the file sink; whoever has a desk decides on it.
-    Folder(Arc<Folder>, Option<Desk>),
+    Folder(Arc<Folder>, Option<OnStored>),
     /// To the user.
     Queue,
 }
@@ -96,36 +96,36 @@ impl Service {
         let on_the_model = lenient && retrieving.contains(&context.id);
         let composite = is_composite(field);
         let unsupported = if composite {
-            Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED.0, "SOP class not supported")
+            Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED, "SOP class not supported")
         } else {
-            Route::Answer(Status::UNRECOGNIZED_OPERATION.0, "unrecognized operation")
+            Route::Answer(Status::UNRECOGNIZED_OPERATION, "unrecognized operation")
         };
         let Some(class) = command.sop_class() else {
             return if composite {
-                Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED.0, "no SOP class UID")
+                Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED, "no SOP class UID")
             } else {
-                Route::Answer(Status::NO_SUCH_SOP_CLASS.0, "no SOP class UID")
+                Route::Answer(Status::NO_SUCH_SOP_CLASS, "no SOP class UID")
             };
         };
         if composite && class != context.abstract_syntax && !on_the_model {
             return Route::Answer(
-                Status::SOP_CLASS_NOT_SUPPORTED.0,
+                Status::SOP_CLASS_NOT_SUPPORTED,
                 "SOP class differs from context",
             );
         }
         if !context.scp && !lenient && field != CommandField::N_EVENT_REPORT_RQ {
             return Route::Answer(
                 if composite {
-                    Status::SOP_CLASS_NOT_SUPPORTED.0
+                    Status::SOP_CLASS_NOT_SUPPORTED
                 } else {
-                    Status::UNRECOGNIZED_OPERATION.0
+                    Status::UNRECOGNIZED_OPERATION
                 },
                 "not SCP in this context",
             );
         }
         // An instance, or an identifier: mandatory but for C-ECHO (PS3.7 9.3).
         if composite && field != CommandField::C_ECHO_RQ && !command.has_data_set() {
-            return Route::Answer(Status::CANNOT_PROCESS.0, "no data set");
+            return Route::Answer(Status::CANNOT_PROCESS, "no data set");
         }
         let folder = self.folder_for(field, &class);
         if let Some((route, true)) = folder {
@@ -140,7 +140,7 @@ impl Service {
             return Route::Queue;
         }
         match field {
-            CommandField::C_ECHO_RQ if self.echo => Route::Answer(Status::SUCCESS.0, ""),
+            CommandField::C_ECHO_RQ if self.echo => Route::Answer(Status::SUCCESS, ""),
             _ => folder.map_or(unsupported, |(route, _)| route),
         }
     }
@@ -154,7 +154,7 @@ impl Service {
         let store = store
             .as_ref()
             .filter(|store| store.classes.contain(class))?;
-        let route = Route::Folder(Arc::clone(&store.folder), store.desk.clone());
+        let route = Route::Folder(Arc::clone(&store.folder), store.on_stored.clone());
         Some((route, store.first))
     }
 }

@@ -106,11 +106,11 @@ impl Classes {
 
 /// What a request is answered that its peer may not make: where PS3.7 has no 0124 for it (9.1.5.1, 10.1.1.1), as if
 /// nobody served it.
-pub(crate) fn denial_of(field: CommandField) -> u16 {
+pub(crate) fn denial_of(field: CommandField) -> Status {
     match field {
-        CommandField::C_ECHO_RQ => Status::SOP_CLASS_NOT_SUPPORTED.0,
-        CommandField::N_EVENT_REPORT_RQ => Status::UNRECOGNIZED_OPERATION.0,
-        _ => Status::NOT_AUTHORIZED.0,
+        CommandField::C_ECHO_RQ => Status::SOP_CLASS_NOT_SUPPORTED,
+        CommandField::N_EVENT_REPORT_RQ => Status::UNRECOGNIZED_OPERATION,
+        _ => Status::NOT_AUTHORIZED,
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn every_service_is_denied_with_a_status_that_it_has() {
-        let status = |field: u16| denial_of(CommandField(field));
+        let status = |field: u16| denial_of(CommandField(field)).0;
         assert_eq!(
             [0x0001, 0x0010, 0x0020, 0x0021].map(status),
             [0x0124; 4],

@@ -64,7 +64,7 @@ impl Node {
         let service = Service {
             echo: true,
             folder: Mutex::new(Some(StoreService {
-                desk: None,
+                on_stored: None,
                 folder: Arc::clone(&folder),
                 classes: Classes::All,
                 first: false,

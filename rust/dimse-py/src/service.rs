@@ -12,9 +12,9 @@ use dimse_net::files::Disk;
 use dimse_net::limits::Budget;
 use dimse_net::queue::Queue;
 use dimse_net::receive::{self as sink, Duplicates, Durability, Layout};
+use dimse_net::receive::{Arrival, OnStored};
 use dimse_net::service::{self as net, StoreService};
 use dimse_net::terms::Classes;
-use dimse_net::verdict::{Arrival, Desk};
 use dimse_proto::LocalError;
 use dimse_proto::dimse::CommandField;
 use parking_lot::Mutex;
@@ -244,18 +244,18 @@ impl Service {
         let mut folder = None;
         let mut arrivals = None;
         if let Some(sink) = sink.map(Bound::get) {
-            let mut desk = None;
+            let mut on_stored = None;
             if let Some(seconds) = sink.verdict_within {
                 let (queue, pulled) = Queue::new(usize::MAX);
                 let within = blocking::duration(seconds);
-                desk = Some(Desk { queue, within });
+                on_stored = Some(OnStored { queue, within });
                 arrivals = Some(Arc::new(pulled).into());
             }
             folder = Some(StoreService {
                 folder: Arc::clone(&sink.folder),
                 classes: sink.classes.clone(),
                 first: false,
-                desk,
+                on_stored,
             });
         }
         let handled = handled
@@ -344,7 +344,7 @@ impl Service {
             folder: Arc::clone(&folder.get().inner),
             classes,
             first: true,
-            desk: None,
+            on_stored: None,
         });
         Ok(())
     }

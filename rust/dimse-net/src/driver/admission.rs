@@ -18,25 +18,29 @@ use crate::terms::{Decision, Refusal, Terms};
 impl Driver {
     /// The A-ASSOCIATE-RQ is complete: the node's policy answers it, with the user's terms when there are any.
     pub(super) fn judge(&mut self, request: Associate, terms: Option<&Terms>) {
-        self.titles = titles_of(&request);
+        self.line.titles = titles_of(&request);
         let Some(guest) = &self.admission else {
             return;
         };
-        match guest.admission.judge(&request, self.life.id, terms) {
+        match guest.admission.judge(&request, self.line.life.id, terms) {
             Answer::Accept(answer, negotiated) => {
                 let agreed = Arc::new(negotiated.as_ref().clone());
-                if self.connection.accept(*answer, *negotiated).is_ok() {
+                if self.line.connection.accept(*answer, *negotiated).is_ok() {
                     self.tell_identity(&request, true, terms);
                     self.establish(Some(request), agreed);
                 }
             }
             Answer::Reject(refusal) => self.refuse(&request, refusal),
             Answer::Ask(desk) => {
-                let inquiry =
-                    Inquiry::new(self.handle(), request.clone(), self.peer, self.tls.clone());
+                let inquiry = Inquiry::new(
+                    self.line.handle(),
+                    request.clone(),
+                    self.line.peer,
+                    self.tls.clone(),
+                );
                 self.asking = Some(request);
                 self.deadlines
-                    .set(Deadline::Acse, self.settings.timeouts.acse);
+                    .set(Deadline::Acse, self.line.settings.timeouts.acse);
                 // Where nobody asks any more it is dropped here, and that is an answer.
                 let _nobody = desk.send(inquiry);
             }
@@ -76,27 +80,28 @@ impl Driver {
 
     fn refuse(&mut self, request: &Associate, refusal: Refusal) {
         let Refusal { rj, code, detail } = refusal;
-        self.end_with(Error::Rejected(rj));
-        self.count(|metrics| metrics.rejected(code));
+        self.line.end_with(Error::Rejected(rj));
+        self.line.count(|metrics| metrics.rejected(code));
         if code == "user-identity" {
             self.tell_identity(request, false, None);
         }
         let kinds = Kinds::REJECTED | Kinds::PROBLEM;
-        self.event(kinds, || Event::Rejected { rj, code, detail });
+        self.line
+            .event(kinds, || Event::Rejected { rj, code, detail });
         // Only Sta3 gets here, where a rejection is always allowed.
-        let _sta3 = self.connection.reject(rj);
+        let _sta3 = self.line.connection.reject(rj);
     }
 
     /// Tells who the requestor says its user is. What proves it stays untold.
     fn tell_identity(&self, request: &Associate, accepted: bool, terms: Option<&Terms>) {
-        if !self.wants(Kinds::IDENTITY) {
+        if !self.line.wants(Kinds::IDENTITY) {
             return;
         }
         let Some(said) = UserIdentity::of(request).filter(UserIdentity::is_known) else {
             return;
         };
         let named = said.identity_type <= 2;
-        self.event(Kinds::IDENTITY, || Event::Identity {
+        self.line.event(Kinds::IDENTITY, || Event::Identity {
             identity_type: said.identity_type,
             name: named.then(|| String::from_utf8_lossy(&said.primary.0).into_owned()),
             verified: terms.is_some_and(|terms| terms.identity_response.is_some()),

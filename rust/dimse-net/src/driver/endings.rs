@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dimse_proto::DecodeError;
 use dimse_proto::connection::Role;
 use dimse_proto::connection::output::PAbortOrigin;
 use dimse_proto::ul::State;
-use dimse_proto::ul::reason::AbortReason;
 use tokio::time::{Instant, sleep_until};
 
 use super::Driver;
@@ -38,37 +36,23 @@ impl Driver {
         }
     }
 
-    /// The peer broke the rules of messages: nothing else it sent is looked at (see `indicate`).
-    pub(crate) fn violation(&mut self, error: DecodeError) {
-        self.end_with(Error::Remote(error.clone()));
-        self.connection.dimse_violation(error);
-    }
-
-    /// A-ABORT request: nothing that has not begun to leave goes before it (case G06).
-    pub(crate) fn abort(&mut self, why: Error) {
-        self.end_with(why);
-        self.write.cut();
-        // In the states where there is nothing to abort, it is over already.
-        let _over = self.connection.abort();
-    }
-
     /// Both halves of a release wait for what is outstanding (PS3.7 A.5, E-23).
     pub(super) fn finish_release(&mut self) {
         // In a collision the acceptor's turn comes only after the requestor's (Sta10, R-214).
-        if self.release_asked
+        if self.line.release_asked
             && self.exchange.owes_nothing()
-            && self.connection.release_response().is_ok()
+            && self.line.connection.release_response().is_ok()
         {
-            self.release_asked = false;
-            self.end_with(Error::Released);
+            self.line.release_asked = false;
+            self.line.end_with(Error::Released);
             self.carry_out();
         }
         if !self.releasing.is_empty()
             && self.exchange.asks_nothing()
-            && self.connection.state() == State::Sta6
-            && self.connection.release().is_ok()
+            && self.line.connection.state() == State::Sta6
+            && self.line.connection.release().is_ok()
         {
-            let release = self.settings.timeouts.release;
+            let release = self.line.settings.timeouts.release;
             self.deadlines.set(Deadline::Release, release);
             self.carry_out();
         }
@@ -77,30 +61,18 @@ impl Driver {
     /// The socket failed.
     pub(super) fn lost(&mut self, error: std::io::Error) {
         let why = tls::of_stream(&error);
-        self.end_with(why.unwrap_or_else(|| Error::Lost(Some(Arc::new(error)))));
-        self.connection.transport_closed();
-    }
-
-    /// Remembers why it ends, unless that is known.
-    pub(super) fn end_with(&mut self, why: Error) {
-        if self.end.is_none() {
-            self.end = Some(why);
-        }
-    }
-
-    /// Why it ends; what is not known to have another reason was cut off.
-    pub(super) fn why(&self) -> Error {
-        let lost = Error::PAborted(PAbortOrigin::Transport, AbortReason::NOT_SPECIFIED);
-        self.end.clone().unwrap_or(lost)
+        self.line
+            .end_with(why.unwrap_or_else(|| Error::Lost(Some(Arc::new(error)))));
+        self.line.connection.transport_closed();
     }
 
     /// Nothing can be sent or answered any more: everybody who waits is told why (PS3.7 A.6).
     pub(super) fn conclude(&mut self) {
-        if self.is_over() {
+        if self.line.life.is_over() {
             return;
         }
-        let why = self.why();
-        let _watchers = self.life.ended.send_replace(Some(why.clone()));
+        let why = self.line.why();
+        let _watchers = self.line.life.ended.send_replace(Some(why.clone()));
         if let Some(opened) = self.opened.take() {
             let _gone = opened.send(Err(why.clone()));
         }
@@ -108,7 +80,7 @@ impl Driver {
             let _gone = done.send(released(&why));
         }
         self.exchange.fail_all(&why);
-        self.count(|metrics| metrics.over(self.since, &why));
+        self.line.count(|metrics| metrics.over(self.since, &why));
     }
 
     /// Instances that came whole are stored although the association is over, and the user decides on them.
@@ -118,13 +90,13 @@ impl Driver {
             let due = self.exchange.undecided.due().map(|(at, _)| at);
             tokio::select! {
                 biased;
-                Some(command) = self.commands.recv() => self.too_late(*command, self.why()),
-                progress = self.exchange.progress(false) => self.exchange_progress(progress),
+                Some(command) = self.commands.recv() => self.too_late(*command, self.line.why()),
+                progress = self.exchange.progress(false) => self.exchange.carry_on(&mut self.line, progress),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    self.overdue(Instant::now());
+                    self.exchange.overdue(&mut self.line, Instant::now());
                 }
             }
-            self.give_up_undecided();
+            self.exchange.give_up_undecided(&mut self.line);
         }
     }
 
@@ -132,15 +104,15 @@ impl Driver {
     pub(super) async fn finish(mut self: Box<Self>) {
         self.carry_out();
         self.conclude();
-        self.give_up_undecided();
+        self.exchange.give_up_undecided(&mut self.line);
         self.finish_storing().await;
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            self.too_late(*command, self.why());
+            self.too_late(*command, self.line.why());
         }
-        let why = self.why();
+        let why = self.line.why();
         let (stored, messages) = (self.exchange.stored, self.exchange.messages);
-        let ours = self.connection.role() == Role::Acceptor;
+        let ours = self.line.connection.role() == Role::Acceptor;
         let told = match &why {
             // Said when it happened; whoever did it knows.
             Error::Remote(_) | Error::LocalAbort | Error::Shutdown | Error::Evicted => true,
@@ -153,14 +125,14 @@ impl Driver {
         };
         let error = (!matches!(why, Error::Released)).then_some(why);
         let kinds = Kinds::ENDED.problem_if(error.is_some() && !told);
-        self.event(kinds, || Event::Ended {
+        self.line.event(kinds, || Event::Ended {
             error,
             told,
             stored,
             messages,
         });
-        self.life.told.store(true, Ordering::SeqCst);
-        self.life.events.over(self.life.id);
+        self.line.life.told.store(true, Ordering::SeqCst);
+        self.line.life.events.over(self.line.life.id);
     }
 }
 

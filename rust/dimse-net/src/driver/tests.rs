@@ -11,9 +11,9 @@
 mod acceptor;
 mod admission;
 mod counting;
+mod events;
 mod requestor;
 mod responses;
-mod telling;
 mod timers;
 mod window;
 

@@ -35,9 +35,9 @@ impl Driver {
 
     /// Sets the deadlines that this moment calls for.
     pub(super) fn arm(&mut self) {
-        let timeouts = self.settings.timeouts;
-        let established = self.connection.state() == State::Sta6;
-        self.keep(Deadline::Write, !self.write.is_empty(), timeouts.write);
+        let timeouts = self.line.settings.timeouts;
+        let established = self.line.connection.state() == State::Sta6;
+        self.keep(Deadline::Write, !self.line.write.is_empty(), timeouts.write);
         let receiving = established && self.is_receiving() && self.wants_read();
         self.keep(Deadline::Progress, receiving, timeouts.progress);
         if self.keep(Deadline::Pace, receiving, timeouts.progress) {
@@ -45,7 +45,7 @@ impl Driver {
         }
         // While we are the slow side, no response is late.
         let asked =
-            established && self.exchange.asks() && self.write.is_empty() && !self.is_behind();
+            established && self.exchange.asks() && self.line.write.is_empty() && !self.is_behind();
         let within = self.exchange.response_within();
         self.keep(Deadline::Dimse, asked, within);
         match self.exchange.drained_by().filter(|_| established) {
@@ -76,24 +76,27 @@ impl Driver {
             let timeout = Error::Timeout(which, after);
             match which {
                 Deadline::Artim => {
-                    self.end_with(timeout);
-                    self.connection.artim_expired();
+                    self.line.end_with(timeout);
+                    self.line.connection.artim_expired();
                 }
                 Deadline::Cooling => {
                     if self.read.is_empty() {
                         self.read = BytesMut::new();
-                        self.read_size = READ_SMALLEST;
+                        self.line.read_size = READ_SMALLEST;
                     }
                 }
-                Deadline::Verdict => self.overdue(Instant::now()),
-                Deadline::Budget => self.refuse_inbound("no room in the byte budget"),
+                Deadline::Verdict => self.exchange.overdue(&mut self.line, Instant::now()),
+                Deadline::Budget => self
+                    .exchange
+                    .refuse_arriving(&mut self.line, "no room in the byte budget"),
                 Deadline::Progress => self.stalled(format!(
                     "nothing of the rest of a message came for {} s",
                     after.as_secs_f64()
                 )),
                 Deadline::Pace => {
                     let came = self.received.saturating_sub(self.paced);
-                    let least = f64::from(self.settings.limits.read_rate) * after.as_secs_f64();
+                    let least =
+                        f64::from(self.line.settings.limits.read_rate) * after.as_secs_f64();
                     if Duration::from_secs(came).as_secs_f64() < least {
                         self.stalled(format!(
                             "{came} bytes of a message came within {} s",
@@ -103,7 +106,7 @@ impl Driver {
                 }
                 Deadline::Write => {
                     // A peer that reads nothing will not read an A-ABORT either.
-                    self.abort(timeout);
+                    self.line.abort(timeout);
                     self.closed = true;
                 }
                 Deadline::Acse if self.asking.is_some() => self.undecided(after),
@@ -112,21 +115,22 @@ impl Driver {
                 | Deadline::Acse
                 | Deadline::Dimse
                 | Deadline::Release => {
-                    self.abort(timeout);
+                    self.line.abort(timeout);
                 }
-                Deadline::Drain => self.abort(Error::Timeout(Deadline::Dimse, after)),
+                Deadline::Drain => self.line.abort(Error::Timeout(Deadline::Dimse, after)),
                 // Somebody is still busy with responses that came before: not idle, and it begins anew.
-                Deadline::Idle if self.life.untold.load(Ordering::Relaxed) > 0 => {}
-                Deadline::Idle => self.abort(timeout),
+                Deadline::Idle if self.line.life.untold.load(Ordering::Relaxed) > 0 => {}
+                Deadline::Idle => self.line.abort(timeout),
             }
         }
     }
 
     pub(super) fn stalled(&mut self, what: String) {
         let error = DecodeError::new("stalled-message", what, 0, "PS3.8 E.1");
-        self.end_with(Error::Remote(error.clone()));
-        self.write.cut();
-        self.connection
+        self.line.end_with(Error::Remote(error.clone()));
+        self.line.write.cut();
+        self.line
+            .connection
             .provider_violation(error, AbortReason::NOT_SPECIFIED);
     }
 }

@@ -5,62 +5,64 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use dimse_proto::DecodeError;
 use dimse_proto::dimse::{CommandError, CommandField, CommandSet, Status, element};
+use dimse_proto::ul::negotiate::NegotiatedContext;
+use dimse_proto::{DecodeError, Uid};
 
-use super::{Answer, Arriving, Collected, Inbound, Invoked, Performing};
+use super::arriving::{Arriving, Collected, Fate, Measured};
+use super::line::Line;
+use super::reports::report_of;
+use super::{Exchange, Invoked, Performing, Recipient};
 use crate::association::mailbox::Invoke;
-use crate::association::message::Response;
-use crate::association::message::{Data, field_of, is_composite};
-use crate::driver::Driver;
-use crate::events::told::{Denied, Event, Kinds, Performed, StoredEvent};
+use crate::association::message::{Data, Response, field_of, is_composite};
+use crate::events::told::{Denied, Event, Kinds};
 use crate::metrics::Running;
+use crate::receive::folder::Folder;
 use crate::receive::jobs::{Finished, Outcome, Purpose};
-use crate::receive::refusal::Refusal;
+use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
 use crate::receive::sink::{StoreRequest, Stored};
+use crate::receive::verdict::OnStored;
 use crate::service::{Operation, Route};
 use crate::terms::denial_of;
 
-impl Driver {
+impl Exchange {
     /// A complete command set has arrived.
-    pub(crate) fn receive_command(&mut self, context_id: u8, command: CommandSet) {
+    pub(crate) fn receive_command(&mut self, line: &mut Line, context_id: u8, command: CommandSet) {
         let field = field_of(&command);
-        self.count(|metrics| metrics.received(field));
-        let limits = &self.settings.limits;
-        self.exchange.unwanted = 0;
-        self.exchange.bound = match field {
-            CommandField::C_STORE_RQ => limits.instance,
-            field if is_composite(field) => limits.identifier as u64,
-            _ => limits.dataset as u64,
-        };
+        line.count(|metrics| metrics.received(field));
+        self.arriving = Arriving::begin(line, context_id, &command);
         if field.is_response() {
-            self.receive_response(context_id, command);
+            self.receive_response(line, context_id, command);
         } else if field == CommandField::C_CANCEL_RQ {
-            // Unknown or finished: ignored.
-            if let Some(performing) = command
-                .responding_to()
-                .and_then(|id| self.exchange.performing.get(&id))
-            {
-                performing.cancelled.store(true, Ordering::Relaxed);
-            }
-            if command.has_data_set() {
-                self.exchange.inbound = Inbound::Discard;
-            }
+            self.receive_cancel(&command);
         } else {
-            self.exchange.messages = self.exchange.messages.saturating_add(1);
-            self.receive_request(context_id, command);
+            self.messages = self.messages.saturating_add(1);
+            self.receive_request(line, context_id, command);
         }
     }
 
-    fn receive_response(&mut self, context_id: u8, command: CommandSet) {
+    /// A C-CANCEL only leaves a mark: whoever performs the operation looks at it between two responses, and its final
+    /// response says whether it came in time. One for an operation that is unknown or finished is ignored.
+    fn receive_cancel(&mut self, cancel: &CommandSet) {
+        let performing = cancel
+            .responding_to()
+            .and_then(|id| self.performing.get(&id));
+        if let Some(performing) = performing {
+            performing.cancelled.store(true, Ordering::Relaxed);
+        }
+        if cancel.has_data_set() {
+            self.arriving.fate = Fate::Discard;
+        }
+    }
+
+    fn receive_response(&mut self, line: &mut Line, context_id: u8, command: CommandSet) {
         let id = command.responding_to().unwrap_or_default();
         let expected = self
-            .exchange
             .invoked
             .get(&id)
             .and_then(|invoked| invoked.field.response());
         if expected != command.field() {
-            return self.violation(DecodeError::new(
+            return line.violation(DecodeError::new(
                 "unexpected-response",
                 format!(
                     "{} to message {id}, which was not asked",
@@ -71,27 +73,21 @@ impl Driver {
             ));
         }
         let pending = command.status().is_some_and(Status::is_pending);
-        if !pending && self.exchange.feeding == Some(id) {
+        if !pending && self.feeding == Some(id) {
             // An early failed response: the data set may be cut short, and its end must still be sent.
-            if let Some(feed) = self.exchange.feeds.front() {
+            if let Some(feed) = self.feeds.front() {
                 feed.cut.store(u32::from(id), Ordering::Relaxed);
             }
         }
-        let collected = self.collect(context_id, command);
-        if collected.command.has_data_set() {
-            self.exchange.inbound = Inbound::Response(collected);
+        if command.has_data_set() {
+            self.arriving.fate = Fate::Response(self.collect(context_id, command));
         } else {
-            let Collected {
-                context_id,
-                command,
-                ..
-            } = collected;
-            self.deliver(context_id, command, Data::None);
+            self.deliver(line, context_id, command, Data::None);
         }
     }
 
     /// Gives a complete response to who asked.
-    fn deliver(&mut self, context_id: u8, command: CommandSet, data: Data) {
+    fn deliver(&mut self, line: &Line, context_id: u8, command: CommandSet, data: Data) {
         let id = command.responding_to().unwrap_or_default();
         let pending = command.status().is_some_and(Status::is_pending);
         let response = Response {
@@ -101,130 +97,131 @@ impl Driver {
         };
         if pending {
             if let Some(Invoked {
-                answer: Answer::Caller(invoke),
+                recipient: Recipient::Caller(invoke),
                 leaving,
                 ..
-            }) = self.exchange.invoked.get_mut(&id)
+            }) = self.invoked.get_mut(&id)
             {
-                // Whoever asked may have left; the rest is read all the same.
+                // The caller may have left; the rest is read all the same.
                 *leaving |= !invoke.responses.give(Ok(response));
             }
-        } else if let Some(invoked) = self.exchange.invoked.remove(&id) {
-            match invoked.answer {
-                Answer::Caller(invoke)
+        } else if let Some(invoked) = self.invoked.remove(&id) {
+            match invoked.recipient {
+                Recipient::Caller(invoke)
                     if invoke.again > 0
                         && !response.command.status().is_none_or(Status::is_failure)
                         && !invoke.responses.is_abandoned() =>
                 {
-                    self.invoke_again(*invoke);
+                    self.invoke_again(line, *invoke);
                 }
-                answer => answer.give(Ok(response)),
+                recipient => recipient.give(Ok(response)),
             }
         }
     }
 
-    /// Puts a request back in line, as a new message.
-    fn invoke_again(&mut self, mut invoke: Invoke) {
+    /// Puts a request back into the queue, as a new message.
+    fn invoke_again(&mut self, line: &Line, mut invoke: Invoke) {
         invoke.again = invoke.again.saturating_sub(1);
-        invoke.message_id = self.life.next_message_id();
+        invoke.message_id = line.life.next_message_id();
         // 16 bits come round quickly: an operation that takes its time keeps its own.
-        while self.exchange.invoked.contains_key(&invoke.message_id) {
-            invoke.message_id = self.life.next_message_id();
+        while self.invoked.contains_key(&invoke.message_id) {
+            invoke.message_id = line.life.next_message_id();
         }
         let id = invoke.message_id;
         invoke.command.set_us(element::MESSAGE_ID, id);
-        self.exchange.waiting.push_back(invoke);
+        self.waiting.push_back(invoke);
     }
 
-    fn receive_request(&mut self, context_id: u8, command: CommandSet) {
+    fn receive_request(&mut self, line: &mut Line, context_id: u8, command: CommandSet) {
         let Some(id) = command.message_id() else {
             return; // the assembler lets no such request through
         };
-        if self.exchange.performing.len() >= self.exchange.tolerated {
-            return self.violation(DecodeError::new(
+        if self.performing.len() >= self.tolerated {
+            return line.violation(DecodeError::new(
                 "window-overrun",
                 format!(
                     "{} requests outstanding, far more than negotiated",
-                    self.exchange.performing.len()
+                    self.performing.len()
                 ),
                 0,
                 "PS3.7 D.3.3.3",
             ));
         }
-        if self.exchange.performing.contains_key(&id) {
+        if self.performing.contains_key(&id) {
             // No entry of its own: its answer must not end the other's.
-            if !self.tolerates() {
-                return;
+            if self.tolerates(line) {
+                let status = Status::DUPLICATE_INVOCATION;
+                self.answer_after_data(line, context_id, command, status, "duplicate invocation");
             }
-            return self.answer_after_data(
-                context_id,
-                command,
-                Status::DUPLICATE_INVOCATION.0,
-                "duplicate invocation",
-            );
+            return;
         }
+        let context = line.context(context_id);
+        let transfer_syntax = context
+            .and_then(|context| context.transfer_syntax.clone())
+            .unwrap_or_default();
         // An unfinished command set is answered by name where it can be; where not, the assembler aborted.
         let invalid = command.validate().err().and_then(CommandError::answer);
         let route = invalid
-            .map(|status| Route::Answer(status.0, "element missing or unknown operation"))
-            .or_else(|| self.route(context_id, &command))
-            .unwrap_or(Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED.0, ""));
-        if matches!(route, Route::Answer(status, _) if Status(status).is_failure())
-            && !self.tolerates()
+            .map(|status| Route::Answer(status, "element missing or unknown operation"))
+            .or_else(|| Some(self.route(line, context?, &command)))
+            .unwrap_or(Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED, ""));
+        if matches!(route, Route::Answer(status, _) if status.is_failure()) && !self.tolerates(line)
         {
             return;
         }
-        let story = match route {
-            Route::Answer(..) | Route::Denied(_) => None,
-            Route::Folder(..) | Route::Queue => self.story_of(id, context_id, &command),
-        };
-        self.begin(id, &command, story);
+        self.begin(line, id, &command, &route, transfer_syntax);
+        self.follow_route(line, route, context_id, command);
+    }
+
+    /// Sends a request on the way that was found for it.
+    fn follow_route(&mut self, line: &mut Line, route: Route, context_id: u8, command: CommandSet) {
         match route {
             Route::Answer(status, comment) => {
-                self.answer_after_data(context_id, command, status, comment);
+                self.answer_after_data(line, context_id, command, status, comment);
             }
             // Not a mistake to be counted: each of a thousand instances has its honest answer.
             Route::Denied(status) => {
-                self.answer_after_data(context_id, command, status, "not authorized");
+                self.answer_after_data(line, context_id, command, status, "not authorized");
             }
-            Route::Folder(folder, desk) => {
-                let request = self.store_request(context_id, &command);
-                match Purpose::publish(folder, request) {
-                    Ok(purpose) => {
-                        let charge = self.exchange.budget.account();
-                        let key = self
-                            .exchange
-                            .jobs
-                            .open(purpose, context_id, command, charge, desk);
-                        self.exchange.inbound = Inbound::Store(key);
-                    }
-                    Err(refusal) => self.refuse_store(context_id, command, &refusal),
-                }
+            Route::Folder(folder, on_stored) => {
+                self.store(line, context_id, command, folder, on_stored);
             }
-            Route::Queue => {
-                let collected = self.collect(context_id, command);
-                if collected.command.has_data_set() {
-                    self.exchange.inbound = Inbound::Request(collected);
-                } else {
-                    let Collected {
-                        context_id,
-                        command,
-                        ..
-                    } = collected;
-                    self.enqueue(context_id, command, Data::None);
-                }
+            Route::Queue if command.has_data_set() => {
+                self.arriving.fate = Fate::Request(self.collect(context_id, command));
             }
+            Route::Queue => self.enqueue(line, context_id, command, Data::None),
+        }
+    }
+
+    /// Has the instance to come written to the folder.
+    fn store(
+        &mut self,
+        line: &mut Line,
+        context_id: u8,
+        command: CommandSet,
+        folder: Arc<Folder>,
+        on_stored: Option<OnStored>,
+    ) {
+        match Purpose::publish(folder, self.store_request(line, &command)) {
+            Ok(purpose) => {
+                let charge = self.budget.account();
+                let key = self
+                    .jobs
+                    .open(purpose, context_id, command, charge, on_stored);
+                self.arriving.fate = Fate::Store(key);
+            }
+            Err(refusal) => self.refuse_store(line, context_id, command, &refusal),
         }
     }
 
     /// Whether one more request by which no service can be meant is answered: a peer may go on making the same
     /// mistake, but not for ever.
-    fn tolerates(&mut self) -> bool {
-        self.exchange.errors = self.exchange.errors.saturating_add(1);
-        let most = self.settings.limits.errors;
-        let tolerated = self.exchange.errors <= most;
+    fn tolerates(&mut self, line: &mut Line) -> bool {
+        self.errors = self.errors.saturating_add(1);
+        let most = line.settings.limits.errors;
+        let tolerated = self.errors <= most;
         if !tolerated {
-            self.violation(DecodeError::new(
+            line.violation(DecodeError::new(
                 "too-many-errors",
                 format!(
                     "more than {most} requests that no service could be meant by (Limits.errors)"
@@ -237,52 +234,57 @@ impl Driver {
     }
 
     /// An operation of the peer's is in progress from here on.
-    fn begin(&mut self, id: u16, command: &CommandSet, story: Option<Box<Performed>>) {
+    fn begin(
+        &mut self,
+        line: &Line,
+        id: u16,
+        command: &CommandSet,
+        route: &Route,
+        transfer_syntax: Uid,
+    ) {
         let field = field_of(command);
-        let metrics = self.settings.metrics.as_ref();
+        let metrics = line.settings.metrics.as_ref();
+        let report = match route {
+            Route::Answer(..) | Route::Denied(_) => None,
+            Route::Folder(..) | Route::Queue => report_of(line, id, command, &transfer_syntax),
+        };
         let performing = Performing {
             cancelled: Arc::default(),
-            part_of: self.part_of(command),
+            transfer_syntax,
+            part_of: self.part_of(line, command),
             running: metrics.map(|metrics| Running::new(metrics, field)),
-            story,
+            report,
         };
-        self.exchange.arriving =
-            (metrics.is_some() && command.has_data_set()).then_some(Arriving {
-                message_id: id,
-                is_store: field == CommandField::C_STORE_RQ,
-                bytes: 0,
-            });
-        self.exchange.performing.insert(id, performing);
+        self.arriving.measured = metrics.is_some().then_some(Measured {
+            message_id: id,
+            is_store: field == CommandField::C_STORE_RQ,
+        });
+        self.performing.insert(id, performing);
     }
 
-    /// Counts what arrives of a request's data set.
-    fn count_data(&mut self, bytes: usize, last: bool) {
-        let Some(arriving) = &mut self.exchange.arriving else {
+    /// The data set of a request is whole: its size is known, and the time to its answer begins.
+    fn measure(&mut self, line: &Line) {
+        let Some(measured) = self.arriving.measured.take() else {
             return;
         };
-        arriving.bytes = arriving.bytes.saturating_add(bytes as u64);
-        if !last {
-            return;
+        if measured.is_store {
+            let bytes = self.arriving.bytes;
+            line.count(|metrics| metrics.store_came(bytes));
         }
-        if arriving.is_store {
-            let bytes = arriving.bytes;
-            self.count(|metrics| metrics.store_came(bytes));
-        }
-        if let Some(arrived) = self.exchange.arriving.take()
-            && let Some(performing) = self.exchange.performing.get_mut(&arrived.message_id)
+        if let Some(performing) = self.performing.get_mut(&measured.message_id)
             && let Some(running) = &mut performing.running
         {
             running.is_whole();
         }
     }
 
-    /// The retrieval that a C-STORE is a sub-operation of, if anybody wants to know.
-    fn part_of(&self, command: &CommandSet) -> Option<u16> {
-        if field_of(command) != CommandField::C_STORE_RQ || !self.wants(Kinds::SUB_OPERATION) {
+    /// The retrieval that a C-STORE is a sub-operation of, while its events have a follower.
+    fn part_of(&self, line: &Line, command: &CommandSet) -> Option<u16> {
+        if field_of(command) != CommandField::C_STORE_RQ || !line.wants(Kinds::SUB_OPERATION) {
             return None;
         }
         let moved = command.us(element::MOVE_ORIGINATOR_MESSAGE_ID);
-        let gets = self.exchange.invoked.iter();
+        let gets = self.invoked.iter();
         moved.or_else(|| {
             gets.filter(|(_, invoked)| invoked.field == CommandField::C_GET_RQ)
                 .map(|(id, _)| *id)
@@ -290,25 +292,25 @@ impl Driver {
         })
     }
 
-    fn route(&mut self, context_id: u8, command: &CommandSet) -> Option<Route> {
-        let context = self.connection.negotiated()?.by_id(context_id)?;
+    /// Where a request goes, if its peer may make it at all.
+    fn route(&self, line: &Line, context: &NegotiatedContext, command: &CommandSet) -> Route {
         let field = field_of(command);
         let class = &context.abstract_syntax;
-        let permit = self.exchange.permit.as_ref();
+        let permit = self.permit.as_ref();
         if permit.is_none_or(|permit| permit.allows(field, class)) {
-            let retrieving = self.exchange.retrieving();
-            return Some(self.settings.service.route(command, context, &retrieving));
+            let retrieving = self.retrieving();
+            return line.settings.service.route(command, context, &retrieving);
         }
         let status = denial_of(field);
-        self.event(Kinds::DENIED | Kinds::PROBLEM, || {
+        line.event(Kinds::DENIED | Kinds::PROBLEM, || {
             Event::Denied(Box::new(Denied {
                 field,
                 sop_class: command.sop_class().unwrap_or_default(),
                 sop_instance: command.sop_instance(),
-                status,
+                status: status.0,
             }))
         });
-        Some(Route::Denied(status))
+        Route::Denied(status)
     }
 
     fn collect(&self, context_id: u8, command: CommandSet) -> Collected {
@@ -316,109 +318,127 @@ impl Driver {
             context_id,
             command,
             fragments: Vec::new(),
-            bytes: 0,
-            charge: self.exchange.budget.account(),
+            charge: self.budget.account(),
         }
     }
 
     /// Success may be said only after the data set is complete; so is everything else, for simplicity.
     fn answer_after_data(
         &mut self,
+        line: &mut Line,
         context_id: u8,
         command: CommandSet,
-        status: u16,
+        status: Status,
         comment: impl Into<Cow<'static, str>>,
     ) {
         let comment = comment.into();
         if command.has_data_set() {
-            self.exchange.inbound = Inbound::Answered(command, context_id, status, comment);
+            self.arriving.fate = Fate::Answered(command, context_id, status, comment);
         } else {
-            self.respond(context_id, &command, status, &comment);
+            self.respond(line, context_id, &command, status, &comment);
         }
     }
 
-    fn refuse_store(&mut self, context_id: u8, command: CommandSet, refusal: &Refusal) {
-        self.store_event(context_id, &command, 0, Err(refusal));
-        self.answer_after_data(context_id, command, refusal.status, refusal.comment.clone());
+    fn refuse_store(
+        &mut self,
+        line: &mut Line,
+        context_id: u8,
+        command: CommandSet,
+        refusal: &Refusal,
+    ) {
+        self.store_event(line, &command, 0, Err(refusal));
+        let (status, comment) = (Status(refusal.status), refusal.comment.clone());
+        self.answer_after_data(line, context_id, command, status, comment);
     }
 
-    fn store_request(&self, context_id: u8, command: &CommandSet) -> StoreRequest {
+    fn store_request(&self, line: &Line, command: &CommandSet) -> StoreRequest {
+        let performing = command.message_id().and_then(|id| self.performing.get(&id));
         StoreRequest {
             sop_class: command.sop_class().unwrap_or_default(),
             sop_instance: command.sop_instance().unwrap_or_default(),
-            transfer_syntax: self.transfer_syntax(context_id),
-            calling_ae: self.titles.calling,
-            called_ae: self.titles.called,
+            transfer_syntax: performing
+                .map(|performing| performing.transfer_syntax.clone())
+                .unwrap_or_default(),
+            calling_ae: line.titles.calling,
+            called_ae: line.titles.called,
         }
     }
 
-    /// A fragment of the data set of the message in progress.
-    pub(crate) fn receive_data(&mut self, fragment: Bytes, last: bool) {
-        self.count_data(fragment.len(), last);
-        match &mut self.exchange.inbound {
-            Inbound::None | Inbound::Discard | Inbound::Answered(..) => {
-                self.pass_over(fragment.len());
+    /// A fragment of the data set of the message that is arriving.
+    pub(crate) fn receive_data(&mut self, line: &mut Line, fragment: Bytes, last: bool) {
+        self.arriving.count(line, fragment.len(), last);
+        if last {
+            self.measure(line);
+        }
+        match &mut self.arriving.fate {
+            Fate::None | Fate::Discard | Fate::Answered(..) => {
+                self.pass_over(line, fragment.len());
             }
-            Inbound::Store(key) => {
+            Fate::Store(key) => {
                 let key = *key;
-                let bytes = self.exchange.jobs.push(key, fragment, last);
+                self.jobs.push(key, fragment, last);
                 if last {
-                    self.exchange.inbound = Inbound::None;
-                } else if bytes > self.exchange.bound {
-                    let most = self.exchange.bound;
-                    self.refuse_inbound(format!("longer than {most} bytes (Limits.instance)"));
+                    self.arriving.fate = Fate::None;
+                } else if self.arriving.bytes > self.arriving.bound {
+                    let most = self.arriving.bound;
+                    self.refuse_arriving(
+                        line,
+                        format!("longer than {most} bytes (Limits.instance)"),
+                    );
                 }
                 return;
             }
-            Inbound::Response(collected) | Inbound::Request(collected) => {
+            Fate::Response(collected) | Fate::Request(collected) => {
                 collected.charge.add(fragment.len());
-                collected.bytes = collected.bytes.saturating_add(fragment.len());
                 collected.fragments.push(fragment);
-                let bytes = collected.bytes;
-                self.check_size(bytes);
+                self.check_size(line);
             }
         }
-        if !last {
-            return;
-        }
-        match std::mem::replace(&mut self.exchange.inbound, Inbound::None) {
-            Inbound::Response(collected) => {
-                let (context_id, command, data) = collected.into_data(self.read_size);
-                self.deliver(context_id, command, data);
-            }
-            Inbound::Request(collected) => {
-                let (context_id, command, data) = collected.into_data(self.read_size);
-                self.enqueue(context_id, command, data);
-            }
-            Inbound::Answered(command, context_id, status, comment) => {
-                self.respond(context_id, &command, status, &comment);
-            }
-            // A store that was moved to a file by this very fragment still wants to know that it was the last.
-            Inbound::Store(key) => {
-                self.exchange.jobs.push(key, Bytes::new(), true);
-            }
-            Inbound::None | Inbound::Discard => {}
+        if last {
+            self.complete(line);
         }
     }
 
-    /// Nobody wants these bytes, but they cannot go on for ever: at the bound the message is answered, twice that
-    /// is a fault (C20, C21).
-    fn pass_over(&mut self, bytes: usize) {
-        self.exchange.unwanted = self.exchange.unwanted.saturating_add(bytes as u64);
-        if self.exchange.unwanted <= self.exchange.bound {
+    /// The message is whole.
+    fn complete(&mut self, line: &mut Line) {
+        let bytes = self.arriving.bytes;
+        match std::mem::replace(&mut self.arriving.fate, Fate::None) {
+            Fate::Response(collected) => {
+                let (context_id, command, data) = collected.into_data(bytes, line.read_size);
+                self.deliver(line, context_id, command, data);
+            }
+            Fate::Request(collected) => {
+                let (context_id, command, data) = collected.into_data(bytes, line.read_size);
+                self.enqueue(line, context_id, command, data);
+            }
+            Fate::Answered(command, context_id, status, comment) => {
+                self.respond(line, context_id, &command, status, &comment);
+            }
+            // A store that was moved to a file by this very fragment has to learn that it was the last.
+            Fate::Store(key) => self.jobs.push(key, Bytes::new(), true),
+            Fate::None | Fate::Discard => {}
+        }
+    }
+
+    /// Bytes that no part of this node has a use for cannot go on for ever: at the bound the message is answered,
+    /// twice that is a fault (C20, C21).
+    fn pass_over(&mut self, line: &mut Line, bytes: usize) {
+        let arriving = &mut self.arriving;
+        arriving.passed = arriving.passed.saturating_add(bytes as u64);
+        if arriving.passed <= arriving.bound {
             return;
         }
-        self.exchange.unwanted = 0;
-        match std::mem::replace(&mut self.exchange.inbound, Inbound::Discard) {
+        arriving.passed = 0;
+        match arriving.discard() {
             // But Success is said to a whole request only.
-            Inbound::Answered(command, context_id, status, comment) if status != 0 => {
-                self.respond(context_id, &command, status, &comment);
+            Fate::Answered(command, context_id, status, comment) if status != Status::SUCCESS => {
+                self.respond(line, context_id, &command, status, &comment);
             }
-            _ => self.violation(DecodeError::new(
+            _ => line.violation(DecodeError::new(
                 "endless-data-set",
                 format!(
                     "a data set that nobody wants went on for {} bytes",
-                    self.exchange.bound
+                    self.arriving.bound
                 ),
                 0,
                 "PS3.7 9.3",
@@ -427,11 +447,12 @@ impl Driver {
     }
 
     /// A data set in memory has its bound: a C-STORE goes on in a file, anything else is refused (C20).
-    fn check_size(&mut self, bytes: usize) {
-        let limits = self.settings.limits;
-        let Inbound::Request(collected) = &self.exchange.inbound else {
+    fn check_size(&mut self, line: &mut Line) {
+        let limits = line.settings.limits;
+        let bytes = usize::try_from(self.arriving.bytes).unwrap_or(usize::MAX);
+        let Fate::Request(collected) = &self.arriving.fate else {
             if bytes > limits.dataset {
-                self.violation(DecodeError::new(
+                line.violation(DecodeError::new(
                     "dataset-too-long",
                     format!(
                         "data set of a response longer than {} bytes",
@@ -449,23 +470,21 @@ impl Driver {
         } else {
             limits.dataset
         };
-        if field == CommandField::C_STORE_RQ && self.settings.service.spool.is_some() {
+        if field == CommandField::C_STORE_RQ && line.settings.service.spool.is_some() {
             if bytes > limits.spool_above {
-                self.spool();
+                self.spool(line);
             }
         } else if bytes > most {
-            self.refuse_inbound(format!("longer than {most} bytes"));
+            self.refuse_arriving(line, format!("longer than {most} bytes"));
         }
     }
 
     /// Moves the C-STORE being collected to a file.
-    fn spool(&mut self) {
-        let Some(spool) = self.settings.service.spool.clone() else {
+    fn spool(&mut self, line: &mut Line) {
+        let Some(spool) = line.settings.service.spool.clone() else {
             return;
         };
-        let Inbound::Request(collected) =
-            std::mem::replace(&mut self.exchange.inbound, Inbound::Discard)
-        else {
+        let Fate::Request(collected) = self.arriving.discard() else {
             return;
         };
         let Collected {
@@ -473,155 +492,129 @@ impl Driver {
             command,
             fragments,
             charge,
-            ..
         } = collected;
-        let request = self.store_request(context_id, &command);
-        match Purpose::spool(spool, request) {
+        match Purpose::spool(spool, self.store_request(line, &command)) {
             Ok(purpose) => {
-                let key = self
-                    .exchange
-                    .jobs
-                    .open(purpose, context_id, command, charge, None);
+                let key = self.jobs.open(purpose, context_id, command, charge, None);
                 for fragment in fragments {
-                    self.exchange.jobs.push(key, fragment, false);
+                    self.jobs.push(key, fragment, false);
                 }
-                self.exchange.inbound = Inbound::Store(key);
+                self.arriving.fate = Fate::Store(key);
             }
-            Err(refusal) => self.refuse_store(context_id, command, &refusal),
+            Err(refusal) => self.refuse_store(line, context_id, command, &refusal),
         }
     }
 
-    /// Answers the message in progress before it is complete and forgets what came of it.
-    pub(crate) fn refuse_inbound(&mut self, why: impl Into<String>) {
+    /// Answers the message that is arriving before it is complete and forgets what came of it.
+    pub(crate) fn refuse_arriving(&mut self, line: &mut Line, why: impl Into<String>) {
         const COMMENT: &str = "out of resources";
-        let inbound = std::mem::replace(&mut self.exchange.inbound, Inbound::Discard);
-        match inbound {
-            Inbound::Request(collected) => {
+        match self.arriving.discard() {
+            Fate::Request(collected) => {
                 let status = if is_composite(field_of(&collected.command)) {
-                    Status::OUT_OF_RESOURCES.0
+                    Status::OUT_OF_RESOURCES
                 } else {
-                    Status::RESOURCE_LIMITATION.0
+                    Status::RESOURCE_LIMITATION
                 };
-                self.respond(collected.context_id, &collected.command, status, COMMENT);
+                self.respond(
+                    line,
+                    collected.context_id,
+                    &collected.command,
+                    status,
+                    COMMENT,
+                );
             }
-            Inbound::Store(key) => {
-                if let Some((context_id, command)) = self.exchange.jobs.forget(key) {
-                    let refusal = Refusal::new(Status::OUT_OF_RESOURCES.0, COMMENT, why);
-                    self.store_event(context_id, &command, 0, Err(&refusal));
-                    self.respond(context_id, &command, refusal.status, &refusal.comment);
+            Fate::Store(key) => {
+                if let Some((context_id, command)) = self.jobs.forget(key) {
+                    let refusal = Refusal::new(OUT_OF_RESOURCES, COMMENT, why);
+                    self.answer_refused(line, context_id, &command, 0, &refusal);
                 }
             }
-            other => self.exchange.inbound = other,
+            other => self.arriving.fate = other,
         }
     }
 
-    fn enqueue(&mut self, context_id: u8, command: CommandSet, data: Data) {
-        self.look_into(&command, &data);
+    /// Gives a request to the user.
+    fn enqueue(&mut self, line: &mut Line, context_id: u8, command: CommandSet, data: Data) {
+        self.look_into(line, &command, &data);
         let cancelled = command
             .message_id()
-            .and_then(|id| self.exchange.performing.get(&id))
+            .and_then(|id| self.performing.get(&id))
             .map(|performing| Arc::clone(&performing.cancelled))
             .unwrap_or_default();
         let operation = Operation {
-            association: self.handle(),
+            association: line.handle(),
             context_id,
             command,
             data,
             cancelled,
-            budget: self.exchange.budget.clone(),
+            budget: self.budget.clone(),
         };
-        let Some(operations) = self.settings.service.operations.clone() else {
+        let Some(operations) = &line.settings.service.operations else {
             return;
         };
         if let Err(refused) = operations.send(operation) {
             // The user stopped pulling: the request is answered, not lost.
             let Operation { command, .. } = refused;
-            self.respond(
-                context_id,
-                &command,
-                Status::OUT_OF_RESOURCES.0,
-                "not serving",
-            );
+            let status = Status::OUT_OF_RESOURCES;
+            self.respond(line, context_id, &command, status, "not serving");
         }
     }
 
     /// An instance is stored, spooled or refused.
-    pub(crate) fn job_finished(&mut self, finished: Finished) {
+    pub(super) fn job_finished(&mut self, line: &mut Line, finished: Finished) {
         let Finished {
             context_id,
             command,
             bytes,
-            desk,
+            on_stored,
             outcome,
             ..
         } = finished;
         match outcome {
-            Ok(Outcome::Stored(stored)) => self.stored(context_id, &command, &stored),
+            Ok(Outcome::Stored(stored)) => self.answer_stored(line, context_id, &command, &stored),
             Ok(Outcome::Tentative(tentative)) => {
-                if let Some(desk) = desk {
-                    self.ask(context_id, command, tentative, &desk);
+                if let Some(on_stored) = on_stored {
+                    self.ask(line, context_id, command, tentative, &on_stored);
                 }
             }
             // A handler could not answer any more.
-            Ok(Outcome::Spooled(_)) if self.is_over() => {}
+            Ok(Outcome::Spooled(_)) if line.life.is_over() => {}
             Ok(Outcome::Spooled(spooled)) => {
-                self.enqueue(context_id, command, Data::File(spooled));
+                self.enqueue(line, context_id, command, Data::File(spooled));
             }
-            Err(refusal) => {
-                self.store_event(context_id, &command, bytes, Err(&refusal));
-                self.respond(context_id, &command, refusal.status, &refusal.comment);
-            }
+            Err(refusal) => self.answer_refused(line, context_id, &command, bytes, &refusal),
         }
     }
 
-    /// An instance is stored, and nobody has a word in it any more.
-    pub(super) fn stored(&mut self, context_id: u8, command: &CommandSet, stored: &Stored) {
-        self.exchange.stored = self.exchange.stored.saturating_add(1);
-        if let Some(story) = self.story(command) {
-            story.subject.clone_from(&stored.subject);
-            story.identical = stored.identical;
-            story.changed = stored.kept.is_some();
+    /// An instance is stored for good.
+    pub(super) fn answer_stored(
+        &mut self,
+        line: &mut Line,
+        context_id: u8,
+        command: &CommandSet,
+        stored: &Stored,
+    ) {
+        self.stored = self.stored.saturating_add(1);
+        if let Some(report) = self.report(command) {
+            report.subject.clone_from(&stored.subject);
+            report.identical = stored.identical;
+            report.changed = stored.kept.is_some();
         }
-        self.store_event(context_id, command, stored.bytes, Ok(stored));
-        self.respond(context_id, command, Status::SUCCESS.0, "");
+        self.store_event(line, command, stored.bytes, Ok(stored));
+        self.respond(line, context_id, command, Status::SUCCESS, "");
     }
 
-    pub(super) fn store_event(
-        &self,
+    /// An instance of which so many bytes came is refused.
+    pub(super) fn answer_refused(
+        &mut self,
+        line: &mut Line,
         context_id: u8,
         command: &CommandSet,
         bytes: u64,
-        outcome: Result<&Stored, &Refusal>,
+        refusal: &Refusal,
     ) {
-        let kinds = Kinds::STORED.problem_if(outcome.is_err());
-        self.event(kinds, || {
-            let mut event = StoredEvent {
-                sop_class: command.sop_class().unwrap_or_default(),
-                sop_instance: command.sop_instance().unwrap_or_default(),
-                transfer_syntax: self.transfer_syntax(context_id),
-                status: Status::SUCCESS.0,
-                detail: String::new(),
-                bytes,
-                path: None,
-                kept: None,
-                identical: false,
-                verified: false,
-                oddities: Vec::new(),
-            };
-            match outcome {
-                Ok(stored) => {
-                    event.path = Some(stored.path.clone());
-                    event.kept.clone_from(&stored.kept);
-                    event.identical = stored.identical;
-                    event.verified = stored.verified;
-                    event.oddities.clone_from(&stored.oddities);
-                }
-                Err(refusal) => {
-                    event.status = refusal.status;
-                    event.detail.clone_from(&refusal.detail);
-                }
-            }
-            Event::Stored(Box::new(event))
-        });
+        self.store_event(line, command, bytes, Err(refusal));
+        let status = Status(refusal.status);
+        self.respond(line, context_id, command, status, &refusal.comment);
     }
 }

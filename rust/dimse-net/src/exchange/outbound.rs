@@ -6,11 +6,10 @@ use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 use dimse_proto::ul::data::{frame, pdv_header};
 use tokio::sync::oneshot;
 
-use super::{Answer, Exchange, Invoked};
+use super::line::Line;
+use super::{Exchange, Invoked, Recipient, reports};
 use crate::association::mailbox::Invoke;
-use crate::association::message::Response;
-use crate::association::message::{Data, field_of};
-use crate::driver::Driver;
+use crate::association::message::{Data, Response, field_of};
 use crate::error::Error;
 use crate::send::bulk::Item;
 
@@ -21,7 +20,18 @@ const COPY_BELOW: usize = 64 << 10;
 /// What a response takes beside its bytes while it waits to be written.
 const RESPONSE_COST: usize = 128;
 
+/// Bytes of files that wait for a peer to read them.
+const FEED_LIMIT: usize = 1 << 20;
+
 impl Exchange {
+    /// The write queue has room for files, and they may be sent: behind the peer's request to release only the rest
+    /// of one that is half sent.
+    pub(crate) fn wants_feed(&self, line: &Line) -> bool {
+        line.write.len() < FEED_LIMIT
+            && line.connection.check_send().is_ok()
+            && (!line.release_asked || self.is_feeding())
+    }
+
     /// No two operations outstanding have the same Message ID.
     fn check_unused(&self, message_id: u16) -> Result<(), Error> {
         if self.invoked.contains_key(&message_id) {
@@ -30,15 +40,13 @@ impl Exchange {
         }
         Ok(())
     }
-}
 
-impl Driver {
     /// Sends what the first feed has read.
-    pub(super) fn feed(&mut self, item: Item) {
+    pub(super) fn feed(&mut self, line: &mut Line, item: Item) {
         if let Item::Start { message_id, .. } = &item
-            && let Err(error) = self.exchange.check_unused(*message_id)
+            && let Err(error) = self.check_unused(*message_id)
         {
-            if let Some(feed) = self.exchange.feeds.front_mut() {
+            if let Some(feed) = self.feeds.front_mut() {
                 feed.refuse(item, &error);
             }
             return;
@@ -51,60 +59,60 @@ impl Driver {
                 bytes,
                 end,
             } => {
-                self.tell_file(&bytes, info.data_length);
-                self.count(|metrics| metrics.sent(CommandField::C_STORE_RQ, None));
-                let Some(feed) = self.exchange.feeds.front() else {
+                reports::file_sent(line, &bytes, info.data_length);
+                line.count(|metrics| metrics.sent(CommandField::C_STORE_RQ, None));
+                let Some(feed) = self.feeds.front() else {
                     return;
                 };
-                let answer = Answer::Bulk {
+                let recipient = Recipient::Bulk {
                     index,
                     info,
                     results: feed.results(),
                 };
-                self.exchange.invoked.insert(
+                self.invoked.insert(
                     message_id,
-                    Invoked::new(CommandField::C_STORE_RQ, feed.within, answer),
+                    Invoked::new(CommandField::C_STORE_RQ, feed.within, recipient),
                 );
-                self.exchange.feeding = Some(message_id);
-                self.exchange.files_next = false;
+                self.feeding = Some(message_id);
+                self.files_next = false;
                 (bytes, end)
             }
             Item::More { bytes, end } => (bytes, end),
             Item::Broken(error) => {
                 // A message once begun can only be ended by its end.
-                return self.abort(error);
+                return line.abort(error);
             }
         };
-        let mut sent = self.connection.send(bytes);
+        let mut sent = line.connection.send(bytes);
         if end {
-            self.exchange.feeding = None;
-            self.exchange.feeds.rotate_left(1);
-            for bytes in std::mem::take(&mut self.exchange.deferred) {
-                sent = sent.and_then(|()| self.connection.send(bytes));
+            self.feeding = None;
+            self.feeds.rotate_left(1);
+            for bytes in std::mem::take(&mut self.deferred) {
+                sent = sent.and_then(|()| line.connection.send(bytes));
             }
         }
         if let Err(error) = sent {
-            self.abort(error.into());
+            line.abort(error.into());
         }
     }
 
     /// Sends what waits, while the window is open and no file is half sent: requests in their order, in turns with
     /// files.
-    pub(crate) fn start_waiting(&mut self) {
-        while self.exchange.feeding.is_none()
-            && self.exchange.invoked.len() < self.exchange.window
-            && !self.is_ending()
-            && self.connection.check_send().is_ok()
+    pub(crate) fn start_waiting(&mut self, line: &mut Line) {
+        while self.feeding.is_none()
+            && self.invoked.len() < self.window
+            && !line.release_asked
+            && line.connection.check_send().is_ok()
         {
-            let files_turn = self.exchange.files_next || self.exchange.waiting.is_empty();
+            let files_turn = self.files_next || self.waiting.is_empty();
             if files_turn
-                && self.wants_feed()
-                && let Some(item) = self.exchange.ready_file()
+                && self.wants_feed(line)
+                && let Some(item) = self.ready_file()
             {
-                self.feed(item);
-            } else if let Some(invoke) = self.exchange.waiting.pop_front() {
+                self.feed(line, item);
+            } else if let Some(invoke) = self.waiting.pop_front() {
                 if !invoke.responses.is_abandoned() {
-                    self.start(invoke);
+                    self.start(line, invoke);
                 }
             } else {
                 return;
@@ -112,23 +120,22 @@ impl Driver {
         }
     }
 
-    fn start(&mut self, invoke: Invoke) {
-        self.exchange.files_next = true;
+    fn start(&mut self, line: &mut Line, invoke: Invoke) {
+        self.files_next = true;
         let data = invoke.data.as_ref();
         let sent = self
-            .exchange
             .check_unused(invoke.message_id)
-            .and_then(|()| self.send_message(invoke.context_id, &invoke.command, data));
+            .and_then(|()| self.send_message(line, invoke.context_id, &invoke.command, data));
         if let Err(error) = sent {
             invoke.responses.give(Err(error));
             return;
         }
-        self.exchange.invoked.insert(
+        self.invoked.insert(
             invoke.message_id,
             Invoked::new(
                 field_of(&invoke.command),
                 invoke.within,
-                Answer::Caller(Box::new(invoke)),
+                Recipient::Caller(Box::new(invoke)),
             ),
         );
     }
@@ -136,6 +143,7 @@ impl Driver {
     /// Sends an answer or C-CANCEL that the user made.
     pub(crate) fn send_answer(
         &mut self,
+        line: &mut Line,
         context_id: u8,
         command: &CommandSet,
         data: Option<&Bytes>,
@@ -147,14 +155,14 @@ impl Driver {
             }
             return;
         }
-        let sent = self.send_message(context_id, command, data);
+        let sent = self.send_message(line, context_id, command, data);
         if sent.is_ok() && field_of(command).is_response() {
-            self.finish_performing(command);
+            self.finish_performing(line, command);
         } else if let Some(cancelled) = command.responding_to() {
-            self.exchange.leave(cancelled);
+            self.leave(cancelled);
         }
         match (sent, done) {
-            (Ok(()), Some(done)) => self.write.mark(done),
+            (Ok(()), Some(done)) => line.write.mark(done),
             (Err(error), Some(done)) => {
                 let _gone = done.send(Err(error));
             }
@@ -164,7 +172,7 @@ impl Driver {
 
     /// Whether a request was to be cancelled that has not left: it does not, and its user is told so.
     fn cancel_waiting(&mut self, cancel: &CommandSet) -> bool {
-        let waiting = &mut self.exchange.waiting;
+        let waiting = &mut self.waiting;
         let position = waiting
             .iter()
             .position(|invoke| Some(invoke.message_id) == cancel.responding_to());
@@ -181,46 +189,46 @@ impl Driver {
         true
     }
 
-    fn finish_performing(&mut self, response: &CommandSet) {
+    fn finish_performing(&mut self, line: &Line, response: &CommandSet) {
         let pending = response.status().is_some_and(Status::is_pending);
         if let Some(id) = response.responding_to().filter(|_| !pending) {
-            let Some(performed) = self.exchange.performing.remove(&id) else {
+            let Some(performed) = self.performing.remove(&id) else {
                 return;
             };
-            self.count_received(response);
+            self.count_received(line, response);
             if let Some(running) = &performed.running {
                 running.answered(response.status().unwrap_or(Status::SUCCESS));
             }
             if let Some(of) = performed.part_of {
-                self.tell_sub_operation(of, response);
+                reports::sub_operation(line, of, response);
             }
-            if let Some(story) = performed.story {
-                self.end_story(story, response);
+            if let Some(report) = performed.report {
+                reports::answered(line, report, response);
             }
         }
     }
 
     /// Counts what became of an instance that came while a C-GET of ours is outstanding.
-    fn count_received(&self, response: &CommandSet) {
-        if response.field() == CommandField::C_STORE_RQ.response()
-            && !self.exchange.retrieving().is_empty()
+    fn count_received(&self, line: &Line, response: &CommandSet) {
+        if response.field() == CommandField::C_STORE_RQ.response() && !self.retrieving().is_empty()
         {
             let comment = response.text(element::ERROR_COMMENT).unwrap_or_default();
             let status = response.status().unwrap_or(Status::SUCCESS);
-            self.life.received.lock().count(status, comment);
+            line.life.received.lock().count(status, comment);
         }
     }
 
     /// Answers a request without asking the user.
     pub(super) fn respond(
         &mut self,
+        line: &mut Line,
         context_id: u8,
         request: &CommandSet,
-        status: u16,
+        status: Status,
         comment: &str,
     ) {
-        let duplicate = status == Status::DUPLICATE_INVOCATION.0;
-        let Ok(mut response) = CommandSet::response_to(request, Status(status)) else {
+        let duplicate = status == Status::DUPLICATE_INVOCATION;
+        let Ok(mut response) = CommandSet::response_to(request, status) else {
             return; // only requests that can be answered get this far
         };
         if !comment.is_empty() {
@@ -228,65 +236,71 @@ impl Driver {
             let _fits = response.set_text(element::ERROR_COMMENT, comment);
         }
         if !duplicate {
-            self.finish_performing(&response);
+            self.finish_performing(line, &response);
         }
         // When the association is gone, so is who asked.
-        let _gone = self.send_message(context_id, &response, None);
+        let _gone = self.send_message(line, context_id, &response, None);
     }
 
     /// Frames a message for the peer and sends it. While a file is half sent it waits for the file's end:
     /// messages must not interleave.
     fn send_message(
         &mut self,
+        line: &mut Line,
         context_id: u8,
         command: &CommandSet,
         data: Option<&Bytes>,
     ) -> Result<(), Error> {
-        self.connection.check_send()?;
-        let frames = self.frame(context_id, command, data);
+        line.connection.check_send()?;
+        let frames = framed(line.connection.max_fragment(), context_id, command, data);
         if field_of(command).is_response() {
             let bytes: usize = frames.iter().map(Bytes::len).sum();
             let owed = bytes.saturating_add(RESPONSE_COST);
-            self.exchange.owed = self.exchange.owed.saturating_add(owed);
+            self.owed = self.owed.saturating_add(owed);
         }
-        if self.exchange.feeding.is_some() {
-            self.exchange.deferred.extend(frames);
+        if self.feeding.is_some() {
+            self.deferred.extend(frames);
         } else {
             for bytes in frames {
-                self.connection.send(bytes)?;
+                line.connection.send(bytes)?;
             }
         }
-        self.tell_message(context_id, command, data.map_or(0, Bytes::len));
-        self.count(|metrics| metrics.sent(field_of(command), command.status()));
+        reports::message_sent(line, context_id, command, data.map_or(0, Bytes::len));
+        line.count(|metrics| metrics.sent(field_of(command), command.status()));
         Ok(())
     }
+}
 
-    fn frame(&self, context_id: u8, command: &CommandSet, data: Option<&Bytes>) -> Vec<Bytes> {
-        let max_fragment = self.connection.max_fragment();
-        let mut framed = BytesMut::new();
-        frame(
-            &mut framed,
-            context_id,
-            true,
-            &command.encode(),
-            max_fragment,
-        );
-        let Some(data) = data else {
-            return vec![framed.freeze()];
-        };
-        if data.len() <= COPY_BELOW {
-            frame(&mut framed, context_id, false, data, max_fragment);
-            return vec![framed.freeze()];
-        }
-        let mut frames = vec![framed.split().freeze()];
-        let mut rest = data.clone();
-        while !rest.is_empty() {
-            let fragment = rest.split_to(max_fragment.clamp(2, rest.len().max(2)).min(rest.len()));
-            let header = pdv_header(context_id, false, rest.is_empty(), fragment.len());
-            framed.extend_from_slice(&header);
-            frames.push(framed.split().freeze());
-            frames.push(fragment);
-        }
-        frames
+/// A message as PDUs of one fragment each, its data set copied or as slices.
+fn framed(
+    max_fragment: usize,
+    context_id: u8,
+    command: &CommandSet,
+    data: Option<&Bytes>,
+) -> Vec<Bytes> {
+    let mut framed = BytesMut::new();
+    frame(
+        &mut framed,
+        context_id,
+        true,
+        &command.encode(),
+        max_fragment,
+    );
+    let Some(data) = data else {
+        return vec![framed.freeze()];
+    };
+    if data.len() <= COPY_BELOW {
+        frame(&mut framed, context_id, false, data, max_fragment);
+        return vec![framed.freeze()];
     }
+    let mut frames = vec![framed.split().freeze()];
+    let mut rest = data.clone();
+    while !rest.is_empty() {
+        let fragment = rest.split_to(max_fragment.clamp(2, rest.len().max(2)).min(rest.len()));
+        let header = pdv_header(context_id, false, rest.is_empty(), fragment.len());
+        framed.extend_from_slice(&header);
+        frames.push(framed.split().freeze());
+        frames.push(fragment);
+    }
+    frames
 }

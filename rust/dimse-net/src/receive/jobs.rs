@@ -19,8 +19,8 @@ use crate::receive::refusal::Refusal;
 use crate::receive::sink::{
     Spooled, StoreRequest, Stored, Tentative, Writer, store_tentatively, store_whole,
 };
+use crate::receive::verdict::OnStored;
 use crate::runtime;
-use crate::verdict::Desk;
 
 /// Bytes that are worth waking a writer thread for. A smaller instance is handed over once, whole.
 const BATCH: usize = 256 << 10;
@@ -135,7 +135,7 @@ pub(crate) struct Finished {
     pub(crate) context_id: u8,
     pub(crate) command: CommandSet,
     pub(crate) bytes: u64,
-    pub(crate) desk: Option<Desk>,
+    pub(crate) on_stored: Option<OnStored>,
     pub(crate) outcome: Result<Outcome, Refusal>,
 }
 
@@ -167,7 +167,7 @@ struct Job {
 /// Of an instance that the user decides on.
 #[derive(Debug)]
 struct Deciding {
-    desk: Desk,
+    on_stored: OnStored,
     folder: Arc<Folder>,
     uid: Uid,
 }
@@ -201,11 +201,11 @@ impl Jobs {
         context_id: u8,
         command: CommandSet,
         charge: Charge,
-        desk: Option<Desk>,
+        on_stored: Option<OnStored>,
     ) -> u64 {
-        let deciding = match (&purpose, desk) {
-            (Purpose::Publish(folder, request), Some(desk)) => Some(Deciding {
-                desk,
+        let deciding = match (&purpose, on_stored) {
+            (Purpose::Publish(folder, request), Some(on_stored)) => Some(Deciding {
+                on_stored,
                 folder: Arc::clone(folder),
                 uid: request.sop_instance.clone(),
             }),
@@ -228,12 +228,10 @@ impl Jobs {
         key
     }
 
-    /// Takes the next slice; gives the length of the instance so far.
-    pub(crate) fn push(&mut self, key: u64, fragment: Bytes, last: bool) -> u64 {
-        let mut bytes = 0;
+    /// Takes the next slice.
+    pub(crate) fn push(&mut self, key: u64, fragment: Bytes, last: bool) {
         if let Some(job) = self.open.get_mut(&key) {
             job.bytes = job.bytes.saturating_add(fragment.len() as u64);
-            bytes = job.bytes;
             job.pending_bytes = job
                 .pending_bytes
                 .saturating_add(fragment.len())
@@ -248,7 +246,6 @@ impl Jobs {
                 self.hand_over(key);
             }
         }
-        bytes
     }
 
     /// Gives what is pending to a writer thread, unless one has the pen.
@@ -335,7 +332,7 @@ impl Jobs {
             context_id: job.context_id,
             command: job.command,
             bytes: job.bytes,
-            desk: job.deciding.map(|deciding| deciding.desk),
+            on_stored: job.deciding.map(|deciding| deciding.on_stored),
             outcome,
         })
     }
@@ -373,7 +370,11 @@ impl Jobs {
 impl Deciding {
     /// Waits until the verdict on the instance before it is known, no longer than that may take.
     fn turn(&self) -> impl Future<Output = Result<Hold, Refusal>> + Send + 'static {
-        let (folder, uid, within) = (Arc::clone(&self.folder), self.uid.clone(), self.desk.within);
+        let (folder, uid, within) = (
+            Arc::clone(&self.folder),
+            self.uid.clone(),
+            self.on_stored.within,
+        );
         async move {
             let turn = folder.hold(&uid);
             match within {

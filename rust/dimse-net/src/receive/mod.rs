@@ -5,6 +5,7 @@ pub(crate) mod group;
 pub(crate) mod jobs;
 pub(crate) mod refusal;
 pub(crate) mod sink;
+pub(crate) mod verdict;
 
 pub use folder::{Duplicates, Durability, Folder, Hold, Layout};
 pub use refusal::Refusal;
@@ -12,3 +13,4 @@ pub use sink::{
     Spooled, StoreRequest, Stored, Subject, Tentative, Value, Writer, store_tentatively,
     store_whole,
 };
+pub use verdict::{Arrival, Met, OnStored};

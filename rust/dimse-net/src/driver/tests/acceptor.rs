@@ -327,7 +327,7 @@ async fn the_read_buffer_goes_back_after_a_moment() {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let connection = Connection::acceptor(settings.connection());
     let (_association, mut driver) = prepare(connection, settings);
-    driver.connection.transport_connected();
+    driver.line.connection.transport_connected();
     let mut stream = Stream::layered(ours);
     let mut peer = Peer { io: theirs };
     driver.pump(&mut stream);

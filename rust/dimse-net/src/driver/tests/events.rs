@@ -132,7 +132,7 @@ async fn following_what_is_over_ends_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_file_is_told_as_the_message_that_it_becomes() {
-    use super::super::telling::command_of;
+    use crate::exchange::reports::command_of;
     let command = store_rq(5);
     let mut framed = BytesMut::new();
     frame(&mut framed, 3, true, &command.encode(), 32);

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
-use crate::association::handle::Association;
+use crate::error::Error;
 use crate::facts::{AssociationId, Titles};
 use crate::limits::Charge;
 use crate::queue::Sender;
@@ -24,7 +25,7 @@ use crate::receive::sink::Stored;
 
 /// Where instances of a folder go when they are stored, and how long a verdict may take; `None` is for ever.
 #[derive(Clone, Debug)]
-pub struct Desk {
+pub struct OnStored {
     /// Pulled by the user.
     pub queue: Sender<Arrival>,
     /// From the moment when the instance was stored.
@@ -42,7 +43,8 @@ pub struct Arrival {
     pub titles: Titles,
     /// Where the peer is.
     pub peer: Option<SocketAddr>,
-    pub(crate) of: Association,
+    /// Why the association is over, once it is.
+    pub(crate) ended: watch::Receiver<Option<Error>>,
     pub(crate) key: u64,
     pub(crate) ticket: Ticket,
     pub(crate) answer: UnboundedSender<(u64, Verdict)>,
@@ -120,7 +122,7 @@ impl Arrival {
 
     fn tell(&self, verdict: Verdict) -> Met {
         // Asked before: behind an answer that was sent at once the association may be over as well.
-        let over = self.of.is_over();
+        let over = self.ended.borrow().is_some();
         if self.answer.send((self.key, verdict)).is_err() || over {
             Met::Gone
         } else {
