@@ -56,7 +56,7 @@ async def run(
     completer: Completer,
     threads: Threads = SHARED,
 ) -> T:
-    """Carry a generator that emits nothing out; give what it returns.
+    """Carry out a generator that emits nothing; give what it returns.
 
     Functions of the user that are not asynchronous are called on `threads`.
     """
@@ -147,12 +147,12 @@ async def _answer(step: Answer, completer: Completer) -> None:
 
 
 async def _ask(step: Ask, threads: Threads) -> Any:
-    """Call the user's function; one that is not asynchronous may wait, so it has a thread."""
+    """Call the user's function: on the loop if it is asynchronous, else on a thread."""
     function = step.function
     if inspect.iscoroutinefunction(function):
         return await function(step.argument)
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        return function(step.argument)
+        return function(step.argument)  # makes a generator, and runs nothing of the user's yet
     answer = await threads.call(function, step.argument)
     return (await answer) if inspect.isawaitable(answer) else answer
 
@@ -171,8 +171,15 @@ async def _next(step: Next, completer: Completer, threads: Threads) -> Any:
         raise
 
 
+# A task that is cancelled, at the deadline of handlers or when the server stops, goes on while the
+# thread is still inside the user's `next`. A running generator cannot be closed by another thread,
+# and the `Close` that follows leaves it alone (`dimse.run.close`): so the thread closes it when it
+# has yielded.
 class _Lent:
-    """An iterator of the user's that a thread has; one that is left meanwhile is closed there."""
+    """An iterator of the user in the hands of a thread.
+
+    `left` is set when the task that lent it out no longer waits.
+    """
 
     def __init__(self, items: Any) -> None:
         self._items = items

@@ -30,7 +30,7 @@ def receiving(
     into: Into | None,
     steps: Generator[Step, Any, None],
 ) -> Generator[Step, Any, None]:
-    """Carry a C-GET out whose instances go where its caller wants them.
+    """Carry out a C-GET whose instances go where its caller wants them.
 
     Args:
         association: on which they come.

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 def run(core: _core.Association, steps: Generator[Step, Any, T]) -> T:
-    """Carry a generator that emits nothing out, blocking; give what it returns."""
+    """Carry out a generator that emits nothing, blocking; give what it returns."""
     pump = emitted(core, steps)
     try:
         value = next(pump)
@@ -51,7 +51,7 @@ def run(core: _core.Association, steps: Generator[Step, Any, T]) -> T:
 
 # `aio._run.advance` is the same loop with `await`: a change here belongs there too.
 def emitted(core: _core.Association, steps: Generator[Step, Any, T]) -> Generator[Any, None, T]:
-    """Carry a generator out, blocking; give the values that it emits as they come."""
+    """Carry out a generator, blocking; give the values that it emits as they come."""
     outcome: Any = None
     failure: BaseException | None = None
     try:
