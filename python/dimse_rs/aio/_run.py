@@ -16,10 +16,10 @@ from dimse_rs.dimse.steps import (
     Close,
     Dial,
     Emit,
-    Hang,
     Next,
     Receive,
     ReceiveMany,
+    Release,
     Results,
     Run,
     Send,
@@ -130,7 +130,7 @@ async def _carry_out(
             return await run(step.core, step.steps, completer, threads)
         case Close():
             return await _close(step.items, threads)
-        case Hang():
+        case Release():
             association = step.association
             return await (association.abort() if step.abort else association.release())
         case _:

@@ -22,7 +22,7 @@ from dimse_rs.status import CANCEL, CANNOT_UNDERSTAND, PENDING, SUCCESS, Status
 
 from . import scp, scu
 from .bulk import Outcome, Sending
-from .steps import END, Answer, Ask, Dial, Hang, Run, SendFiles, Step
+from .steps import END, Answer, Ask, Dial, Release, Run, SendFiles, Step
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
@@ -59,10 +59,10 @@ class Node(Protocol):
 # responses that say how far it is (PS3.4 C.4.2, C.4.3).
 #
 #     _retrieve
-#       _performed: ask the handler; make a `Retrieve` of its answer (`_all`), with a count
+#       _performed: ask the handler; make a `Retrieve` of its answer (`_drained`), with a count
 #         _over_the_same (C-GET): batches of files over the association of the request
 #         _over_others (C-MOVE): all files are looked at, contexts are planned, and each part goes
-#           over an association of its own: `Dial`, `Run`, `Hang`
+#           over an association of its own: `Dial`, `Run`, `Release`
 #           _send (both): `SendFiles` until every file has an outcome; files that need another
 #             transfer syntax go one by one (`_convert`); each outcome is counted
 #       final response: counters, status, and the UIDs that failed
@@ -275,7 +275,7 @@ def c_move(
         return
 
     def send(job: _Job, answer: Retrieve, items: Any) -> Generator[Step, Any, None]:
-        named = _understood(request, answer.destination) or peer
+        named = _address_of(request, answer.destination) or peer
         if node is None or named is None:
             raise _unknown(title)
         return _over_others(job, items, partial(node.dial, named))
@@ -289,10 +289,10 @@ def _destination(request: RetrieveRequest, node: Node | None) -> Generator[Step,
         return None
     peers, title = node.destinations, request.destination
     found = yield from scp.ask(request, lambda _: look_up(peers, title))
-    return _understood(request, found)
+    return _address_of(request, found)
 
 
-def _understood(request: RetrieveRequest, address: PeerLike | None) -> Peer | None:
+def _address_of(request: RetrieveRequest, address: PeerLike | None) -> Peer | None:
     try:
         return peer_of(address, request.destination)
     except ValueError as error:
@@ -329,7 +329,7 @@ def _performed(
     try:
         answer = yield from scp.ask(request, handler)
         if not isinstance(answer, Retrieve):
-            answer = yield from _all(request, answer, opened)
+            answer = yield from _drained(request, answer, opened)
         items = scp.items_of(request, answer.instances)
         opened.append(items)
         tally = _Tally(answer.count, answer.pending)
@@ -351,7 +351,7 @@ def _performed(
     return command, None if job is None else _failed_list(request, job.tally.failed_uids)
 
 
-def _all(
+def _drained(
     request: RetrieveRequest, answer: Any, opened: list[Any]
 ) -> Generator[Step, Any, Retrieve]:
     """Drain the iterator of a handler: the first pending response has to say how many there are.
@@ -486,10 +486,10 @@ def _over_others(
             raise
         except BaseException:  # abort: a release would wait for the destination
             with suppress(Exception):
-                yield Hang(association, abort=True)
+                yield Release(association, abort=True)
             raise
         with suppress(Exception):  # it may have ended: then the outcomes have been failures
-            yield Hang(association)
+            yield Release(association)
 
 
 def _send(

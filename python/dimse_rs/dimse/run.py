@@ -16,10 +16,10 @@ from .steps import (
     Close,
     Dial,
     Emit,
-    Hang,
     Next,
     Receive,
     ReceiveMany,
+    Release,
     Results,
     Run,
     Send,
@@ -105,7 +105,7 @@ def _carry_out(core: _core.Association, step: Step) -> Any:
             return run(step.core, step.steps)
         case Close():
             return close(step.items)
-        case Hang():
+        case Release():
             return step.association.abort() if step.abort else step.association.release()
         case _:
             raise TypeError(f"{step!r} has no place here")

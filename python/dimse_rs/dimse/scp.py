@@ -44,25 +44,25 @@ __all__ = [
     "failure_of",
     "final",
     "many_matches",
+    "mistake",
     "one_answer",
     "pair_of",
     "refusal_of",
     "response",
     "status_of",
     "unserved_of",
-    "wrong",
 ]
 
 # How a request is answered. `Performer.steps` picks the generator:
 #
-#     one_answer     C-ECHO, C-STORE, N-services   ask -> _taken_apart -> final
+#     one_answer     C-ECHO, C-STORE, N-services   ask -> _read_answer -> final
 #     many_matches   C-FIND                        ask -> items_of -> (next_of -> _match)* -> final
 #     retrieve.c_get, retrieve.c_move              ask -> items_of -> sub-operations -> final
 #
 # Every request ends in one final response or in an abort of its association. Each stage turns a
 # fault into `Failed`, which carries the response that the peer gets for it:
 # - the handler raised: its StatusError, else a failure (`_failed`);
-# - its answer is not one for this service (`wrong`), or a status that the service does not define
+# - its answer is not one for this service (`mistake`), or a status that the service does not define
 #   (`status_of`);
 # - the answer cannot be encoded or sent (`_unsendable`).
 # What is raised beside `Failed` is a fault of this package or the end of the association;
@@ -120,7 +120,7 @@ def _one_answer(request: Request, handler: Handler) -> Generator[Step, Any, None
     try:
         try:
             answer = yield from ask(request, handler)
-            status, elements, dataset = _taken_apart(request, answer)
+            status, elements, dataset = _read_answer(request, answer)
             command = response(status) | elements
         except Failed as failed:
             command, dataset = failed.command, failed.dataset
@@ -214,12 +214,12 @@ def pair_of(request: Request, pair: tuple[Any, ...]) -> tuple[int, Any]:
     """
     read = status_and_elements(pair[0]) if len(pair) == 2 else None
     if read is None or not 0 <= read[0] <= 0xFFFF:
-        raise wrong(request, pair)
+        raise mistake(request, pair)
     status, elements = Status(read[0]), read[1]
     if pair[1] is None and status.is_final:
         raise Failed(status_of(request, status), elements=_sendable(elements))
     if pair[1] is None or status.category != "pending":
-        raise wrong(request, pair)
+        raise mistake(request, pair)
     return status, pair[1]
 
 
@@ -245,7 +245,7 @@ def items_of(request: Request, answer: Any) -> Any:
         return aiter(answer)
     single = isinstance(answer, (str, bytes, bytearray, memoryview)) or is_data_set(answer)
     if single or not isinstance(answer, Iterable):
-        raise wrong(request, answer)
+        raise mistake(request, answer)
     return iter(answer)
 
 
@@ -286,7 +286,7 @@ def _failed(request: Request, error: BaseException) -> Failed:
     if isinstance(error, StatusError):
         code = int(error.status)
         if not error.status.is_final:
-            return wrong(request, code)
+            return mistake(request, code)
         if not _is_defined(request, code):
             extra = extra_of(request, "handler-status")
             _logger.warning("%s", _undefined(request, code), extra=extra)
@@ -311,7 +311,7 @@ def status_of(request: Request, status: int) -> int:
         Failed: the number is no final status, or not one that the service defines (PS3.4).
     """
     if not (0 <= status <= 0xFFFF and Status(status).is_final):
-        raise wrong(request, status)
+        raise mistake(request, status)
     if not _is_defined(request, status):
         _logger.error("%s", _undefined(request, status), extra=extra_of(request, "handler-status"))
         raise Failed(failure_of(request.field), "handler gave no valid status")
@@ -327,7 +327,7 @@ def _undefined(request: Request, status: int) -> str:
     return f"{request}: the handler gave {Status(status, service)}, which {service} does not define"
 
 
-def wrong(request: Request, answer: object) -> Failed:
+def mistake(request: Request, answer: object) -> Failed:
     """Log what a handler gave and what its service takes; give the response for it."""
     if isinstance(answer, Coroutine):  # of a handler that is not declared `async`: never awaited
         answer.close()
@@ -341,7 +341,7 @@ def wrong(request: Request, answer: object) -> Failed:
     return Failed(failure_of(request.field), "handler gave no valid status")
 
 
-def _taken_apart(
+def _read_answer(
     request: Request, answer: Any
 ) -> tuple[int, dict[str, Any], Dataset | Mapping[str, Any] | None]:
     """Read the answer of a handler with one response: None, a status, a data set, or both.
@@ -356,10 +356,10 @@ def _taken_apart(
     if read is None and not is_pair and is_data_set(answer):
         read, dataset = (SUCCESS, {}), answer
     if read is None or Status(read[0] & 0xFFFF).category == "cancel":
-        raise wrong(request, answer)
+        raise mistake(request, answer)
     code = status_of(request, read[0])
     if dataset is not None and (field < FIRST_N_SERVICE or not is_data_set(dataset)):
-        raise wrong(request, answer)
+        raise mistake(request, answer)
     if field == N_GET_RQ and not dataset and Status(code).category != "failure":
         extra = extra_of(request, "handler-status")
         _logger.error("%s: the handler gave no data set (PS3.7 10.1.2)", request, extra=extra)
@@ -380,7 +380,7 @@ def _encoded(request: Request, dataset: Any) -> Buffer:
         try:
             return memoryview(dataset)
         except TypeError:
-            raise wrong(request, dataset) from None
+            raise mistake(request, dataset) from None
     from dimse_rs.datasets import to_bytes
 
     try:

@@ -14,7 +14,7 @@ yields a step and is sent the outcome:
     yield Close(items)                         the user's iterator is closed
     association = yield Dial(...)              another association, for sub-operations
     yield Run(association, steps)              steps are carried out on that association
-    yield Hang(association)                    that association is released or aborted
+    yield Release(association)                 that association is released or aborted
     yield Emit(value)                          the caller gets a value
 """
 
@@ -56,10 +56,10 @@ __all__ = [
     "Close",
     "Dial",
     "Emit",
-    "Hang",
     "Next",
     "Receive",
     "ReceiveMany",
+    "Release",
     "Results",
     "Run",
     "Send",
@@ -192,8 +192,8 @@ class Run:
 
 
 @dataclass(slots=True, eq=False)
-class Hang:
-    """The end of an association that was dialled."""
+class Release:
+    """The end of an association that was dialled: its release, or its abort."""
 
     association: Any
     abort: bool = False
@@ -218,6 +218,6 @@ Step: TypeAlias = (
     | Close
     | Dial
     | Run
-    | Hang
+    | Release
     | Emit
 )
