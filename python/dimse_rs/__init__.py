@@ -128,6 +128,8 @@ if TYPE_CHECKING:
         UsernamePasscode as UsernamePasscode,
     )
 
+# The same names as above for type checkers, which do not see what `__getattr__` gives: a test holds
+# both equal.
 _NAMES: Final = {
     "access": ("Allow", "load_allow"),
     "ae": ("AE",),
@@ -242,11 +244,11 @@ def _absent(name: str) -> Exception:
     """
     from .hints import absent
 
-    told = absent(__name__, name)
+    text = absent(__name__, name)
     importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"
-    if importing and not told.endswith(repr(name)):
-        return ImportError(told, name=name, path=__file__)
-    return AttributeError(told, name=name)
+    if importing and not text.endswith(repr(name)):
+        return ImportError(text, name=name, path=__file__)
+    return AttributeError(text, name=name)
 
 
 def __dir__() -> list[str]:

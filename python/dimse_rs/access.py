@@ -84,6 +84,7 @@ class Allow:
         for service in self.services or ():
             if service not in _FIELD_OF:
                 raise ValueError(f"{service!r} is no DIMSE service: {', '.join(_FIELD_OF)}")
+        # Compiled once: an entry is matched with every proposal.
         self._titles = None if self.calling is None else _pattern(self.calling)
         self._networks = None if self.network is None else _networks(self.network)
 
@@ -116,8 +117,8 @@ class Allow:
 
     def __repr__(self) -> str:
         """Show the attributes that are named."""
-        said = ((name, getattr(self, name)) for name in _KEYS)
-        return f"Allow({', '.join(f'{name}={value!r}' for name, value in said if value)})"
+        named = ((name, getattr(self, name)) for name in _KEYS)
+        return f"Allow({', '.join(f'{name}={value!r}' for name, value in named if value)})"
 
     @property
     def permit(self) -> _core.Permit | None:
@@ -164,6 +165,7 @@ def _digest_or_name(text: str) -> str:
     digest = text.replace(":", "").lower()
     if _is_digest(digest):
         return digest
+    # A digest with a digit too few must not become a name, which no certificate has.
     if _HEXADECIMAL.fullmatch(digest):
         raise ValueError(f"not a SHA-256, which has {_SHA256} digits: {text!r}")
     return text.lower()

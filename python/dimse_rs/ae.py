@@ -131,20 +131,20 @@ class AE:
 
         Source: PS3.8 7.1.1, PS3.7 D.
         """
-        whom = parse_peer(peer, called=called)
+        target = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        request = self._request(whom, proposed, identity, extended)
+        request = self._request(target, proposed, identity, extended)
         window = max_ops_invoked, max_ops_performed
         # Inside of `Narrated`: the events of the connection are in the log before this call returns
         # or raises.
         try:
-            with Narrated(events) as told:
-                performer = self._performer(Performer, proposed, handlers, told, lenient_roles)
-                asked = self._asked(whom, request, window, performer, told)
+            with Narrated(events) as narrated:
+                performer = self._performer(Performer, proposed, handlers, narrated, lenient_roles)
+                asked = self._asked(target, request, window, performer, narrated)
                 core = _core.associate(*asked)
         except AssociationRejected as rejected:
-            raise self._explained(rejected, whom) from None
-        association = Association(core, self.timeouts, whom, performer)
+            raise self._explained(rejected, target) from None
+        association = Association(core, self.timeouts, target, performer)
         association._limits = self.limits
         if performer is not None:
             performer.serve(association)
@@ -171,16 +171,16 @@ class AE:
         """
         from .aio.association import Connecting
 
-        whom = parse_peer(peer, called=called)
+        target = parse_peer(peer, called=called)
         proposed = expand(contexts)
-        request = self._request(whom, proposed, identity, extended)
+        request = self._request(target, proposed, identity, extended)
         window = max_ops_invoked, max_ops_performed
-        dial = partial(self._connect, whom, proposed, request, window)
+        dial = partial(self._connect, target, proposed, request, window)
         return Connecting(dial(handlers, events, lenient_roles))
 
     async def _connect(
         self,
-        whom: Peer,
+        target: Peer,
         proposed: Sequence[Context],
         request: _core.AssociateRequest,
         window: tuple[int, int],
@@ -193,13 +193,15 @@ class AE:
         from .completer import Completer
 
         try:
-            with Narrated(events) as told:
-                performer = self._performer(AsyncPerformer, proposed, handlers, told, lenient_roles)
-                asked = self._asked(whom, request, window, performer, told)
+            with Narrated(events) as narrated:
+                performer = self._performer(
+                    AsyncPerformer, proposed, handlers, narrated, lenient_roles
+                )
+                asked = self._asked(target, request, window, performer, narrated)
                 core = await Completer.here().wait(lambda then: _core.associate(*asked, then=then))
         except AssociationRejected as rejected:
-            raise self._explained(rejected, whom) from None
-        association = AsyncAssociation(core, self.timeouts, whom, performer)
+            raise self._explained(rejected, target) from None
+        association = AsyncAssociation(core, self.timeouts, target, performer)
         association._limits = self.limits
         if performer is not None:
             performer.serve(association)
@@ -211,7 +213,7 @@ class AE:
         kind: type[P],
         proposed: Sequence[Context],
         handlers: Handlers | None,
-        told: Narrated,
+        narrated: Narrated,
         lenient_roles: bool,
     ) -> P | None:
         """Make the performer of the peer's requests; None when no request can be served."""
@@ -227,7 +229,7 @@ class AE:
             return None
         handlers = handlers or Handlers()
         routes = routes_of(
-            handlers, queued=received, events=told.events, lenient_roles=lenient_roles
+            handlers, queued=received, events=narrated.events, lenient_roles=lenient_roles
         )
         return kind(handlers, routes, self.timeouts, MAX_HANDLERS)
 
@@ -252,23 +254,23 @@ class AE:
 
     def _asked(
         self,
-        whom: Peer,
+        target: Peer,
         request: _core.AssociateRequest,
         window: tuple[int, int],
         performer: Performer | None,
-        told: Narrated,
+        narrated: Narrated,
     ) -> tuple[str, int, _core.AssociateRequest, _core.Config]:
         """Give the arguments of `_core.Association.request`: address, request and settings."""
-        service = performer.service if performer else _core.Service(events=told.events)
-        if any(fnmatchcase(whom.ae_title, pattern) for pattern in self.no_window_for):
+        service = performer.service if performer else _core.Service(events=narrated.events)
+        if any(fnmatchcase(target.ae_title, pattern) for pattern in self.no_window_for):
             window = 1, 1  # the default, for which no item is sent: this peer fails on the item
         invoked, performed = window
         config = self._config(service, max_ops_invoked=invoked, max_ops_performed=performed)
-        return whom.host, whom.port, request, config
+        return target.host, target.port, request, config
 
     def _request(
         self,
-        whom: Peer,
+        target: Peer,
         proposed: Sequence[Context],
         identity: UserIdentity | None,
         extended: Options | None,
@@ -276,22 +278,22 @@ class AE:
         """Make the A-ASSOCIATE-RQ (PS3.8 9.3.2, PS3.7 D.3.3)."""
         return _core.AssociateRequest(
             self.title,
-            whom.ae_title,
+            target.ae_title,
             [_proposal(context) for context in proposed],
             identity=fields_of(identity, secured=self.tls is not None),
             extended=proposed_options(extended or {}, {c.sop_class for c in proposed}),
             common=_common(proposed),
         )
 
-    def _explained(self, rejected: AssociationRejected, whom: Peer) -> AssociationRejected:
+    def _explained(self, rejected: AssociationRejected, target: Peer) -> AssociationRejected:
         """Add both AE titles and the address to a rejection."""
         return AssociationRejected(
             rejected.result,
             rejected.source,
             rejected.reason,
             calling=self.title,
-            called=whom.ae_title,
-            peer=str(whom),
+            called=target.ae_title,
+            peer=str(target),
         )
 
     def send(
@@ -355,11 +357,11 @@ class AE:
         from .send import Way, send
 
         fields_of(identity, secured=self.tls is not None)
-        whom = parse_peer(peer, called=called)
+        target = parse_peer(peer, called=called)
         associate = partial(
-            self.associate, whom, max_ops_invoked=max_ops_invoked, identity=identity
+            self.associate, target, max_ops_invoked=max_ops_invoked, identity=identity
         )
-        way = Way(associate, whom, associations, recurse, repair, contexts, reassociate, check)
+        way = Way(associate, target, associations, recurse, repair, contexts, reassociate, check)
         return send(way, paths, on_result, on_event)
 
 
@@ -384,10 +386,10 @@ def _proposal(context: Context) -> _core.ProposedContext:
 
 def _common(proposed: Iterable[Context]) -> list[_core.CommonExtended]:
     """Make the common extended negotiation items, one for each class (PS3.7 D.3.3.6)."""
-    said = {c.sop_class: c for c in proposed if c.service_class is not None}
+    items = {c.sop_class: c for c in proposed if c.service_class is not None}
     return [
         _core.CommonExtended(
             str(uid), str(context.service_class), [str(general) for general in context.related]
         )
-        for uid, context in said.items()
+        for uid, context in items.items()
     ]

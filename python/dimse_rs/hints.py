@@ -154,10 +154,10 @@ def absent(of: str, name: str, kind: str | None = None) -> str:
         name: the attribute.
         kind: the name of the class, if it is another.
     """
-    told = f"{kind or of!r} has no attribute {name!r}"
-    told = f"{'module' if of == 'dimse_rs' else 'object'} {told}"
+    text = f"{kind or of!r} has no attribute {name!r}"
+    text = f"{'module' if of == 'dimse_rs' else 'object'} {text}"
     instead = _NAMES[of].get(name)
-    return f"{told}: {instead}" if instead else told
+    return f"{text}: {instead}" if instead else text
 
 
 def unexpected(of: str, name: str) -> str:
@@ -167,9 +167,9 @@ def unexpected(of: str, name: str) -> str:
         of: the name of the class.
         name: the keyword.
     """
-    told = f"{of}.__init__() got an unexpected keyword argument {name!r}"
+    text = f"{of}.__init__() got an unexpected keyword argument {name!r}"
     instead = _SETTINGS.get(name)
-    return f"{told}: {instead}" if instead else told
+    return f"{text}: {instead}" if instead else text
 
 
 def refuse(thing: object, of: str, name: str) -> Any:

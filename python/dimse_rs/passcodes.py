@@ -1,6 +1,6 @@
 """Passcodes: how they are stored, compared and checked (PS3.7 D.3.3.7).
 
-A passcode is stored as a hash by scrypt, which is slow and takes memory on purpose: whoever steals
+A passcode is stored as a hash by scrypt, which is slow and takes memory on purpose: a thief of
 the hashes can try few guesses. The same cost would let a peer keep this node busy with wrong
 passcodes, so `Passcodes` limits how many wrong ones an address has per minute, and how many threads
 wait because of that.
@@ -169,24 +169,24 @@ class Passcodes:
         Raises:
             AssociationRejected: too many identities wait for a turn, or this one waited too long.
         """
-        said = proposal.identity
-        if not isinstance(said, UsernamePasscode):
+        identity = proposal.identity
+        if not isinstance(identity, UsernamePasscode):
             return False
         if not self._most_wrong:
-            return self._fits(said)
+            return self._fits(identity)
         address = proposal.peer.host
         if not self._begin(address):
             return False
         fits = False
         try:
-            fits = self._fits(said)
+            fits = self._fits(identity)
         finally:
             self._end(address, fits=fits)
         return fits
 
-    def _fits(self, said: UsernamePasscode) -> bool:
-        stored = self._users.get(said.name)
-        return (stored or self._of_unknown).fits(said.passcode) and stored is not None
+    def _fits(self, identity: UsernamePasscode) -> bool:
+        stored = self._users.get(identity.name)
+        return (stored or self._of_unknown).fits(identity.passcode) and stored is not None
 
     def _begin(self, address: str) -> bool:
         """Wait for a turn; False when the address has had too many wrong passcodes.

@@ -31,6 +31,7 @@ DIMSE_SERVICES: Final = (
     "N-DELETE",
 )
 
+# `classes_of` iterates over a table to which another thread may add.
 _lock: Final = threading.Lock()
 
 
@@ -89,6 +90,7 @@ def register(sop_class: SOPClass) -> SOPClass:
         raise ValueError(f"{str(sop_class)!r} is not a UID (PS3.5 9.1)")
     if not set(sop_class.dimse) <= set(DIMSE_SERVICES):
         raise ValueError(f"{sop_class.dimse!r} has more than DIMSE services: {DIMSE_SERVICES}")
+    # Of two threads with the same UID the first adds the class; the second one gets it to compare.
     with _lock:
         known = SOP_CLASSES.setdefault(str(sop_class), sop_class)
     if any(getattr(known, fact) != getattr(sop_class, fact) for fact in known.__slots__):

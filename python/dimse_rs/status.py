@@ -352,6 +352,7 @@ class Status(int):
             return "pending"
         if code == 0xFE00:
             return "cancel"
+        # Most warnings are Bxxx; PS3.7 C.4 has three of DIMSE-N outside of that range.
         if code in (0x0001, 0x0107, 0x0116) or 0xB000 <= code <= 0xBFFF:
             return "warning"
         return "failure"

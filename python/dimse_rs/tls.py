@@ -115,8 +115,8 @@ def _restored(values: dict[str, Any]) -> TLS:
     return TLS(**values)
 
 
-def _files(said: File | Sequence[File]) -> tuple[str, ...]:
-    files = (said,) if isinstance(said, (str, PathLike)) else said
+def _files(given: File | Sequence[File]) -> tuple[str, ...]:
+    files = (given,) if isinstance(given, (str, PathLike)) else given
     return tuple(fspath(file) for file in files)
 
 

@@ -86,6 +86,7 @@ class UsernamePasscode(UserIdentity):
 
     name: str
     passcode: str = field(repr=False)
+    # How the passcode may travel is no part of who the user is: it does not count in a comparison.
     in_clear: bool = field(default=False, kw_only=True, compare=False)
 
     def _values(self) -> tuple[str | bytes, str]:
@@ -164,25 +165,25 @@ def fields_of(identity: UserIdentity | None, *, secured: bool) -> Fields | None:
     return None if identity is None else identity.fields
 
 
-def identity_of(said: Fields | None) -> UserIdentity | None:
+def identity_of(item: Fields | None) -> UserIdentity | None:
     """Read the fields from the wire.
 
     Returns:
         None when there is no identity, or one of a type that the standard does not define.
     """
-    if said is None:
+    if item is None:
         return None
-    response_requested = said.response_requested
-    if said.type == Kerberos.type:
-        return Kerberos(said.primary, response_requested=response_requested)
+    response_requested = item.response_requested
+    if item.type == Kerberos.type:
+        return Kerberos(item.primary, response_requested=response_requested)
     # Bytes that are not UTF-8 become lone surrogates: two different names stay different, and the
     # bytes can be had back.
-    text = said.primary.decode("utf-8", "surrogateescape")
-    match said.type:
+    text = item.primary.decode("utf-8", "surrogateescape")
+    match item.type:
         case Username.type:
             return Username(text, response_requested=response_requested)
         case UsernamePasscode.type:
-            passcode = said.secondary.decode("utf-8", "surrogateescape")
+            passcode = item.secondary.decode("utf-8", "surrogateescape")
             return UsernamePasscode(text, passcode, response_requested=response_requested)
         case Saml.type:
             return Saml(text, response_requested=response_requested)

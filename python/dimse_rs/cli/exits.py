@@ -102,6 +102,7 @@ def report_code(report: SendReport) -> ExitCode:
     if not bad:
         warned = any(result.category == "warning" for result in report.results)
         return ExitCode.WARNINGS if warned else ExitCode.OK
+    # A file that the peer refused has a status and no error: then the transfer as such has worked.
     if len(bad) == len(report.results) and all(result.error for result in bad):
         reasons = {exit_code(result.error) for result in bad if result.error}
         if len(reasons) == 1:

@@ -141,6 +141,7 @@ def _find(
     output: Output,
     found: _Matches,
 ) -> ExitCode:
+    # Undecoded: matches are written as they came, and a bad value in one must not end the query.
     responses = association.c_find(request, model=model_of(args), raw=True)
     asked = unsupported = False
     try:

@@ -153,6 +153,7 @@ def _contexts(args: argparse.Namespace) -> tuple[Context, ...]:
     request = proposed(args, model_of(args).get)
     native = (uids.ImplicitVRLittleEndian,) if args.implicit else DEFAULT_TRANSFER_SYNTAXES
     groups = [*((syntax,) for syntax in args.prefer), native]
+    # One of the 128 contexts is that of the C-GET itself.
     if len(classes) * len(groups) >= MAX_CONTEXTS:
         groups = [tuple(itertools.chain(*groups))]
     return expand([request, [for_retrieve((), classes, syntaxes) for syntaxes in groups]])

@@ -176,6 +176,7 @@ def _series(paths: list[str]) -> list[Dataset]:
         reference = Dataset()
         reference.ReferencedSOPClassUID = str(file.sop_class)
         reference.ReferencedSOPInstanceUID = file.sop_instance
+        # Only images go into Referenced Image Sequence; Rows tells them apart (PS3.3 C.4.15).
         kind = "Image" if "Rows" in instance else "NonImageCompositeSOPInstance"
         made[uid][f"Referenced{kind}Sequence"].value.append(reference)
     if not made:

@@ -204,17 +204,19 @@ def user_identity(parser: Parser, args: argparse.Namespace) -> UserIdentity | No
     Raises:
         CliError: a file cannot be read.
     """
-    said = [name for name in ("user", "kerberos", "saml", "jwt") if getattr(args, name) is not None]
-    if len(said) > 1:
-        parser.error(f"one user identity only, not --{' and --'.join(said)}")
+    given = [
+        name for name in ("user", "kerberos", "saml", "jwt") if getattr(args, name) is not None
+    ]
+    if len(given) > 1:
+        parser.error(f"one user identity only, not --{' and --'.join(given)}")
     if args.password is not None and args.user is None:
         parser.error("--password goes with --user")
-    if not said:
+    if not given:
         if args.pos_response:
             parser.error("--pos-response goes with a user identity")
         return None
     asked = bool(args.pos_response)
-    match said[0]:
+    match given[0]:
         case "user" if args.password is None:
             return Username(args.user, response_requested=asked)
         case "user":

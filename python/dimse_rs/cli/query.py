@@ -185,6 +185,7 @@ def identifiers(
     if not made:
         made.append(Dataset())
         apply(defaults, made[0])
+    # -k goes before the file, in every request: one file serves for many queries.
     for identifier in made:
         apply(args.keys, identifier)
         if args.level:

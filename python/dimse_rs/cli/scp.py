@@ -138,6 +138,7 @@ def _hosts(config: str | None) -> dict[str, str]:
         text = Path(config).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise CliError(ExitCode.INPUT, f"{config}: {error.strerror or error}") from error
+    # Other tables of the file have lines of the same form: only those of the HostTable count.
     hosts: dict[str, str] = {}
     inside = False
     for line in text.splitlines():

@@ -137,6 +137,7 @@ def tls_settings(args: argparse.Namespace) -> TLS | None:
         "key": args.tls_key,
         "password": args.tls_password,
     }
+    # Only the options that are given: `TLS` has the defaults.
     given = {name: value for name, value in given.items() if value not in (None, [])}
     if args.tls_pair is not None:
         if args.tls_cert or args.tls_key:

@@ -131,7 +131,7 @@ def save(request: StoreRequest, storage: Storage, output: Output) -> Path:
     Raises:
         StatusError: the instance cannot be stored; the peer gets this status.
     """
-    size = request.size
+    size = request.size  # before `saved`, which may take the data set out of the request
     path, oddities = request.saved(storage)
     output.event(
         "stored",

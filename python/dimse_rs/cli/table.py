@@ -89,6 +89,8 @@ class Table:
             for path in self._paths
             if any(row[path] for row in self._waiting)
         }
+        # One character at a time, always off the widest column: wide columns end up equally wide,
+        # and narrow ones stay whole.
         free = self._width - len(_GAP) * (len(widths) - 1)
         while sum(widths.values()) > free and max(widths.values()) > _LEAST:
             widest = max(widths, key=lambda path: widths[path])

@@ -2,8 +2,8 @@
 
 The two do not correspond one to one. The standard wants one event for all instances of a study that
 an association transferred, with their number; the core reports each operation by itself, without
-what others said. So an `Auditor` keeps, for every association that is open, what it has seen so far
-(`_Open`): the user, whom only the proposal names; instances counted by study, patient, action and
+what others reported. So an `Auditor` keeps what it has seen of every association that is open
+(`_Open`): the user, named by the proposal alone; instances counted by study, patient, action and
 outcome; and the C-GETs and C-MOVEs in progress. Counts become events when their operation or their
 association ends. They are flushed early in two cases: at 1000 different counts, so that a peer
 cannot fill the memory; and when events were lost, since the end itself may be among those.
@@ -126,7 +126,7 @@ _Key: TypeAlias = tuple[str | None, str | None, Action, int]
 
 @dataclass(slots=True)
 class _Open:
-    """What the events of an association said so far."""
+    """The state of an association that is open, from its events so far."""
 
     facts: Facts
     user: str | None = None
@@ -148,10 +148,10 @@ class Auditor:
         self._address = address
         self._open: dict[int, _Open] = {}
 
-    def told(self, told: _core.Told) -> Iterator[Audit]:
+    def take(self, event: _core.Told) -> Iterator[Audit]:
         """Take an event of the core; give the auditable events that are complete with it."""
-        association, facts = told.association, told.facts
-        match told.kind:
+        association, facts = event.association, event.facts
+        match event.kind:
             case "serving":
                 yield self._activity(facts)
             case "identity":
@@ -431,9 +431,9 @@ def _host(facts: Facts) -> str:
 
 def _outcome(status: int) -> _Outcome:
     """Give the outcome of a final status, and the text of a failure."""
-    said = Status(status)
-    done = said.category in ("success", "warning")
-    return (DONE, "") if done else (FAILED, str(said))
+    final = Status(status)
+    done = final.category in ("success", "warning")
+    return (DONE, "") if done else (FAILED, str(final))
 
 
 def _counted_text(failures: Counter[str]) -> str:

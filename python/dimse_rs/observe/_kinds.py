@@ -59,10 +59,10 @@ class Kind:
     makes: ClassVar[tuple[str, ...]] = ()
     audited: ClassVar[bool] = False
 
-    def __init__(self, told: _core.Told) -> None:
+    def __init__(self, event: _core.Told) -> None:
         """Take an event of the core."""
-        self.association = told.association
-        self.facts: Facts = told.facts
+        self.association = event.association
+        self.facts: Facts = event.facts
         self.where = log.address(self.facts.get("peer")) or ""
 
     def events(self) -> Iterator[Facts]:
@@ -146,7 +146,7 @@ class _Connected(Kind):
         if (tls := self._secured) is None:
             super().record()
             return
-        how = " ".join(f"{name} {said!r}" for name, said in tls.items())
+        how = " ".join(f"{name} {value!r}" for name, value in tls.items())
         what = self.who, self.where, how
         self.line(logging.DEBUG, self.name, "%s connected %s over TLS: %s", *what)
 

@@ -56,11 +56,11 @@ class _Narrator:
         """Log the events that have come."""
         with self._lock:
             while batch := self._follower.take():
-                for told in batch:
-                    if not self.association and told.association:
-                        self.association = told.association
-                        _narrators[told.association] = self
-                    log_event(told)
+                for event in batch:
+                    if not self.association and event.association:
+                        self.association = event.association
+                        _narrators[event.association] = self
+                    log_event(event)
             if self._follower.over:
                 _narrators.pop(self.association, None)
 
@@ -119,9 +119,9 @@ def log_message(core: _core.Association, arrow: str, message: _core.Message) -> 
     number = message.message_id or message.responding_to
     status = "" if message.status is None else f" {Status(message.status)}"
     what = f"{message.name} {number}{status}"
-    told = log.of(core, "message")
+    about = log.of(core, "message")
     catch_up(core.id)
-    _logger.log(level, "%s<-%s(%d) %s %s", called, calling, core.id, arrow, what, extra=told)
+    _logger.log(level, "%s<-%s(%d) %s %s", called, calling, core.id, arrow, what, extra=about)
 
 
 def log_answer(operation: _core.Operation, status: int, after: int = 0) -> None:
@@ -137,9 +137,9 @@ def log_answer(operation: _core.Operation, status: int, after: int = 0) -> None:
     name = (request.name or "").replace("-RQ", "-RSP")
     what = f"{name} {request.message_id} {Status(status)}" + (f" after {after}" if after else "")
     core = operation.association
-    told = log.of(core, "message")
+    about = log.of(core, "message")
     catch_up(core.id)
-    _logger.log(level, "%s<-%s(%d) << %s", called, calling, core.id, what, extra=told)
+    _logger.log(level, "%s<-%s(%d) << %s", called, calling, core.id, what, extra=about)
 
 
 def _level_of(status: int | None) -> int:

@@ -34,14 +34,14 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = dict(_sources())
 """The kinds of the core to be followed, by the name of an event for programs."""
 
 
-def events_of(told: _core.Told) -> Iterator[dict[str, Any]]:
+def events_of(event: _core.Told) -> Iterator[dict[str, Any]]:
     """Make the events for programs of an event of the core."""
-    return KINDS[told.kind](told).events()
+    return KINDS[event.kind](event).events()
 
 
-def log_event(told: _core.Told) -> None:
+def log_event(event: _core.Told) -> None:
     """Log an event of the core."""
-    KINDS[told.kind](told).record()
+    KINDS[event.kind](event).record()
 
 
 # Logger, level, and the kinds of the core that the logger takes at that level. A P-DATA-TF and its

@@ -168,18 +168,19 @@ def _code(parent: Element, name: str, code: Code) -> None:
 def _participant(message: Element, participant: Participant) -> None:
     from xml.etree.ElementTree import SubElement
 
-    said = {
+    fields = {
         "UserID": participant["user_id"],
         "AlternativeUserID": participant["alternative_user_id"],
         "UserName": participant["user_name"],
         "UserIsRequestor": "true" if participant["requestor"] else "false",
     }
     if participant["address"]:
-        said |= {
+        fields |= {
             "NetworkAccessPointID": participant["address"],
             "NetworkAccessPointTypeCode": "2",  # an IP address
         }
-    attributes = {name: _text(value) for name, value in said.items() if value}
+    attributes = {name: _text(value) for name, value in fields.items() if value}
+    # UserID is required, even if it is empty: a peer that failed in TLS has given no AE title.
     who = SubElement(message, "ActiveParticipant", {"UserID": "", **attributes})
     if participant["role"]:
         _code(who, "RoleIDCode", participant["role"])
@@ -201,6 +202,7 @@ def _object(message: Element, subject: Subject) -> None:
     else:
         SubElement(about, "ParticipantObjectName").text = _text(subject["id"])
     for name, value in subject["detail"].items():
+        # The attribute is base64 in the schema of PS3.15 A.5.1.
         encoded = b64encode(value.encode("utf-8", "backslashreplace")).decode()
         SubElement(about, "ParticipantObjectDetail", type=name, value=encoded)
     for uid, number in subject["sop_classes"].items():

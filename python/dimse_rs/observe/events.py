@@ -392,12 +392,12 @@ class Events:
         """Keep the events of the kinds that are followed; False ends the iteration."""
         if batch is None:
             return False
-        for told in batch:
-            for event in events_of(told):
+        for fact in batch:
+            for event in events_of(fact):
                 if event["event"] in self._kinds:
                     self._waiting.append(cast("Event", event))
             if self._auditor is not None:
-                self._waiting.extend(self._auditor.told(told))
+                self._waiting.extend(self._auditor.take(fact))
         # An empty batch comes when the wait has run out: the end, if that is for the timeout.
         return bool(self._waiting or batch) or self._patience(begun) != 0
 

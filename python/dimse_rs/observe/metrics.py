@@ -198,6 +198,7 @@ def _sample(name: str, labels: list[str], value: float) -> str:
 
 
 def _buckets(name: str, labels: list[str], histogram: Histogram) -> Iterator[str]:
+    # Buckets of Prometheus are cumulative: each counts all values up to its bound.
     below = 0
     for bound, count in zip((*histogram.bounds, "+Inf"), histogram.counts, strict=True):
         below += count

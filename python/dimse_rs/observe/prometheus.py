@@ -174,6 +174,7 @@ class MetricsEndpoint:
                 self._rest(error)
                 return
             self._failing = False
+            # Clients that hold all places in silence lose them to those that come later.
             if len(self._clients) >= _AT_ONCE:
                 self._drop(next(iter(self._clients)))
             accepted.setblocking(False)

@@ -216,8 +216,8 @@ class Admission:
             return
         try:
             verdict = self._call(self._accept, proposal)
-        except AssociationRejected as said:
-            codes = (said.result, said.source, said.reason)
+        except AssociationRejected as rejected:
+            codes = (rejected.result, rejected.source, rejected.reason)
             raise _Refused(codes, "not-let-in", "rejected by the accept function") from None
         if not isinstance(verdict, bool):
             raise TypeError(f"accept gives bool, not {type(verdict).__name__}")
@@ -236,11 +236,11 @@ class Admission:
                 raise TypeError(
                     f"verify_identity gives bool or bytes, not {type(verdict).__name__}"
                 )
-        except Congested as said:
-            codes = (said.result, said.source, said.reason)
-            raise _Refused(codes, "user-identity", f"{what} not verified: {said.why}") from None
-        except AssociationRejected as said:
-            codes = (said.result, said.source, said.reason)
+        except Congested as rejected:
+            codes = (rejected.result, rejected.source, rejected.reason)
+            raise _Refused(codes, "user-identity", f"{what} not verified: {rejected.why}") from None
+        except AssociationRejected as rejected:
+            codes = (rejected.result, rejected.source, rejected.reason)
             why = f"{what} not verified: rejected by the verify_identity function"
             raise _Refused(codes, "user-identity", why) from None
         except BaseException:
@@ -311,8 +311,8 @@ def _checked(entry: object) -> Allow:
 def _failed(core: _core.Proposal, code: str, what: str) -> None:
     calling, called = core.titles
     who = f"{called}<-{calling}({core.association})"
-    told = {"code": code, "association": core.association, "peer": log.address(core.peer)}
-    _logger.exception("%s %s", who, what, extra=told)
+    about = {"code": code, "association": core.association, "peer": log.address(core.peer)}
+    _logger.exception("%s %s", who, what, extra=about)
 
 
 def _supported(uid: str, entry: Supported) -> _core.SupportedContext:

@@ -407,9 +407,9 @@ def _log_events(follower: _core.Follower, done: threading.Event) -> None:
             batch = follower.next(_LEVEL_CHECK)
             if batch is None:
                 return
-            for told in batch:
+            for event in batch:
                 try:
-                    log_event(told)
+                    log_event(event)
                 except Exception:  # of a log handler of the user's: the other events are logged
                     _logger.exception("an event could not be logged", extra={"code": "log"})
     finally:
