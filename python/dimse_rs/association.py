@@ -116,6 +116,11 @@ class Responses(Generic[V_co]):
         self.close()
 
 
+# How an association is left depends on its outstanding calls. A call that has its final response,
+# was refused, or was left early (a C-CANCEL has gone out) is not outstanding. A call that Ctrl-C
+# has interrupted is: the peer still performs it, and a release would wait for its responses. So
+# leaving by an exception aborts when a call is outstanding; otherwise iterators that were neither
+# finished nor closed are cancelled, and the association is released.
 class Association(AssociationFacts):
     """An association, made by `AE.associate`. Any thread may call it.
 
