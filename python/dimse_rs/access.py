@@ -201,6 +201,7 @@ def _classes(what: str | Model | Iterable[str | Model]) -> tuple[str, ...]:
     listed = (what,) if isinstance(what, (str, Model)) else what
     uids: list[str] = []
     for item in listed:
+        # From a TOML file all of these are text: a keyword of a class, that of a model, or a UID.
         named = getattr(sop_class, item, None) if isinstance(item, str) else item
         if isinstance(named, Model):
             uids += named

@@ -230,6 +230,7 @@ class AssociationAborted(AssociationError):
             who = "by us" if local else "by the peer"
             why = _ABORT_REASONS.get(reason, f"reserved reason {reason}")
             part = "its application" if source == 0 else f"its protocol machine: {why}"
+            # A-ABORT has no field for the side: the text says whose application or machine it was.
             if local:
                 part = part.replace("its", "our", 1)
             message = f"association aborted {who}, {part} ({source},{reason}; PS3.8 9.3.8)"

@@ -156,6 +156,7 @@ def absent(of: str, name: str, kind: str | None = None) -> str:
     """
     text = f"{kind or of!r} has no attribute {name!r}"
     text = f"{'module' if of == 'dimse_rs' else 'object'} {text}"
+    # In the text itself, not as a note: a traceback shows it, and so do the messages of tools.
     instead = _NAMES[of].get(name)
     return f"{text}: {instead}" if instead else text
 

@@ -252,6 +252,7 @@ def check_peers(
         TypeError: neither a mapping nor a function of one argument, or an `async` function without
             an event loop.
     """
+    # A mistake in the settings is an error now: later it would fail a C-MOVE, with A801.
     if not isinstance(peers, Mapping):
         if not callable(peers):
             raise TypeError(f"{name}= is a mapping or a function, not {described(peers)}")

@@ -326,6 +326,7 @@ def _timeouts(args: argparse.Namespace) -> Timeouts:
         chosen["write"] = args.socket_timeout
     if args.progress_timeout is not None:
         chosen["progress"] = args.progress_timeout
+    # -ta of DCMTK covers all waits for PDUs of the association, ARTIM among them.
     if args.acse_timeout is not None:
         chosen.update(acse=args.acse_timeout, release=args.acse_timeout, artim=args.acse_timeout)
     if args.dimse_timeout is not None:
@@ -338,6 +339,7 @@ def make_output(args: argparse.Namespace) -> Output:
     """Set up logging, and open the report."""
     from dimse_rs import log
 
+    # DCMTK's -q, -v and -d are levels too; -ll, which names one, goes before them.
     level = args.log_level or ("debug" if args.debug else "info" if args.verbose else "warn")
     log.to_stderr(level, quiet=args.quiet)
     return Output(
@@ -350,6 +352,7 @@ def make_output(args: argparse.Namespace) -> Output:
 
 def count(text: str) -> int:
     """Read a positive number."""
+    # Not `isdigit`, which is true for digits of every script.
     if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a number from 1 up, not {text!r}")
     return int(text)

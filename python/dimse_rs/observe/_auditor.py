@@ -163,6 +163,7 @@ class Auditor:
                 yield self._alert(association, facts, RESTRICTED_FUNCTION, what)
             case "performed":
                 yield from self._performed(association, facts)
+            # Received ones, at the destination of a C-MOVE, are counted when they are stored.
             case "suboperation" if facts["direction"] == "sent":
                 self._sent(association, facts)
             case "ended":
@@ -179,6 +180,7 @@ class Auditor:
     def _login(self, association: int, facts: Facts) -> Audit:
         user = facts["name"] or f"user identity of type {facts['type']}"
         accepted = facts["accepted"]
+        # Kept for the events to come: facts of operations do not repeat the user.
         if accepted:
             self._of(association, facts).user = user
         why = "" if accepted else "the user identity is not verified"
@@ -199,6 +201,7 @@ class Auditor:
         )
 
     def _alert(self, association: int, facts: Facts, kind: Code, why: str) -> Audit:
+        # The reporting node is the requestor of an alert, and the peer is what the alert is about.
         who = [self._node(facts, None, requestor=True), self._peer(facts, None, requestor=False)]
         about = _subject(NODE_ID, facts["calling"] or _host(facts), role=13)
         about["detail"]["Alert Description"] = why
@@ -207,6 +210,9 @@ class Auditor:
         )
 
     def _performed(self, association: int, facts: Facts) -> Iterator[Audit]:
+        # The core reports an operation twice: when it has come, and with its final status. PS3.15
+        # wants a query at its beginning, with the identifier; a retrieval at both; and instances
+        # that were stored or accessed at the end, with the outcome.
         field_, final = facts["field"], facts["status"] is not None
         if field_ == C_STORE_RQ:
             if final:
@@ -230,6 +236,7 @@ class Auditor:
     def _stored(self, association: int, facts: Facts) -> Iterator[Audit]:
         state = self._of(association, facts)
         outcome, why = _outcome(facts["status"])
+        # Read: the same bytes were there already. Update: other bytes of the instance were.
         action: Action = "R" if facts["identical"] else "U" if facts["changed"] else "C"
         patient = facts["patient"]
         # The Specific Character Set of the instance is not known here: other bytes become escapes.
@@ -291,6 +298,8 @@ class Auditor:
         state = self._of(association, facts)
         retrieval = state.retrievals.pop(facts["message_id"], None) or _Retrieval()
         outcome = _outcome(facts["status"])
+        # The final status may be a warning when some sub-operations failed; for those instances the
+        # transfer has failed.
         if retrieval.failures:
             outcome = FAILED, _counted_text(retrieval.failures)
         studies = [about["id"] for about in retrieval.subjects if about["id_type"] == STUDY]
@@ -315,8 +324,8 @@ class Auditor:
         if code.startswith("tls-"):
             yield self._alert(association, facts, NODE_AUTHENTICATION, str(facts["error"]))
         if (state := self._open.get(association)) is None:
-            return
-        state.facts |= {"at": facts["at"]}
+            return  # nothing to report happened: a C-ECHO, or a peer that was rejected
+        state.facts |= {"at": facts["at"]}  # the instances are reported with the time of the end
         yield from self._flush(association)
         if state.user is not None:
             yield self._authentication(association, facts, state.user, LOGOUT)
@@ -404,6 +413,8 @@ class Auditor:
     def _retrieving(self, association: int, facts: Facts) -> list[Participant]:
         """List the sender and the receiver, and the requestor of a C-MOVE to a third node."""
         user = self._of(association, facts).user
+        # A C-GET has two participants, a C-MOVE to a third node three. Of that node the title alone
+        # is known here: the address is that of another association.
         who = [self._node(facts, SOURCE)]
         if facts["field"] == C_GET_RQ:
             return [*who, self._peer(facts, DESTINATION, user)]

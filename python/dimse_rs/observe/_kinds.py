@@ -109,6 +109,7 @@ class Kind:
         about = {"association": self.association, "peer": self.where or None}
         to.log(level, text, *args, extra={"code": code, "event": self.name, **about})
 
+    # From two kinds: `rejected`, when this node rejects, and `ended`, when the peer did.
     def rejection(self, result: int, source: int, reason: int, why: str, hint: str) -> Facts:
         """Make an event of an A-ASSOCIATE-RJ, ours or the peer's."""
         return {
@@ -228,6 +229,7 @@ class _Pdu(Kind):
         yield {"event": self.name, **self.about, **pdu, "items": self._items}
 
     def record(self) -> None:
+        # A study has thousands of these, and they say little.
         level = log.TRACE if self.facts["type"] == "P-DATA-TF" else logging.DEBUG
         text = pdu_text(self.facts | {"items": self._items})
         self.line(level, self.name, "%s %s %s", self.who, self.arrow, text, to=_pdu)

@@ -325,6 +325,7 @@ class Events:
         timeout: float | None,
         auditor: Auditor | None,
     ) -> None:
+        # Only a server knows the titles and the address that identify the node in audit messages.
         if "audit" in kinds and auditor is None:
             raise ValueError("only servers have audit events: Server.events('audit')")
         for kind in kinds:
@@ -397,6 +398,7 @@ class Events:
                 if event["event"] in self._kinds:
                     self._waiting.append(cast("Event", event))
             if self._auditor is not None:
+                # In the order of the core's events, so that audit stands among the others.
                 self._waiting.extend(self._auditor.take(fact))
         # An empty batch comes when the wait has run out: the end, if that is for the timeout.
         return bool(self._waiting or batch) or self._patience(begun) != 0

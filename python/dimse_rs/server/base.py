@@ -307,6 +307,7 @@ class BaseServer(Handlers):
         Raises:
             ValueError: no such kind.
         """
+        # Imported on demand: audit is rare, and each follower counts for itself.
         auditor = None
         if "audit" in kinds:
             from dimse_rs.observe._auditor import Auditor
@@ -379,6 +380,8 @@ class BaseServer(Handlers):
 
     def association_of(self, core: _core.Association) -> AssociationFacts:
         """Give the association as handlers see it: the same object for every request on it."""
+        # Weak references: an association that no request uses any more is made again for the next
+        # one, and the server does not collect thousands.
         with self._lock:
             known = self._associations.get(core.id)
             if known is None:
