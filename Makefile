@@ -13,14 +13,18 @@ CARGO_FLAGS ?= --locked
 FUZZ_SECONDS ?= 60
 ROUNDS ?= 300
 MINUTES ?= 5
+JOBS ?=
 SOURCES := python tests $(wildcard tools)
 
 # Registries can be slow or drop a connection: three tries, then fail.
 retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo "attempt $$attempt failed, again"; }; done
 pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 60
 
+# How a check ends, so that its last line says that nothing failed.
+passed = @echo "$@: passed"
+
 .NOTPARALLEL:
-.PHONY: help setup peers build wheel demo hostile fmt lint test test-rust test-proto test-python stubs bench bench-load soak attack durability fuzz seeds deny doc clean
+.PHONY: help setup peers build quick wheel demo hostile fmt lint test test-fast test-rust test-proto test-net test-python stubs bench bench-load soak attack durability fuzz seeds deny doc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +44,9 @@ peers: ## install DCMTK, gdcmscu, Orthanc, tshark and strace where they are miss
 
 build: $(VENV)/.ready ## build the native module into the virtual environment (editable)
 	$(call retry,VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release $(CARGO_FLAGS))
+
+quick: $(VENV)/.ready ## the same with little optimization: seconds after a change, and enough for test-fast
+	$(call retry,VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --profile quick $(CARGO_FLAGS))
 
 wheel: $(VENV)/.ready ## build the abi3 wheel; run the README where there is no Rust
 	rm -rf dist $(WHEEL_VENV)
@@ -63,20 +70,34 @@ lint: $(VENV)/.ready ## formatting, clippy, ruff, mypy
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
+	$(passed)
 
 test: setup lint test-rust build stubs test-python wheel demo ## everything that has to hold
+	$(passed)
+
+test-fast: quick test-proto ## while working: unit, loopback without what is slow, dimse-proto; under a minute
+	$(PY) -m pytest -n $(or $(JOBS),auto) -m "not slow" tests/unit tests/loopback
+	$(passed)
 
 test-rust: ## Rust tests of the workspace, the doc examples and the replayed fuzz corpora
 	cargo test $(CARGO_FLAGS) --workspace
+	$(passed)
 
-test-proto: ## the protocol crate alone: seconds
+test-proto: ## the protocol crate alone
 	cargo test $(CARGO_FLAGS) -p dimse-proto
+	$(passed)
 
-test-python: build ## Python tests: unit, loopback, interop, command line, examples
-	$(PY) -m pytest
+test-net: ## the crate of sockets and files alone
+	cargo test $(CARGO_FLAGS) -p dimse-net
+	$(passed)
+
+test-python: build ## all Python tests, in JOBS processes if that is set
+	$(PY) -m pytest $(if $(JOBS),-n $(JOBS))
+	$(passed)
 
 stubs: build ## check the stubs against the built module
 	$(PY) -m mypy.stubtest dimse_rs._core
+	$(passed)
 
 hostile: build peers ## play the hostile cases at our server and at two peers, print the table
 	$(PY) -m tests.hostile.run $(HOSTILE)

@@ -1,10 +1,11 @@
-"""What every test may use: a check for peers, and the option that pairs them with each other."""
+"""What every test may use: a check for peers, markers by folder, and an option for all pairs."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-pairs", action="store_true", help="interop: test peers against each other too"
     )
+
+
+MARKERS = {
+    "differential": ["slow"],
+    "durability": ["slow"],
+    "hostile": ["hostile", "slow"],
+    "interop": ["interop", "slow"],
+    "load": ["slow"],
+    "mutants": ["hostile", "slow"],
+}
+"""What the tests of a folder are, beside what they say themselves; pyproject.toml has the words."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of whole folders."""
+    for item in items:
+        for marker in MARKERS.get(item.path.relative_to(Path(__file__).parent).parts[0], []):
+            item.add_marker(marker)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -185,6 +185,7 @@ def test_a_loop_is_woken_once_for_all_that_waits_for_it():
     assert loop.wakes <= times
 
 
+@pytest.mark.slow
 def test_a_thousand_echos_at_once_wake_the_loop_a_few_times():
     wakes = 0
 

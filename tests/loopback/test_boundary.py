@@ -208,6 +208,7 @@ def test_what_logs_may_raise_anything(caplog):
 # ---- J01: handlers that do not come back, or keep the interpreter
 
 
+@pytest.mark.slow
 def test_a_handler_that_keeps_the_interpreter_does_not_keep_the_server():
     """C code may hold the GIL for as long as it likes: the core goes on without it."""
     held = 3  # seconds
@@ -481,6 +482,7 @@ def test_threads_share_messages_and_events():
     assert len([event for event in told if event["event"] == "ended"]) == 1
 
 
+@pytest.mark.slow
 def test_threads_share_the_responses_of_a_query():
     count = 500
     server = scp()
@@ -567,6 +569,7 @@ with server:
 """
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_a_small_data_set_is_small(tmp_path):
     """400 data sets of some hundred bytes, each a slice of a read buffer of up to 512 KiB."""
     small, large = (tmp_path / name for name in ("small.dcm", "large.dcm"))
@@ -587,6 +590,7 @@ def test_what_is_kept_of_a_small_data_set_is_small(tmp_path):
     assert grown < 40 << 20  # and not 400 * 512 KiB
 
 
+@pytest.mark.slow
 def test_what_is_kept_outlives_its_association(tmp_path):
     [large] = series(tmp_path, "large", 1, (1, 1024, 1024))
     server = scp()

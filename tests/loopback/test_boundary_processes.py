@@ -17,6 +17,8 @@ from tests.support.nodes import CT, SCU, scp, until_idle
 from tests.support.process import PeerError, Process
 from tests.support.runner import Accepted, Peer, Target
 
+pytestmark = pytest.mark.slow
+
 # A server of every kind of handler, and an association with it, in one process.
 PROGRAM = """
 import asyncio, gc, os, signal, sys, threading, time

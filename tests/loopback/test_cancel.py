@@ -230,6 +230,7 @@ def test_cancel_from_another_thread(server, endless):
         assert association.c_echo() == 0
 
 
+@pytest.mark.slow
 def test_inside_a_loop_the_next_call_waits_until_all_is_said(server, endless):
     """On a synchronous association: the rest is kept, none is lost (PS3.7 7.3)."""
     limited = scp()
@@ -392,6 +393,7 @@ def held_up(monkeypatch):
     return all_came
 
 
+@pytest.mark.slow
 def test_after_c_cancel_of_a_c_get_at_most_one_more_instance_goes_out(paths, held_up):
     """Also to a receiver that answers at once: nobody has to look for the C-CANCEL first."""
     server = scp()
@@ -415,6 +417,7 @@ def test_after_c_cancel_of_a_c_get_at_most_one_more_instance_goes_out(paths, hel
     assert last.remaining == 30 - len(received)
 
 
+@pytest.mark.slow
 def test_after_c_cancel_of_a_c_move_at_most_one_more_instance_goes_out(paths, held_up):
     at_once = AtOnce(paths)
     received = []
@@ -622,6 +625,7 @@ def test_after_cancel_what_still_comes_is_given():
         assert association.c_echo() == 0
 
 
+@pytest.mark.slow
 def test_a_peer_that_does_not_end_is_aborted_in_time():
     def script(peer):
         peer.accept((1, 0, [wire.IMPLICIT]), (3, 0, [wire.IMPLICIT]))

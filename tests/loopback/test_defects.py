@@ -146,6 +146,7 @@ def test_d04_more_than_1024_descriptors():
 # ---- D5, D6, D7: what timeouts are for
 
 
+@pytest.mark.slow
 def test_d05_slow_link_is_no_timeout():
     """The peer takes 24 MiB at 16 MB/s: longer than `store`, but it never stands still."""
     store = 1.0
@@ -169,6 +170,7 @@ def test_d05_slow_link_is_no_timeout():
         assert time.monotonic() - started > store
 
 
+@pytest.mark.slow
 def test_d06_peer_that_stops_reading_does_not_hold_a_call():
     over = threading.Event()
 
@@ -189,6 +191,7 @@ def test_d06_peer_that_stops_reading_does_not_hold_a_call():
         over.set()
 
 
+@pytest.mark.slow
 def test_d07_association_lives_on_after_a_long_handler():
     server = scp(timeouts=Timeouts(idle=SHORT))
     server.c_store(lambda _: time.sleep(2 * SHORT))  # the work itself

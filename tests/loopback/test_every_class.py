@@ -114,6 +114,7 @@ def ask(association, sop_class: SOPClass, service: str):
     return response.status
 
 
+@pytest.mark.slow
 def test_every_class_is_answered_in_every_service_of_its_own(server):
     expected = []
     for part in batches(ALL.items()):

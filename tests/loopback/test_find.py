@@ -436,6 +436,7 @@ def test_an_identifier_that_is_none_names_itself():
         list(query(association))
 
 
+@pytest.mark.slow
 def test_a_stream_without_end_is_read_in_constant_memory_and_left_in_time():
     """H05: the peer goes on after C-CANCEL too."""
     ae = AE("SCU", timeouts=Timeouts(dimse=1, artim=2))
@@ -466,6 +467,7 @@ def test_a_stream_without_end_is_read_in_constant_memory_and_left_in_time():
     assert sent > 5000
 
 
+@pytest.mark.slow
 def test_a_slow_reader_stops_the_peer():
     ahead = []
 

@@ -26,6 +26,8 @@ from tests.support.nodes import CT, SCU, scp
 from tests.support.process import Process, run
 from tests.support.tools import DIMSE, PYTHON
 
+pytestmark = pytest.mark.slow
+
 STARTS = 10
 
 HELD_UP = """

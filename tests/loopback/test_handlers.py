@@ -396,6 +396,7 @@ def workers():
     ]
 
 
+@pytest.mark.slow
 def test_handlers_run_side_by_side_and_idle_threads_go(workers):
     server = scp()
     together = threading.Barrier(8, timeout=10)

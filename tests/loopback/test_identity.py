@@ -381,6 +381,7 @@ def test_a_flood_of_silent_connections_does_not_evict_who_is_being_verified():
             assert association.c_echo() == 0
 
 
+@pytest.mark.slow
 def test_many_right_passcodes_at_once_are_all_let_in():
     verify = Passcodes({"bob": hash_passcode("right")}, most_wrong=2)
     said = UsernamePasscode("bob", "right", in_clear=True)

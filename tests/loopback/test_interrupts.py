@@ -12,6 +12,8 @@ from tests.data.generate import series
 from tests.support.nodes import CT, Puppet, at, silent_after
 from tests.support.process import Process
 
+pytestmark = pytest.mark.slow
+
 START = """
 import sys
 from dimse_rs import AE, Server, Timeouts

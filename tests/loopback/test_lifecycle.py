@@ -349,6 +349,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_forked_child_is_told_clearly(tmp_path):
     script = tmp_path / "forks.py"
     script.write_text(FORK)
@@ -359,6 +360,7 @@ def test_a_forked_child_is_told_clearly(tmp_path):
     assert "spawn" in line
 
 
+@pytest.mark.slow
 def test_a_script_that_ends_with_a_server_running_ends(tmp_path):
     script = tmp_path / "leaves.py"
     script.write_text(

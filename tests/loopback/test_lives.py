@@ -30,6 +30,8 @@ from dimse_rs import (
 from tests.support.nodes import PATIENT, at, scp
 from tests.support.process import Process
 
+pytestmark = pytest.mark.slow
+
 GRACE = 0.3
 TIME = 10.0
 # A release from a handler of the very association waits for as long as an operation may take.

@@ -150,6 +150,7 @@ def test_a_port_that_is_only_knocked_at_is_no_warning(caplog):
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_no_dicom_node_is_one_line_with_its_address(caplog):
     import socket
 
@@ -175,6 +176,7 @@ def test_without_problems_nothing_is_said_above_info(level, caplog, tmp_path):
     assert [r for r in caplog.records if r.levelno > logging.INFO] == []
 
 
+@pytest.mark.slow
 def test_matches_are_no_lines_of_their_own_but_for_debug(caplog):
     server = scp()
     server.c_find(StudyRoot)(lambda request: [instance() for _ in range(50)])

@@ -442,6 +442,7 @@ def test_what_it_takes_decides_on_conversion(accepted, tmp_path):
         assert data_set(tmp_path / f"{uid_of(path)}.dcm") == convert(path, accepted)
 
 
+@pytest.mark.slow
 def test_more_classes_than_one_association_can_carry(tmp_path):
     """70 classes, two contexts each: 140 do not fit into 128 (PS3.8 9.3.2.2)."""
     sources = tmp_path / "sources"
@@ -466,6 +467,7 @@ def test_more_classes_than_one_association_can_carry(tmp_path):
 # ---- what the requestor may do
 
 
+@pytest.mark.slow
 def test_the_sub_operations_stop_when_the_requestor_is_gone(paths):
     """F11: within a second."""
     stored = []

@@ -270,6 +270,7 @@ def test_success_goes_out_when_the_function_has_returned(tmp_path):
     assert server.metrics().buffered_bytes == 0
 
 
+@pytest.mark.slow
 def test_what_came_meanwhile_comes_together_and_at_most_256(tmp_path):
     held = Held()
     ae = AE("SCP", timeouts=PATIENT)
@@ -473,6 +474,7 @@ def test_what_a_function_of_one_expression_gives_back_is_passed_over(answer, tmp
         assert association.c_store(another(1)) == 0
 
 
+@pytest.mark.slow
 def test_what_was_answered_is_not_told_as_unanswered(tmp_path, caplog):
     """However soon the peer is gone once it is answered."""
 
@@ -549,6 +551,7 @@ def test_the_same_bytes_wait_too_and_are_new_when_the_first_are_refused(tmp_path
     assert names(tmp_path) == ["1.2.3.1.dcm"]
 
 
+@pytest.mark.slow
 def test_many_associations_that_store_the_same_leave_what_was_accepted_last(tmp_path):
     accepted = []
 

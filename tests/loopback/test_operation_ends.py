@@ -40,6 +40,8 @@ from dimse_rs.perform import performer
 from tests.support import wire
 from tests.support.nodes import CT, MR_IMPLICIT, PATIENT, SCU, at, scp
 
+pytestmark = pytest.mark.slow
+
 MPPS = ModalityPerformedProcedureStep
 KEYS = {"StudyInstanceUID": "1.2.3"}
 OF_MPPS = {"sop_class": MPPS, "instance_uid": "1.2.3"}

@@ -51,6 +51,7 @@ def _ask_without_end(peer, what):
             time.sleep(0.05)  # the case is: now and then
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["echo", "find"])
 def test_a_peer_that_does_not_read_its_answers_is_cut_off(what, caplog):
     """The write deadline ends it; what waits for it is bounded, and nobody else notices."""
@@ -153,6 +154,7 @@ def test_a_generator_that_blocks_in_the_middle_ends_the_query(caplog):
 # ---- D19: Message IDs
 
 
+@pytest.mark.slow
 def test_more_messages_than_there_are_ids():
     with link(scp()) as association:
         assert association.c_echo(repeat=66_000) == 0
@@ -276,6 +278,7 @@ def test_no_such_host():
         AE(timeouts=HURRIED).associate("SCP@no-such-host.invalid:104")
 
 
+@pytest.mark.slow
 def test_a_connection_that_does_not_open_ends_at_connect():
     """A listener whose queue is full: packets to it are not answered."""
     with socket.socket() as full:

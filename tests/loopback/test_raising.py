@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import asyncio, sys
 from dimse_rs import AE, AsyncServer, Server, StatusError, StudyRoot

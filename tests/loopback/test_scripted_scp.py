@@ -158,6 +158,7 @@ def test_nonsense_in_place_of_an_answer(ae, answer, reason):
         ae.associate(scp.address)
 
 
+@pytest.mark.slow
 def test_silence_in_place_of_an_answer(ae):
     def script(peer: Connection) -> None:
         peer.expect(wire.RQ)
@@ -266,6 +267,7 @@ def test_close_in_place_of_a_response(ae):
     _echo_answered(ae, lambda peer, _: peer.close(), check)
 
 
+@pytest.mark.slow
 def test_no_response_is_named_and_not_kept_waiting_for_the_close(ae):
     def answer(peer: Connection, _: int) -> None:
         peer.expect_abort(0, 0)
@@ -297,6 +299,7 @@ def test_release_collision(ae):
         ae.associate(scp.address).release()
 
 
+@pytest.mark.slow
 def test_release_without_answer(ae):
     def script(peer: Connection) -> None:
         peer.accept()
@@ -311,6 +314,7 @@ def test_release_without_answer(ae):
     assert caught.value.which == "release"
 
 
+@pytest.mark.slow
 def test_abort_that_the_peer_does_not_follow(ae):
     def script(peer: Connection) -> None:
         peer.accept()
@@ -323,6 +327,7 @@ def test_abort_that_the_peer_does_not_follow(ae):
         assert time.monotonic() - started < SOON
 
 
+@pytest.mark.slow
 def test_abort_while_the_peer_does_not_read(ae, tmp_path):
     stop = threading.Event()
 
@@ -365,6 +370,7 @@ def _receive(peer: Connection, *statuses: int) -> None:
         peer.answer(elements, status, context=1)
 
 
+@pytest.mark.slow
 def test_peer_that_does_not_read_ends_at_the_write_deadline(ae, tmp_path):
     over = threading.Event()
 
@@ -400,6 +406,7 @@ def test_peer_that_closes_in_the_middle_of_a_store(ae, tmp_path, reset):
     assert all(isinstance(result.error, ConnectionLost) for result in report.failures)
 
 
+@pytest.mark.slow
 def test_early_failure_ends_the_message_and_not_the_association(ae, tmp_path):
     size = 64 << 20
     received: list[int] = []

@@ -93,6 +93,7 @@ def test_a_broken_instance_in_a_folder_is_a_failure_not_skipped(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_more_contexts_than_an_association_holds(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -218,6 +219,7 @@ def test_an_association_that_dies_leaves_a_result_for_every_file(max_ops, reasso
         assert sum(result.ok for result in results) <= 12
 
 
+@pytest.mark.slow
 def test_a_peer_that_hangs_up_after_accepting_leaves_a_result_for_every_file(study):
     def hang_up(puppet):
         puppet.accept()

@@ -258,6 +258,7 @@ def test_a_peer_that_always_aborts_is_asked_so_often_and_no_more(twenty):
         SCU.send(peer.address, twenty, reassociate=-1)
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_gone_after_an_abort_leaves_a_result_for_every_file(twenty):
     with Aborting({0}) as peer:
         peer._listener.settimeout(5)

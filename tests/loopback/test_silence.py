@@ -52,6 +52,8 @@ from tests.mutants.wires import Peer
 from tests.support import wire
 from tests.support.nodes import PATIENT, at
 
+pytestmark = pytest.mark.slow
+
 CLIENT = AE("SCU", timeouts=PATIENT)
 INSTANCE = {"sop_class": Printer, "instance_uid": "1.2.3.4"}
 QUERY_CLASSES = (PatientRoot, StudyRoot, ModalityWorklist)

@@ -147,6 +147,7 @@ def test_the_rest_of_a_message():
             association.c_echo()
 
 
+@pytest.mark.slow
 def test_idle_ends_a_forgotten_association_from_either_side():
     with scp(timeouts=Timeouts(idle=SHORT)) as server:
         events = server.events()
@@ -163,6 +164,7 @@ def test_idle_ends_a_forgotten_association_from_either_side():
         assert caught.value.which == "idle"
 
 
+@pytest.mark.slow
 def test_idle_does_not_run_while_a_handler_works():
     server = scp(timeouts=Timeouts(idle=SHORT))
     server.c_store(lambda request: time.sleep(4 * SHORT))  # the work itself, not a wait for it
@@ -181,6 +183,7 @@ def test_artim_closes_a_connection_that_says_nothing():
         assert time.monotonic() - started >= SHORT / 2
 
 
+@pytest.mark.slow
 def test_zero_is_for_ever():
     server = scp()
     server.c_store(lambda request: time.sleep(2 * SHORT))  # the work itself
@@ -189,6 +192,7 @@ def test_zero_is_for_ever():
         assert association.c_store(CT) == 0
 
 
+@pytest.mark.slow
 def test_progress_keeps_a_slow_answer_alive():
     """The wait begins anew with every byte: many slow steps are not a timeout."""
 

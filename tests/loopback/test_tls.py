@@ -109,6 +109,7 @@ def test_instances_arrive_as_they_left(own, tmp_path):
     assert stored.stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_large_instance_goes_both_ways(own, tmp_path):
     """More than the buffers of TLS and of the system hold, so that writes wait for the reader."""
     big = pydicom.dcmread(CT)
@@ -406,6 +407,7 @@ def test_no_common_suite(own):
         assert problem(events)["code"] == "tls-no-common-suite"
 
 
+@pytest.mark.slow
 def test_silent_clients_hold_nobody_up(own):
     """They have until `Timeouts.tls`, and everybody else is served meanwhile."""
     server = scp(ae=node(own, "SCP", handshake=3))

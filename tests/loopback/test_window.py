@@ -169,6 +169,7 @@ def test_a_peer_that_grants_none_gets_one_at_a_time(granted):
         assert list(threads.map(lambda _: association.c_echo(), range(4))) == [0] * 4
 
 
+@pytest.mark.slow
 def test_files_are_sent_within_the_window(paths):
     """`AE.send` has as many outstanding as were granted, and no more."""
 
@@ -264,6 +265,7 @@ def test_a_call_inside_a_loop_does_not_wait_for_its_end():
         assert association.c_echo() == 0
 
 
+@pytest.mark.slow
 def test_many_queries_at_once_do_not_get_mixed_up():
     server = scp(max_ops_performed=8)
 

@@ -12,6 +12,8 @@ from tests.hostile.node import CALLED, Ours
 from tests.hostile.run import read_known
 from tests.support.script import Case
 
+pytestmark = [pytest.mark.hostile, pytest.mark.slow]
+
 TABLE = list(cases(CALLED.encode()))
 ALL = [case for case in TABLE if not case.slow]
 LEEWAY = 8

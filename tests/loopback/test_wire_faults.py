@@ -202,6 +202,7 @@ def test_one_association_too_many_is_rejected(tmp_path):
         probe(where)
 
 
+@pytest.mark.slow
 def test_server_that_stops_ends_what_is_open(tmp_path):
     """A-ABORT for the idle, a close for the silent, and a port that is free again."""
     server = serve(tmp_path).start()

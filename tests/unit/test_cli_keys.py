@@ -23,6 +23,7 @@ def sent(*keys, dataset=None, syntax=EXPLICIT):
         return from_bytes(to_bytes(made, syntax), syntax)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "keyword", "value"),
     [

@@ -135,6 +135,7 @@ FILES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(FILES)
 def test_plan_puts_every_file_into_exactly_one_association_in_order(files):
     plans = plan(files)
@@ -153,6 +154,7 @@ def test_plan_fits_every_association_and_proposes_nothing_twice_or_unused(files)
         assert expand(p.contexts) == p.contexts
 
 
+@pytest.mark.slow
 @given(FILES)
 def test_plan_proposes_each_file_as_it_is_and_implicit_little_endian_too(files):
     for p in plan(files):
@@ -162,6 +164,7 @@ def test_plan_proposes_each_file_as_it_is_and_implicit_little_endian_too(files):
             assert (f.sop_class, DEFAULT_TRANSFER_SYNTAXES) in exact
 
 
+@pytest.mark.slow
 @given(FILES)
 def test_plan_uses_no_more_associations_than_needed_for_small_sets(files):
     classes = {f.sop_class for f in files}

@@ -71,6 +71,7 @@ def test_there_is_something_to_test_with():
     assert len(CUT) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
 @pytest.mark.parametrize("syntax", NATIVE, ids=lambda s: s.keyword)
 def test_every_value_survives_conversion(path, syntax):

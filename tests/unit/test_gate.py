@@ -82,6 +82,7 @@ def test_what_a_data_set_inflates_to_is_limited_by_name(within):
     assert f"Limits.{within or 'inflated'}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_inflating_stops_at_the_limit(tmp_path, monkeypatch):
     packer = zlib.compressobj(9, wbits=-15)
     bomb = packer.compress(struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OB", 0, 1 << 30))
@@ -145,6 +146,7 @@ PARTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(PARTS) | st.binary(max_size=8), max_size=60), st.booleans())
@@ -319,6 +321,7 @@ def test_a_value_of_an_item_that_is_shorter_than_it_says_is_refused_by_name():
     assert convert(made, IMPLICIT, check=False)
 
 
+@pytest.mark.slow
 def test_a_data_set_read_from_a_cut_file_is_refused_at_any_byte(tmp_path):
     whole = tmp_path / "whole.dcm"
     image().save_as(whole, enforce_file_format=True)

@@ -290,6 +290,7 @@ def test_folder_of_real_files(tmp_path):
     assert index.retrieve(asked, uids.StudyRoot) == [tmp_path / "CT_small.dcm"]
 
 
+@pytest.mark.slow
 def test_readers_see_whole_entities_while_one_adds():
     index = Index()
     index.add("0", instance("A", 1, 1, 0))

@@ -107,6 +107,7 @@ REPLACED = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(STEPS)
 @example(REPLACED)

@@ -491,6 +491,7 @@ def test_wild_card_bombs_take_linear_time(pattern):
     assert time.process_time() - started < 2
 
 
+@pytest.mark.slow
 def test_long_lists_of_uids_are_looked_up_and_long_patterns_refused():
     many = [f"1.2.{n}" for n in range(100_000)]
     identifier = Dataset()
@@ -508,6 +509,7 @@ def test_long_lists_of_uids_are_looked_up_and_long_patterns_refused():
 letters = st.text(alphabet="ab*?", max_size=12)
 
 
+@pytest.mark.slow
 @given(pattern=letters, text=st.text(alphabet="ab", max_size=14))
 def test_wild_cards_agree_with_fnmatch(pattern, text):
     assert _values.wildcard(pattern)(text) == fnmatch.fnmatchcase(text, pattern)
