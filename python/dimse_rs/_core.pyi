@@ -34,6 +34,7 @@ __all__ = [
     "ContextFacts",
     "Credentials",
     "Dictionary",
+    "EventFacts",
     "Events",
     "ExtendedAnswer",
     "FileFacts",
@@ -61,7 +62,6 @@ __all__ = [
     "SupportedContext",
     "TLSFacts",
     "Timeouts",
-    "Told",
     "UnknownClasses",
     "__version__",
     "alive_tasks",
@@ -890,7 +890,7 @@ class Events:
         """Tell that no more events will come."""
 
 @final
-class Told:
+class EventFacts:
     """Something that happened."""
 
     @property
@@ -914,9 +914,11 @@ class Follower:
     @property
     def over(self) -> bool:
         """Whether there is nothing to take, and will be nothing."""
-    def next(self, within: float | None = None, *, then: _Then | None = None) -> list[Told] | None:
+    def next(
+        self, within: float | None = None, *, then: _Then | None = None
+    ) -> list[EventFacts] | None:
         """The events there are, waiting at most `within` seconds; None when no more will come."""
-    def take(self) -> list[Told]:
+    def take(self) -> list[EventFacts]:
         """The events there are, without waiting."""
     def ready(self, within: float | None = None, *, then: _Then | None = None) -> bool:
         """Wait until there is something to take, or will be nothing; say whether that came."""

@@ -30,6 +30,7 @@ __all__ = [
     "is_asynchronous",
     "is_code",
     "is_data_set",
+    "is_pydicom",
     "name_of",
     "status_and_elements",
 ]
@@ -131,7 +132,12 @@ def is_asynchronous(function: Callable[..., Any]) -> bool:
 def is_data_set(what: object) -> bool:
     """Whether an object is a data set, or a mapping that becomes one."""
     # By a method that only data sets have: an isinstance() would import pydicom.
-    return hasattr(what, "to_json_dict") or isinstance(what, Mapping)
+    return is_pydicom(what) or isinstance(what, Mapping)
+
+
+def is_pydicom(what: object) -> bool:
+    """Whether something is a data set of pydicom, which is not imported to find that out."""
+    return hasattr(what, "to_json_dict")
 
 
 def is_code(what: object) -> bool:
@@ -143,7 +149,7 @@ def status_and_elements(what: Any) -> tuple[int, dict[str, Any]] | None:
     """Read a status: a number, or a data set of command elements with one; None when it is none."""
     if is_code(what):
         return int(what), {}
-    if not hasattr(what, "to_json_dict") or "Status" not in what:
+    if not is_pydicom(what) or "Status" not in what:
         return None
     if any(tag >> 16 for tag in what.keys()):  # noqa: SIM118 - pydicom's iterator decodes
         return None

@@ -147,7 +147,7 @@ def test_requests_are_pulled_and_answered():
         assert await asked == 0x0001
         assert await wait(lambda then: service.next_operation(0, then=then)) is None
         events = await wait(lambda then: follower.next(WITHIN, then=then))
-        assert [told.kind for told in events] == ["connected", "associated"]
+        assert [event.kind for event in events] == ["connected", "associated"]
         await wait(lambda then: listener.stop(0.0, then=then))
         assert association.ended is not None
 

@@ -92,7 +92,7 @@ def test_all_that_a_get_brought_is_told_when_its_final_response_is_there(archive
     association = associate(archive, service)
     service.receive(_core.Folder(tmp_path / "received", "fast"), [CTImageStorage])
     assert c_get(archive, association) == 0x0000
-    stored = [told.facts for told in follower.take() if told.kind == "stored"]
+    stored = [event.facts for event in follower.take() if event.kind == "stored"]
     assert len(stored) == len(paths)
     assert sorted(facts["path"] for facts in stored) == sorted((tmp_path / "received").iterdir())
     association.release()

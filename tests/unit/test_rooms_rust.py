@@ -36,7 +36,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("blocking", "errors"),
         ("bytes", "completions", "facts", "pdu"),
         ("items", "message", "scan", "tls"),
-        ("bulk", "connection", "told"),
+        ("bulk", "connection", "event"),
         ("events", "verdict"),
         ("association",),
         ("service",),

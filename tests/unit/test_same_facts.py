@@ -35,9 +35,9 @@ def test_limits():
 
 
 def test_settings_are_known_to_the_core_or_of_python_alone():
-    told = {name for name, _ in (*_core.Timeouts().values(), *_core.Limits().values())}
-    assert told.isdisjoint(IN_PYTHON)
-    assert told | IN_PYTHON == {*asdict(Timeouts()), *asdict(Limits())}
+    known = {name for name, _ in (*_core.Timeouts().values(), *_core.Limits().values())}
+    assert known.isdisjoint(IN_PYTHON)
+    assert known | IN_PYTHON == {*asdict(Timeouts()), *asdict(Limits())}
 
 
 def test_settings_arrive_by_their_names():
@@ -92,7 +92,7 @@ def test_results_are_waited_for_once():
     assert steps.Results.__dataclass_fields__["within"].default == steps.WAKE
 
 
-# ---- kinds of events: observe/_kinds.py, rust/dimse-py/src/told.rs
+# ---- kinds of events: observe/_kinds.py, rust/dimse-py/src/event.rs
 
 
 def test_both_sides_know_the_same_kinds():

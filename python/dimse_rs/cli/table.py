@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from dimse_rs.callables import is_pydicom
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
@@ -134,7 +136,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
         if value is None:
             return ""
         if hasattr(value, "append"):
-            if any(hasattr(item, "to_json_dict") for item in value):
+            if any(is_pydicom(item) for item in value):
                 return f"{len(value)} items"
             return "\\".join(str(one) for one in value)
         return str(value)

@@ -148,7 +148,7 @@ class Auditor:
         self._address = address
         self._open: dict[int, _Open] = {}
 
-    def take(self, event: _core.Told) -> Iterator[Audit]:
+    def take(self, event: _core.EventFacts) -> Iterator[Audit]:
         """Take an event of the core; give the auditable events that are complete with it."""
         association, facts = event.association, event.facts
         match event.kind:

@@ -59,7 +59,7 @@ class Kind:
     makes: ClassVar[tuple[str, ...]] = ()
     audited: ClassVar[bool] = False
 
-    def __init__(self, event: _core.Told) -> None:
+    def __init__(self, event: _core.EventFacts) -> None:
         """Take an event of the core."""
         self.association = event.association
         self.facts: Facts = event.facts

@@ -34,12 +34,12 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = dict(_sources())
 """The kinds of the core to be followed, by the name of an event for programs."""
 
 
-def events_of(event: _core.Told) -> Iterator[dict[str, Any]]:
+def events_of(event: _core.EventFacts) -> Iterator[dict[str, Any]]:
     """Make the events for programs of an event of the core."""
     return KINDS[event.kind](event).events()
 
 
-def log_event(event: _core.Told) -> None:
+def log_event(event: _core.EventFacts) -> None:
     """Log an event of the core."""
     KINDS[event.kind](event).record()
 

@@ -389,7 +389,7 @@ class Events:
             return None
         return max(0.0, begun + self._timeout - time.monotonic())
 
-    def _take(self, batch: list[_core.Told] | None, begun: float) -> bool:
+    def _take(self, batch: list[_core.EventFacts] | None, begun: float) -> bool:
         """Keep the events of the kinds that are followed; False ends the iteration."""
         if batch is None:
             return False

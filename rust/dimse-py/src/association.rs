@@ -24,7 +24,8 @@ use crate::items::Identity;
 use crate::message::{self, Message};
 use crate::tls::TlsFacts;
 
-/// One end of an association. Any thread may use it; it is aborted when a requestor's last handle goes away.
+/// One end of an association. Any thread may use it; an association that this node asked for is aborted when its last
+/// handle goes.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Association {
     pub(crate) inner: OfProcess<net::Association>,
@@ -46,6 +47,7 @@ impl Association {
         (context_id, command, data): message::Parts,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
+        // The future owns a handle: Python may drop this object while the call waits.
         let inner = net::Association::clone(&self.inner);
         let sent = async move { inner.send_and_wait(context_id, command, data).await };
         settle(py, then, sent, errors::none)
@@ -124,7 +126,7 @@ impl Association {
         })
     }
 
-    /// Mistakes of the peer in the negotiation that were let through.
+    /// Mistakes of the peer in the negotiation that were tolerated.
     #[getter]
     fn warnings(&self) -> Vec<String> {
         self.negotiated()
@@ -192,7 +194,7 @@ impl Association {
         Ok(self.inner.ended().map(|error| why(error).into_any()))
     }
 
-    /// Somebody who follows what happens on it from now on, at most so many events behind.
+    /// A follower of what happens on it from now on, at most so many events behind.
     fn follow(&self, names: Vec<String>, most: usize) -> PyResult<Follower> {
         blocking::check_process()?;
         let following = self.inner.follow(kinds(names)?, most);
@@ -249,6 +251,7 @@ impl Association {
         if wait {
             return self.send_parts(py, parts, then);
         }
+        // Queued for the driver: a C-CANCEL must not wait behind a peer that does not read.
         let (context_id, command, data) = parts;
         self.inner
             .send(context_id, command, data)
@@ -274,6 +277,7 @@ impl Association {
         check: bool,
     ) -> PyResult<Bulk> {
         blocking::check_process()?;
+        // Parsed before the first file is read: a bad title is the caller's, and no file must be blamed for it.
         let move_originator = match move_originator {
             Some((title, id)) => Some((title_of(&title)?, id)),
             None => None,
@@ -308,11 +312,12 @@ impl Association {
     #[pyo3(signature = (*, then=None))]
     fn abort(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
         blocking::check_process()?;
+        // Aborted at once, and waited for afterwards: a caller that gives up waiting has aborted all the same.
         self.inner.abort();
         let inner = net::Association::clone(&self.inner);
         let gone = async move {
             // A peer that does not close is left to its ARTIM timer.
-            let _still_open = tokio::time::timeout(FAREWELL, inner.wait_ended()).await;
+            let _still_open = tokio::time::timeout(ABORTED_WITHIN, inner.wait_ended()).await;
         };
         settle(py, then, gone, |py, ()| Ok(py.None()))
     }
@@ -324,17 +329,18 @@ impl Association {
 }
 
 /// How long an abort waits for the connection to be closed.
-const FAREWELL: Duration = Duration::from_secs(1);
+const ABORTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// An operation at the peer.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Invocation {
+    // An async lock: it is held across an await, and callers that wait in it get their responses in order.
     inner: OfProcess<Arc<Mutex<net::Invocation>>>,
 }
 
 #[pymethods]
 impl Invocation {
-    /// The next response as a Message; None after the final one. Whoever else waits has the one after.
+    /// The next response as a Message; None after the final one. Another caller gets the one after.
     #[pyo3(signature = (*, then=None))]
     fn next(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
         let inner = Arc::clone(&self.inner);
@@ -355,6 +361,8 @@ impl Invocation {
     #[pyo3(signature = (*, then=None))]
     fn next_many(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {
         let inner = Arc::clone(&self.inner);
+        // Many at once: a C-FIND has thousands of small responses, and taking the interpreter for each would cost more
+        // than the response.
         let next = async move { inner.lock().await.next_many(AT_ONCE).await };
         settle(py, then, next, |py, responses| {
             let responses = responses.map_err(|error| errors::to_py(py, &error))?;

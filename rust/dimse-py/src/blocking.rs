@@ -1,4 +1,7 @@
-//! Waiting for the core from a Python thread: without the interpreter, and never deaf to Ctrl-C.
+//! Waiting for the core from a Python thread: without the interpreter, and with an ear for Ctrl-C.
+//!
+//! A future of the core is polled on the thread that waits; tasks of the core do the work. So a call needs no thread of
+//! its own, and an outcome that is ready costs one poll.
 
 use std::future::{Future, poll_fn};
 use std::mem::ManuallyDrop;
@@ -50,7 +53,7 @@ impl<T> Drop for OfProcess<T> {
     #[expect(unsafe_code, reason = "not to drop is what this is for")]
     fn drop(&mut self) {
         if !runtime::is_foreign() {
-            // SAFETY: nothing else drops it, and nobody can look at it after this.
+            // SAFETY: nothing else drops the value, and no code can reach the value after this destructor.
             unsafe { ManuallyDrop::drop(&mut self.0) }
         }
     }
@@ -60,8 +63,11 @@ impl<T> Drop for OfProcess<T> {
 pub(crate) fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = T> + Send) -> PyResult<T> {
     check_process()?;
     let mut future = pin!(future);
+    // One waker for the whole wait: a poll that finds the waker unchanged does not store it again.
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
+        // The interpreter is free while this thread waits, and taken back between two glances: only a thread that
+        // holds it can run signal handlers. A KeyboardInterrupt drops the future, which gives up what it waited for.
         match py.detach(|| poll_for_a_while(future.as_mut(), &waker)) {
             Poll::Ready(outcome) => return Ok(outcome),
             Poll::Pending => py.check_signals()?,
@@ -81,12 +87,14 @@ impl Wake for Unpark {
 /// Waits on this thread, at most until the next glance. A timer of the runtime would do the same, but setting one
 /// wakes an I/O thread.
 fn poll_for_a_while<T>(mut future: Pin<&mut impl Future<Output = T>>, waker: &Waker) -> Poll<T> {
+    // Deadlines inside the future register with the timer of the runtime that is entered here.
     let _timers_work = runtime::handle().enter();
     let started = Instant::now();
     loop {
         if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(waker)) {
             return Poll::Ready(outcome);
         }
+        // A wake-up between the poll and the park is not lost: `unpark` leaves a permit, and `park` returns at once.
         let left = GLANCE.saturating_sub(started.elapsed());
         if left.is_zero() {
             return Poll::Pending;

@@ -22,17 +22,18 @@ use crate::message::Message;
 /// Files on their way: one result each.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Bulk {
+    // Shared with the future of a call that waits: the call may outlive this object.
     sending: OfProcess<Arc<Sending>>,
 }
 
-/// How long results wait for company.
+/// How long the first result waits for others, so that one call takes several.
 const GATHER: Duration = Duration::from_millis(5);
 
 #[pymethods]
 impl Bulk {
     /// The results there are, waiting at most `within` seconds for the first: a list of `FileResult`s, or None when all
     /// were given.
-    /// `gather`: wait a moment for company, or give the first at once.
+    /// `gather`: wait a moment for others, or give the first at once.
     #[pyo3(signature = (within=0.1, *, gather=true, then=None))]
     fn next(
         &self,
@@ -42,6 +43,7 @@ impl Bulk {
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
         let within = duration(within).unwrap_or(Duration::ZERO);
+        // Never longer than the caller waits: a poll without patience gives what is there.
         let gather = if gather {
             GATHER.min(within)
         } else {
@@ -53,6 +55,7 @@ impl Bulk {
             blocking::at_most(Some(within), next).await
         };
         settle(py, then, next, |py, results| {
+            // Nothing within the time is an empty list, the end is None: a caller can look for a C-CANCEL in between.
             let Some(results) = results.unwrap_or_else(|| Some(Vec::new())) else {
                 return Ok(py.None());
             };
@@ -102,6 +105,7 @@ pub(crate) struct FileResult {
 impl FileResult {
     fn of(py: Python<'_>, result: BulkResult) -> PyResult<Self> {
         let info = result.info.as_ref().map(FileFacts::from);
+        // Converted here, on the thread that took it: tasks of the core never hold the interpreter.
         let mut all = Self {
             index: result.index,
             info: info.map(|info| Py::new(py, info)).transpose()?,
@@ -122,6 +126,7 @@ impl FileResult {
             }
             Err(error) => {
                 if let Error::Unreadable(path, cause) = &error {
+                    // Beside the DimseError, not in its place: `send` reports the one, `c_store` raises the other.
                     let cause = errors::os(py, cause, &path.display().to_string());
                     all.unreadable = Some(cause.into_value(py).into_any());
                 }

@@ -1,4 +1,7 @@
-//! Received bytes by the buffer protocol: no copy until somebody needs them in one piece.
+//! Received bytes by the buffer protocol: no copy until a caller needs them in one piece.
+//!
+//! A payload owns its bytes: buffers that the driver read into and gave away, reference-counted, and charged to the
+//! byte budget until the last owner goes. A memoryview owns the payload. Nothing here borrows from an association.
 
 use std::ffi::c_int;
 use std::sync::OnceLock;
@@ -35,6 +38,8 @@ impl Payload {
 
     /// In one piece; joined on first use when it came in several.
     pub(crate) fn whole(&self) -> &Bytes {
+        // A data set of one fragment is shared, not copied. Joined ones are kept beside the fragments: a view that was
+        // given out must stay where it is.
         self.whole.get_or_init(|| match self.parts.fragments() {
             [one] => one.clone(),
             several => {
@@ -75,6 +80,7 @@ impl Payload {
     /// Writes all of it to a binary file object, piece by piece; returns the number of bytes.
     fn write_to(&self, file: &Bound<'_, PyAny>) -> PyResult<usize> {
         let write = file.getattr("write")?;
+        // Fragment by fragment: a large data set is written without being joined first.
         for part in self.parts.fragments() {
             write.call1((PyBytes::new(file.py(), part),))?;
         }
@@ -131,6 +137,7 @@ pub(crate) fn bytes_of(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     if let Ok(payload) = object.cast::<Payload>() {
         return Ok(payload.get().whole().clone());
     }
+    // `bytes` cannot change, so the core sends from the object itself, and keeps a reference until the peer has all.
     if let Ok(bytes) = object.cast::<PyBytes>() {
         return Ok(Bytes::from_owner(pyo3::pybacked::PyBackedBytes::from(
             bytes.clone(),

@@ -1,7 +1,7 @@
-//! `_core.Completions`: what the core finished for an event loop. Futures run as tasks of the core; when the first
-//! outcome lies there, the loop is woken once, and takes all that came meanwhile.
+//! `_core.Completions`: what the core finished for an event loop. Futures run as tasks of the core; the first outcome
+//! in an empty queue wakes the loop once, and the loop takes every outcome that arrived meanwhile.
 //!
-//! Here alone Rust wakes Python: on a thread of its own, so that no I/O thread ever waits for the interpreter.
+//! No other file lets Rust wake Python. A thread of its own does so, and no I/O thread ever waits for the interpreter.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -21,7 +21,8 @@ use tokio::task::AbortHandle;
 
 use crate::blocking;
 
-/// What became of a future, as Python sees it; made where the interpreter is at hand.
+/// What became of a future, as Python sees it: a closure that the loop's thread runs, because only a thread that holds
+/// the interpreter can make Python objects.
 type Outcome = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 
 /// Where an outcome goes, and under which number.
@@ -39,6 +40,8 @@ struct Pile {
 }
 
 #[derive(Default)]
+// The lock is held for a push or a swap and never while the interpreter is waited for. Otherwise a thread with the
+// interpreter that waits for the lock, and one with the lock that waits for the interpreter, would wait for ever.
 struct State {
     done: Vec<(u64, Outcome)>,
     running: HashMap<u64, AbortHandle>,
@@ -64,7 +67,8 @@ where
     };
     blocking::check_process()?;
     let mut future = Box::pin(future);
-    // Many responses lie there before they are asked for: a look is cheaper than waking a thread or two.
+    // Many responses are there before they are asked for: one poll is cheaper than waking the notifier and the loop.
+    // The waker does nothing: a future that is not ready is polled again by the task below, with the task's waker.
     let first = {
         let _timers = runtime::handle().enter();
         future
@@ -101,6 +105,8 @@ impl Completions {
 
     /// What is done: tuples (token, value, exception), in the order in which it was.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        // Swapped out under the lock, converted without it: a conversion makes Python objects, and these may run any
+        // code, such as a destructor that submits to this queue.
         let done = std::mem::take(&mut self.pile.state.lock().done);
         let taken = done.into_iter().map(|(token, outcome)| match outcome(py) {
             Ok(value) => (token, value, None),
@@ -109,10 +115,10 @@ impl Completions {
         PyList::new(py, taken.collect::<Vec<_>>())
     }
 
-    /// Nobody waits for this any more: it ends where it waits.
+    /// Gives up waiting for an outcome: its future is dropped where it stands.
     fn cancel(&self, token: u64) {
         if runtime::is_foreign() {
-            return; // it does not run here
+            return; // the task runs in the parent
         }
         let task = self.pile.state.lock().running.remove(&token);
         if let Some(task) = task {
@@ -120,7 +126,7 @@ impl Completions {
         }
     }
 
-    /// Nobody waits for anything any more.
+    /// Gives up waiting for every outcome.
     fn close(&self) {
         self.pile.close();
     }
@@ -152,13 +158,15 @@ impl Pile {
     fn push(self: &Arc<Self>, token: u64, outcome: Outcome) {
         let mut state = self.state.lock();
         if state.running.remove(&token).is_none() {
-            return; // cancelled
+            return; // cancelled: a cancelled call has no outcome
         }
+        // Only the first outcome in an empty queue wakes the loop: `take` empties the queue as a whole, and a wake-up
+        // for each outcome would cost a system call and a turn of the loop each.
         let edge = state.done.is_empty();
         state.done.push((token, outcome));
         drop(state);
         if edge {
-            // At exit the thread goes first; then nobody waits any more.
+            // At exit the notifier ends first; after that no loop runs that could be woken.
             let _at_exit = self.notes.send(Note::Wake(Arc::downgrade(self)));
         }
     }
@@ -174,7 +182,7 @@ impl Pile {
             return;
         };
         if let Err(error) = call_soon.call1(py, (drain,)) {
-            // A closed loop says so with a RuntimeError; nobody there is to be told.
+            // A closed loop raises RuntimeError; it has no more callers that wait.
             if !error.is_instance_of::<PyRuntimeError>(py) {
                 error.write_unraisable(py, None);
             }
@@ -184,9 +192,9 @@ impl Pile {
 
     fn close(&self) {
         if runtime::is_foreign() {
-            return; // nothing runs here, and the lock may be held by a thread that is not here either
+            return; // the tasks run in the parent, and a thread of the parent may have held the lock at the fork
         }
-        // Dropped when it is unlocked: what ends here may lock something of its own.
+        // Taken out first, dropped when the lock is free: a future that is dropped may take locks of its own.
         let state = std::mem::take(&mut *self.state.lock());
         for task in state.running.values() {
             task.abort();
@@ -200,7 +208,7 @@ impl Drop for Pile {
     }
 }
 
-/// Of a task, that there will be an outcome, also if it panics.
+/// The promise of a task that there will be an outcome: a task that panics drops the promise, and that is one too.
 struct Promise {
     pile: Weak<Pile>,
     token: u64,
@@ -223,7 +231,7 @@ impl Drop for Promise {
     }
 }
 
-/// What the thread that wakes event loops is told.
+/// A message to the thread that wakes event loops.
 enum Note {
     Wake(Weak<Pile>),
     Stop,
@@ -233,12 +241,13 @@ enum Note {
 fn notifier(py: Python<'_>) -> PyResult<&'static Sender<Note>> {
     static NOTIFIER: PyOnceLock<Sender<Note>> = PyOnceLock::new();
     NOTIFIER.get_or_try_init(py, || {
-        runtime::handle(); // from here on a forked child is known as one
+        runtime::handle(); // from the first use of the runtime on, a forked child is known as one
         let (notes, received) = channel();
         let thread = thread::Builder::new()
             .name("dimse-notify".to_owned())
             .spawn(move || {
                 while let Ok(Note::Wake(pile)) = received.recv() {
+                    // Waits for the interpreter; at exit there is none to be had, and the note is dropped.
                     Python::try_attach(|py| {
                         if let Some(pile) = pile.upgrade() {
                             pile.wake(py);
@@ -248,6 +257,8 @@ fn notifier(py: Python<'_>) -> PyResult<&'static Sender<Note>> {
             })?;
         let stop = notes.clone();
         let thread = Mutex::new(Some(thread));
+        // Joined before the interpreter is finalised: a thread that attaches afterwards would hang or crash. The join
+        // releases the interpreter, because the notifier may be waiting for it.
         let at_exit = PyCFunction::new_closure(py, None, None, move |args, _| {
             let thread = thread.lock().take().filter(|_| !runtime::is_foreign());
             if let Some(thread) = thread {

@@ -23,6 +23,8 @@ pub(crate) struct Timeouts {
     inner: deadline::Timeouts,
 }
 
+// A table rather than a match: `values` gives back the names that `new` takes, and neither can know one more.
+
 /// The one table of names: what is read, and what is given back.
 type Slot = fn(&mut deadline::Timeouts) -> &mut Option<Duration>;
 const TIMEOUTS: [(&str, Slot); 11] = [
@@ -44,6 +46,7 @@ impl Timeouts {
     #[new]
     #[pyo3(signature = (**seconds))]
     fn new(seconds: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        // What is left out keeps its default: tests name one deadline, `dimse_rs.settings` names all.
         let mut inner = deadline::Timeouts::default();
         each(seconds, |name, value| {
             let (_, slot) = TIMEOUTS
@@ -129,6 +132,7 @@ impl Limits {
             "spool_above" => &mut self.inner.spool_above,
             "operations" => &mut self.inner.queued,
             "errors" => &mut self.inner.errors,
+            // These two have their own width: an instance may be longer than a pointer can say on a small machine.
             "instance" => {
                 self.inner.instance = value.extract()?;
                 return Ok(());
@@ -154,6 +158,7 @@ fn each(
     Ok(())
 }
 
+// TypeError, as Python raises for a keyword that a function does not have.
 fn unknown(what: &str, name: &str) -> PyErr {
     PyTypeError::new_err(format!("{what} has no {name:?}"))
 }
@@ -187,6 +192,7 @@ impl Config {
         tls: Option<&Bound<'_, Tls>>,
     ) -> Self {
         let limits = limits.get();
+        // Without a service a node verifies at least: a peer may send C-ECHO on any association (PS3.4 A.4).
         let echo = || {
             Arc::new(Answers {
                 echo: true,
@@ -216,7 +222,7 @@ impl Config {
         self.limits.max_length
     }
 
-    /// As the core takes it. The byte budget is the default one: `Limits.byte_budget` is of servers, which put it in.
+    /// The settings as the core takes them. The byte budget is the default one: `Limits.byte_budget` is of servers, which put it in.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             timeouts: self.timeouts,

@@ -21,7 +21,7 @@ use crate::facts::{contexts_of, title_of, uid_of, uids_of};
 use crate::items::{self, ProposedContext};
 use crate::message::Message;
 
-/// One end of an association, sans-IO (PS3.8 9.2). After every call, take `outputs()` and carry them out in order:
+/// One end of an association without I/O (PS3.8 9.2). After every call, take `outputs()` and carry them out in order:
 /// ("connect", None), ("transmit", bytes), ("close", None), ("start-artim", None), ("stop-artim", None) and
 /// ("indicate", (name, facts)).
 #[pyclass(frozen, module = "dimse_rs._core")]
@@ -29,6 +29,7 @@ pub(crate) struct Connection {
     inner: Mutex<Inner>,
 }
 
+// One lock around all: the state machine is a sequence of calls, and two threads must not interleave their parts.
 struct Inner {
     core: Core,
     buffer: BytesMut,
@@ -51,7 +52,7 @@ impl Connection {
     }
 }
 
-fn told(py: Python<'_>, outcome: Result<(), LocalError>) -> PyResult<()> {
+fn raised(py: Python<'_>, outcome: Result<(), LocalError>) -> PyResult<()> {
     outcome.map_err(|error| errors::local(py, &error))
 }
 
@@ -116,9 +117,10 @@ impl Connection {
     /// A-ASSOCIATE request.
     fn associate(&self, py: Python<'_>) -> PyResult<()> {
         let mut inner = self.inner.lock();
+        // Taken: a connection asks once, and the second request is the caller's mistake (PS3.8 9.2.3).
         match inner.request.take() {
-            Some(request) => told(py, inner.core.associate(request)),
-            None => told(
+            Some(request) => raised(py, inner.core.associate(request)),
+            None => raised(
                 py,
                 Err(LocalError::invalid("nothing to propose", "PS3.8 7.1.1")),
             ),
@@ -144,6 +146,7 @@ impl Connection {
     fn receive(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = bytes_of(data)?;
         let mut inner = self.inner.lock();
+        // The rest of a PDU that is cut by the end of the bytes stays in the buffer.
         let Inner { core, buffer, .. } = &mut *inner;
         buffer.extend_from_slice(&data);
         core.receive(buffer);
@@ -156,14 +159,15 @@ impl Connection {
         let verdict = match (&inner.pending, &inner.policy) {
             (Some(request), Some(policy)) => negotiate::answer(request, policy),
             _ => {
-                return told(
+                return raised(
                     py,
                     Err(LocalError::invalid("nothing to answer", "PS3.8 7.1.1")),
                 );
             }
         };
+        // Answered once: the negotiation is the same function that a listener uses.
         inner.pending = None;
-        told(
+        raised(
             py,
             match verdict {
                 Verdict::Accept { answer, negotiated } => inner.core.accept(answer, *negotiated),
@@ -175,15 +179,17 @@ impl Connection {
     /// A-ASSOCIATE response, rejecting.
     fn reject(&self, py: Python<'_>, result: u8, source: u8, reason: u8) -> PyResult<()> {
         let rj = AssociateRj::new(result, source, reason);
-        told(py, self.inner.lock().core.reject(rj))
+        raised(py, self.inner.lock().core.reject(rj))
     }
 
     /// P-DATA request: a whole message, framed for the peer.
     fn send(&self, py: Python<'_>, message: &Bound<'_, Message>) -> PyResult<()> {
         let (context_id, command, data) = message.get().parts(py)?;
         let mut inner = self.inner.lock();
-        told(py, inner.core.check_send())?;
+        // Asked first: in a state in which nothing can be sent there is no maximum length to frame by.
+        raised(py, inner.core.check_send())?;
         let max_fragment = inner.core.max_fragment();
+        // Command and data set go as fragments of PDVs that fit the peer's Maximum Length (PS3.8 D.1).
         let mut framed = BytesMut::new();
         frame(
             &mut framed,
@@ -195,22 +201,22 @@ impl Connection {
         if let Some(data) = data {
             frame(&mut framed, context_id, false, &data, max_fragment);
         }
-        told(py, inner.core.send(framed.freeze()))
+        raised(py, inner.core.send(framed.freeze()))
     }
 
     /// A-RELEASE request.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
-        told(py, self.inner.lock().core.release())
+        raised(py, self.inner.lock().core.release())
     }
 
     /// A-RELEASE response.
     fn release_response(&self, py: Python<'_>) -> PyResult<()> {
-        told(py, self.inner.lock().core.release_response())
+        raised(py, self.inner.lock().core.release_response())
     }
 
     /// A-ABORT request.
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
-        told(py, self.inner.lock().core.abort())
+        raised(py, self.inner.lock().core.abort())
     }
 
     /// What is to be done now, in order; each is given once.
@@ -227,6 +233,7 @@ impl Connection {
                 Output::StartArtim => list.append(("start-artim", py.None()))?,
                 Output::StopArtim => list.append(("stop-artim", py.None()))?,
                 Output::Indicate(indication) => {
+                    // Kept for `answer`, which negotiates on what was asked.
                     if let Indication::AssociateRequested(request) = &indication {
                         inner.pending = Some(request.clone());
                     }

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+// Looked up once: a peer that breaks off many associations makes an error of each.
 static FROM_CORE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// Builds the exception that `dimse_rs.errors.from_core` has for a kind.
@@ -18,6 +19,7 @@ fn build(
     kind: &str,
     fill: impl FnOnce(&Bound<'_, PyDict>) -> PyResult<()>,
 ) -> PyErr {
+    // A failure in here, such as a KeyboardInterrupt while the module is imported, is raised in place of the error.
     let made = (|| {
         let from_core = FROM_CORE.get_or_try_init(py, || {
             py.import("dimse_rs.errors")?
@@ -43,6 +45,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
 const fn kind_of(error: &Error) -> &'static str {
     match error {
         Error::Rejected(_) => "rejected",
+        // A connection that broke is no A-ABORT of the peer's, though PS3.8 indicates both as A-P-ABORT.
         Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => "lost",
         Error::Aborted(_)
         | Error::PAborted(..)
@@ -93,6 +96,7 @@ fn fill(fields: &Bound<'_, PyDict>, error: &Error) -> PyResult<()> {
             fields.set_item("local", *origin == PAbortOrigin::Local)?;
         }
         Error::LocalAbort | Error::Evicted | Error::Shutdown => {
+            // As if the service-user of this end had aborted (PS3.8 9.3.8).
             fields.set_item("source", 0)?;
             fields.set_item("local", true)?;
         }
@@ -147,6 +151,7 @@ pub(crate) fn os(py: Python<'_>, error: &std::io::Error, what: &str) -> PyErr {
     let Some(number) = error.raw_os_error() else {
         return PyOSError::new_err(format!("{what}: {error}"));
     };
+    // Python's words for the number, so that the message is the one that `open` would have given.
     let words = (|| {
         let os = py.import("os")?;
         os.getattr("strerror")?

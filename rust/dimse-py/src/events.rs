@@ -1,4 +1,7 @@
 //! `_core.Events` and `_core.Follower`: what happened, pulled by Python.
+//!
+//! The driver puts events into a bounded queue of each follower and goes on: a follower that is slow loses events, which
+//! are counted, and never slows an association down.
 
 use std::sync::Arc;
 
@@ -9,9 +12,9 @@ use pyo3::prelude::*;
 
 use crate::blocking::{self, OfProcess};
 use crate::completions::{Then, settle};
-use crate::told::Told;
+use crate::event::EventFacts;
 
-/// Events taken at a time.
+/// Events taken at a time: the interpreter is not held for longer than these take.
 const TOGETHER: usize = 1000;
 
 /// Where events go: of a server, or of one association of ours.
@@ -20,9 +23,10 @@ pub(crate) struct Events {
     pub(crate) inner: OfProcess<Hub>,
 }
 
-/// Whoever pulls events; what it wants is no longer told when it goes.
+/// One end that pulls events; no events are made for it any more when it goes.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Follower {
+    // Shared with the future of a call that waits, so that `close` on another thread ends the wait.
     inner: OfProcess<Arc<Following>>,
 }
 
@@ -39,6 +43,7 @@ impl Follower {
     reason = "arguments are taken over from Python"
 )]
 pub(crate) fn kinds(names: Vec<String>) -> PyResult<Kinds> {
+    // One unknown name refuses all: a follower that asks for a misspelt kind would wait for ever.
     names.iter().try_fold(Kinds::NONE, |all, name| {
         let unknown = || PyValueError::new_err(format!("unknown kind of event {name:?}"));
         Ok(all | Kinds::named(name).ok_or_else(unknown)?)
@@ -54,7 +59,7 @@ impl Events {
         }
     }
 
-    /// Somebody who follows from now on, at most so many events behind.
+    /// A follower from now on, at most so many events behind.
     fn follow(&self, names: Vec<String>, most: usize) -> PyResult<Follower> {
         blocking::check_process()?;
         let following = self.inner.follow(kinds(names)?, None, most);
@@ -78,14 +83,14 @@ impl Follower {
         Ok(())
     }
 
-    /// Ends following; what was told before can still be taken.
+    /// Ends following; events that are there can still be taken.
     fn close(&self) -> PyResult<()> {
         blocking::check_process()?;
         self.inner.close();
         Ok(())
     }
 
-    /// Events there are, waiting at most `within` seconds for the first: a list of `Told`. None when there will be
+    /// Events there are, waiting at most `within` seconds for the first: a list of `EventFacts`. None when there will be
     /// no more.
     #[pyo3(signature = (within=None, *, then=None))]
     fn next(
@@ -100,6 +105,7 @@ impl Follower {
             let first = async { Some(follower.next().await) };
             let mut taken = Vec::new();
             if let Some(first) = blocking::at_most(within, first).await {
+                // The first is waited for, the others are taken as far as they are there.
                 taken.push(first?);
                 while taken.len() < TOGETHER {
                     let Some(next) = follower.try_next() else {
@@ -117,7 +123,7 @@ impl Follower {
     }
 
     /// Events there are, without waiting.
-    fn take(&self, py: Python<'_>) -> PyResult<Vec<Told>> {
+    fn take(&self, py: Python<'_>) -> PyResult<Vec<EventFacts>> {
         blocking::check_process()?;
         all(py, &self.inner.take(TOGETHER))
     }
@@ -140,6 +146,8 @@ impl Follower {
         let within = blocking::patience(within);
         let follower = Arc::clone(&self.inner);
         let ready = async move {
+            // Takes nothing: the thread of the log waits here, and the next line that is logged takes the events
+            // that came before it, in their order.
             let ready = async {
                 follower.ready().await;
                 Some(())
@@ -150,6 +158,6 @@ impl Follower {
     }
 }
 
-fn all(py: Python<'_>, taken: &[Arc<net::Told>]) -> PyResult<Vec<Told>> {
-    taken.iter().map(|told| Told::of(py, told)).collect()
+fn all(py: Python<'_>, taken: &[Arc<net::Told>]) -> PyResult<Vec<EventFacts>> {
+    taken.iter().map(|told| EventFacts::of(py, told)).collect()
 }

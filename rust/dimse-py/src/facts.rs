@@ -38,6 +38,7 @@ impl ContextFacts {
     /// The context can carry messages: it was accepted, and in one transfer syntax.
     #[getter]
     fn accepted(&self) -> bool {
+        // An acceptance without a transfer syntax is a mistake of the acceptor: no data set could be encoded.
         self.result == ContextResult::ACCEPTANCE.0 && self.transfer_syntax.is_some()
     }
 
@@ -72,6 +73,7 @@ pub(crate) fn contexts_of(negotiated: &Negotiated) -> Vec<ContextFacts> {
 /// The results of presentation contexts that have a name (PS3.8 Table 9-18).
 #[pyfunction]
 pub(crate) fn context_results() -> Vec<(u8, &'static str)> {
+    // Every number is asked for its name, so that the table of the protocol crate is the only list.
     let named = |number| Some((number, ContextResult(number).name()?));
     (0..=u8::MAX).filter_map(named).collect()
 }
@@ -116,6 +118,7 @@ impl From<&FileInfo> for FileFacts {
     }
 }
 
+// `size` is the length in the file: a peer gets as many bytes, but for the padding of an odd deflated data set.
 impl FileFacts {
     /// SOP class, SOP instance, transfer syntax and size.
     pub(crate) fn parts(&self) -> (&str, &str, &str, u64) {
@@ -163,6 +166,7 @@ impl From<(u16, String, u64)> for RefusedFacts {
 /// shared, so that the sending stops before Python hears of the C-CANCEL.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Cancellation {
+    // Relaxed reads and writes do: the flag guards no other memory.
     pub(crate) flag: Arc<AtomicBool>,
 }
 
@@ -177,6 +181,7 @@ impl Cancellation {
 
 /// Host and port, as Python writes an address.
 pub(crate) fn address(peer: SocketAddr) -> (String, u16) {
+    // Never a host name: a name server that is slow or wrong must not decide on what is logged.
     (peer.ip().to_string(), peer.port())
 }
 

@@ -11,6 +11,9 @@ use pyo3::types::PyBytes;
 
 use crate::facts::{uid_of, uids_of};
 
+// UIDs are kept as text here and are checked where the core takes them over: an object of this kind says what was
+// written, also when a peer wrote it.
+
 /// A presentation context that a requestor proposes (PS3.8 9.3.2.2).
 #[pyclass(frozen, get_all, module = "dimse_rs._core")]
 pub(crate) struct ProposedContext {
@@ -107,7 +110,7 @@ pub(crate) fn supported(
     contexts.iter().map(one).collect()
 }
 
-/// Whose order of transfer syntaxes decides.
+/// The end whose order of transfer syntaxes decides.
 pub(crate) const fn preference(own_order: bool) -> proto::Preference {
     if own_order {
         proto::Preference::Acceptor
@@ -153,6 +156,8 @@ pub(crate) fn common(
     items.iter().map(one).collect()
 }
 
+// Pairs rather than a class: Python has them in a mapping, and a pair is the item of a mapping.
+
 /// SOP class extended negotiation: information by SOP class, as a pair like the item of a mapping (PS3.7 D.3.3.5).
 pub(crate) type ExtendedArgs = (String, PyBackedBytes);
 
@@ -168,6 +173,7 @@ pub(crate) fn extended(py: Python<'_>, args: Vec<ExtendedArgs>) -> PyResult<Vec<
 pub(crate) struct Identity {
     r#type: u8,
     response_requested: bool,
+    // Python objects, not Rust bytes: no copy of a secret is made for each time that Python looks.
     primary: Py<PyBytes>,
     secondary: Py<PyBytes>,
 }

@@ -1,7 +1,17 @@
-//! The module `dimse_rs._core`: what Python sees of the core. It holds no protocol knowledge: it moves values
-//! across the border, releases the interpreter while it waits, and answers Ctrl-C.
+//! The module `dimse_rs._core`: what Python sees of the core. The crate holds no protocol knowledge: it moves values
+//! across the border, releases the interpreter while a call waits, and answers Ctrl-C.
 //!
-//! Rust never calls user code: everything here is pulled by Python, or taken when an event loop was woken for it.
+//! Rust never calls user code: Python pulls everything, or takes it when the crate has woken an event loop.
+//!
+//! | Files, from the ground up | What they are for |
+//! |---|---|
+//! | `blocking`, `errors` | waiting without the interpreter; errors as exceptions |
+//! | `facts`, `bytes`, `completions`, `pdu` | what Rust knows as classes; buffers; outcomes for event loops |
+//! | `items`, `message`, `scan`, `tls` | negotiation items; DIMSE messages; data sets before they are decoded |
+//! | `event`, `events`, `bulk`, `connection`, `verdict` | what happened; files on their way; stored instances |
+//! | `association`, `service` | the handle of an association; what a node answers, and its queues |
+//! | `config`, `policy`, `proposal` | settings; what a server accepts by itself, and what it asks Python about |
+//! | `open`, `listener` | the two ends that begin associations |
 
 mod association;
 mod blocking;
@@ -11,6 +21,7 @@ mod completions;
 mod config;
 mod connection;
 mod errors;
+mod event;
 mod events;
 mod facts;
 mod items;
@@ -23,13 +34,13 @@ mod proposal;
 mod scan;
 mod service;
 mod tls;
-mod told;
 mod verdict;
 
 use dimse_net::files::SourceErrorKind;
 use pyo3::prelude::*;
 
 /// The native core of `dimse_rs`; private, see `_core.pyi`.
+// Every class is frozen, and shared state stands behind its own lock, so the module needs no global lock either.
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
@@ -46,6 +57,8 @@ mod _core {
     use super::config::{Config, Limits, Timeouts};
     #[pymodule_export]
     use super::connection::Connection;
+    #[pymodule_export]
+    use super::event::{EventFacts, event_kinds, followed_kinds};
     #[pymodule_export]
     use super::events::{Events, Follower};
     #[pymodule_export]
@@ -72,13 +85,11 @@ mod _core {
     #[pymodule_export]
     use super::tls::{CertificateFacts, Credentials, Tls, TlsFacts};
     #[pymodule_export]
-    use super::told::{Told, event_kinds, followed_kinds};
-    #[pymodule_export]
     use super::verdict::{Arrivals, StoredFacts};
     #[pymodule_export]
     use super::{alive_tasks, fixed_limits, implementation, is_debug_build, panics, probe};
 
-    /// Of the package: Cargo.toml is where it is written.
+    /// Of the package, as Cargo.toml has it.
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "as Python calls it")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
@@ -100,7 +111,7 @@ const fn is_debug_build() -> bool {
     cfg!(debug_assertions)
 }
 
-/// What no setting changes, by name.
+/// Limits that no setting changes, by name.
 #[pyfunction]
 fn fixed_limits() -> [(&'static str, usize); 4] {
     use dimse_proto::connection::AssemblyLimits;
@@ -117,7 +128,7 @@ fn fixed_limits() -> [(&'static str, usize); 4] {
     ]
 }
 
-/// Panics of the core in this process, since its threads were started. Each is a fault of the core's.
+/// Panics of the core in this process, since its threads were started. Each panic is a fault of the core.
 #[pyfunction]
 fn panics() -> u64 {
     dimse_net::runtime::panics()
@@ -126,6 +137,7 @@ fn panics() -> u64 {
 /// Tasks of the core that are alive in this process, to see that none is left behind.
 #[pyfunction]
 fn alive_tasks() -> PyResult<usize> {
+    // The counter of a forked child shows tasks of the parent, which do not run in the child.
     blocking::check_process()?;
     Ok(dimse_net::runtime::alive_tasks())
 }
@@ -137,9 +149,11 @@ fn alive_tasks() -> PyResult<usize> {
     reason = "arguments are taken over from Python"
 )]
 fn probe(py: Python<'_>, path: std::path::PathBuf) -> PyResult<facts::FileFacts> {
+    // A file on a network share may take seconds to open: other Python threads go on meanwhile.
     let info = py
         .detach(|| dimse_net::send::probe(&path))
         .map_err(|error| match &error.kind {
+            // What the operating system refused stays an OSError with its number: callers tell ENOENT from a bad file.
             SourceErrorKind::Io(cause) => errors::os(py, cause, &path.display().to_string()),
             _ => errors::input(py, &error.to_string()),
         })?;

@@ -24,7 +24,7 @@ use crate::policy::Policy;
 use crate::proposal::Proposal;
 use crate::{blocking, errors};
 
-/// A listening server; it accepts from the moment it exists.
+/// A listening server, which accepts connections from the moment it exists.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Listener {
     inner: OfProcess<Arc<net::Listener>>,
@@ -51,12 +51,14 @@ impl Listener {
             other => return Err(PyValueError::new_err(format!("ask={other:?}"))),
         };
         let config = config.get();
+        // Certificates are read before the port is bound: a server with bad files must not look as if it were there.
         if let Some(tls) = &config.tls {
             py.detach(|| tls.check_acceptor())
                 .map_err(|error| errors::to_py(py, &error))?;
         }
         let policy = policy.get().with(config);
         let settings = Settings {
+            // One budget for all associations of the server: what one peer fills is missing to the others.
             budget: Budget::new(config.byte_budget),
             ..config.settings()
         };
@@ -79,6 +81,7 @@ impl Listener {
     #[getter]
     fn associations(&self) -> PyResult<Vec<Association>> {
         blocking::check_process()?;
+        // Handles, not copies: each of these keeps its association's facts alive, and aborts nothing when it goes.
         let inside = self.inner.associations();
         Ok(inside.into_iter().map(Association::from).collect())
     }
@@ -90,7 +93,7 @@ impl Listener {
         Ok(self.inner.pending())
     }
 
-    /// What there is and what happened: numbers, dicts of them, and histograms (bounds, counts, sum).
+    /// What the server holds and what it counted: numbers, dicts of them, and histograms (bounds, counts, sum).
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         blocking::check_process()?;
         let facts = PyDict::new(py);
@@ -121,7 +124,7 @@ impl Listener {
         let next = async move {
             loop {
                 let inquiry = blocking::at_most(within, inquiries.next()).await?;
-                // One that the peer gave up, or that is overdue, is nobody's business any more.
+                // A proposal that the peer gave up, or that the core has rejected by its deadline, needs no decision.
                 if inquiry.is_open() {
                     return Some(Proposal {
                         inner: inquiry.into(),
@@ -147,6 +150,7 @@ impl Listener {
     ) -> PyResult<Py<PyAny>> {
         let [grace, patience] =
             [grace, patience].map(|time| blocking::duration(time).unwrap_or(Duration::ZERO));
+        // The future owns the listener: the object in Python may go while others still wait for the end.
         let inner = Arc::clone(&self.inner);
         let stopped = async move { inner.stop(patience, grace).await };
         settle(py, then, stopped, |py, ()| Ok(py.None()))
@@ -160,6 +164,7 @@ fn spread(one: Spread) -> (Vec<f64>, Vec<u64>, f64) {
 
 /// An address as it stands, or the first that a name has.
 fn resolve(py: Python<'_>, host: &str, port: u16) -> PyResult<SocketAddr> {
+    // An address needs no resolver, which may wait for seconds where there is no network.
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(SocketAddr::new(address, port));
     }

@@ -25,6 +25,7 @@ pub(crate) type Parts = (u8, CommandSet, Option<bytes::Bytes>);
 pub(crate) struct Message {
     pub(crate) context_id: u8,
     pub(crate) command: CommandSet,
+    // One of three: bytes that Python gave, bytes that were received, or a spooled file that goes with this object.
     outgoing: Option<bytes::Bytes>,
     payload: Option<Py<Payload>>,
     spooled: Option<OfProcess<Spooled>>,
@@ -58,6 +59,7 @@ impl Message {
         let mut command = base;
         fill(py, &mut command, values)?;
         let outgoing = data.map(bytes_of).transpose()?;
+        // (0000,0800) is never the caller's: a command set that announces a data set without one stalls the peer.
         command.set_has_data_set(outgoing.is_some());
         Ok(Self {
             context_id,
@@ -75,6 +77,7 @@ impl Message {
             .map(|payload| payload.get().fragments())
     }
 
+    // A spooled data set is in a file from the start: a large instance never is in memory as a whole.
     /// The data set when it is in a file.
     pub(crate) fn spooled(&self) -> Option<&Spooled> {
         self.spooled.as_deref()
@@ -82,6 +85,8 @@ impl Message {
 
     /// What a checked message is sent as.
     pub(crate) fn parts(&self, py: Python<'_>) -> PyResult<Parts> {
+        // A clone of the data counts a reference. A received message can be sent on as it is: its fragments are joined on
+        // first use.
         let data = self.outgoing.clone().or_else(|| {
             self.payload
                 .as_ref()
@@ -205,6 +210,7 @@ impl Message {
 }
 
 fn fill(py: Python<'_>, set: &mut CommandSet, values: &Bound<'_, PyDict>) -> PyResult<()> {
+    // By keyword (PS3.7 E.1) and never by number: a keyword that is misspelt raises, a wrong number would be sent.
     for (keyword, value) in values {
         let keyword: String = keyword.extract()?;
         let entry = element::by_keyword(&keyword)
@@ -220,9 +226,11 @@ fn put(
     entry: &element::Entry,
     value: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
+    // None is an element that is absent: callers pass every keyword that a message may have.
     if value.is_none() {
         return Ok(());
     }
+    // The dictionary says how a value is encoded: a number for a UID raises here, and not at the peer.
     let stored = match entry.vr {
         Vr::Us => {
             set.set_us(entry.element, value.extract()?);
@@ -239,6 +247,7 @@ fn put(
             Ok(())
         }
         Vr::Ui => {
+            // `str` and its subclasses: UIDs of the package are classes of their own.
             let text: String = value.str()?.extract()?;
             Uid::new(&text).and_then(|uid| set.set_uid(entry.element, &uid))
         }

@@ -1,5 +1,5 @@
 //! `_core.associate`: an association that this node asks for. The top floor: it makes what `association` describes,
-//! of what `config` and `service` say.
+//! as `config` and `service` say.
 
 use dimse_net::association as net;
 use dimse_proto::ul::associate::Associate;
@@ -44,6 +44,7 @@ impl AssociateRequest {
 
 impl AssociateRequest {
     fn build(&self, py: Python<'_>, config: &Config) -> PyResult<Associate> {
+        // The three that both ends have are in `Config`; the rest is the requestor's alone.
         let mut request = self.request.clone();
         request.max_length = config.max_length();
         request.max_ops_invoked = config.max_ops_invoked;
@@ -64,6 +65,7 @@ pub(crate) fn associate(
     then: Option<Then<'_>>,
 ) -> PyResult<Py<PyAny>> {
     let config = config.get();
+    // Built before anything is opened: what cannot be asked raises without a connection.
     let request = request.get().build(py, config)?;
     let association = net::Association::request(host, port, request, config.settings());
     settle(py, then, association, |py, outcome| match outcome {

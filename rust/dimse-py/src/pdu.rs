@@ -65,6 +65,7 @@ fn contexts(all: &Bound<'_, PyDict>, associate: &Associate, classes: &[(u8, Uid)
                 context.set_item("syntaxes", texts(&answered.transfer_syntaxes))?;
                 context.set_item("result", answered.result.to_string())?;
             }
+            // Items that PS3.8 does not define are passed over (PS3.8 9.3.1).
             _ => continue,
         }
         contexts.append(context)?;
@@ -108,9 +109,11 @@ fn user_items(all: &Bound<'_, PyDict>, associate: &Associate) -> PyResult<()> {
                 ..
             } => all.set_item("identity", (identity_type, response_requested))?,
             UserItem::UserIdentityAc(_) => all.set_item("identity_response", true)?,
+            // Of another standard or a private one: no name and no format that a log could show.
             UserItem::Unknown { .. } => {}
         }
     }
+    // What no item says has no key: a log shows the lines that a PDU has.
     for (name, list) in [("roles", roles), ("extended", extended), ("common", common)] {
         if !list.is_empty() {
             all.set_item(name, list)?;

@@ -107,6 +107,7 @@ impl Policy {
             titles.collect::<PyResult<Vec<_>>>()
         };
         let mut inner = AcceptorPolicy::new(items::supported(py, &contexts)?);
+        // Titles are compared as AE titles, without padding (PS3.5 6.2); an empty list lets no peer in.
         inner.called = match called {
             Some(texts) => CalledTitles::OneOf(titles(texts)?),
             None => CalledTitles::Any,
@@ -115,6 +116,7 @@ impl Policy {
         inner.unknown_storage = unknown.map(|unknown| unknown.get().inner.clone());
         inner.require_identity = require_identity;
         inner.refuse_passcode = refuse_passcode;
+        // A mapping in the core: of two answers for a class the last one counts, and Python gives each class once.
         for answer in extended {
             let ExtendedAnswer {
                 sop_class,

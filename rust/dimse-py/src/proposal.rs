@@ -1,4 +1,7 @@
-//! `_core.Proposal`: an A-ASSOCIATE-RQ that waits for Python's word.
+//! `_core.Proposal`: an A-ASSOCIATE-RQ that waits for a decision of Python.
+//!
+//! The driver of the association waits for the decision with its own deadline (`Timeouts.acse`), and other
+//! associations go on: a decision may take a directory service or a database.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -56,7 +59,7 @@ impl Permit {
 
 #[pymethods]
 impl Proposal {
-    /// Number of the association that may come of it.
+    /// Number that the association has, once it is admitted.
     #[getter]
     fn association(&self) -> u64 {
         self.inner.association()
@@ -82,6 +85,7 @@ impl Proposal {
     #[getter]
     fn contexts(&self) -> Vec<ProposedContext> {
         let request = self.inner.request();
+        // A role selection item is for a SOP Class, not for a context; without one the requestor is SCU (PS3.7 D.3.3.4).
         let role = |class: &Uid| {
             request.user_items().find_map(|item| match item {
                 UserItem::Role {
@@ -95,6 +99,7 @@ impl Proposal {
         request
             .proposed()
             .filter_map(|context| match context.abstract_syntaxes.as_slice() {
+                // A context without one valid abstract syntax is rejected by the core, whatever Python decides.
                 [class] if class.is_valid() => {
                     let syntaxes = context.transfer_syntaxes.iter();
                     let syntaxes = syntaxes.filter(|uid| uid.is_valid()).map(Uid::to_text);
@@ -159,7 +164,7 @@ impl Proposal {
             .collect()
     }
 
-    /// Lets it in, on the listener's policy and these terms: contexts and answers to extended negotiation in place
+    /// Admits it, on the listener's policy and these terms: contexts and answers to extended negotiation in place
     /// of the policy's, the response to a verified identity, and what it may ask for.
     #[pyo3(signature = (*, contexts=vec![], extended=vec![], identity_response=None, permit=None))]
     fn admit(
@@ -171,6 +176,7 @@ impl Proposal {
         permit: Option<&Bound<'_, Permit>>,
     ) -> PyResult<()> {
         blocking::check_process()?;
+        // The terms are parsed before the decision is given away: a bad UID raises here, and the proposal is still open.
         self.inner.decide(Ok(Box::new(Terms {
             contexts: items::supported(py, &contexts)?,
             extended: items::extended(py, extended)?,
@@ -189,6 +195,7 @@ impl Proposal {
         code: &str,
         detail: String,
     ) -> PyResult<()> {
+        // A stable name in logs and events: only names that the documentation lists.
         let code = match code {
             "user-identity" => "user-identity",
             "not-allowed" => "not-allowed",

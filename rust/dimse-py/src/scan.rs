@@ -105,6 +105,7 @@ pub(crate) fn scan(
     dictionary: &Bound<'_, Dictionary>,
     lenient: bool,
 ) -> PyResult<Scan> {
+    // Names and not UIDs: the encodings of PS3.5 are three, whatever transfer syntax a data set comes in.
     let encoding = match encoding {
         "implicit" => Encoding::ImplicitLe,
         "explicit" => Encoding::ExplicitLe,
@@ -118,6 +119,8 @@ pub(crate) fn scan(
     };
     let dictionary = Arc::clone(&dictionary.get().inner);
     let limits = limits_of(limits);
+    // The walk runs without the interpreter: a data set of hundreds of megabytes takes a while. A payload is walked
+    // fragment by fragment, and is not joined for this.
     let walked = if let Ok(payload) = data.cast::<Payload>() {
         let payload = payload.get();
         py.detach(|| walk::memory(payload.fragments(), reading, limits, dictionary))
@@ -171,9 +174,10 @@ fn error(py: Python<'_>, fault: &Fault, name: &str) -> PyErr {
     }
 }
 
-/// Room in the byte budget; given back by `release`, or when it goes.
+/// Room in the byte budget; given back by `release`, or when the object goes.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Reserved {
+    // Taken out by `release`, which may be called twice, and from another thread than the one that decodes.
     inner: Mutex<Option<OfProcess<limits::Reserved>>>,
 }
 

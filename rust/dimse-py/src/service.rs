@@ -59,7 +59,7 @@ pub(crate) struct Folder {
 #[pymethods]
 impl Folder {
     /// Makes the folder if needed and removes what a crash left unfinished in it. One whose mode is "temporary" is
-    /// this process's alone, and made anew when somebody removes it.
+    /// this process's alone, and made anew when it was removed.
     #[new]
     #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", *, reserve=None, strict=false,
                         collect=None))]
@@ -129,6 +129,7 @@ impl Folder {
         let message = operation.message.get();
         let request = operation.association.get().store_request(message);
         let stored = match (message.fragments(), message.spooled()) {
+            // Disk work without the interpreter, and on the handler's thread: an I/O thread never waits for a disk here.
             (Some(fragments), _) => {
                 py.detach(|| sink::store_whole(Arc::clone(&self.inner), request, fragments))
             }
@@ -152,6 +153,7 @@ impl Folder {
         spooled: &sink::Spooled,
     ) -> Result<sink::Stored, sink::Refusal> {
         let mut writer = sink::Writer::new(Arc::clone(&self.inner), request)?;
+        // Copied, not renamed: the spool may be on another file system, and a message can be stored twice.
         let mut file = spooled.open_data()?;
         loop {
             let mut chunk = Vec::with_capacity(COPY_CHUNK);
@@ -174,7 +176,7 @@ pub(crate) struct Service {
     /// Where what happens on its associations goes.
     pub(crate) events: Hub,
     operations: OfProcess<Arc<Queue<net::Operation>>>,
-    /// What is stored and waits for Python's word, if that is asked for.
+    /// What is stored and waits for a verdict of Python, where there is a function for that.
     arrivals: Option<OfProcess<Arc<Queue<Arrival>>>>,
 }
 
@@ -246,6 +248,7 @@ impl Service {
         if let Some(sink) = sink.map(Bound::get) {
             let mut on_stored = None;
             if let Some(seconds) = sink.verdict_within {
+                // Bounded by the windows of the peers: an instance here is a C-STORE that is not answered.
                 let (queue, pulled) = Queue::new(usize::MAX);
                 let within = blocking::duration(seconds);
                 on_stored = Some(OnStored { queue, within });
@@ -263,6 +266,7 @@ impl Service {
             .into_iter()
             .map(|(field, args)| classes(py, args).map(|classes| (CommandField(field), classes)))
             .collect::<PyResult<_>>()?;
+        // Without a bound of its own: the windows and `Limits.operations` of each association bound what waits here.
         let (sender, operations) = Queue::new(usize::MAX);
         Ok(Self {
             inner: OfProcess::from(Arc::new(net::Service {
@@ -281,7 +285,7 @@ impl Service {
         })
     }
 
-    /// Stored instances that wait for Python's word, 256 at most; None when none came within `within` seconds, or none
+    /// Stored instances that wait for a verdict, 256 at most; None when none came within `within` seconds, or none
     /// will come.
     #[pyo3(signature = (within=None, *, then=None))]
     fn next_arrivals(
@@ -338,7 +342,7 @@ impl Service {
         classes: ClassArgs,
     ) -> PyResult<()> {
         blocking::check_process()?;
-        // First: while a C-GET of this end is outstanding, its instances go before what handlers say.
+        // `first`: while a C-GET of this end is outstanding, its instances go to the folder before any handler.
         let classes = self::classes(py, classes)?;
         *self.inner.folder.lock() = folder.map(|folder| StoreService {
             folder: Arc::clone(&folder.get().inner),
@@ -353,10 +357,12 @@ impl Service {
 /// A request of the peer that Python answers.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Operation {
+    // Python objects from the start: a handler asks for both many times, and gets the same ones.
     message: Py<Message>,
     association: Py<Association>,
     cancelled: Arc<std::sync::atomic::AtomicBool>,
     budget: OfProcess<Budget>,
+    // A lock and not a flag: to ask and to set is one step, or two threads could both answer.
     answered: Mutex<bool>,
 }
 
@@ -426,13 +432,16 @@ impl Operation {
         };
         let status = dimse_proto::dimse::Status(status);
         let request = self.message.get();
+        // What the response repeats of its request (PS3.7 9.3, 10.3) is filled in here, so that no handler can get it
+        // wrong.
         let base = dimse_proto::dimse::CommandSet::response_to(&request.command, status)
             .map_err(|error| errors::local(py, &error))?;
         let response = Message::answer(py, request.context_id, base, command, data)?;
-        // What cannot be sent has not answered it.
+        // Checked before the request counts as answered: a response that cannot be sent has answered nothing.
         let (context_id, command, data) = response.parts(py)?;
         {
-            // One final response to a request (PS3.7 7.5), also when a handler and its deadline race for it.
+            // One final response to a request (PS3.7 7.5), also when a handler and its deadline race for it. The lock
+            // ends before the send: a wait in `send_parts` must not keep others from seeing that it is answered.
             let mut answered = self.answered.lock();
             if *answered {
                 let again = LocalError::invalid("the request was answered before", "PS3.7 7.5");
@@ -447,7 +456,7 @@ impl Operation {
         errors::none(py, association.inner.send(context_id, command, data))
     }
 
-    /// Tells of a sub-operation of this retrieval: the instance, and the status of its C-STORE or why there is none.
+    /// Emits the event of a sub-operation: the instance, and the status of its C-STORE or why there is none.
     fn tell_sub_operation(
         &self,
         sop_class: String,
@@ -457,6 +466,7 @@ impl Operation {
     ) {
         let of = self.message.get().command.message_id().unwrap_or_default();
         let association = &self.association.get().inner;
+        // A closure: the event is made only where a follower wants its kind.
         association.tell_sub_operation(|| SubOperation {
             sent: true,
             of,

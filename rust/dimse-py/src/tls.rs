@@ -1,4 +1,4 @@
-//! `_core.TLS`: what secures the connections of a node.
+//! `_core.TLS`: what secures the connections of a node, and what a handshake agreed on.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +62,7 @@ impl Tls {
             "off" => Verify::Off,
             other => return Err(PyValueError::new_err(format!("verify={other:?}"))),
         };
+        // Paths alone are kept: files are read at the first handshake, and again when they have changed.
         let own = own.map(Bound::get);
         let rules = Rules {
             cert: own.map(|own| own.cert.clone()),
@@ -103,6 +104,7 @@ pub(crate) struct TlsFacts {
 impl TlsFacts {
     pub(crate) fn of(py: Python<'_>, agreed: &dimse_net::facts::Facts) -> PyResult<Self> {
         let certificate = agreed.certificate.as_ref().map(|der| {
+            // The names are read here, on demand: most associations are never asked for their certificate.
             let subject = Subject::of(der);
             let facts = CertificateFacts {
                 der: PyBytes::new(py, der).unbind(),

@@ -1,4 +1,7 @@
-//! `_core.Arrivals`: instances that are stored and wait for Python's word, pulled together and settled together.
+//! `_core.Arrivals`: instances that are stored and wait for a verdict, pulled together and settled together.
+//!
+//! A C-STORE is answered after the verdict, because a peer deletes its copy on Success. What a verdict refuses is taken
+//! back first: the file goes, and an earlier version returns to its place.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +36,8 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     /// Waits for the next one, and takes those that came with it.
     pub(crate) async fn next(queue: Arc<Queue<Arrival>>) -> Option<Self> {
+        // One is waited for, the others are those that arrived meanwhile: under load a function sees many at once and
+        // can use one transaction for all, and without load the first does not wait.
         let mut arrivals = vec![queue.next().await?];
         arrivals.extend(queue.take(TOGETHER.saturating_sub(1)));
         Some(Self {
@@ -66,6 +71,7 @@ impl Arrivals {
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
         blocking::check_process()?;
+        // Taken: a second call finds none, and each instance has one verdict.
         let arrivals = std::mem::take(&mut *self.inner.lock());
         if arrivals.len() != verdicts.len() {
             let (wanted, given) = (arrivals.len(), verdicts.len());
@@ -84,9 +90,11 @@ async fn carry_out(arrivals: Vec<Arrival>, verdicts: Vec<VerdictArgs>) -> Vec<St
     for ((index, arrival), verdict) in arrivals.into_iter().enumerate().zip(verdicts) {
         match verdict {
             Some(verdict) => refused.push((index, arrival, verdict)),
+            // Nothing to do on the disk: answered here, before the refusals are carried out.
             None => put(&mut met, index, arrival.accept()),
         }
     }
+    // A window of work: each refusal needs a thread of the runtime, which other disk work needs as well.
     let mut working = JoinSet::new();
     let mut refused = refused.into_iter();
     loop {
@@ -98,6 +106,7 @@ async fn carry_out(arrivals: Vec<Arrival>, verdicts: Vec<VerdictArgs>) -> Vec<St
                 detail: format!("refused by on_stored: {comment}"),
                 comment: comment.into(),
             };
+            // Renames and syncs, on threads for blocking work: an I/O thread has sockets to serve.
             let work = move || (index, arrival.refuse(refusal));
             working.spawn_blocking_on(work, runtime::handle());
         }

@@ -1,8 +1,8 @@
-//! `_core.Told`: one event as Python reads it. The table in this file is the one place of the crate that knows the
+//! `_core.EventFacts`: one event as Python reads it. The table in this file is the one place of the crate that knows the
 //! kinds of events; `dimse_rs.observe._kinds` is the one place of the package.
 //!
-//! An event is made into Python objects when it is pulled, on the thread that pulls: what nobody follows costs nothing,
-//! and no I/O thread waits for the interpreter.
+//! An event becomes Python objects when it is pulled, on the thread that pulls: an event without a follower costs
+//! nothing, and no I/O thread waits for the interpreter.
 
 use std::time::SystemTime;
 
@@ -25,7 +25,7 @@ use crate::tls::TlsFacts;
 
 /// Something that happened.
 #[pyclass(frozen, get_all, module = "dimse_rs._core")]
-pub(crate) struct Told {
+pub(crate) struct EventFacts {
     /// Number of the association; 0 for what concerns none.
     association: u64,
     /// One of `event_kinds()`.
@@ -34,12 +34,14 @@ pub(crate) struct Told {
     facts: Py<PyDict>,
 }
 
-impl Told {
+impl EventFacts {
     pub(crate) fn of(py: Python<'_>, told: &net::Told) -> PyResult<Self> {
+        // One dictionary for each event: its keys differ by kind, and Python makes a flat event of it by the same names.
         let facts = PyDict::new(py);
         facts.set_item("peer", told.peer.map(address))?;
         facts.set_item("calling", told.titles.calling.to_text())?;
         facts.set_item("called", told.titles.called.to_text())?;
+        // A clock that was set back before 1970 gives 0: an event is never lost for its time.
         let at = told.at.duration_since(SystemTime::UNIX_EPOCH);
         facts.set_item("at", at.unwrap_or_default().as_secs_f64())?;
         Ok(Self {
@@ -145,6 +147,7 @@ fn message(
 ) -> PyResult<()> {
     let py = facts.py();
     facts.set_item("direction", direction(sent))?;
+    // A Command Field that PS3.7 does not have is shown too: logs are read to find such peers.
     let name = command.field().and_then(CommandField::name);
     facts.set_item("type", name.unwrap_or("unknown"))?;
     facts.set_item("context", context_id)?;
@@ -173,6 +176,7 @@ fn stored(facts: &Facts<'_>, stored: &StoredEvent) -> PyResult<()> {
     facts.set_item("path", &stored.path)?;
     facts.set_item("kept", &stored.kept)?;
     facts.set_item("identical", stored.identical)?;
+    // Not verified: an encoding that the core cannot read is stored as it came.
     facts.set_item("verified", stored.verified)?;
     facts.set_item("oddities", texts(&stored.oddities))
 }
@@ -228,6 +232,7 @@ fn ended(
     let py = facts.py();
     let code = error.as_ref().map(|error| error.code().into_owned());
     facts.set_item("code", code)?;
+    // An exception as the calls on the association raise it, so that logs and callers speak of one error.
     let exception = error
         .as_ref()
         .map(|error| errors::to_py(py, error).into_value(py));
