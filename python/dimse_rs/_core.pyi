@@ -23,6 +23,7 @@ __all__ = [
     "Arrivals",
     "AssociateRequest",
     "Association",
+    "Bounds",
     "Bulk",
     "Cancellation",
     "CertificateFacts",
@@ -326,14 +327,23 @@ class Scan:
     def values(self) -> int:
         """Bytes of memory that the single values of multi-valued elements take."""
 
-# (inflated bytes, elements and items, depth)
-_Bounds: TypeAlias = tuple[int, int, int]
+@final
+class Bounds:
+    """What decoding one data set may take.
+
+    Args:
+        inflated: bytes.
+        elements: with items, at every level.
+        depth: of sequences inside sequences.
+    """
+
+    def __new__(cls, *, inflated: int, elements: int, depth: int) -> Bounds: ...
 
 def scan(
     data: Buffer,
     encoding: Literal["implicit", "explicit", "big"],
     deflated: bool,
-    limits: _Bounds,
+    limits: Bounds,
     dictionary: Dictionary,
     *,
     lenient: bool = False,
@@ -347,7 +357,7 @@ def scan(
         LimitExceeded: decoding it takes more than a limit.
     """
 
-def scan_file(path: _Path, limits: _Bounds, dictionary: Dictionary) -> Scan:
+def scan_file(path: _Path, limits: Bounds, dictionary: Dictionary) -> Scan:
     """Walk the data set of a Part 10 file; large values are not read.
 
     Raises:

@@ -71,7 +71,7 @@ def scan(
     encoding: Literal["implicit", "explicit", "big"]
     encoding = "implicit" if syntax.implicit else "big" if syntax.big_endian else "explicit"
     inflated = min(limits.inflated, getattr(limits, within)) if within else limits.inflated
-    bounds = (inflated, limits.elements, limits.depth)
+    bounds = _core.Bounds(inflated=inflated, elements=limits.elements, depth=limits.depth)
     source = data if isinstance(data, (bytes, _core.Payload)) else bytes(data)
     try:
         return _core.scan(source, encoding, syntax.deflated, bounds, _dictionary(), lenient=lenient)
@@ -92,7 +92,9 @@ def scan_file(path: str | PathLike[str], limits: Limits | None = None) -> _core.
     Source: PS3.10 7, PS3.5 7, A.5.
     """
     limits = limits or _ANY
-    bounds = (limits.inflated, limits.elements, limits.depth)
+    bounds = _core.Bounds(
+        inflated=limits.inflated, elements=limits.elements, depth=limits.depth
+    )
     return _core.scan_file(fspath(path), bounds, _dictionary())
 
 

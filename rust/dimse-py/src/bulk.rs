@@ -98,7 +98,7 @@ pub(crate) struct FileResult {
     comment: Option<String>,
     /// Why there is no answer.
     error: Option<Py<PyAny>>,
-    /// The OSError, when that is why.
+    /// The `OSError`, when that is why.
     unreadable: Option<Py<PyAny>>,
 }
 

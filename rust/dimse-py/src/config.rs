@@ -1,5 +1,5 @@
 //! `_core.Timeouts`, `_core.Limits` and `_core.Config`: how associations are run. Each setting crosses by its name,
-//! and a name that the core does not have raises TypeError: a misspelt deadline must not be no deadline.
+//! and a name that the core does not have raises `TypeError`: a misspelt deadline must not be no deadline.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -68,7 +68,7 @@ impl Connection {
         contexts: Vec<Bound<'_, ProposedContext>>,
         max_length: u32,
     ) -> PyResult<Self> {
-        let contexts = items::proposed(py, &contexts)?;
+        let contexts = items::proposed(py, contexts)?;
         let mut request = Request::new(title_of(calling)?, title_of(called)?, contexts);
         request.max_length = max_length;
         let request = request.build().map_err(|error| errors::local(py, &error))?;

@@ -76,7 +76,7 @@ kinds!(|facts| {
     Event::Associated(negotiated) => "associated" associated(facts, negotiated),
     Event::Rejected { rj, code, detail } => "rejected" rejected(facts, *rj, code, detail),
     Event::Pdu { sent, seen, classes } => "pdu" pdu(facts, *sent, seen, classes),
-    Event::State(step) => "state" state(facts, step),
+    Event::State(step) => "state" state(facts, *step),
     Event::Message { sent, context_id, command, bytes } =>
         "message" message(facts, *sent, *context_id, (command, *bytes)),
     Event::SubOperation(sub) => "suboperation" sub_operation(facts, sub),
@@ -131,7 +131,7 @@ fn rejected(facts: &Facts<'_>, rj: AssociateRj, code: &str, detail: &str) -> PyR
     facts.set_item("detail", detail)
 }
 
-fn state(facts: &Facts<'_>, step: &Step) -> PyResult<()> {
+fn state(facts: &Facts<'_>, step: Step) -> PyResult<()> {
     facts.set_item("from", step.from.to_string())?;
     facts.set_item("on", format!("{:?}", step.event))?;
     facts.set_item("action", step.action.to_string())?;

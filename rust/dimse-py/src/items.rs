@@ -42,9 +42,9 @@ impl ProposedContext {
 /// What a requestor proposes, as the core takes it.
 pub(crate) fn proposed(
     py: Python<'_>,
-    contexts: &[Bound<'_, ProposedContext>],
+    contexts: Vec<Bound<'_, ProposedContext>>,
 ) -> PyResult<Vec<proto::ProposedContext>> {
-    let one = |context: &Bound<'_, ProposedContext>| {
+    let one = |context: Bound<'_, ProposedContext>| {
         let context = context.get();
         let mut made = proto::ProposedContext::new(
             uid_of(py, &context.sop_class)?,
@@ -54,7 +54,7 @@ pub(crate) fn proposed(
         made.scp = context.scp;
         Ok(made)
     };
-    contexts.iter().map(one).collect()
+    contexts.into_iter().map(one).collect()
 }
 
 /// A presentation context that an acceptor takes (PS3.8 9.3.3.2).
@@ -95,9 +95,9 @@ impl SupportedContext {
 /// What an acceptor takes, as the core takes it.
 pub(crate) fn supported(
     py: Python<'_>,
-    contexts: &[Bound<'_, SupportedContext>],
+    contexts: Vec<Bound<'_, SupportedContext>>,
 ) -> PyResult<Vec<proto::SupportedContext>> {
-    let one = |context: &Bound<'_, SupportedContext>| {
+    let one = |context: Bound<'_, SupportedContext>| {
         let context = context.get();
         Ok(proto::SupportedContext {
             abstract_syntax: uid_of(py, &context.sop_class)?,
@@ -107,7 +107,7 @@ pub(crate) fn supported(
             scp: context.scp,
         })
     };
-    contexts.iter().map(one).collect()
+    contexts.into_iter().map(one).collect()
 }
 
 /// The end whose order of transfer syntaxes decides.
@@ -143,9 +143,9 @@ impl CommonExtended {
 /// Common extended negotiation, as the core takes it.
 pub(crate) fn common(
     py: Python<'_>,
-    items: &[Bound<'_, CommonExtended>],
+    items: Vec<Bound<'_, CommonExtended>>,
 ) -> PyResult<Vec<proto::CommonExtended>> {
-    let one = |item: &Bound<'_, CommonExtended>| {
+    let one = |item: Bound<'_, CommonExtended>| {
         let item = item.get();
         Ok(proto::CommonExtended {
             sop_class: uid_of(py, &item.sop_class)?,
@@ -153,7 +153,7 @@ pub(crate) fn common(
             related: uids_of(py, &item.related)?,
         })
     };
-    items.iter().map(one).collect()
+    items.into_iter().map(one).collect()
 }
 
 // Pairs rather than a class: Python has them in a mapping, and a pair is the item of a mapping.

@@ -79,7 +79,7 @@ mod _core {
     #[pymodule_export]
     use super::proposal::{Permit, Proposal};
     #[pymodule_export]
-    use super::scan::{Dictionary, Reserved, Scan, scan, scan_file};
+    use super::scan::{Bounds, Dictionary, Reserved, Scan, scan, scan_file};
     #[pymodule_export]
     use super::service::{Collect, Folder, Operation, Service, Sink};
     #[pymodule_export]

@@ -33,11 +33,11 @@ impl AssociateRequest {
         extended: Vec<ExtendedArgs>,
         common: Vec<Bound<'_, CommonExtended>>,
     ) -> PyResult<Self> {
-        let contexts = items::proposed(py, &contexts)?;
+        let contexts = items::proposed(py, contexts)?;
         let mut request = Request::new(title_of(calling)?, title_of(called)?, contexts);
         request.identity = identity.map(|identity| identity.get().core(py));
         request.extended = items::extended(py, extended)?;
-        request.common = items::common(py, &common)?;
+        request.common = items::common(py, common)?;
         Ok(Self { request })
     }
 }

@@ -106,7 +106,7 @@ impl Policy {
             let titles = texts.iter().map(|text| title_of(text));
             titles.collect::<PyResult<Vec<_>>>()
         };
-        let mut inner = AcceptorPolicy::new(items::supported(py, &contexts)?);
+        let mut inner = AcceptorPolicy::new(items::supported(py, contexts)?);
         // Titles are compared as AE titles, without padding (PS3.5 6.2); an empty list lets no peer in.
         inner.called = match called {
             Some(texts) => CalledTitles::OneOf(titles(texts)?),

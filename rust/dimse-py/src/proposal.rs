@@ -178,7 +178,7 @@ impl Proposal {
         blocking::check_process()?;
         // The terms are parsed before the decision is given away: a bad UID raises here, and the proposal is still open.
         self.inner.decide(Ok(Box::new(Terms {
-            contexts: items::supported(py, &contexts)?,
+            contexts: items::supported(py, contexts)?,
             extended: items::extended(py, extended)?,
             identity_response: identity_response.map(|bytes| items::secret(&bytes)),
             permit: permit.map(|permit| Arc::clone(&permit.get().inner)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dimse_net::files::SourceErrorKind;
 use dimse_net::files::walk::{self, Facts, Fault, Limits, Reading};
 use dimse_net::limits;
-use dimse_proto::dataset::{self, Bounds, Encoding};
+use dimse_proto::dataset::{self, Encoding};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -83,13 +83,24 @@ impl From<Facts> for Scan {
     }
 }
 
-/// Limits as Python gives them: inflated bytes, elements and items, depth.
-type LimitArgs = (u64, u64, usize);
+/// What decoding one data set may take.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct Bounds {
+    inner: Limits,
+}
 
-const fn limits_of((inflated, elements, depth): LimitArgs) -> Limits {
-    Limits {
-        inflated,
-        bounds: Bounds { elements, depth },
+#[pymethods]
+impl Bounds {
+    /// `inflated`: bytes. `elements`: with items, at every level. `depth`: of sequences inside sequences.
+    #[new]
+    #[pyo3(signature = (*, inflated, elements, depth))]
+    const fn new(inflated: u64, elements: u64, depth: usize) -> Self {
+        Self {
+            inner: Limits {
+                inflated,
+                bounds: dataset::Bounds { elements, depth },
+            },
+        }
     }
 }
 
@@ -101,7 +112,7 @@ pub(crate) fn scan(
     data: &Bound<'_, PyAny>,
     encoding: &str,
     deflated: bool,
-    limits: LimitArgs,
+    limits: &Bound<'_, Bounds>,
     dictionary: &Bound<'_, Dictionary>,
     lenient: bool,
 ) -> PyResult<Scan> {
@@ -118,7 +129,7 @@ pub(crate) fn scan(
         lenient,
     };
     let dictionary = Arc::clone(&dictionary.get().inner);
-    let limits = limits_of(limits);
+    let limits = limits.get().inner;
     // The walk runs without the interpreter: a data set of hundreds of megabytes takes a while. A payload is walked
     // fragment by fragment, and is not joined for this.
     let walked = if let Ok(payload) = data.cast::<Payload>() {
@@ -143,11 +154,11 @@ pub(crate) fn scan(
 pub(crate) fn scan_file(
     py: Python<'_>,
     path: PathBuf,
-    limits: LimitArgs,
+    limits: &Bound<'_, Bounds>,
     dictionary: &Bound<'_, Dictionary>,
 ) -> PyResult<Scan> {
     let dictionary = Arc::clone(&dictionary.get().inner);
-    let limits = limits_of(limits);
+    let limits = limits.get().inner;
     py.detach(|| walk::file(&path, limits, dictionary))
         .map(Scan::from)
         .map_err(|fault| error(py, &fault, &path.display().to_string()))

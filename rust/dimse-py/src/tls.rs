@@ -29,10 +29,6 @@ pub(crate) struct Credentials {
 impl Credentials {
     /// `key`: None for one that is in the file of the certificate. `password`: its pass phrase.
     #[new]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "arguments are taken over from Python"
-    )]
     fn new(cert: PathBuf, key: Option<PathBuf>, password: Option<PyBackedBytes>) -> Self {
         Self {
             cert,
