@@ -92,9 +92,7 @@ def scan_file(path: str | PathLike[str], limits: Limits | None = None) -> _core.
     Source: PS3.10 7, PS3.5 7, A.5.
     """
     limits = limits or _ANY
-    bounds = _core.Bounds(
-        inflated=limits.inflated, elements=limits.elements, depth=limits.depth
-    )
+    bounds = _core.Bounds(inflated=limits.inflated, elements=limits.elements, depth=limits.depth)
     return _core.scan_file(fspath(path), bounds, _dictionary())
 
 
