@@ -83,6 +83,7 @@ def to_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
 
     Source: PS3.5 6, 7, 10, A, PS3.3 C.12.1.1.2.
     """
+    # First, since it costs nothing: encoding may take seconds.
     target = TransferSyntax.of(transfer_syntax)
     _check_pixels(stored_syntax(dataset), target, encapsulated=_is_encapsulated(dataset))
     encoded = _encoded(dataset, target)
@@ -220,6 +221,7 @@ def decode(dataset: Dataset) -> None:
 
 
 def _decode(dataset: Dataset) -> None:
+    # In the order of tags, so that the same data set always fails at the same element.
     for tag in sorted(dataset.keys(), key=int):
         fault = ""
         try:
@@ -269,6 +271,8 @@ def read(
     if isinstance(path, bytes):
         with in_a_file(path) as spooled:
             return read(spooled, limits=limits, scanned=scanned, only=only)
+    # The gate opens the file, then pydicom does: a file that is replaced in between has not passed
+    # the gate, and what pydicom raises over it becomes a `DecodeError` all the same.
     found = None if scanned else scan_file(path, limits)
     try:
         with quiet():
@@ -284,6 +288,7 @@ def read(
             raise
         fault, section = "cannot be read", "PS3.5 7"  # pydicom's own, about the contents
     except InvalidDicomError:
+        # No preamble. The gate has found out the syntax, if the file is a data set at all.
         bare = None if found is None else _read_bare(path, found.transfer_syntax, only)
         if bare is not None:
             return bare
@@ -355,7 +360,7 @@ def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) ->
     from .encoding.library import ExplicitVRLittleEndian, FileMetaDataset, ImplicitVRLittleEndian
 
     syntax = stored_syntax(dataset)
-    if syntax is None:
+    if syntax is None:  # a data set that was made in this process
         implicit, _ = dataset.original_encoding
         syntax = TransferSyntax.of(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
     data = convert(dataset, syntax, check=check)
@@ -519,6 +524,7 @@ def _needs_codec(what: str, target: TransferSyntax, action: str) -> None:
 
 
 def _is_encapsulated(dataset: Dataset) -> bool:
+    # Asked undecoded: decoding pixel data would copy it.
     element = undecoded(dataset, 0x7FE00010) if 0x7FE00010 in dataset else None
     if element is None:
         return False

@@ -330,7 +330,7 @@ def _split(whole: Plan, parts: int) -> list[Plan]:
     cut: list[list[FileInfo]] = [[]]
     filled = 0
     for index, file in enumerate(whole.files):
-        left = len(whole.files) - index
+        left = len(whole.files) - index  # each remaining part gets a file at least
         if cut[-1] and len(cut) < parts and (filled >= share or left <= parts - len(cut)):
             cut.append([])
             filled = 0
@@ -489,6 +489,7 @@ class _Account:
     def _send_singly(self, association: Association, file: FileInfo, left: _Left) -> None:
         """Send a file that was repaired, or whose transfer syntax the peer did not accept."""
         done = self._repaired.get(file.path, ())
+        # Asked before the request: on an association that is over, no byte of the file has left.
         alive = association.is_established
         try:
             instance = repair_file(file.path).content if done else file.path

@@ -217,11 +217,14 @@ class Storage:
             TypeError: no such setting; or `on_stored` is no function of one argument, or a
                 generator function.
         """
+        # Checked before the folder is made: a wrong setting leaves nothing behind.
         chosen = _checked(settings)
         self.folder = Path(folder)
         self.sop_classes = tuple(
             SOPClass.of(uid) for uid in (ALL_STORAGE if sop_classes is None else sop_classes)
         )
+        # Decides who serves a class that a handler names too: handlers come before a storage for
+        # every class, and beside a storage that names its classes they are a contradiction.
         self._selective = sop_classes is not None
         self.unknown = unknown
         self.on_stored = chosen["on_stored"]
@@ -318,6 +321,7 @@ def _check_function(on_stored: object) -> None:
         return
     if not callable(on_stored):
         raise TypeError(f"on_stored= is a function, not {on_stored!r}")
+    # A generator function returns at once and runs nothing: every instance would be accepted.
     call = getattr(type(on_stored), "__call__", None)  # noqa: B004 - its type's, not whether
     for one in (on_stored, call):
         if inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one):
@@ -339,6 +343,7 @@ def _collected(what: Iterable[str | int]) -> dict[int, str]:
     tags = {_CHARACTER_SET}  # without it no text among the values could be decoded
     for attribute in what:
         tag = tag_for_keyword(attribute) if isinstance(attribute, str) else attribute
+        # Below group 0008 stand commands, file meta and directories: in no data set on the wire.
         if tag is None or not 0x00080000 <= tag <= 0xFFFFFFFF:
             raise ValueError(f"collect= has keywords and tags of data elements, not {attribute!r}")
         tags.add(int(tag))

@@ -18,14 +18,14 @@ __all__ = ["check_data_set", "data_set_of"]
 
 
 def check_data_set(what: object, other: str = "") -> None:
-    """See that something is a data set, or a mapping of keywords.
+    """Check that an argument is a data set, or a mapping of keywords.
 
     Args:
-        what: what a user gave.
-        other: what else may be given.
+        what: the argument.
+        other: further kinds of arguments that are allowed, for the message.
 
     Raises:
-        TypeError: it is neither; the message says what it is, and no value.
+        TypeError: the argument is neither; the message has its type, and no value.
     """
     if not is_data_set(what):
         raise TypeError(f"got {described(what)}; give {other}a data set or a mapping of keywords")
@@ -43,8 +43,9 @@ def data_set_of(attributes: Dataset | Mapping[str, Any]) -> Dataset:
 
     check_data_set(attributes)
     if isinstance(attributes, Dataset):
-        # Not `Dataset(attributes)`: that has its elements in common with the original, and setting
-        # an attribute changes the element.
+        # Not `Dataset(attributes)`, which has its elements in common with the original, so that
+        # setting an attribute would change both. Encoding and character set come along, because
+        # values that are not decoded yet are read with them.
         elements = {tag: copy(element) for tag, element in attributes.items()}
         copied = Dataset(elements, parent_encoding=attributes._parent_encoding)
         implicit, little = attributes.original_encoding

@@ -88,6 +88,7 @@ def repair(path: Path) -> Repaired:
 
 def _read_meta(content: bytes) -> tuple[int, dict[int, str]]:
     """Give where the data set starts, and the values of group 0002."""
+    # Read leniently, in Explicit VR: whatever is wrong here is replaced as a whole.
     at = 132 if content[128:132] == b"DICM" else 0
     found: dict[int, str] = {}
     while content[at : at + 2] == b"\x02\x00" and len(content) >= at + 8:
@@ -201,6 +202,7 @@ class _Walk:
         value = at + len(header) + size
         length = self._number(value - size, size)
         nested = bytearray()
+        # Undefined length: fragments in OB and OW, which are pixel data then, else items.
         if size == 4 and length == _UNDEFINED:
             inside = implicit or vr == b"UN"  # items of a UN are in Implicit VR (PS3.5 6.2.2)
             within = self._fragments if vr in (b"OB", b"OW") else self._items

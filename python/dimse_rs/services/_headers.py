@@ -89,6 +89,8 @@ def by_level(header: Header) -> tuple[Header, ...]:
     depth_of = depths()
     headers: tuple[Header, ...] = tuple({} for _ in LEVELS)
     for tag, element in header.items():
+        # Each level has the character set of its text: the levels of a match come from several
+        # instances.
         if tag in OF_ALL_LEVELS:
             for one in headers:
                 one[tag] = element
@@ -110,6 +112,8 @@ def shared(header: Header, like: Header) -> Header:
     # The same text in another character set is other bytes, and decides how a response declares it.
     if (ours is None) != (theirs is None) or (ours and theirs and not _are_same(ours, theirs)):
         return header
+    # Elements are replaced one by one even where the dictionary cannot be: the values are what is
+    # large, and the next instance may still share them.
     all_of_it = len(header) == len(like)
     for tag, element in header.items():
         other = like.get(tag)

@@ -70,6 +70,7 @@ class InstanceAvailability:
         handlers.n_create(InstanceAvailabilityNotification)(self._notified)
 
     def _notified(self, request: DatasetRequest) -> None:
+        # All is checked before the function is called: it need not expect half a notification.
         if not is_uid(request.instance_uid):
             raise StatusError(INVALID_SOP_INSTANCE)
         notice = request.dataset

@@ -140,6 +140,8 @@ class Commitment:
         if request.action_type != REQUEST:
             raise StatusError(NO_SUCH_ACTION_TYPE)
         uid, references = _read_request(request.dataset)
+        # A transaction is known by its UID until its report is out: the same UID again would make
+        # two reports that the SCU cannot tell apart.
         with self._lock:
             if uid in self._outstanding:
                 raise StatusError(DUPLICATE_TRANSACTION_UID)
@@ -306,8 +308,9 @@ class CommitmentReports:
             item.ReferencedSOPInstanceUID = instance
             items.append(item)
         request.ReferencedSOPSequence = items
+        # Before the request: the report may come before the response.
         with self._changed:
-            self._asked[uid] = tuple(references)  # the report may come before the response
+            self._asked[uid] = tuple(references)
         try:
             association.n_action(
                 REQUEST,
@@ -344,6 +347,7 @@ class CommitmentReports:
                     raise KeyError(uid)
                 if association is not None and association.ended is not None:
                     raise association.ended
+                # In turns: neither the end of the association nor Ctrl-C notifies the condition.
                 left = deadline - time.monotonic()
                 if left <= 0:
                     what = f"no commitment report for {uid} after {timeout:g} s"
@@ -393,6 +397,7 @@ def _report_of(uid: str, dataset: Dataset, asked: tuple[str, ...]) -> Commitment
         for item in items_of(dataset, "FailedSOPSequence", INVALID_ARGUMENT_VALUE)
     }
     committed = [instance for _, instance in _references(dataset, "ReferencedSOPSequence")]
+    # An instance in both lists counts as failed: a modality deletes what is committed.
     named = {*failed, *committed}
     return CommitmentReport(
         uid,

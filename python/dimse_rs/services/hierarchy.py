@@ -228,6 +228,7 @@ def check_retrieve(identifier: Dataset, model: Model, *, relational: bool = Fals
         values = _unique(identifier, upper)
         if values or not relational:
             unique[upper] = (_single(values, upper),)
+    # A list of UIDs retrieves several entities; of patients there is one (PS3.4 C.4.2.2).
     values = _unique(identifier, level)
     unique[level] = values if values and level != "PATIENT" else (_single(values, level),)
     issuers = _values(identifier, _ISSUER, "LO")

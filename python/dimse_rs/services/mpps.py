@@ -167,15 +167,18 @@ def changed(step: Dataset, modifications: Dataset, *, lenient: bool = False) -> 
             f"{_name_of(unknown[0])} was not created",
             elements={"AttributeIdentifierList": unknown},
         )
+    # A fixed attribute may be repeated; only another value is refused.
     for keyword in _FIXED:
         known = keyword in modifications and keyword in step
         if known and modifications[keyword].value != step[keyword].value:
             raise _invalid(modifications, keyword, "may not be changed")
+    # Sequences are replaced whole, because nothing identifies the items of two sequences.
     merged = data_set_of(step)
     merged.update(modifications)
     if _status_of(merged) not in (IN_PROGRESS, COMPLETED, DISCONTINUED):
         raise _invalid(modifications, "PerformedProcedureStepStatus", "is no state")
     if _status_of(merged) != IN_PROGRESS:
+        # Checked of the step and not of the N-SET: earlier ones may have set a part.
         seriesless = lenient and _status_of(merged) == DISCONTINUED
         _check_present(merged, _FINAL[:-1] if seriesless else _FINAL)
         for item in items_of(merged, "PerformedSeriesSequence", INVALID_ATTRIBUTE_VALUE):
@@ -198,7 +201,7 @@ def selected(step: Dataset, attributes: Sequence[int]) -> tuple[int, Dataset]:
     from dimse_rs.encoding.library import Dataset
 
     if not attributes:
-        return 0, step
+        return 0, step  # encoded by the caller; a step that is stored never changes
     found = Dataset()
     charset = _charset(step)
     if charset:
@@ -253,6 +256,7 @@ def _status_of(dataset: Dataset) -> str:
 
 def _charset(dataset: Dataset) -> list[str]:
     value = dataset.get("SpecificCharacterSet") or []
+    # pydicom gives a single value as text, several as a list.
     return [value] if isinstance(value, str) else [str(one) for one in value]
 
 
@@ -364,6 +368,7 @@ class Mpps:
     def _tell(self, uid: str, step: Dataset, event: MppsEvent) -> None:
         if self._on_change is None:
             return
+        # The change is made, and the peer would repeat an N-CREATE or N-SET that failed.
         try:
             self._on_change(uid, step, event)
         except Exception:
