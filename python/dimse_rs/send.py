@@ -272,8 +272,8 @@ def _files_in(folder: Path, recurse: bool, found: _Found) -> Iterator[Path]:
 
 
 def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
-    # A file is sent once, however often it is met: a result belongs to a path. A search passes over
-    # files that are no instances; naming such a file asks for a result, before or after a search.
+    # A file is sent once, however often it is met. One that is named has a result even where a
+    # search passes it over.
     if not searched and path in found.skipped:
         found.skipped = [skipped for skipped in found.skipped if skipped != path]
     elif path in found.seen:
@@ -409,8 +409,7 @@ class _Account:
     def run(self, job: Plan) -> None:
         """Send the files of one association, and the files that its end leaves over further ones.
 
-        Only files of which no byte was sent are left for another association: the peer may have
-        stored any other, and a second request would store it twice.
+        Only files of which no byte was sent are left: the peer may have stored any other.
         """
         unfruitful = 0  # associations in a row without an answer
         while job.files and not self._stopped:
