@@ -44,6 +44,20 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("policy",),
         ("listener", "open"),
     ],
+    "dimse-net": [
+        ("error", "facts", "limits", "queue", "runtime", "terms"),
+        ("deadline", "files", "metrics"),
+        ("receive",),
+        ("events",),
+        ("life", "transport"),
+        ("send",),
+        ("association",),
+        ("admission", "service"),
+        ("settings",),
+        ("exchange",),
+        ("driver",),
+        ("listener",),
+    ],
 }
 
 MOST_LINES_OF_A_FILE = 600

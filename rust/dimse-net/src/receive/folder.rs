@@ -1,8 +1,6 @@
 //! A folder of stored instances: names, temporary files, and the one way a file gets its name.
 
-mod undo;
-
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -13,20 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use dimse_proto::Uid;
 use dimse_proto::dataset::Tag;
-use parking_lot::{Mutex, MutexGuard};
-use rustix::io::Errno;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::files::disk::Files;
-use crate::files::part10::Meta;
 use crate::metrics::Syncs;
 use crate::receive::group::Group;
-use crate::receive::refusal::{DUPLICATE, NO_SPACE, OUT_OF_RESOURCES, Refusal};
-
-pub use undo::Hold;
-pub(crate) use undo::Undo;
+use crate::receive::refusal::{NO_SPACE, OUT_OF_RESOURCES, Refusal};
 
 /// What a Success promises about power cuts. Every mode survives the end of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -64,28 +57,22 @@ pub enum Duplicates {
 const TEMPORARY_PREFIX: &str = ".dimse-";
 const TEMPORARY_SUFFIX: &str = ".part";
 
-/// Earlier versions of one instance, at most: what a peer that re-sends without end can cost in names and time.
-const VERSION_LIMIT: u32 = 10_000;
-
 /// How often a name that others take or remove at the same time is tried again.
-const TRIES: u32 = 100;
-
-/// Series folders remembered as durable, at most; then all are forgotten and synced once more when met.
-const SETTLED_LIMIT: usize = 4096;
+pub(super) const TRIES: u32 = 100;
 
 /// What is left free unless told otherwise: 2 % of the file system, but no more than this.
 const RESERVE: u64 = 1 << 30;
 
-const COMPARE_BUFFER: usize = 128 * 1024;
-const META_READ: usize = 16 * 1024;
+/// The SOP Instance UIDs with an open verdict, and whose turn each is.
+pub(super) type Holds = Mutex<HashMap<Uid, Arc<Semaphore>>>;
 
 /// A folder that instances are received into, shared by everything that stores there.
 #[derive(Debug)]
 pub struct Folder {
-    root: PathBuf,
-    durability: Durability,
+    pub(super) root: PathBuf,
+    pub(super) durability: Durability,
     layout: Layout,
-    duplicates: Duplicates,
+    pub(super) duplicates: Duplicates,
     strict: bool,
     reserve: Option<u64>,
     /// Elements of the top level that are kept of what is stored.
@@ -94,16 +81,16 @@ pub struct Folder {
     digest: bool,
     /// Nobody else's, and made anew when it is removed.
     private: bool,
-    files: Arc<dyn Files>,
-    handle: Mutex<Arc<OwnedFd>>,
+    pub(super) files: Arc<dyn Files>,
+    pub(super) handle: Mutex<Arc<OwnedFd>>,
     /// Series folders whose own names are known to be durable.
-    settled: Mutex<HashSet<PathBuf>>,
+    pub(super) settled: Mutex<HashSet<PathBuf>>,
     /// How often series folders were removed by us.
-    removals: AtomicU64,
+    pub(super) removals: AtomicU64,
     /// Folder syncs that stores share.
     group: Group,
     /// Instances that the user has not decided on.
-    holds: undo::Holds,
+    pub(super) holds: Holds,
     pub(crate) syncs: Syncs,
 }
 
@@ -148,7 +135,7 @@ impl Folder {
             settled: Mutex::default(),
             removals: AtomicU64::default(),
             group: Group::default(),
-            holds: undo::Holds::default(),
+            holds: Holds::default(),
             syncs: Syncs::default(),
         })
     }
@@ -295,7 +282,7 @@ impl Folder {
         synced.map_err(|error| Refusal::io("sync the file", &error))
     }
 
-    fn sync_names(&self, folder: &OwnedFd) -> Result<(), Refusal> {
+    pub(super) fn sync_names(&self, folder: &OwnedFd) -> Result<(), Refusal> {
         if self.durability != Durability::Durable {
             return Ok(());
         }
@@ -308,351 +295,6 @@ impl Folder {
             synced.map_err(refused)
         };
         self.group.sync(identity, sync)
-    }
-
-    /// Gives a written and synced temporary file the name of its instance.
-    pub(crate) fn publish(
-        &self,
-        mut temporary: Temporary,
-        instance: &Instance<'_>,
-    ) -> Result<Published, Refusal> {
-        for _ in 0..TRIES {
-            let published = self.place(&temporary, instance.series).and_then(|place| {
-                let published = self.publish_in(&place, &mut temporary, instance);
-                if published.is_err() {
-                    place.undo(&*self.files);
-                }
-                published
-            });
-            match published {
-                Ok(published) => return Ok(published),
-                Err(Trouble::Gone) => {}
-                Err(Trouble::Refused(refusal)) => return Err(refusal),
-            }
-        }
-        let error = io::ErrorKind::NotFound.into();
-        Err(Refusal::io("name the file", &error))
-    }
-
-    /// Opens or makes the folder an instance belongs in.
-    fn place(&self, temporary: &Temporary, series: Option<(&Uid, &Uid)>) -> Result<Place, Trouble> {
-        let mut place = Place {
-            handle: Arc::clone(&temporary.name.handle),
-            path: self.root.clone(),
-            made: Vec::new(),
-        };
-        let Some((study, series)) = series else {
-            return Ok(place);
-        };
-        match self.descend(&mut place, study, series) {
-            Ok(()) => Ok(place),
-            Err(trouble) => {
-                place.undo(&*self.files);
-                Err(trouble)
-            }
-        }
-    }
-
-    fn descend(&self, place: &mut Place, study: &Uid, series: &Uid) -> Result<(), Trouble> {
-        let removals = self.removals.load(Ordering::SeqCst);
-        let parents = [Arc::clone(&place.handle), self.step(place, study)?];
-        let _series = self.step(place, series)?;
-        if self.durability == Durability::Durable && !self.settled.lock().contains(&place.path) {
-            for parent in &parents {
-                self.sync_names(parent)?;
-            }
-            let mut settled = self.settled.lock();
-            if settled.len() >= SETTLED_LIMIT {
-                settled.clear();
-            }
-            // One that was removed meanwhile may be there again, made by another store whose name is not durable.
-            if self.removals.load(Ordering::SeqCst) == removals {
-                settled.insert(place.path.clone());
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes one folder down.
-    fn step(&self, place: &mut Place, uid: &Uid) -> Result<Arc<OwnedFd>, Trouble> {
-        let name = OsStr::from_bytes(uid.as_bytes());
-        place.path.push(name);
-        let opened = match self.files.open_folder(&place.handle, name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Forgotten before it is made: whoever finds the new folder must not believe the name is durable.
-                self.settled.lock().remove(&place.path);
-                match self.files.make_folder(&place.handle, name) {
-                    Ok(()) => place
-                        .made
-                        .push((Arc::clone(&place.handle), name.to_owned())),
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    Err(error) => return Err(Trouble::on("make a folder", &error)),
-                }
-                self.files.open_folder(&place.handle, name)
-            }
-            opened => opened,
-        };
-        let opened = opened.map_err(|error| Trouble::on("open a folder", &error))?;
-        place.handle = Arc::new(opened);
-        Ok(Arc::clone(&place.handle))
-    }
-
-    fn publish_in(
-        &self,
-        place: &Place,
-        temporary: &mut Temporary,
-        instance: &Instance<'_>,
-    ) -> Result<Published, Trouble> {
-        let name = file_name(instance.uid);
-        let target = (&*place.handle, &*name);
-        let path = place.path.join(&name);
-        let _turn = turn_of(&name);
-        for _ in 0..TRIES {
-            match self.files.publish(temporary.name.full(), target) {
-                Ok(()) => {
-                    temporary.name.disarm();
-                    if let Err(refusal) = self.sync_names(&place.handle) {
-                        // Not a Success, so not an instance. Nobody can have been told otherwise: it is our turn.
-                        let _ = self.files.remove(&place.handle, &name);
-                        return Err(refusal.into());
-                    }
-                    return Ok(Published {
-                        path,
-                        kept: None,
-                        identical: false,
-                    });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Trouble::on("name the file", &error)),
-            }
-            let kept = match self.compare(place, &name, temporary, instance)? {
-                Earlier::Gone => continue,
-                Earlier::Same(earlier) => {
-                    // It may come from a mode that promises less, or from somebody who has not synced yet.
-                    if self.sync_contents(&earlier).is_err() {
-                        // What we read may never have reached the disk, and a second sync would not say so. The
-                        // same bytes that came just now did: they take its place.
-                        let replaced = self.files.replace(temporary.name.full(), target);
-                        replaced.map_err(|error| Refusal::io("replace a bad copy", &error))?;
-                        temporary.name.disarm();
-                    }
-                    self.sync_names(&place.handle)?;
-                    return Ok(Published {
-                        path,
-                        kept: None,
-                        identical: true,
-                    });
-                }
-                Earlier::Different if self.duplicates == Duplicates::Reject => {
-                    return Err(Refusal::new(
-                        DUPLICATE,
-                        "instance is stored already with other content",
-                        format!("{} is stored already with other content", path.display()),
-                    )
-                    .into());
-                }
-                Earlier::Different => match self.keep(place, &name)? {
-                    Some(kept) => kept,
-                    None => continue,
-                },
-            };
-            self.supersede(place, &name, &kept, temporary)?;
-            return Ok(Published {
-                path,
-                kept: Some(place.path.join(kept)),
-                identical: false,
-            });
-        }
-        let busy = io::ErrorKind::ResourceBusy.into();
-        Err(Refusal::io("name the file", &busy).into())
-    }
-
-    fn compare(
-        &self,
-        place: &Place,
-        name: &OsStr,
-        temporary: &Temporary,
-        instance: &Instance<'_>,
-    ) -> Result<Earlier, Refusal> {
-        let earlier = match self.files.open(&place.handle, name) {
-            Ok(earlier) => earlier,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Earlier::Gone),
-            // A symbolic link is nothing we stored: it is kept like any earlier version, and never followed.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
-                return Ok(Earlier::Different);
-            }
-            Err(error) => return Err(Refusal::io("open the earlier version", &error)),
-        };
-        match self.is_same(&earlier, temporary, instance) {
-            Ok(true) => Ok(Earlier::Same(earlier)),
-            Ok(false) => Ok(Earlier::Different),
-            Err(error) => Err(Refusal::io("compare with the earlier version", &error)),
-        }
-    }
-
-    /// Whether a stored file holds the same data set in the same transfer syntax; its file meta may differ.
-    fn is_same(
-        &self,
-        earlier: &OwnedFd,
-        temporary: &Temporary,
-        instance: &Instance<'_>,
-    ) -> io::Result<bool> {
-        let size = self.files.size(earlier)?;
-        if size < instance.data_length {
-            return Ok(false);
-        }
-        let mut head = vec![0; META_READ];
-        let length = self.read_full(earlier, &mut head, 0)?;
-        head.truncate(length);
-        let Ok(meta) = Meta::parse(Bytes::from(head)) else {
-            return Ok(false);
-        };
-        // A stray element of group 0002 in front of a data set has been taken for the file's.
-        let ends_at = u64::try_from(meta.data_offset).unwrap_or(u64::MAX);
-        let Some(mut earlier_at) = size.checked_sub(instance.data_length) else {
-            return Ok(false);
-        };
-        let begins = earlier_at == ends_at || (instance.stray_meta && earlier_at < ends_at);
-        if meta.transfer_syntax != *instance.transfer_syntax || !begins {
-            return Ok(false);
-        }
-        let mut at = instance.data_offset;
-        let mut ours = vec![0; COMPARE_BUFFER];
-        let mut theirs = vec![0; COMPARE_BUFFER];
-        loop {
-            let length = self.read_full(&temporary.file, &mut ours, at)?;
-            let other = self.read_full(earlier, &mut theirs, earlier_at)?;
-            if ours.get(..length) != theirs.get(..other) {
-                return Ok(false);
-            }
-            if length == 0 {
-                return Ok(true);
-            }
-            let step = u64::try_from(length).unwrap_or(u64::MAX);
-            at = at.saturating_add(step);
-            earlier_at = earlier_at.saturating_add(step);
-        }
-    }
-
-    /// Reads until the buffer is full or the file ends.
-    fn read_full(&self, file: &OwnedFd, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
-            match self.files.read_at(file, rest, at)? {
-                0 => break,
-                length => filled = filled.saturating_add(length),
-            }
-        }
-        Ok(filled)
-    }
-
-    /// Gives the earlier version its next free name beside its own. `None` when somebody took it away meanwhile.
-    fn keep(&self, place: &Place, name: &OsStr) -> Result<Option<OsString>, Refusal> {
-        for number in 1..=VERSION_LIMIT {
-            let mut kept = name.to_owned();
-            kept.push(format!("~{number}~"));
-            match self.files.link(&place.handle, name, &kept) {
-                Ok(()) => return Ok(Some(kept)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(Refusal::io("keep the earlier version", &error)),
-            }
-        }
-        Err(Refusal::io(
-            "keep yet another earlier version",
-            &io::ErrorKind::AlreadyExists.into(),
-        ))
-    }
-
-    /// Puts the new version in the place of the earlier one, which has its second name already. On failure the
-    /// earlier one is current again.
-    fn supersede(
-        &self,
-        place: &Place,
-        name: &OsStr,
-        kept: &OsStr,
-        temporary: &mut Temporary,
-    ) -> Result<(), Refusal> {
-        let target = (&*place.handle, name);
-        let replaced = self.sync_names(&place.handle).and_then(|()| {
-            let replaced = self.files.replace(temporary.name.full(), target);
-            replaced.map_err(|error| Refusal::io("replace the earlier version", &error))
-        });
-        if let Err(refusal) = replaced {
-            let _ = self.files.remove(&place.handle, kept);
-            return Err(refusal);
-        }
-        temporary.name.disarm();
-        self.sync_names(&place.handle).inspect_err(|_| {
-            let _ = self.files.replace((&place.handle, kept), target);
-        })
-    }
-}
-
-/// What is to be published.
-#[derive(Debug)]
-pub(crate) struct Instance<'a> {
-    pub(crate) uid: &'a Uid,
-    pub(crate) transfer_syntax: &'a Uid,
-    /// Study and Series Instance UID, in layout `study`.
-    pub(crate) series: Option<(&'a Uid, &'a Uid)>,
-    pub(crate) data_offset: u64,
-    pub(crate) data_length: u64,
-    /// The data set begins with elements of group 0002.
-    pub(crate) stray_meta: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Published {
-    pub(crate) path: PathBuf,
-    pub(crate) kept: Option<PathBuf>,
-    pub(crate) identical: bool,
-}
-
-/// Why an instance is not published.
-enum Trouble {
-    /// A folder on its way was removed meanwhile, perhaps by a refusal that left it empty: it is made anew.
-    Gone,
-    Refused(Refusal),
-}
-
-impl Trouble {
-    fn on(doing: &str, error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::Gone,
-            _ => Self::Refused(Refusal::io(doing, error)),
-        }
-    }
-}
-
-impl From<Refusal> for Trouble {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-enum Earlier {
-    /// Taken away between our attempt to use its name and our look at it.
-    Gone,
-    Same(OwnedFd),
-    Different,
-}
-
-/// The folder an instance goes into.
-struct Place {
-    handle: Arc<OwnedFd>,
-    path: PathBuf,
-    /// What had to be made: parent and name.
-    made: Vec<(Arc<OwnedFd>, OsString)>,
-}
-
-impl Place {
-    /// Removes the folders that were made, where nobody has put anything into them since.
-    fn undo(self, files: &dyn Files) {
-        for (parent, name) in self.made.iter().rev() {
-            let _ = files.remove_folder(parent, name);
-        }
     }
 }
 
@@ -667,7 +309,7 @@ pub(crate) struct Temporary {
 #[derive(Debug)]
 pub(crate) struct TemporaryName {
     folder: Arc<Folder>,
-    handle: Arc<OwnedFd>,
+    pub(super) handle: Arc<OwnedFd>,
     name: OsString,
     armed: bool,
 }
@@ -677,12 +319,12 @@ impl TemporaryName {
         self.folder.root.join(&self.name)
     }
 
-    fn full(&self) -> (&OwnedFd, &OsStr) {
+    pub(super) fn full(&self) -> (&OwnedFd, &OsStr) {
         (&self.handle, &self.name)
     }
 
     /// The name is no longer ours.
-    fn disarm(&mut self) {
+    pub(super) fn disarm(&mut self) {
         self.armed = false;
     }
 }
@@ -693,11 +335,6 @@ impl Drop for TemporaryName {
             let _ = self.folder.files.remove(&self.handle, &self.name);
         }
     }
-}
-
-/// Under which name an instance is stored.
-fn file_name(uid: &Uid) -> OsString {
-    format!("{uid}.dcm").into()
 }
 
 /// A name no other temporary file of this process has, and hardly one of another.
@@ -712,16 +349,6 @@ fn temporary_name() -> OsString {
     });
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{TEMPORARY_PREFIX}{seed:016x}-{count}{TEMPORARY_SUFFIX}").into()
-}
-
-/// Stores of one name take turns within the process, whichever [`Folder`] they go through.
-fn turn_of(name: &OsStr) -> MutexGuard<'static, ()> {
-    static TURNS: [Mutex<()>; 256] = [const { Mutex::new(()) }; 256];
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    let [slot, ..] = hasher.finish().to_le_bytes();
-    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 slots")]
-    TURNS[usize::from(slot)].lock()
 }
 
 fn open_or_make(files: &dyn Files, path: &Path, synced: bool) -> io::Result<OwnedFd> {

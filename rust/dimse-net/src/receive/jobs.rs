@@ -13,12 +13,12 @@ use tokio::task::JoinSet;
 
 use crate::limits::Charge;
 use crate::receive::folder::Folder;
-use crate::receive::folder::Hold;
 use crate::receive::refusal::OUT_OF_RESOURCES;
 use crate::receive::refusal::Refusal;
 use crate::receive::sink::{
     Spooled, StoreRequest, Stored, Tentative, Writer, store_tentatively, store_whole,
 };
+use crate::receive::undo::Hold;
 use crate::receive::verdict::OnStored;
 use crate::runtime;
 

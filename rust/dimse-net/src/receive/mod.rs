@@ -3,14 +3,17 @@
 pub(crate) mod folder;
 pub(crate) mod group;
 pub(crate) mod jobs;
+pub(crate) mod publish;
 pub(crate) mod refusal;
 pub(crate) mod sink;
+pub(crate) mod undo;
 pub(crate) mod verdict;
 
-pub use folder::{Duplicates, Durability, Folder, Hold, Layout};
+pub use folder::{Duplicates, Durability, Folder, Layout};
 pub use refusal::Refusal;
 pub use sink::{
     Spooled, StoreRequest, Stored, Subject, Tentative, Value, Writer, store_tentatively,
     store_whole,
 };
+pub use undo::Hold;
 pub use verdict::{Arrival, Met, OnStored};

@@ -25,10 +25,12 @@ use dimse_proto::{AeTitle, Uid};
 
 use crate::files::check::{Check, CheckError};
 use crate::files::part10;
-use crate::receive::folder::{Folder, Hold, Instance, Layout, Temporary, TemporaryName, Undo};
+use crate::receive::folder::{Folder, Layout, Temporary, TemporaryName};
+use crate::receive::publish::Instance;
 use crate::receive::refusal::{
     CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED, INVALID_INSTANCE, MISMATCH, Refusal,
 };
+use crate::receive::undo::{Hold, Undo};
 
 const WANTED: [Tag; 6] = [
     Tag::TRANSFER_SYNTAX_UID,

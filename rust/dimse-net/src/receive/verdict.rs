@@ -19,9 +19,9 @@ use crate::error::Error;
 use crate::facts::{AssociationId, Titles};
 use crate::limits::Charge;
 use crate::queue::Sender;
-use crate::receive::folder::Undo;
 use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
 use crate::receive::sink::Stored;
+use crate::receive::undo::Undo;
 
 /// Where instances of a folder go when they are stored, and how long a verdict may take; `None` is for ever.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 //! allows, one result a file comes out.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -401,6 +402,9 @@ impl Buffers {
     }
 }
 
+/// What is known of a file that is not sent, and why.
+type Unsendable = (Option<Box<FileInfo>>, Error);
+
 /// The driver is gone: nothing more will be sent.
 struct Gone;
 
@@ -429,26 +433,14 @@ impl Reader {
         }
     }
 
+    /// Reads a file, frames it and hands it over, piece by piece. A file that cannot be sent has its result at once.
     fn send(&mut self, index: usize, path: &Path) -> Result<(), Gone> {
-        let opened = if self.options.unchecked {
-            Outgoing::open(path)
-        } else {
-            Outgoing::open_whole(path)
-        };
-        let (mut file, info) = match opened {
+        let (mut file, info, context_id) = match self.open(path) {
             Ok(opened) => opened,
-            Err(error) => {
-                self.fail(index, None, unsendable(error));
+            Err((info, error)) => {
+                self.fail(index, info.map(|info| *info), error);
                 return Ok(());
             }
-        };
-        let Some(context_id) = self.context_for(&info) else {
-            let error = Error::NoContext(format!(
-                "no accepted presentation context for {} in {}",
-                info.sop_class, info.transfer_syntax
-            ));
-            self.fail(index, Some(info), error);
-            return Ok(());
         };
         let message_id = self.life.next_message_id();
         // Message IDs come again; an early answer to the last bearer of this one must not cut this message.
@@ -474,15 +466,7 @@ impl Reader {
                 file.end_early(context_id, &mut framed);
                 Ok(framed.split().freeze())
             } else {
-                let mut buffer = self
-                    .buffers
-                    .take(framed.len().saturating_add(estimate).min(CHUNK));
-                let (head, free) = buffer.split_at_mut(framed.len());
-                head.copy_from_slice(&framed);
-                framed.clear();
-                let head = head.len();
-                file.fill(context_id, max_fragment, free)
-                    .map(|used| self.buffers.lend(buffer, head.saturating_add(used)))
+                self.fill(&mut file, (context_id, max_fragment), estimate, &mut framed)
             };
             let bytes = match filled {
                 Ok(bytes) => bytes,
@@ -511,6 +495,44 @@ impl Reader {
                 return Ok(());
             }
         }
+    }
+
+    /// Opens a file, and finds the context to send it in.
+    fn open(&self, path: &Path) -> Result<(Outgoing, FileInfo, u8), Unsendable> {
+        let opened = if self.options.unchecked {
+            Outgoing::open(path)
+        } else {
+            Outgoing::open_whole(path)
+        };
+        let (file, info) = opened.map_err(|error| (None, unsendable(error)))?;
+        match self.context_for(&info) {
+            Some(context_id) => Ok((file, info, context_id)),
+            None => {
+                let error = Error::NoContext(format!(
+                    "no accepted presentation context for {} in {}",
+                    info.sop_class, info.transfer_syntax
+                ));
+                Err((Some(Box::new(info)), error))
+            }
+        }
+    }
+
+    /// The next bytes of a message: what is framed already, and as much of the file as fits behind it into so many.
+    fn fill(
+        &mut self,
+        file: &mut Outgoing,
+        (context_id, max_fragment): (u8, usize),
+        estimate: usize,
+        framed: &mut BytesMut,
+    ) -> io::Result<Bytes> {
+        let size = framed.len().saturating_add(estimate).min(CHUNK);
+        let mut buffer = self.buffers.take(size);
+        let (head, free) = buffer.split_at_mut(framed.len());
+        head.copy_from_slice(framed);
+        framed.clear();
+        let head = head.len();
+        file.fill(context_id, max_fragment, free)
+            .map(|used| self.buffers.lend(buffer, head.saturating_add(used)))
     }
 
     fn command(&self, message_id: u16, info: &FileInfo) -> Result<Bytes, Error> {

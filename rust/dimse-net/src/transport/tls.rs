@@ -4,17 +4,15 @@
 mod ahead;
 mod fault;
 mod files;
+mod rules;
 mod subject;
 mod verify;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use dimse_proto::ul::user_info::Secret;
 use parking_lot::Mutex;
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
@@ -29,8 +27,10 @@ use crate::transport::stream::Stream;
 use ahead::Ahead;
 pub(crate) use fault::of_stream;
 use files::{Material, Stamp, stamps};
+use rules::provider;
+pub use rules::{Rules, Verify};
 pub use subject::Subject;
-use verify::{ClientVerifier, Seen, ServerVerifier, Trust};
+use verify::{ClientVerifier, PeerDigest, ServerVerifier, Trust};
 
 /// A name that stands for whatever the certificate is for.
 const ANY_NAME: &str = "*";
@@ -40,40 +40,6 @@ const HANDSHAKE: u8 = 0x16;
 
 static TLS13_ALONE: [&SupportedProtocolVersion; 1] = [&TLS13];
 static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
-
-/// How peers are authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// Both sides show a certificate that the other trusts.
-    Required,
-    /// A requestor without a certificate is let in; one with an untrusted one is not.
-    Optional,
-    /// No certificate is asked of a requestor, and an acceptor's is not looked at.
-    Off,
-}
-
-/// What was said about TLS: where the files are, and the rules.
-#[derive(Clone)]
-pub struct Rules {
-    /// Our certificate, and those between it and the CA.
-    pub cert: Option<PathBuf>,
-    /// Its private key.
-    pub key: Option<PathBuf>,
-    /// The pass phrase of the key.
-    pub password: Option<Secret>,
-    /// Certificates of the CAs that peers' certificates come from: files, and folders of files.
-    pub ca: Vec<PathBuf>,
-    /// Lists of what these CAs have revoked.
-    pub crl: Vec<PathBuf>,
-    /// SHA-256 of certificates that are trusted whatever they say.
-    pub pinned: Vec<[u8; 32]>,
-    /// How peers are authenticated.
-    pub verify: Verify,
-    /// What an acceptor's certificate is to be for; `*` for anything, `None` for the host connected to.
-    pub server_name: Option<String>,
-    /// TLS 1.3 alone.
-    pub tls13_only: bool,
-}
 
 /// TLS for the associations of one node. Files are read when they are first needed, and when they have changed.
 pub struct Tls {
@@ -105,7 +71,7 @@ impl Tls {
     /// `Tls`, naming the file.
     pub fn check_acceptor(&self) -> Result<(), Error> {
         let material = self.latest().0.map_err(Error::Tls)?;
-        self.server_config(&material, &Seen::default())
+        self.server_config(&material, &PeerDigest::default())
             .map(drop)
             .map_err(Error::Tls)
     }
@@ -168,7 +134,7 @@ impl Tls {
         };
         let server = ServerName::try_from(name.to_owned())
             .map_err(|_| Error::Tls(fault::files(format!("not the name of a server: {name:?}"))))?;
-        let seen = Seen::default();
+        let seen = PeerDigest::default();
         let config = self.client_config(&material, &seen).map_err(Error::Tls)?;
         let (local, peer) = (tcp.local_addr().ok(), tcp.peer_addr().ok());
         match TlsConnector::from(Arc::new(config))
@@ -201,7 +167,7 @@ impl Tls {
         }
         let (this, told) = (Arc::clone(self), events.clone());
         let material = off_the_task(move || this.for_acceptor(&told)).await?;
-        let seen = Seen::default();
+        let seen = PeerDigest::default();
         let config = self.server_config(&material, &seen).map_err(Error::Tls)?;
         let (local, peer) = (tcp.local_addr().ok(), tcp.peer_addr().ok());
         match TlsAcceptor::from(Arc::new(config))
@@ -217,7 +183,7 @@ impl Tls {
         }
     }
 
-    fn client_config(&self, material: &Material, seen: &Seen) -> Result<ClientConfig, Fault> {
+    fn client_config(&self, material: &Material, seen: &PeerDigest) -> Result<ClientConfig, Fault> {
         let verifier = ServerVerifier {
             trust: self.trust(seen),
             chain: material.servers.clone(),
@@ -237,7 +203,7 @@ impl Tls {
         Ok(config)
     }
 
-    fn server_config(&self, material: &Material, seen: &Seen) -> Result<ServerConfig, Fault> {
+    fn server_config(&self, material: &Material, seen: &PeerDigest) -> Result<ServerConfig, Fault> {
         let Some(identity) = &material.identity else {
             return Err(fault::files(
                 "a server needs a certificate and its key".to_owned(),
@@ -260,7 +226,7 @@ impl Tls {
         Ok(config)
     }
 
-    fn trust(&self, seen: &Seen) -> Trust {
+    fn trust(&self, seen: &PeerDigest) -> Trust {
         Trust {
             pinned: self.rules.pinned.clone(),
             verify: self.rules.verify,
@@ -298,12 +264,6 @@ fn facts_of(state: &CommonState) -> Facts {
             .map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
         certificate: certificate.map(|der| der.to_vec()),
     }
-}
-
-/// The one place where the cryptography is chosen.
-fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
 }
 
 /// Does what waits for a disk, or derives a key from a pass phrase, on a thread that is meant to block.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError, Error as TlsFailure, OtherError};
 
-use super::verify::Seen;
+use super::verify::PeerDigest;
 use crate::error::{Error, Fault};
 
 const SPOKEN: &str =
@@ -36,7 +36,7 @@ pub(super) fn plain_requestor([first]: [u8; 1]) -> Fault {
 }
 
 /// A handshake with an acceptor failed.
-pub(super) fn of_connect(error: io::Error, seen: &Seen) -> Error {
+pub(super) fn of_connect(error: io::Error, seen: &PeerDigest) -> Error {
     if let Some(failure) = failure_in(&error) {
         return Error::Tls(of_failure(failure, seen.get()));
     }
@@ -51,7 +51,7 @@ pub(super) fn of_connect(error: io::Error, seen: &Seen) -> Error {
 }
 
 /// A handshake with a requestor failed.
-pub(super) fn of_accept(error: io::Error, seen: &Seen) -> Error {
+pub(super) fn of_accept(error: io::Error, seen: &PeerDigest) -> Error {
     if let Some(failure) = failure_in(&error) {
         return Error::Tls(of_failure(failure, seen.get()));
     }
@@ -174,8 +174,26 @@ fn is_self_signed(cause: &OtherError) -> bool {
     )
 }
 
+/// What a certificate is for, when that is not the host that was connected to.
+fn names_of(cause: &CertificateError) -> String {
+    let CertificateError::NotValidForNameContext {
+        expected,
+        presented,
+    } = cause
+    else {
+        return "is for another name".to_owned();
+    };
+    let expected = expected.to_str();
+    if presented.is_empty() {
+        return format!("is for no host by name (it has no subjectAltName), not for {expected}");
+    }
+    format!("is for {}, not for {expected}", names(presented))
+}
+
 fn of_certificate(cause: &CertificateError, seen: Option<&[u8; 32]>) -> Fault {
     use CertificateError as Cause;
+    const SERVER_NAME: &str =
+        "say what it is for: server_name=, or --tls-name ('*' is any); or pin it";
     const PIN: &str = "if it is the right one nevertheless, pin it: pinned=, or --tls-pin";
     let (code, what, hint) = match cause {
         Cause::Expired | Cause::ExpiredContext { .. } => {
@@ -201,27 +219,9 @@ fn of_certificate(cause: &CertificateError, seen: Option<&[u8; 32]>) -> Fault {
             "is that of a CA itself, most likely self-signed".to_owned(),
             PIN,
         ),
-        Cause::NotValidForNameContext {
-            expected,
-            presented,
-        } => {
-            let expected = expected.to_str();
-            let what = if presented.is_empty() {
-                format!("is for no host by name (it has no subjectAltName), not for {expected}")
-            } else {
-                format!("is for {}, not for {expected}", names(presented))
-            };
-            (
-                "tls-name",
-                what,
-                "say what it is for: server_name=, or --tls-name ('*' is any); or pin it",
-            )
+        Cause::NotValidForNameContext { .. } | Cause::NotValidForName => {
+            ("tls-name", names_of(cause), SERVER_NAME)
         }
-        Cause::NotValidForName => (
-            "tls-name",
-            "is for another name".to_owned(),
-            "say what it is for: server_name=, or --tls-name ('*' is any); or pin it",
-        ),
         Cause::Revoked => ("tls-revoked", "is revoked".to_owned(), ""),
         Cause::UnknownRevocationStatus => (
             "tls-revoked",

@@ -19,7 +19,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 
 use super::fault::files as fault;
-use super::{Rules, provider};
+use super::rules::{Rules, provider};
 use crate::error::Fault;
 
 /// What files of certificates are called in a folder.

@@ -14,10 +14,10 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-use super::Verify;
+use super::rules::Verify;
 
 /// SHA-256 of the certificate that the peer showed, for whoever has to say why it was refused.
-pub(super) type Seen = Arc<OnceLock<[u8; 32]>>;
+pub(super) type PeerDigest = Arc<OnceLock<[u8; 32]>>;
 
 /// What both directions have in common.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Trust {
     pub(super) pinned: Vec<[u8; 32]>,
     pub(super) verify: Verify,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
-    pub(super) seen: Seen,
+    pub(super) seen: PeerDigest,
 }
 
 /// Looks at an acceptor's certificate.

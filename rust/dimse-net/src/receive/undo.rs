@@ -4,7 +4,6 @@
 //! While the verdict on an instance is open, another one with the same SOP Instance UID is not published: it waits.
 //! So what is there before a store is always decided, and there is one thing to put back.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -12,15 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dimse_proto::Uid;
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Folder, Place, file_name, turn_of};
+use crate::receive::folder::Folder;
 use crate::receive::group::Identity;
+use crate::receive::publish::{Place, file_name, turn_of};
 use crate::receive::refusal::Refusal;
-
-/// The SOP Instance UIDs with an open verdict.
-pub(super) type Holds = Mutex<HashMap<Uid, Arc<Semaphore>>>;
 
 /// The right to publish instances of a UID, for one of them at a time.
 #[derive(Debug)]
@@ -184,9 +180,9 @@ impl Folder {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Duplicates, Durability, Layout};
     use super::*;
     use crate::files::disk::Disk;
+    use crate::receive::folder::{Duplicates, Durability, Layout};
 
     #[tokio::test(start_paused = true)]
     async fn instances_of_a_uid_take_turns_and_leave_nothing_behind() {
