@@ -27,11 +27,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::admission::gate::Admission;
 use crate::association::mailbox::{Command, Commands, Mailbox};
 use crate::deadline::Deadlines;
-use crate::error::{Deadline, Error, Fault};
-use crate::events::told::{Event, Kinds};
+use crate::error::{Deadline, Error, TlsFault};
+use crate::events::event::{Event, Kinds};
 use crate::exchange::Exchange;
 use crate::exchange::line::Line;
-use crate::facts::{AssociationId, Facts, titles_of};
+use crate::facts::{AssociationId, TlsFacts, titles_of};
 use crate::life::{Established, Life};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -60,7 +60,7 @@ pub(crate) struct Driver {
     request: Option<Associate>,
     opened: Option<oneshot::Sender<Result<(), Error>>>,
     releasing: Vec<oneshot::Sender<Result<(), Error>>>,
-    admission: Option<Guest>,
+    admission: Option<Registration>,
     /// The proposal that waits for the user's word.
     asking: Option<Associate>,
     /// The transport is to be closed, or is.
@@ -73,16 +73,16 @@ pub(crate) struct Driver {
     local: Option<std::net::SocketAddr>,
     /// When the association was established.
     since: Option<Instant>,
-    tls: Option<Arc<Facts>>,
+    tls: Option<Arc<TlsFacts>>,
 }
 
 /// An acceptor's place with its server, given up however the driver ends.
-struct Guest {
+struct Registration {
     admission: Arc<dyn Admission>,
     association: AssociationId,
 }
 
-impl Drop for Guest {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.admission.over(self.association);
     }
@@ -197,7 +197,7 @@ impl Driver {
         stream: Stream,
         admission: Arc<dyn Admission>,
     ) {
-        self.admission = Some(Guest {
+        self.admission = Some(Registration {
             admission,
             association: self.line.life.id,
         });
@@ -251,7 +251,7 @@ impl Driver {
                     tokio::task::yield_now().await; // a peer that never pauses has its turn like all others
                 }
             }
-            stream.farewell();
+            stream.close();
         }
         self.finish().await;
     }
@@ -262,7 +262,7 @@ impl Driver {
         let writing = !self.line.write.is_empty() || stream.is_unflushed();
         let starved = self.is_starved();
         let behind = self.is_behind();
-        let feeding = self.exchange.wants_feed(&self.line);
+        let may_send_file = self.exchange.wants_files(&self.line);
         let timer = self.deadlines.next();
         // A peer that never pauses must not keep a deadline from passing.
         if timer.is_some_and(|at| at <= Instant::now()) {
@@ -274,7 +274,7 @@ impl Driver {
             command = self.commands.recv() => Turn::Command(command),
             read = reader.read(&mut self.read), if reading => Turn::Read(read),
             _writable = writer.ready(), if writing => Turn::Again,
-            progress = self.exchange.progress(feeding) => Turn::Exchange(progress),
+            progress = self.exchange.progress(may_send_file) => Turn::Exchange(progress),
             () = self.line.settings.budget.room(), if starved => Turn::Again,
             () = self.line.life.taken.notified(), if behind => Turn::Again,
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Turn::Time,
@@ -397,7 +397,7 @@ impl Driver {
                 let kinds = Kinds::VIOLATION | Kinds::PROBLEM;
                 self.line.event(kinds, || Event::Violation(error.clone()));
                 self.line.end_with(match error.code {
-                    "tls-alert" if self.opened.is_some() => Error::Tls(Fault {
+                    "tls-alert" if self.opened.is_some() => Error::Tls(TlsFault {
                         code: "tls-spoken",
                         what: "the peer speaks TLS on this port, and this node does not".to_owned(),
                         hint: "use TLS: AE(tls=...), or --tls-ca and its kin",
@@ -453,7 +453,7 @@ impl Driver {
                 self.exchange
                     .send_answer(&mut self.line, context_id, &command, data.as_ref(), done)
             }
-            Command::Bulk(feed) => self.exchange.feeds.push_back(feed),
+            Command::Bulk(transfer) => self.exchange.transfers.push_back(transfer),
             Command::Admit(decision) => self.decided(decision),
             Command::Release(done) => self.releasing.push(done),
             Command::Abort => self.line.abort(Error::LocalAbort),

@@ -84,7 +84,7 @@ pub enum Error {
     /// The connection broke.
     Lost(Option<Arc<io::Error>>),
     /// TLS could not be agreed on, or failed.
-    Tls(Fault),
+    Tls(TlsFault),
     /// A deadline passed.
     Timeout(Deadline, Duration),
     /// The caller asked for what cannot be sent.
@@ -116,7 +116,7 @@ pub enum Error {
 
 /// Why TLS failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct TlsFault {
     /// Stable name of the cause.
     pub code: &'static str,
     /// What is wrong.

@@ -24,13 +24,13 @@ use tokio::time::Instant;
 use crate::association::mailbox::Invoke;
 use crate::association::message::Response;
 use crate::error::Error;
-use crate::events::told::Performed;
+use crate::events::event::Performed;
 use crate::limits::Budget;
 use crate::metrics::Running;
 use crate::queue::Sender;
 use crate::receive::jobs::{Done, Jobs};
 use crate::receive::verdict::Verdict;
-use crate::send::bulk::{self, BulkResult, Feed, Item};
+use crate::send::bulk::{self, BulkResult, Item, Transfer};
 use crate::send::source::FileInfo;
 use crate::settings::Settings;
 use crate::terms::Permit;
@@ -40,16 +40,16 @@ use line::Line;
 use undecided::Undecided;
 
 /// Feeds that read ahead of their turn: a user may have a thousand, and each takes a thread and memory.
-const FEEDS_AHEAD: usize = 4;
+const TRANSFERS_AHEAD: usize = 4;
 
 /// Message-level state of an association.
 pub(crate) struct Exchange {
     /// Requests that wait for the window.
     pub(crate) waiting: VecDeque<Invoke>,
-    /// Files to be sent. Each feed has its turn: one file, and it goes to the end.
-    pub(crate) feeds: VecDeque<Feed>,
-    /// The message being written by the first feed is not complete.
-    feeding: Option<u16>,
+    /// Files to be sent. Each transfer has its turn: one file, and it goes to the end.
+    pub(crate) transfers: VecDeque<Transfer>,
+    /// The message being written by the first transfer is not complete.
+    mid_file: Option<u16>,
     /// The last to have its turn was a single request: a file is next.
     files_next: bool,
     /// Framed messages that wait for the end of that one.
@@ -132,7 +132,7 @@ struct Performing {
 /// What the loop waited for on behalf of the messages.
 pub(crate) enum Progress {
     Job(Done),
-    Feed(Option<Item>),
+    Transfer(Option<Item>),
     Verdict(u64, Verdict),
 }
 
@@ -140,8 +140,8 @@ impl Exchange {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             waiting: VecDeque::new(),
-            feeds: VecDeque::new(),
-            feeding: None,
+            transfers: VecDeque::new(),
+            mid_file: None,
             files_next: false,
             deferred: Vec::new(),
             owed: 0,
@@ -175,15 +175,15 @@ impl Exchange {
 
     /// The next thing that happens by itself: a writer thread is done, the user has decided, or a file's bytes are
     /// there.
-    pub(crate) async fn progress(&mut self, may_feed: bool) -> Progress {
-        let may_feed = may_feed && self.may_feed();
+    pub(crate) async fn progress(&mut self, may_send_file: bool) -> Progress {
+        let may_send_file = may_send_file && self.may_send_file();
         let (jobs, undecided) = (&mut self.jobs, &mut self.undecided);
-        match self.feeds.front_mut() {
-            Some(feed) if may_feed => tokio::select! {
+        match self.transfers.front_mut() {
+            Some(transfer) if may_send_file => tokio::select! {
                 biased;
                 done = jobs.next() => Progress::Job(done),
                 (key, verdict) = undecided.next() => Progress::Verdict(key, verdict),
-                item = feed.next() => Progress::Feed(item),
+                item = transfer.next() => Progress::Transfer(item),
             },
             _ => tokio::select! {
                 biased;
@@ -195,21 +195,21 @@ impl Exchange {
 
     /// The beginning of the next file, if it has been read.
     fn ready_file(&mut self) -> Option<Item> {
-        for feed in self.feeds.iter_mut().take(FEEDS_AHEAD) {
-            feed.begin();
+        for transfer in self.transfers.iter_mut().take(TRANSFERS_AHEAD) {
+            transfer.begin();
         }
-        while let Some(feed) = self.feeds.front_mut() {
-            match feed.try_next() {
+        while let Some(transfer) = self.transfers.front_mut() {
+            match transfer.try_next() {
                 Ok(item) => return Some(item),
                 Err(TryRecvError::Empty) => return None,
-                Err(TryRecvError::Disconnected) => self.feeds.pop_front(),
+                Err(TryRecvError::Disconnected) => self.transfers.pop_front(),
             };
         }
         None
     }
 
-    fn may_feed(&self) -> bool {
-        self.feeding.is_some() || self.invoked.len() < self.window
+    fn may_send_file(&self) -> bool {
+        self.mid_file.is_some() || self.invoked.len() < self.window
     }
 
     /// No operation is open on either side and nothing waits.
@@ -223,12 +223,12 @@ impl Exchange {
     }
 
     pub(crate) fn asks_nothing(&self) -> bool {
-        self.invoked.is_empty() && self.waiting.is_empty() && self.feeds.is_empty()
+        self.invoked.is_empty() && self.waiting.is_empty() && self.transfers.is_empty()
     }
 
     /// The peer's requests are answered, and no message of ours is half sent.
     pub(crate) fn owes_nothing(&self) -> bool {
-        self.performing.is_empty() && !self.is_feeding()
+        self.performing.is_empty() && !self.is_mid_file()
     }
 
     /// The contexts on which a C-GET of ours is outstanding.
@@ -243,8 +243,8 @@ impl Exchange {
     }
 
     /// A file is half sent.
-    pub(crate) fn is_feeding(&self) -> bool {
-        self.feeding.is_some()
+    pub(crate) fn is_mid_file(&self) -> bool {
+        self.mid_file.is_some()
     }
 
     /// What arrives now takes memory.
@@ -293,7 +293,7 @@ impl Exchange {
     pub(crate) fn is_behind(&self) -> bool {
         self.asks()
             && self.waiting.is_empty()
-            && self.feeds.is_empty()
+            && self.transfers.is_empty()
             && self.invoked.values().all(Invoked::is_behind)
     }
 
@@ -327,14 +327,14 @@ impl Exchange {
     /// A writer thread is done, the user has decided, or a file's next bytes are there.
     pub(crate) fn carry_on(&mut self, line: &mut Line, progress: Progress) {
         match progress {
-            Progress::Feed(None) => {
-                self.feeds.pop_front();
-                if self.is_feeding() {
+            Progress::Transfer(None) => {
+                self.transfers.pop_front();
+                if self.is_mid_file() {
                     let why = "the thread that read it failed in the middle of a file";
                     line.abort(Error::Input(why.to_owned()));
                 }
             }
-            Progress::Feed(Some(item)) => self.feed(line, item),
+            Progress::Transfer(Some(item)) => self.send_piece(line, item),
             Progress::Verdict(key, verdict) => self.verdict_came(line, key, verdict),
             Progress::Job(done) => {
                 if let Some(finished) = self.jobs.done(done) {
@@ -360,8 +360,8 @@ impl Exchange {
             performing.cancelled.store(true, Ordering::Relaxed);
             performing.running = None;
         }
-        for feed in self.feeds.drain(..) {
-            feed.fail(why);
+        for transfer in self.transfers.drain(..) {
+            transfer.fail(why);
         }
     }
 }

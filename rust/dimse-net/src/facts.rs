@@ -33,7 +33,7 @@ pub(crate) fn no_titles() -> Titles {
 
 /// What a handshake agreed on.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct TlsFacts {
     /// `TLSv1_2` or `TLSv1_3`.
     pub version: String,
     /// The cipher suite, by its IANA name.

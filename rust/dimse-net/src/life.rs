@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::error::Error;
 use crate::events::hub::Events;
-use crate::facts::{AssociationId, Facts, Titles};
+use crate::facts::{AssociationId, Titles, TlsFacts};
 
 static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
 
@@ -30,7 +30,7 @@ pub struct Established {
     /// Where we are.
     pub local: Option<SocketAddr>,
     /// What the TLS handshake agreed on; `None` over plain TCP.
-    pub tls: Option<Arc<Facts>>,
+    pub tls: Option<Arc<TlsFacts>>,
 }
 
 /// What this end answered to the C-STOREs that came while a C-GET of its own was outstanding.
@@ -67,7 +67,7 @@ pub(crate) struct Life {
     /// Everything was told.
     pub(crate) told: AtomicBool,
     /// Invocations whose end nobody has taken yet: to their users they are not over.
-    pub(crate) untold: AtomicUsize,
+    pub(crate) unfinished: AtomicUsize,
     /// Responses that many others waited behind were taken.
     pub(crate) taken: Notify,
     /// What became of the instances of our C-GETs.
@@ -83,7 +83,7 @@ impl Life {
             ended: watch::channel(None).0,
             events,
             told: AtomicBool::new(false),
-            untold: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(0),
             taken: Notify::new(),
             received: Mutex::default(),
             next_message_id: AtomicU16::new(1),

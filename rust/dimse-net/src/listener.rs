@@ -16,19 +16,19 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::admission::gate::{Admission, Answer};
-use crate::admission::inquiry::Inquiry;
+use crate::admission::gate::{Admission, Judgement};
+use crate::admission::request::AdmissionRequest;
 use crate::association::handle::Association;
 use crate::driver::open;
 use crate::error::Error;
-use crate::events::told::{Event, Kinds, Told};
+use crate::events::event::{Event, EventRecord, Kinds};
 use crate::facts::AssociationId;
 use crate::facts::no_titles;
 use crate::metrics::{Metrics, Reading, Readings, Syncs};
 use crate::queue::{Queue, Sender};
 use crate::runtime;
 use crate::settings::Settings;
-use crate::terms::{Ask, Refusal, Terms};
+use crate::terms::{Ask, Rejection, Terms};
 use crate::transport::stream::Stream;
 
 /// How long accepting rests when the operating system has no descriptors left.
@@ -65,26 +65,27 @@ impl Default for Capacity {
 /// A listening server.
 #[derive(Debug)]
 pub struct Listener {
-    hall: Arc<Hall>,
+    acceptor: Arc<Acceptor>,
     address: SocketAddr,
-    /// Waited for by everybody who stops.
+    /// The accept loop; every caller of `stop` waits for it.
     accepting: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-    inquiries: Arc<Queue<Inquiry>>,
+    admission_requests: Arc<Queue<AdmissionRequest>>,
 }
 
-/// Everybody inside.
+/// The accepting side: what a connection needs, and the connections there are.
 #[derive(Debug)]
-struct Hall {
+struct Acceptor {
     settings: Settings,
     metrics: Arc<Metrics>,
     policy: AcceptorPolicy,
     capacity: Capacity,
     ask: Ask,
-    desk: Sender<Inquiry>,
-    guests: Mutex<Guests>,
+    /// Where the user is asked.
+    asked: Sender<AdmissionRequest>,
+    connections: Mutex<Connections>,
     closures: Mutex<Closures>,
     stopping: AtomicBool,
-    /// Told of.
+    /// Its end is reported.
     stopped: AtomicBool,
     stop: Notify,
     /// The last one has left.
@@ -92,7 +93,7 @@ struct Hall {
 }
 
 #[derive(Debug, Default)]
-struct Guests {
+struct Connections {
     /// In order of arrival: ids only grow.
     pending: std::collections::BTreeMap<AssociationId, Pending>,
     /// Established, or about to be: the user is asked.
@@ -113,7 +114,7 @@ struct Pending {
 }
 
 impl Listener {
-    /// Binds and starts to accept. Port 0 takes a free one. `ask`: which proposals come out of `inquiries`.
+    /// Binds and starts to accept. Port 0 takes a free one. `ask`: which proposals come out of `admission_requests`.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -136,29 +137,29 @@ impl Listener {
         let _context = runtime::handle().enter();
         let listener = TcpListener::from_std(socket.into())?;
         let address = listener.local_addr()?;
-        let (desk, inquiries) = Queue::new(usize::MAX);
+        let (asked, admission_requests) = Queue::new(usize::MAX);
         let metrics = Arc::clone(settings.metrics.get_or_insert_default());
-        let hall = Arc::new(Hall {
+        let acceptor = Arc::new(Acceptor {
             settings,
             metrics,
             policy,
             capacity,
             ask,
-            desk,
-            guests: Mutex::default(),
+            asked,
+            connections: Mutex::default(),
             closures: Mutex::default(),
             stopping: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             stop: Notify::new(),
             empty: Notify::new(),
         });
-        hall.tell(Event::Serving(true));
-        let accepting = runtime::handle().spawn(Arc::clone(&hall).accept(listener));
+        acceptor.tell(Event::Serving(true));
+        let accepting = runtime::handle().spawn(Arc::clone(&acceptor).accept(listener));
         Ok(Self {
-            hall,
+            acceptor,
             address,
             accepting: tokio::sync::Mutex::new(Some(accepting)),
-            inquiries: Arc::new(inquiries),
+            admission_requests: Arc::new(admission_requests),
         })
     }
 
@@ -171,8 +172,8 @@ impl Listener {
     /// Proposals that wait for the user's word, in order. There are not more than established associations
     /// are allowed.
     #[must_use]
-    pub fn inquiries(&self) -> &Arc<Queue<Inquiry>> {
-        &self.inquiries
+    pub fn admission_requests(&self) -> &Arc<Queue<AdmissionRequest>> {
+        &self.admission_requests
     }
 
     /// Established associations.
@@ -184,44 +185,52 @@ impl Listener {
     }
 
     fn inside(&self) -> Vec<Association> {
-        let guests = self.hall.guests.lock();
-        guests.established.values().cloned().collect()
+        let connections = self.acceptor.connections.lock();
+        connections.established.values().cloned().collect()
     }
 
     /// Connections without an association yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.hall.guests.lock().pending.len()
+        self.acceptor.connections.lock().pending.len()
     }
 
     /// What there is and what happened, as it stands: see [`Metrics`].
     #[must_use]
     pub fn metrics(&self) -> Readings {
-        let hall = &self.hall;
+        let acceptor = &self.acceptor;
         let (pending, established) = {
-            let guests = hall.guests.lock();
+            let connections = acceptor.connections.lock();
             // Those that are over are counted as such; they are here until their socket is closed.
-            let silent = guests.pending.values().map(|guest| &guest.association);
-            let established = guests.established.values();
+            let silent = connections
+                .pending
+                .values()
+                .map(|connection| &connection.association);
+            let established = connections.established.values();
             (
-                silent.filter(|guest| !guest.is_over()).count(),
+                silent.filter(|connection| !connection.is_over()).count(),
                 established
-                    .filter(|guest| guest.established().is_some() && !guest.is_over())
+                    .filter(|connection| {
+                        connection.established().is_some() && !connection.is_over()
+                    })
                     .count(),
             )
         };
-        let service = &hall.settings.service;
+        let service = &acceptor.settings.service;
         let mut readings = vec![
             ("associations", Reading::Number(established as u64)),
             ("pending", Reading::Number(pending as u64)),
             (
                 "buffered_bytes",
-                Reading::Number(hall.settings.budget.used() as u64),
+                Reading::Number(acceptor.settings.budget.used() as u64),
             ),
-            ("events_lost", Reading::Number(hall.settings.events.lost())),
+            (
+                "events_lost",
+                Reading::Number(acceptor.settings.events.lost()),
+            ),
             ("panics", Reading::Number(runtime::panics())),
         ];
-        readings.extend(hall.metrics.read());
+        readings.extend(acceptor.metrics.read());
         let store = service.folder.lock();
         readings.extend(match store.as_ref() {
             Some(store) => store.folder.syncs.read(),
@@ -233,8 +242,8 @@ impl Listener {
     /// Stops accepting; new proposals are rejected as congested. For `patience` the peers may release what is
     /// established; then what is being received may finish within `grace`, and the rest is aborted.
     pub async fn stop(&self, patience: Duration, grace: Duration) {
-        self.hall.stopping.store(true, Ordering::Release);
-        self.hall.stop.notify_one();
+        self.acceptor.stopping.store(true, Ordering::Release);
+        self.acceptor.stop.notify_one();
         // Whoever returns from here has a port that nobody listens on.
         let mut accepting = self.accepting.lock().await;
         if let Some(task) = accepting.as_mut() {
@@ -242,11 +251,11 @@ impl Listener {
         }
         *accepting = None;
         drop(accepting);
-        let _ = tokio::time::timeout(patience, self.hall.wait_empty()).await;
+        let _ = tokio::time::timeout(patience, self.acceptor.wait_empty()).await;
         for association in self.inside() {
             association.shutdown();
         }
-        if tokio::time::timeout(grace, self.hall.wait_empty())
+        if tokio::time::timeout(grace, self.acceptor.wait_empty())
             .await
             .is_err()
         {
@@ -256,30 +265,32 @@ impl Listener {
             }
         }
         let pending: Vec<_> = {
-            let mut guests = self.hall.guests.lock();
-            std::mem::take(&mut guests.pending).into_values().collect()
+            let mut connections = self.acceptor.connections.lock();
+            std::mem::take(&mut connections.pending)
+                .into_values()
+                .collect()
         };
-        for guest in pending {
-            guest.association.close(Error::Shutdown);
+        for connection in pending {
+            connection.association.close(Error::Shutdown);
         }
-        self.hall.tell_closures();
-        if !self.hall.stopped.swap(true, Ordering::AcqRel) {
-            self.hall.tell(Event::Serving(false));
+        self.acceptor.tell_closures();
+        if !self.acceptor.stopped.swap(true, Ordering::AcqRel) {
+            self.acceptor.tell(Event::Serving(false));
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.hall.stopping.store(true, Ordering::Release);
-        self.hall.stop.notify_one();
+        self.acceptor.stopping.store(true, Ordering::Release);
+        self.acceptor.stop.notify_one();
         for association in self.inside() {
             association.abort();
         }
     }
 }
 
-impl Hall {
+impl Acceptor {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut failing = false;
         loop {
@@ -291,7 +302,7 @@ impl Hall {
                 Ok((tcp, address)) => {
                     failing = false;
                     self.metrics.connected();
-                    self.welcome(Stream::accepted(tcp), address);
+                    self.take_in(Stream::accepted(tcp), address);
                 }
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
@@ -316,7 +327,7 @@ impl Hall {
             Event::Evicted(_) => Kinds::EVICTED | Kinds::PROBLEM,
             _ => Kinds::ACCEPT_FAILED | Kinds::PROBLEM,
         };
-        self.settings.events.emit(0, kinds, || Told {
+        self.settings.events.emit(0, kinds, || EventRecord {
             association: 0,
             titles: no_titles(),
             peer: None,
@@ -325,18 +336,18 @@ impl Hall {
         });
     }
 
-    fn welcome(self: &Arc<Self>, stream: Stream, address: SocketAddr) {
+    fn take_in(self: &Arc<Self>, stream: Stream, address: SocketAddr) {
         let admission = Arc::clone(self) as Arc<dyn Admission>;
-        let mut guests = self.guests.lock();
-        let evicted = guests.evict(&self.capacity, address.ip());
+        let mut connections = self.connections.lock();
+        let evicted = connections.evict(&self.capacity, address.ip());
         let association = open::accept(stream, self.settings.clone(), admission);
         let id = association.id();
         let pending = Pending {
             association,
             address: address.ip(),
         };
-        guests.pending.insert(id, pending);
-        drop(guests);
+        connections.pending.insert(id, pending);
+        drop(connections);
         if let Some(evicted) = evicted {
             evicted.association.close(Error::Evicted);
             self.count_closure(evicted.address);
@@ -349,10 +360,10 @@ impl Hall {
         closures.count = closures.count.saturating_add(1);
         closures.last = Some(address);
         if closures.count == 1 {
-            let hall = Arc::clone(self);
+            let acceptor = Arc::clone(self);
             runtime::handle().spawn(async move {
                 tokio::time::sleep(CLOSURES).await;
-                hall.tell_closures();
+                acceptor.tell_closures();
             });
         }
     }
@@ -371,7 +382,7 @@ impl Hall {
     async fn wait_empty(&self) {
         loop {
             let empty = self.empty.notified();
-            if self.guests.lock().established.is_empty() {
+            if self.connections.lock().established.is_empty() {
                 return;
             }
             empty.await;
@@ -379,7 +390,7 @@ impl Hall {
     }
 }
 
-impl Guests {
+impl Connections {
     /// Makes room for one more silent connection: the oldest from this address, or of all, goes (case A12).
     fn evict(&mut self, capacity: &Capacity, address: IpAddr) -> Option<Pending> {
         let of_address = self
@@ -397,31 +408,33 @@ impl Guests {
     }
 }
 
-impl Hall {
+impl Acceptor {
     /// Gives a proposal its place among the associations.
-    fn seat(&self, association: AssociationId) -> Result<(), Refusal> {
-        let mut guests = self.guests.lock();
-        if guests.established.contains_key(&association) {
+    fn establish(&self, association: AssociationId) -> Result<(), Rejection> {
+        let mut connections = self.connections.lock();
+        if connections.established.contains_key(&association) {
             return Ok(());
         }
-        if guests.established.len() >= self.capacity.associations {
-            return Err(Refusal {
+        if connections.established.len() >= self.capacity.associations {
+            return Err(Rejection {
                 rj: AssociateRj::LOCAL_LIMIT,
                 code: "too-many-associations",
                 detail: format!(
                     "{} associations are established, the limit of this node (max_associations)",
-                    guests.established.len()
+                    connections.established.len()
                 ),
             });
         }
-        let Some(pending) = guests.pending.remove(&association) else {
-            return Err(Refusal {
+        let Some(pending) = connections.pending.remove(&association) else {
+            return Err(Rejection {
                 rj: AssociateRj::CONGESTION,
                 code: "evicted",
                 detail: Error::Evicted.to_string(),
             });
         };
-        guests.established.insert(association, pending.association);
+        connections
+            .established
+            .insert(association, pending.association);
         Ok(())
     }
 
@@ -434,15 +447,15 @@ impl Hall {
     }
 }
 
-impl Admission for Hall {
+impl Admission for Acceptor {
     fn judge(
         &self,
         request: &Associate,
         association: AssociationId,
         terms: Option<&Terms>,
-    ) -> Answer {
+    ) -> Judgement {
         if self.stopping.load(Ordering::Acquire) {
-            return Answer::Reject(Refusal {
+            return Judgement::Reject(Rejection {
                 rj: AssociateRj::CONGESTION,
                 code: "stopping",
                 detail: "this node is stopping".to_owned(),
@@ -454,29 +467,29 @@ impl Admission for Hall {
         };
         let (answer, negotiated) = match verdict {
             Verdict::Reject { rj, code, detail } => {
-                return Answer::Reject(Refusal { rj, code, detail });
+                return Judgement::Reject(Rejection { rj, code, detail });
             }
             Verdict::Accept { answer, negotiated } => (answer, negotiated),
         };
-        if let Err(refusal) = self.seat(association) {
-            return Answer::Reject(refusal);
+        if let Err(rejection) = self.establish(association) {
+            return Judgement::Reject(rejection);
         }
         if terms.is_none() && self.asks(request) {
-            return Answer::Ask(self.desk.clone());
+            return Judgement::Ask(self.asked.clone());
         }
-        Answer::Accept(Box::new(answer), negotiated)
+        Judgement::Accept(Box::new(answer), negotiated)
     }
 
     fn over(&self, association: AssociationId) {
-        let mut guests = self.guests.lock();
+        let mut connections = self.connections.lock();
         let gone = (
-            guests.pending.remove(&association),
-            guests.established.remove(&association),
+            connections.pending.remove(&association),
+            connections.established.remove(&association),
         );
-        if guests.established.is_empty() {
+        if connections.established.is_empty() {
             self.empty.notify_waiters();
         }
-        drop(guests);
+        drop(connections);
         drop(gone); // the last handle of an association may have more to drop than a lock should wait for
     }
 }

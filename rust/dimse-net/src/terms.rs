@@ -37,7 +37,7 @@ pub struct Terms {
 
 /// Why a proposal is rejected.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct Rejection {
     /// What is answered.
     pub rj: AssociateRj,
     /// Stable name of the cause.
@@ -47,7 +47,7 @@ pub struct Refusal {
 }
 
 /// The user's word.
-pub type Decision = Result<Box<Terms>, Refusal>;
+pub type Decision = Result<Box<Terms>, Rejection>;
 
 /// What a peer may ask for.
 #[derive(Clone, Debug)]

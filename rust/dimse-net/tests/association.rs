@@ -21,7 +21,7 @@ use common::{CT, EXPLICIT, Faulty, instance, part10, title, tree, uid};
 use dimse_net::association::Association;
 use dimse_net::deadline::Timeouts;
 use dimse_net::error::Error;
-use dimse_net::events::{Event, Events, Follower, Kinds, Told};
+use dimse_net::events::{Event, EventRecord, Events, Follower, Kinds};
 use dimse_net::limits::{Budget, Limits};
 use dimse_net::listener::{Capacity, Listener};
 use dimse_net::receive::{Duplicates, Durability, Folder, Layout};
@@ -109,7 +109,7 @@ impl Node {
             .unwrap()
     }
 
-    fn event(&self) -> Arc<Told> {
+    fn event(&self) -> Arc<EventRecord> {
         runtime::handle()
             .block_on(async { timeout(WITHIN, self.events.next()).await })
             .unwrap()

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use dimse_net::error::Error;
 use dimse_net::events::{self as net, Denied, Event, Performed, StoredEvent, SubOperation};
-use dimse_net::facts::Facts as Agreed;
+use dimse_net::facts::TlsFacts as Agreed;
 use dimse_proto::connection::trace::{Seen, Step};
 use dimse_proto::dimse::{CommandField, CommandSet};
 use dimse_proto::ul::negotiate::Negotiated;
@@ -35,7 +35,7 @@ pub(crate) struct EventFacts {
 }
 
 impl EventFacts {
-    pub(crate) fn of(py: Python<'_>, told: &net::Told) -> PyResult<Self> {
+    pub(crate) fn of(py: Python<'_>, told: &net::EventRecord) -> PyResult<Self> {
         // One dictionary for each event: its keys differ by kind, and Python makes a flat event of it by the same names.
         let facts = PyDict::new(py);
         facts.set_item("peer", told.peer.map(address))?;

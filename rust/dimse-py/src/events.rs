@@ -158,6 +158,6 @@ impl Follower {
     }
 }
 
-fn all(py: Python<'_>, taken: &[Arc<net::Told>]) -> PyResult<Vec<EventFacts>> {
+fn all(py: Python<'_>, taken: &[Arc<net::EventRecord>]) -> PyResult<Vec<EventFacts>> {
     taken.iter().map(|told| EventFacts::of(py, told)).collect()
 }

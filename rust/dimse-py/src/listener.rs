@@ -120,14 +120,14 @@ impl Listener {
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
         let within = blocking::patience(within);
-        let inquiries = Arc::clone(self.inner.inquiries());
+        let admission_requests = Arc::clone(self.inner.admission_requests());
         let next = async move {
             loop {
-                let inquiry = blocking::at_most(within, inquiries.next()).await?;
+                let request = blocking::at_most(within, admission_requests.next()).await?;
                 // A proposal that the peer gave up, or that the core has rejected by its deadline, needs no decision.
-                if inquiry.is_open() {
+                if request.is_open() {
                     return Some(Proposal {
-                        inner: inquiry.into(),
+                        inner: request.into(),
                     });
                 }
             }

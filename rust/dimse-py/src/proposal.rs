@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dimse_net::admission::Inquiry;
+use dimse_net::admission::AdmissionRequest;
 use dimse_net::terms as net;
-use dimse_net::terms::{Refusal, Terms};
+use dimse_net::terms::{Rejection, Terms};
 use dimse_proto::Uid;
 use dimse_proto::dimse::CommandField;
 use dimse_proto::ul::negotiate::UserIdentity;
@@ -30,7 +30,7 @@ use crate::tls::TlsFacts;
 /// A proposal to be decided on, once. One that is dropped undecided is rejected.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Proposal {
-    pub(crate) inner: OfProcess<Inquiry>,
+    pub(crate) inner: OfProcess<AdmissionRequest>,
 }
 
 /// What a peer may ask for.
@@ -203,7 +203,7 @@ impl Proposal {
             other => return Err(PyValueError::new_err(format!("code={other:?}"))),
         };
         blocking::check_process()?;
-        self.inner.decide(Err(Refusal {
+        self.inner.decide(Err(Rejection {
             rj: AssociateRj::new(result, source, reason),
             code,
             detail,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dimse_net::files::SourceErrorKind;
-use dimse_net::files::walk::{self, Facts, Fault, Limits, Reading};
+use dimse_net::files::walk::{self, Coding, DecodeLimits, WalkFault, Walked};
 use dimse_net::limits;
 use dimse_proto::dataset::{self, Encoding};
 use parking_lot::Mutex;
@@ -70,8 +70,8 @@ pub(crate) struct Scan {
     values: u64,
 }
 
-impl From<Facts> for Scan {
-    fn from(facts: Facts) -> Self {
+impl From<Walked> for Scan {
+    fn from(facts: Walked) -> Self {
         Self {
             transfer_syntax: facts.transfer_syntax.to_text(),
             data_offset: facts.data_offset,
@@ -86,7 +86,7 @@ impl From<Facts> for Scan {
 /// What decoding one data set may take.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Bounds {
-    inner: Limits,
+    inner: DecodeLimits,
 }
 
 #[pymethods]
@@ -96,7 +96,7 @@ impl Bounds {
     #[pyo3(signature = (*, inflated, elements, depth))]
     const fn new(inflated: u64, elements: u64, depth: usize) -> Self {
         Self {
-            inner: Limits {
+            inner: DecodeLimits {
                 inflated,
                 bounds: dataset::Bounds { elements, depth },
             },
@@ -123,7 +123,7 @@ pub(crate) fn scan(
         "big" => Encoding::ExplicitBe,
         other => return Err(PyValueError::new_err(format!("encoding={other:?}"))),
     };
-    let reading = Reading {
+    let reading = Coding {
         encoding,
         deflated,
         lenient,
@@ -164,7 +164,7 @@ pub(crate) fn scan_file(
         .map_err(|fault| error(py, &fault, &path.display().to_string()))
 }
 
-fn error(py: Python<'_>, fault: &Fault, name: &str) -> PyErr {
+fn error(py: Python<'_>, fault: &WalkFault, name: &str) -> PyErr {
     let named = |what: &str| {
         if name.is_empty() {
             what.to_owned()
@@ -173,14 +173,14 @@ fn error(py: Python<'_>, fault: &Fault, name: &str) -> PyErr {
         }
     };
     match fault {
-        Fault::Source(SourceErrorKind::Io(cause)) => errors::os(py, cause, name),
-        Fault::Source(kind) => errors::input(py, &named(&kind.to_string())),
-        Fault::NotWhole {
+        WalkFault::Source(SourceErrorKind::Io(cause)) => errors::os(py, cause, name),
+        WalkFault::Source(kind) => errors::input(py, &named(&kind.to_string())),
+        WalkFault::NotWhole {
             what,
             offset,
             section,
         } => errors::not_whole(py, &named(what), *offset, section),
-        Fault::Over(limit, most) => errors::over(py, name, limit, *most),
+        WalkFault::Over(limit, most) => errors::over(py, name, limit, *most),
         _ => errors::input(py, &named("cannot be read")),
     }
 }

@@ -98,7 +98,7 @@ pub(crate) struct TlsFacts {
 }
 
 impl TlsFacts {
-    pub(crate) fn of(py: Python<'_>, agreed: &dimse_net::facts::Facts) -> PyResult<Self> {
+    pub(crate) fn of(py: Python<'_>, agreed: &dimse_net::facts::TlsFacts) -> PyResult<Self> {
         let certificate = agreed.certificate.as_ref().map(|der| {
             // The names are read here, on demand: most associations are never asked for their certificate.
             let subject = Subject::of(der);

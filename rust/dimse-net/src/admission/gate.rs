@@ -3,18 +3,18 @@
 use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::negotiate::Negotiated;
 
-use crate::admission::inquiry::Inquiry;
+use crate::admission::request::AdmissionRequest;
 use crate::facts::AssociationId;
 use crate::queue::Sender;
-use crate::terms::{Refusal, Terms};
+use crate::terms::{Rejection, Terms};
 
 /// What the node says to an A-ASSOCIATE-RQ.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Judgement {
     Accept(Box<Associate>, Box<Negotiated>),
-    Reject(Refusal),
+    Reject(Rejection),
     /// Ask the user there; its place is kept.
-    Ask(Sender<Inquiry>),
+    Ask(Sender<AdmissionRequest>),
 }
 
 /// Judges proposals.
@@ -25,7 +25,7 @@ pub(crate) trait Admission: Send + Sync + std::fmt::Debug {
         request: &Associate,
         association: AssociationId,
         terms: Option<&Terms>,
-    ) -> Answer;
+    ) -> Judgement;
 
     /// The association, or what was to become one, is over.
     fn over(&self, association: AssociationId);

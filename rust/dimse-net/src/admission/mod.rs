@@ -1,6 +1,6 @@
 //! Proposals of associations: what judges them, and those that wait for the user's decision.
 
 pub(crate) mod gate;
-pub(crate) mod inquiry;
+pub(crate) mod request;
 
-pub use inquiry::Inquiry;
+pub use request::AdmissionRequest;

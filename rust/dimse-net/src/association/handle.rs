@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use crate::association::invocation::Invocation;
 use crate::association::mailbox::{Command, Invoke, Mailbox};
 use crate::error::Error;
+use crate::events::event::{Event, EventRecord, Kinds, SubOperation};
 use crate::events::hub::Follower;
-use crate::events::told::{Event, Kinds, SubOperation, Told};
 use crate::facts::{AssociationId, no_titles};
 use crate::life::{Established, Life, Received};
 use crate::send::bulk;
@@ -93,7 +93,7 @@ impl Association {
     pub fn tell_sub_operation(&self, of: impl FnOnce() -> SubOperation) {
         self.life
             .events
-            .emit(self.id(), Kinds::SUB_OPERATION, || Told {
+            .emit(self.id(), Kinds::SUB_OPERATION, || EventRecord {
                 association: self.id(),
                 titles: self
                     .established()
@@ -221,13 +221,13 @@ impl Association {
         options: bulk::Options,
     ) -> Result<bulk::Sending, Error> {
         let established = self.established().ok_or(Error::Released)?;
-        let (feed, sending) = bulk::start(
+        let (transfer, sending) = bulk::start(
             Arc::clone(&self.life),
             Arc::clone(&established.negotiated),
             files,
             options,
         );
-        self.command(Command::Bulk(feed))?;
+        self.command(Command::Bulk(transfer))?;
         Ok(sending)
     }
 

@@ -64,7 +64,7 @@ impl Invocation {
     pub(crate) fn new(message_id: u16, life: &Arc<Life>) -> (Responses, Self) {
         let (sender, queue) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        life.untold.fetch_add(1, Ordering::Relaxed);
+        life.unfinished.fetch_add(1, Ordering::Relaxed);
         let responses = Responses {
             queue: sender,
             waiting: Arc::clone(&waiting),
@@ -143,7 +143,7 @@ impl Invocation {
 
     fn tell_over(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
-            self.life.untold.fetch_sub(1, Ordering::Relaxed);
+            self.life.unfinished.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

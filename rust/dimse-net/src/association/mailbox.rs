@@ -43,7 +43,7 @@ pub(crate) enum Command {
         data: Option<Bytes>,
         done: Option<oneshot::Sender<Result<(), Error>>>,
     },
-    Bulk(bulk::Feed),
+    Bulk(bulk::Transfer),
     /// The user's word on the proposal.
     Admit(Decision),
     Release(oneshot::Sender<Result<(), Error>>),

@@ -8,31 +8,34 @@ use dimse_proto::ul::negotiate::UserIdentity;
 use dimse_proto::ul::reason::AssociateRj;
 
 use super::Driver;
-use crate::admission::gate::Answer;
-use crate::admission::inquiry::Inquiry;
+use crate::admission::gate::Judgement;
+use crate::admission::request::AdmissionRequest;
 use crate::error::{Deadline, Error};
-use crate::events::told::{Event, Kinds};
+use crate::events::event::{Event, Kinds};
 use crate::facts::titles_of;
-use crate::terms::{Decision, Refusal, Terms};
+use crate::terms::{Decision, Rejection, Terms};
 
 impl Driver {
     /// The A-ASSOCIATE-RQ is complete: the node's policy answers it, with the user's terms when there are any.
     pub(super) fn judge(&mut self, request: Associate, terms: Option<&Terms>) {
         self.line.titles = titles_of(&request);
-        let Some(guest) = &self.admission else {
+        let Some(registration) = &self.admission else {
             return;
         };
-        match guest.admission.judge(&request, self.line.life.id, terms) {
-            Answer::Accept(answer, negotiated) => {
+        match registration
+            .admission
+            .judge(&request, self.line.life.id, terms)
+        {
+            Judgement::Accept(answer, negotiated) => {
                 let agreed = Arc::new(negotiated.as_ref().clone());
                 if self.line.connection.accept(*answer, *negotiated).is_ok() {
                     self.tell_identity(&request, true, terms);
                     self.establish(Some(request), agreed);
                 }
             }
-            Answer::Reject(refusal) => self.refuse(&request, refusal),
-            Answer::Ask(desk) => {
-                let inquiry = Inquiry::new(
+            Judgement::Reject(rejection) => self.refuse(&request, rejection),
+            Judgement::Ask(requests) => {
+                let inquiry = AdmissionRequest::new(
                     self.line.handle(),
                     request.clone(),
                     self.line.peer,
@@ -42,7 +45,7 @@ impl Driver {
                 self.deadlines
                     .set(Deadline::Acse, self.line.settings.timeouts.acse);
                 // Where nobody asks any more it is dropped here, and that is an answer.
-                let _nobody = desk.send(inquiry);
+                let _nobody = requests.send(inquiry);
             }
         }
     }
@@ -58,7 +61,7 @@ impl Driver {
                 self.exchange.permit.clone_from(&terms.permit);
                 self.judge(request, Some(&terms));
             }
-            Err(refusal) => self.refuse(&request, refusal),
+            Err(rejection) => self.refuse(&request, rejection),
         }
     }
 
@@ -67,7 +70,7 @@ impl Driver {
         let Some(request) = self.asking.take() else {
             return;
         };
-        let refusal = Refusal {
+        let rejection = Rejection {
             rj: AssociateRj::CONGESTION,
             code: "undecided",
             detail: format!(
@@ -75,11 +78,11 @@ impl Driver {
                 after.as_secs_f64()
             ),
         };
-        self.refuse(&request, refusal);
+        self.refuse(&request, rejection);
     }
 
-    fn refuse(&mut self, request: &Associate, refusal: Refusal) {
-        let Refusal { rj, code, detail } = refusal;
+    fn refuse(&mut self, request: &Associate, rejection: Rejection) {
+        let Rejection { rj, code, detail } = rejection;
         self.line.end_with(Error::Rejected(rj));
         self.line.count(|metrics| metrics.rejected(code));
         if code == "user-identity" {
@@ -92,7 +95,7 @@ impl Driver {
         let _sta3 = self.line.connection.reject(rj);
     }
 
-    /// Tells who the requestor says its user is. What proves it stays untold.
+    /// Tells who the requestor says its user is. What proves it stays unfinished.
     fn tell_identity(&self, request: &Associate, accepted: bool, terms: Option<&Terms>) {
         if !self.line.wants(Kinds::IDENTITY) {
             return;

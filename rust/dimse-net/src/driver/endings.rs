@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Driver;
 use crate::association::mailbox::Command;
 use crate::error::{Deadline, Error};
-use crate::events::told::{Event, Kinds};
+use crate::events::event::{Event, Kinds};
 use crate::transport::tls;
 
 impl Driver {
@@ -27,7 +27,7 @@ impl Driver {
             Command::Send { done, .. } => {
                 let _gone = done.map(|done| done.send(Err(why)));
             }
-            Command::Bulk(feed) => feed.fail(&why),
+            Command::Bulk(transfer) => transfer.fail(&why),
             Command::Close(_) => {
                 self.closed = true;
                 self.exchange.undecided.hurried = true;

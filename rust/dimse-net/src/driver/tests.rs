@@ -39,8 +39,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::open::prepare;
 use super::{BUDGET_WAIT, COOLING, OWED_LIMIT, READ_SMALLEST};
-use crate::admission::gate::{Admission, Answer};
-use crate::admission::inquiry::Inquiry;
+use crate::admission::gate::{Admission, Judgement};
+use crate::admission::request::AdmissionRequest;
 use crate::association::handle::Association;
 use crate::association::invocation::Invocation;
 use crate::deadline::Timeouts;
@@ -53,7 +53,7 @@ use crate::queue::{Queue, Sender};
 use crate::service::{Operation, Service};
 use crate::settings::Settings;
 use crate::terms::Classes;
-use crate::terms::{Refusal, Terms};
+use crate::terms::{Rejection, Terms};
 use crate::transport::stream::{Io, LEAST_BUFFER, Stream};
 
 const VERIFICATION: Uid = Uid::from_static("1.2.840.10008.1.1");
@@ -92,7 +92,7 @@ fn no_timeouts() -> Timeouts {
 #[derive(Debug)]
 struct Open {
     policy: AcceptorPolicy,
-    desk: Option<Sender<Inquiry>>,
+    admission_requests: Option<Sender<AdmissionRequest>>,
     gone: AtomicUsize,
 }
 
@@ -102,14 +102,16 @@ impl Admission for Open {
         request: &Associate,
         _association: AssociationId,
         terms: Option<&Terms>,
-    ) -> Answer {
+    ) -> Judgement {
         let policy = terms.map_or_else(|| self.policy.clone(), |terms| terms.apply(&self.policy));
         match negotiate::answer(request, &policy) {
-            Verdict::Accept { answer, negotiated } => match (&self.desk, terms) {
-                (Some(desk), None) => Answer::Ask(desk.clone()),
-                _ => Answer::Accept(Box::new(answer), negotiated),
+            Verdict::Accept { answer, negotiated } => match (&self.admission_requests, terms) {
+                (Some(admission_requests), None) => Judgement::Ask(admission_requests.clone()),
+                _ => Judgement::Accept(Box::new(answer), negotiated),
             },
-            Verdict::Reject { rj, code, detail } => Answer::Reject(Refusal { rj, code, detail }),
+            Verdict::Reject { rj, code, detail } => {
+                Judgement::Reject(Rejection { rj, code, detail })
+            }
         }
     }
 
@@ -139,7 +141,7 @@ struct Setup {
     handled: bool,
     window: u16,
     /// Where the user is asked about proposals.
-    desk: Option<Sender<Inquiry>>,
+    admission_requests: Option<Sender<AdmissionRequest>>,
     /// Where it is counted.
     metrics: Option<Arc<Metrics>>,
 }
@@ -153,7 +155,7 @@ impl Default for Setup {
             pipe: 1 << 16,
             handled: false,
             window: 1,
-            desk: None,
+            admission_requests: None,
             metrics: None,
         }
     }
@@ -211,7 +213,7 @@ impl Setup {
         policy.max_ops_performed = self.window;
         let admission = Arc::new(Open {
             policy,
-            desk: self.desk,
+            admission_requests: self.admission_requests,
             gone: AtomicUsize::new(0),
         });
         let driver = tokio::spawn(driver.run_acceptor(Stream::layered(ours), admission));

@@ -119,7 +119,7 @@ impl Driver {
                 }
                 Deadline::Drain => self.line.abort(Error::Timeout(Deadline::Dimse, after)),
                 // Somebody is still busy with responses that came before: not idle, and it begins anew.
-                Deadline::Idle if self.line.life.untold.load(Ordering::Relaxed) > 0 => {}
+                Deadline::Idle if self.line.life.unfinished.load(Ordering::Relaxed) > 0 => {}
                 Deadline::Idle => self.line.abort(timeout),
             }
         }

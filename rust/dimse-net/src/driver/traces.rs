@@ -5,7 +5,7 @@ use dimse_proto::connection::trace::{Detail, Trace};
 use dimse_proto::ul::associate::Associate;
 use dimse_proto::ul::pdu::Pdu;
 
-use crate::events::told::{Event, Kinds};
+use crate::events::event::{Event, Kinds};
 use crate::exchange::line::Line;
 
 /// Has the connection record as much as its followers want.

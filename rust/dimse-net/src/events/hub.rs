@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use crate::events::told::{Event, Kinds, Told};
+use crate::events::event::{Event, EventRecord, Kinds};
 use crate::facts::AssociationId;
 use crate::facts::no_titles;
 use crate::queue::{Queue, Sender};
@@ -42,7 +42,7 @@ struct Entry {
     kinds: Kinds,
     /// Of this association only.
     association: Option<AssociationId>,
-    sender: Sender<Arc<Told>>,
+    sender: Sender<Arc<EventRecord>>,
     lost: Arc<AtomicU64>,
 }
 
@@ -50,7 +50,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Follower {
     number: u64,
-    queue: Queue<Arc<Told>>,
+    queue: Queue<Arc<EventRecord>>,
     lost: Arc<AtomicU64>,
     hub: Weak<Hub>,
 }
@@ -127,7 +127,7 @@ impl Events {
         &self,
         association: AssociationId,
         kinds: Kinds,
-        told: impl FnOnce() -> Told,
+        told: impl FnOnce() -> EventRecord,
     ) {
         if !self.wants(kinds) {
             return;
@@ -177,7 +177,7 @@ impl Hub {
 
 impl Entry {
     /// Says whether it was kept.
-    fn give(&self, told: &Arc<Told>) -> bool {
+    fn give(&self, told: &Arc<EventRecord>) -> bool {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 && self.sender.send(lost_event(lost)).is_err() {
             self.lost
@@ -214,7 +214,7 @@ impl Follower {
     }
 
     /// The next event; `None` when there will be none. Nothing is lost when it is dropped while it waits.
-    pub async fn next(&self) -> Option<Arc<Told>> {
+    pub async fn next(&self) -> Option<Arc<EventRecord>> {
         match self.queue.next().await {
             Some(told) => Some(told),
             None => self.last_lost(),
@@ -223,13 +223,13 @@ impl Follower {
 
     /// The next event if there is one now.
     #[must_use]
-    pub fn try_next(&self) -> Option<Arc<Told>> {
+    pub fn try_next(&self) -> Option<Arc<EventRecord>> {
         self.queue.try_next()
     }
 
     /// The events there are, so many at most.
     #[must_use]
-    pub fn take(&self, most: usize) -> Vec<Arc<Told>> {
+    pub fn take(&self, most: usize) -> Vec<Arc<EventRecord>> {
         let mut taken = self.queue.take(most);
         if taken.is_empty() && self.queue.is_over() {
             taken.extend(self.last_lost());
@@ -249,7 +249,7 @@ impl Follower {
     }
 
     /// What was lost behind the last event that was kept.
-    fn last_lost(&self) -> Option<Arc<Told>> {
+    fn last_lost(&self) -> Option<Arc<EventRecord>> {
         match self.lost.swap(0, Ordering::Relaxed) {
             0 => None,
             lost => Some(lost_event(lost)),
@@ -263,8 +263,8 @@ impl Drop for Follower {
     }
 }
 
-fn lost_event(lost: u64) -> Arc<Told> {
-    Arc::new(Told {
+fn lost_event(lost: u64) -> Arc<EventRecord> {
+    Arc::new(EventRecord {
         association: 0,
         titles: no_titles(),
         peer: None,
@@ -282,7 +282,7 @@ mod tests {
     const OURS: AssociationId = 7;
 
     fn emit(events: &Events, association: AssociationId, kinds: Kinds) {
-        events.emit(association, kinds, || Told {
+        events.emit(association, kinds, || EventRecord {
             association,
             titles: no_titles(),
             peer: None,

@@ -1,7 +1,7 @@
 //! What happened, and those who follow it.
 
+pub(crate) mod event;
 pub(crate) mod hub;
-pub(crate) mod told;
 
+pub use event::*;
 pub use hub::{Events, Follower};
-pub use told::*;

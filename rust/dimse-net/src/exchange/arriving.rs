@@ -7,7 +7,7 @@ use dimse_proto::dimse::{CommandField, CommandSet, Status};
 
 use super::line::Line;
 use crate::association::message::{Data, Parts, field_of, is_composite};
-use crate::events::told::{Event, Kinds};
+use crate::events::event::{Event, Kinds};
 use crate::limits::Charge;
 
 /// A data set may keep read buffers of so many times its size alive.

@@ -15,7 +15,7 @@ use super::reports::report_of;
 use super::{Exchange, Invoked, Performing, Recipient};
 use crate::association::mailbox::Invoke;
 use crate::association::message::{Data, Response, field_of, is_composite};
-use crate::events::told::{Denied, Event, Kinds};
+use crate::events::event::{Denied, Event, Kinds};
 use crate::metrics::Running;
 use crate::receive::folder::Folder;
 use crate::receive::jobs::{Finished, Outcome, Purpose};
@@ -73,10 +73,10 @@ impl Exchange {
             ));
         }
         let pending = command.status().is_some_and(Status::is_pending);
-        if !pending && self.feeding == Some(id) {
+        if !pending && self.mid_file == Some(id) {
             // An early failed response: the data set may be cut short, and its end must still be sent.
-            if let Some(feed) = self.feeds.front() {
-                feed.cut.store(u32::from(id), Ordering::Relaxed);
+            if let Some(transfer) = self.transfers.front() {
+                transfer.cut.store(u32::from(id), Ordering::Relaxed);
             }
         }
         if command.has_data_set() {

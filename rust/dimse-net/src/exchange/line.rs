@@ -14,7 +14,7 @@ use dimse_proto::ul::reason::AbortReason;
 use crate::association::handle::Association;
 use crate::association::mailbox::Mailbox;
 use crate::error::Error;
-use crate::events::told::{Event, Kinds, Told};
+use crate::events::event::{Event, EventRecord, Kinds};
 use crate::facts::{Titles, no_titles};
 use crate::life::Life;
 use crate::metrics::Metrics;
@@ -68,13 +68,15 @@ impl Line {
 
     /// Gives an event to the followers of one of these kinds; without one the event is not even built.
     pub(crate) fn event(&self, kinds: Kinds, event: impl FnOnce() -> Event) {
-        self.settings.events.emit(self.life.id, kinds, || Told {
-            association: self.life.id,
-            titles: self.titles,
-            peer: self.peer,
-            at: SystemTime::now(),
-            event: event(),
-        });
+        self.settings
+            .events
+            .emit(self.life.id, kinds, || EventRecord {
+                association: self.life.id,
+                titles: self.titles,
+                peer: self.peer,
+                at: SystemTime::now(),
+                event: event(),
+            });
     }
 
     /// Whether one of these kinds has a follower.

@@ -21,15 +21,15 @@ const COPY_BELOW: usize = 64 << 10;
 const RESPONSE_COST: usize = 128;
 
 /// Bytes of files that wait for a peer to read them.
-const FEED_LIMIT: usize = 1 << 20;
+const FILES_LIMIT: usize = 1 << 20;
 
 impl Exchange {
     /// The write queue has room for files, and they may be sent: behind the peer's request to release only the rest
     /// of one that is half sent.
-    pub(crate) fn wants_feed(&self, line: &Line) -> bool {
-        line.write.len() < FEED_LIMIT
+    pub(crate) fn wants_files(&self, line: &Line) -> bool {
+        line.write.len() < FILES_LIMIT
             && line.connection.check_send().is_ok()
-            && (!line.release_asked || self.is_feeding())
+            && (!line.release_asked || self.is_mid_file())
     }
 
     /// No two operations outstanding have the same Message ID.
@@ -41,13 +41,13 @@ impl Exchange {
         Ok(())
     }
 
-    /// Sends what the first feed has read.
-    pub(super) fn feed(&mut self, line: &mut Line, item: Item) {
+    /// Sends what the first transfer has read.
+    pub(super) fn send_piece(&mut self, line: &mut Line, item: Item) {
         if let Item::Start { message_id, .. } = &item
             && let Err(error) = self.check_unused(*message_id)
         {
-            if let Some(feed) = self.feeds.front_mut() {
-                feed.refuse(item, &error);
+            if let Some(transfer) = self.transfers.front_mut() {
+                transfer.refuse(item, &error);
             }
             return;
         }
@@ -61,19 +61,19 @@ impl Exchange {
             } => {
                 reports::file_sent(line, &bytes, info.data_length);
                 line.count(|metrics| metrics.sent(CommandField::C_STORE_RQ, None));
-                let Some(feed) = self.feeds.front() else {
+                let Some(transfer) = self.transfers.front() else {
                     return;
                 };
                 let recipient = Recipient::Bulk {
                     index,
                     info,
-                    results: feed.results(),
+                    results: transfer.results(),
                 };
                 self.invoked.insert(
                     message_id,
-                    Invoked::new(CommandField::C_STORE_RQ, feed.within, recipient),
+                    Invoked::new(CommandField::C_STORE_RQ, transfer.within, recipient),
                 );
-                self.feeding = Some(message_id);
+                self.mid_file = Some(message_id);
                 self.files_next = false;
                 (bytes, end)
             }
@@ -85,8 +85,8 @@ impl Exchange {
         };
         let mut sent = line.connection.send(bytes);
         if end {
-            self.feeding = None;
-            self.feeds.rotate_left(1);
+            self.mid_file = None;
+            self.transfers.rotate_left(1);
             for bytes in std::mem::take(&mut self.deferred) {
                 sent = sent.and_then(|()| line.connection.send(bytes));
             }
@@ -99,17 +99,17 @@ impl Exchange {
     /// Sends what waits, while the window is open and no file is half sent: requests in their order, in turns with
     /// files.
     pub(crate) fn start_waiting(&mut self, line: &mut Line) {
-        while self.feeding.is_none()
+        while self.mid_file.is_none()
             && self.invoked.len() < self.window
             && !line.release_asked
             && line.connection.check_send().is_ok()
         {
             let files_turn = self.files_next || self.waiting.is_empty();
             if files_turn
-                && self.wants_feed(line)
+                && self.wants_files(line)
                 && let Some(item) = self.ready_file()
             {
-                self.feed(line, item);
+                self.send_piece(line, item);
             } else if let Some(invoke) = self.waiting.pop_front() {
                 if !invoke.responses.is_abandoned() {
                     self.start(line, invoke);
@@ -258,7 +258,7 @@ impl Exchange {
             let owed = bytes.saturating_add(RESPONSE_COST);
             self.owed = self.owed.saturating_add(owed);
         }
-        if self.feeding.is_some() {
+        if self.mid_file.is_some() {
             self.deferred.extend(frames);
         } else {
             for bytes in frames {

@@ -8,9 +8,9 @@ use dimse_proto::ul::pdu::{Header, Pdu};
 use super::Exchange;
 use super::line::Line;
 use crate::association::message::{Data, field_of, is_composite};
-use crate::events::told::{Event, Kinds, Performed, StoredEvent, SubOperation};
+use crate::events::event::{Event, Kinds, Performed, StoredEvent, SubOperation};
 use crate::receive::refusal::Refusal;
-use crate::receive::sink::{Stored, Subject};
+use crate::receive::sink::{PatientStudy, Stored};
 
 impl Exchange {
     /// The report on an open request, while one is wanted.
@@ -27,7 +27,7 @@ impl Exchange {
         };
         match (field_of(command), data) {
             (CommandField::C_STORE_RQ, Data::Memory(parts)) => {
-                report.subject = Subject::of(&report.transfer_syntax, parts.fragments());
+                report.subject = PatientStudy::of(&report.transfer_syntax, parts.fragments());
             }
             (CommandField::C_STORE_RQ, Data::File(spooled)) => {
                 report.subject.clone_from(&spooled.subject);
@@ -102,7 +102,7 @@ pub(super) fn report_of(
             transfer_syntax: transfer_syntax.clone(),
             status: None,
             identifier: Bytes::new(),
-            subject: Subject::default(),
+            subject: PatientStudy::default(),
             identical: false,
             changed: false,
         })

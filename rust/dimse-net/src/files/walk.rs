@@ -18,7 +18,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 /// The most that decoding may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct DecodeLimits {
     /// Length of the data set once it is inflated, in bytes.
     pub inflated: u64,
     /// Elements and depth.
@@ -28,7 +28,7 @@ pub struct Limits {
 /// What is known of a whole data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Facts {
+pub struct Walked {
     /// Of a file: (0002,0010).
     pub transfer_syntax: Uid,
     /// Of a file: where the data set starts.
@@ -42,7 +42,7 @@ pub struct Facts {
 /// Why a data set is not to be decoded.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum WalkFault {
     /// The file is none, or cannot be read.
     Source(SourceErrorKind),
     /// It is not whole. The offset counts from the start of what was given.
@@ -54,17 +54,17 @@ pub enum Fault {
         /// Broken clause.
         section: &'static str,
     },
-    /// It takes more than this limit of `dimse_rs.Limits`, which is so much.
+    /// It takes more than this limit of `dimse_rs.DecodeLimits`, which is so much.
     Over(&'static str, u64),
 }
 
-impl From<SourceErrorKind> for Fault {
+impl From<SourceErrorKind> for WalkFault {
     fn from(kind: SourceErrorKind) -> Self {
         Self::Source(kind)
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for WalkFault {
     fn from(error: io::Error) -> Self {
         Self::Source(error.into())
     }
@@ -72,7 +72,7 @@ impl From<io::Error> for Fault {
 
 /// How the bytes of a data set are to be read.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading {
+pub struct Coding {
     /// After inflation.
     pub encoding: Encoding,
     /// It is deflated.
@@ -88,10 +88,10 @@ pub struct Reading {
 /// When it is not whole, or takes more than the limits.
 pub fn memory(
     fragments: &[Bytes],
-    reading: Reading,
-    limits: Limits,
+    reading: Coding,
+    limits: DecodeLimits,
     dictionary: Arc<Dictionary>,
-) -> Result<Facts, Fault> {
+) -> Result<Walked, WalkFault> {
     let mut walk = Walk::new(reading, limits, dictionary, 0);
     for fragment in fragments {
         walk.feed(fragment)?;
@@ -104,12 +104,16 @@ pub fn memory(
 ///
 /// # Errors
 /// As [`memory`], and when it is no Part 10 file or cannot be read.
-pub fn file(path: &Path, limits: Limits, dictionary: Arc<Dictionary>) -> Result<Facts, Fault> {
+pub fn file(
+    path: &Path,
+    limits: DecodeLimits,
+    dictionary: Arc<Dictionary>,
+) -> Result<Walked, WalkFault> {
     let opened = open(path)?;
     let start = opened.head.slice(opened.meta.data_offset..);
     let syntax = opened.meta.transfer_syntax;
     let encoding = Encoding::of_transfer_syntax(&syntax).unwrap_or_else(|| guess(&start));
-    let reading = Reading {
+    let reading = Coding {
         encoding,
         deflated: is_deflated(&syntax),
         lenient: false,
@@ -146,7 +150,7 @@ struct Walk {
     lenient: bool,
     meter: Meter,
     inflate: Option<Inflating>,
-    limits: Limits,
+    limits: DecodeLimits,
     /// Where the data set starts in what was given.
     base: u64,
 }
@@ -158,7 +162,7 @@ struct Inflating {
 }
 
 impl Walk {
-    fn new(reading: Reading, limits: Limits, dictionary: Arc<Dictionary>, base: u64) -> Self {
+    fn new(reading: Coding, limits: DecodeLimits, dictionary: Arc<Dictionary>, base: u64) -> Self {
         Self {
             scanner: Scanner::new(reading.encoding, &[]),
             lost: None,
@@ -174,7 +178,7 @@ impl Walk {
         }
     }
 
-    fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+    fn feed(&mut self, mut bytes: &[u8]) -> Result<(), WalkFault> {
         let Some(mut inflate) = self.inflate.take() else {
             return self.inspect(bytes, self.base);
         };
@@ -192,7 +196,7 @@ impl Walk {
                 .and_then(|taken| bytes.get(taken..))
                 .unwrap_or_default();
             if inflate.stream.total_out() > self.limits.inflated {
-                return Err(Fault::Over("inflated", self.limits.inflated));
+                return Err(WalkFault::Over("inflated", self.limits.inflated));
             }
             // Offsets in what was inflated say nothing about the file.
             self.inspect(inflate.buffer.get(..made).unwrap_or_default(), 0)?;
@@ -205,7 +209,7 @@ impl Walk {
         Ok(())
     }
 
-    fn inspect(&mut self, bytes: &[u8], base: u64) -> Result<(), Fault> {
+    fn inspect(&mut self, bytes: &[u8], base: u64) -> Result<(), WalkFault> {
         self.meter.feed(bytes).map_err(|error| self.over(error))?;
         match self.scanner.feed(bytes) {
             Err(error) if self.lenient => self.lost = Some(error),
@@ -230,7 +234,7 @@ impl Walk {
         passed
     }
 
-    fn finish(mut self, transfer_syntax: Uid, data_offset: u64) -> Result<Facts, Fault> {
+    fn finish(mut self, transfer_syntax: Uid, data_offset: u64) -> Result<Walked, WalkFault> {
         let base = match &self.inflate {
             Some(inflate) if !inflate.ended => {
                 return Err(self.broken(inflate.stream.total_in()));
@@ -242,7 +246,7 @@ impl Walk {
             (Err(_), Some(_)) if self.meter.is_whole() => {}
             (finished, _) => finished.map_err(|error| not_whole(&error.into(), base))?,
         }
-        Ok(Facts {
+        Ok(Walked {
             transfer_syntax,
             data_offset,
             size: self.scanner.offset(),
@@ -250,21 +254,21 @@ impl Walk {
         })
     }
 
-    fn broken(&self, taken: u64) -> Fault {
+    fn broken(&self, taken: u64) -> WalkFault {
         not_whole(&CheckError::Inflate { offset: taken }, self.base)
     }
 
-    fn over(&self, error: MeterError) -> Fault {
+    fn over(&self, error: MeterError) -> WalkFault {
         match error {
-            MeterError::Elements => Fault::Over("elements", self.limits.bounds.elements),
-            MeterError::Depth => Fault::Over("depth", widen(self.limits.bounds.depth)),
+            MeterError::Elements => WalkFault::Over("elements", self.limits.bounds.elements),
+            MeterError::Depth => WalkFault::Over("depth", widen(self.limits.bounds.depth)),
         }
     }
 }
 
 /// Why a data set that starts at `base` is not whole.
-pub(crate) fn not_whole(error: &CheckError, base: u64) -> Fault {
-    Fault::NotWhole {
+pub(crate) fn not_whole(error: &CheckError, base: u64) -> WalkFault {
+    WalkFault::NotWhole {
         what: error.what(),
         offset: base.saturating_add(error.offset()),
         section: error.section(),

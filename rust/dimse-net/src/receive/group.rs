@@ -16,13 +16,13 @@ pub(crate) type Identity = (u64, u64);
 /// The syncs in progress, folder by folder.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    lines: Mutex<HashMap<Identity, Line>>,
+    waiters: Mutex<HashMap<Identity, Waiters>>,
     ended: Condvar,
 }
 
 /// Those who wait at one folder.
 #[derive(Debug, Default)]
-struct Line {
+struct Waiters {
     running: bool,
     /// The sync that has not begun.
     next: Arc<Round>,
@@ -39,21 +39,21 @@ impl Group {
         folder: Identity,
         sync: impl FnOnce(usize) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let mut lines = self.lines.lock();
-        let round = Arc::clone(&lines.entry(folder).or_default().next);
+        let mut waiters = self.waiters.lock();
+        let round = Arc::clone(&waiters.entry(folder).or_default().next);
         loop {
             if let Some(outcome) = round.get() {
                 return outcome.clone();
             }
-            let line = lines.entry(folder).or_default();
-            if !line.running {
-                line.running = true;
-                line.next = Arc::default();
+            let at = waiters.entry(folder).or_default();
+            if !at.running {
+                at.running = true;
+                at.next = Arc::default();
                 break;
             }
-            self.ended.wait(&mut lines);
+            self.ended.wait(&mut waiters);
         }
-        drop(lines);
+        drop(waiters);
         let mut leader = Leader {
             group: self,
             folder,
@@ -81,21 +81,21 @@ struct Leader<'a> {
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        let mut lines = self.group.lines.lock();
-        if let Some(line) = lines.get_mut(&self.folder) {
-            line.running = false;
+        let mut waiters = self.group.waiters.lock();
+        if let Some(at) = waiters.get_mut(&self.folder) {
+            at.running = false;
             if self.outcome.is_err() {
                 // The system may have given up names that came while it ran, and says so only once: a second
                 // sync would succeed and prove nothing. They fail with this one.
-                let _ = line.next.set(self.outcome.clone());
-                line.next = Arc::default();
+                let _ = at.next.set(self.outcome.clone());
+                at.next = Arc::default();
             }
-            if Arc::strong_count(&line.next) == 1 {
-                lines.remove(&self.folder);
+            if Arc::strong_count(&at.next) == 1 {
+                waiters.remove(&self.folder);
             }
         }
         let _ = self.round.set(self.outcome.clone());
-        drop(lines);
+        drop(waiters);
         self.group.ended.notify_all();
     }
 }
@@ -141,7 +141,7 @@ mod tests {
                     })
                 })
                 .collect();
-            while Arc::strong_count(&group.lines.lock()[&FOLDER].next) < 9 {
+            while Arc::strong_count(&group.waiters.lock()[&FOLDER].next) < 9 {
                 thread::yield_now();
             }
             group.sync((1, 3), |_| Ok(())).unwrap(); // another folder does not wait
@@ -151,7 +151,7 @@ mod tests {
                 .map(|thread| thread.join().is_ok_and(|outcome| outcome.is_ok()))
                 .collect()
         });
-        assert!(group.lines.lock().is_empty());
+        assert!(group.waiters.lock().is_empty());
         (ended, syncs.into_inner())
     }
 

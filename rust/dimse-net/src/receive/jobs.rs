@@ -117,11 +117,11 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Done {
     key: u64,
-    result: Result<Step, Refusal>,
+    result: Result<Stage, Refusal>,
 }
 
 #[derive(Debug)]
-enum Step {
+enum Stage {
     /// A batch is written; here is the writer for the next.
     Wrote(Box<Writer>, Ending),
     /// The instance is complete.
@@ -157,7 +157,7 @@ struct Job {
     pending_bytes: usize,
     bytes: u64,
     charge: Charge,
-    hand: Hand,
+    writer_state: WriterState,
     /// Who decides on it when it is stored, and whose turn that has to be.
     deciding: Option<Deciding>,
     /// Nothing more comes.
@@ -174,20 +174,20 @@ struct Deciding {
 
 /// Who holds the pen.
 #[derive(Debug)]
-enum Hand {
+enum WriterState {
     Fresh(Purpose),
-    Ours(Box<Writer>, Ending),
-    Thread,
+    Idle(Box<Writer>, Ending),
+    Busy,
 }
 
-impl Hand {
+impl WriterState {
     /// Nothing written yet, and nothing to be synced.
     fn is_quick(&self) -> bool {
         matches!(self, Self::Fresh(Purpose::Publish(folder, _)) if !folder.syncs())
     }
 }
 
-/// Only workers of a multi-threaded runtime can hand their other tasks over while one blocks.
+/// Only workers of a multi-threaded runtime can writer_state their other tasks over while one blocks.
 fn can_block_in_place() -> bool {
     tokio::runtime::Handle::try_current()
         .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
@@ -220,7 +220,7 @@ impl Jobs {
             pending_bytes: 0,
             bytes: 0,
             charge,
-            hand: Hand::Fresh(purpose),
+            writer_state: WriterState::Fresh(purpose),
             deciding,
             ended: false,
         };
@@ -253,8 +253,8 @@ impl Jobs {
         let Some(job) = self.open.get_mut(&key) else {
             return;
         };
-        let hand = std::mem::replace(&mut job.hand, Hand::Thread);
-        if matches!(hand, Hand::Thread) {
+        let writer_state = std::mem::replace(&mut job.writer_state, WriterState::Busy);
+        if matches!(writer_state, WriterState::Busy) {
             return;
         }
         let batch = std::mem::take(&mut job.pending);
@@ -269,7 +269,7 @@ impl Jobs {
                 self.threads.spawn_on(
                     async move {
                         let result = match turn.await {
-                            Ok(hold) => finish_on_a_thread(hand, batch, hold).await,
+                            Ok(hold) => finish_on_a_thread(writer_state, batch, hold).await,
                             Err(refusal) => Err(refusal),
                         };
                         drop(charge);
@@ -280,14 +280,14 @@ impl Jobs {
                 return;
             }
         }
-        if ended && small && hand.is_quick() && can_block_in_place() {
-            let result = tokio::task::block_in_place(|| guarded(hand, &batch, ended, hold));
+        if ended && small && writer_state.is_quick() && can_block_in_place() {
+            let result = tokio::task::block_in_place(|| guarded(writer_state, &batch, ended, hold));
             self.ready.push_back(Done { key, result });
             return;
         }
         self.threads.spawn_blocking_on(
             move || {
-                let result = guarded(hand, &batch, ended, hold);
+                let result = guarded(writer_state, &batch, ended, hold);
                 drop(batch);
                 drop(charge);
                 Done { key, result }
@@ -315,15 +315,15 @@ impl Jobs {
     pub(crate) fn done(&mut self, done: Done) -> Option<Finished> {
         let Done { key, result } = done;
         let outcome = match result {
-            Ok(Step::Wrote(writer, ending)) => {
+            Ok(Stage::Wrote(writer, ending)) => {
                 let job = self.open.get_mut(&key)?;
-                job.hand = Hand::Ours(writer, ending);
+                job.writer_state = WriterState::Idle(writer, ending);
                 if job.ended || job.pending_bytes >= BATCH {
                     self.hand_over(key);
                 }
                 return None;
             }
-            Ok(Step::Finished(outcome)) => Ok(*outcome),
+            Ok(Stage::Finished(outcome)) => Ok(*outcome),
             Err(refusal) => Err(refusal),
         };
         let job = self.open.remove(&key)?;
@@ -391,8 +391,12 @@ impl Deciding {
     }
 }
 
-async fn finish_on_a_thread(hand: Hand, batch: Vec<Bytes>, hold: Hold) -> Result<Step, Refusal> {
-    let work = move || guarded(hand, &batch, true, Some(hold));
+async fn finish_on_a_thread(
+    writer_state: WriterState,
+    batch: Vec<Bytes>,
+    hold: Hold,
+) -> Result<Stage, Refusal> {
+    let work = move || guarded(writer_state, &batch, true, Some(hold));
     // The runtime goes away.
     let stopped = |_| Refusal::new(OUT_OF_RESOURCES, "cannot store", "this node is stopping");
     let work = runtime::handle().spawn_blocking(work);
@@ -401,31 +405,43 @@ async fn finish_on_a_thread(hand: Hand, batch: Vec<Bytes>, hold: Hold) -> Result
 
 /// The writer thread's part. A panic there is ours to mend and this instance's to pay for: it is refused, and
 /// nothing else is harmed.
-fn guarded(hand: Hand, batch: &[Bytes], ended: bool, hold: Option<Hold>) -> Result<Step, Refusal> {
-    catch_unwind(AssertUnwindSafe(|| write(hand, batch, ended, hold))).unwrap_or_else(|_panic| {
-        let detail = "a fault of this node: the thread that stores it panicked";
-        Err(Refusal::new(OUT_OF_RESOURCES, "cannot store", detail))
-    })
+fn guarded(
+    writer_state: WriterState,
+    batch: &[Bytes],
+    ended: bool,
+    hold: Option<Hold>,
+) -> Result<Stage, Refusal> {
+    catch_unwind(AssertUnwindSafe(|| write(writer_state, batch, ended, hold))).unwrap_or_else(
+        |_panic| {
+            let detail = "a fault of this node: the thread that stores it panicked";
+            Err(Refusal::new(OUT_OF_RESOURCES, "cannot store", detail))
+        },
+    )
 }
 
-fn write(hand: Hand, batch: &[Bytes], ended: bool, hold: Option<Hold>) -> Result<Step, Refusal> {
-    let (mut writer, ending) = match hand {
-        Hand::Fresh(purpose) if ended => {
+fn write(
+    writer_state: WriterState,
+    batch: &[Bytes],
+    ended: bool,
+    hold: Option<Hold>,
+) -> Result<Stage, Refusal> {
+    let (mut writer, ending) = match writer_state {
+        WriterState::Fresh(purpose) if ended => {
             let stored = purpose.store(batch, hold);
-            return stored.map(Box::new).map(Step::Finished);
+            return stored.map(Box::new).map(Stage::Finished);
         }
-        Hand::Fresh(purpose) => {
+        WriterState::Fresh(purpose) => {
             let (writer, ending) = purpose.writer()?;
             (Box::new(writer), ending)
         }
-        Hand::Ours(writer, ending) => (writer, ending),
-        Hand::Thread => unreachable!("the pen is never handed over twice"),
+        WriterState::Idle(writer, ending) => (writer, ending),
+        WriterState::Busy => unreachable!("the pen is never handed over twice"),
     };
     writer.write(batch)?;
     if ended {
         let stored = ending.apply(*writer, hold);
-        stored.map(Box::new).map(Step::Finished)
+        stored.map(Box::new).map(Stage::Finished)
     } else {
-        Ok(Step::Wrote(writer, ending))
+        Ok(Stage::Wrote(writer, ending))
     }
 }

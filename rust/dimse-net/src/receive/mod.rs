@@ -12,7 +12,7 @@ pub(crate) mod verdict;
 pub use folder::{Duplicates, Durability, Folder, Layout};
 pub use refusal::Refusal;
 pub use sink::{
-    Spooled, StoreRequest, Stored, Subject, Tentative, Value, Writer, store_tentatively,
+    PatientStudy, Spooled, StoreRequest, Stored, Tentative, Value, Writer, store_tentatively,
     store_whole,
 };
 pub use undo::Hold;

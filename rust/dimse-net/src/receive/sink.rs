@@ -80,7 +80,7 @@ impl StoreRequest {
 
 /// What an instance belongs to, as its data set says it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Subject {
+pub struct PatientStudy {
     /// Study Instance UID (0020,000D).
     pub study: Option<Uid>,
     /// Patient ID (0010,0020), as encoded.
@@ -93,7 +93,7 @@ const LOOKED_AT: usize = 64 << 10;
 /// So much at a time, since it may be deflated.
 const LOOK: usize = 4 << 10;
 
-impl Subject {
+impl PatientStudy {
     /// Of a data set in memory.
     pub(crate) fn of(transfer_syntax: &Uid, data: &[Bytes]) -> Self {
         let mut check = Check::new(transfer_syntax, &[Tag::PATIENT_ID, Tag::STUDY_INSTANCE_UID]);
@@ -139,7 +139,7 @@ pub struct Stored {
     /// set expands beyond reason: those are stored as received.
     pub verified: bool,
     /// What it belongs to.
-    pub subject: Subject,
+    pub subject: PatientStudy,
     /// What is not well formed in it, the first of each kind.
     pub oddities: Vec<Oddity>,
     /// Series Instance UID (0020,000E).
@@ -190,7 +190,7 @@ pub struct Spooled {
     /// Whether the data set was walked to its end, as in [`Stored::verified`].
     pub verified: bool,
     /// What it belongs to.
-    pub subject: Subject,
+    pub subject: PatientStudy,
     path: PathBuf,
     _name: TemporaryName,
 }
@@ -410,7 +410,7 @@ impl Writer {
         Ok(Findings {
             verified,
             series,
-            subject: Subject::met(&self.check),
+            subject: PatientStudy::met(&self.check),
         })
     }
 
@@ -527,7 +527,7 @@ struct Findings {
     verified: bool,
     /// Study and Series Instance UID, where the layout needs them.
     series: Option<(Uid, Uid)>,
-    subject: Subject,
+    subject: PatientStudy,
 }
 
 fn empty() -> Refusal {

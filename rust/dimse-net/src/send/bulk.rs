@@ -121,9 +121,9 @@ impl Sending {
 
 /// The driver's end.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct Transfer {
     /// What will read the files, until it does.
-    unread: Option<(Reader, Vec<ToSend>)>,
+    unread: Option<(FileReader, Vec<ToSend>)>,
     batches: mpsc::Receiver<Vec<Item>>,
     taken: std::vec::IntoIter<Item>,
     halt: Halt,
@@ -135,7 +135,7 @@ pub(crate) struct Feed {
     pub(crate) within: Option<Duration>,
 }
 
-impl Feed {
+impl Transfer {
     /// Where results go.
     pub(crate) fn results(&self) -> Sender<BulkResult> {
         self.results.clone()
@@ -232,7 +232,7 @@ impl Feed {
 }
 
 #[cfg(test)]
-impl Feed {
+impl Transfer {
     /// One that gets what a test gives it, in place of a reading thread.
     pub(crate) fn by_hand() -> (mpsc::Sender<Vec<Item>>, Self, Queue<BulkResult>) {
         Self::by_hand_of(Arc::default())
@@ -244,7 +244,7 @@ impl Feed {
     ) -> (mpsc::Sender<Vec<Item>>, Self, Queue<BulkResult>) {
         let (items, batches) = mpsc::channel(AHEAD);
         let (results, receiver) = Queue::new(usize::MAX);
-        let feed = Self {
+        let transfer = Self {
             unread: None,
             batches,
             taken: Vec::new().into_iter(),
@@ -257,7 +257,7 @@ impl Feed {
             cut: Arc::new(AtomicU32::new(NOT_CUT)),
             within: None,
         };
-        (items, feed, receiver)
+        (items, transfer, receiver)
     }
 }
 
@@ -292,8 +292,8 @@ pub(crate) fn start(
     negotiated: Arc<Negotiated>,
     files: Vec<ToSend>,
     options: Options,
-) -> (Feed, Sending) {
-    let (items, feed) = mpsc::channel(AHEAD);
+) -> (Transfer, Sending) {
+    let (items, transfer) = mpsc::channel(AHEAD);
     let (results, receiver) = Queue::new(usize::MAX);
     let left = AtomicUsize::new(files.len());
     let cut = Arc::new(AtomicU32::new(NOT_CUT));
@@ -303,7 +303,7 @@ pub(crate) fn start(
     };
     let stopped = Arc::clone(&halt.stopped);
     let within = options.within;
-    let reader = Reader {
+    let reader = FileReader {
         life,
         negotiated,
         options,
@@ -316,9 +316,9 @@ pub(crate) fn start(
         halt: halt.clone(),
         buffers: Buffers::default(),
     };
-    let feed = Feed {
+    let transfer = Transfer {
         unread: Some((reader, files)),
-        batches: feed,
+        batches: transfer,
         taken: Vec::new().into_iter(),
         halt,
         skipping: false,
@@ -331,7 +331,7 @@ pub(crate) fn start(
         left,
         stopped,
     };
-    (feed, sending)
+    (transfer, sending)
 }
 
 /// Why a file is not sent.
@@ -352,7 +352,7 @@ fn unsendable(error: SourceError) -> Error {
 }
 
 #[derive(Debug)]
-struct Reader {
+struct FileReader {
     life: Arc<Life>,
     negotiated: Arc<Negotiated>,
     options: Options,
@@ -408,7 +408,7 @@ type Unsendable = (Option<Box<FileInfo>>, Error);
 /// The driver is gone: nothing more will be sent.
 struct Gone;
 
-impl Reader {
+impl FileReader {
     fn run(mut self, files: Vec<ToSend>) {
         let mut files = files.into_iter();
         let mut sent = Ok(());

@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::error::{Deadline, Error};
-use crate::facts::Facts;
+use crate::facts::TlsFacts;
 
 /// Room for the first bytes where an empty buffer cannot be waited with.
 pub(crate) const LEAST_BUFFER: usize = 1 << 10;
@@ -49,7 +49,7 @@ pub(crate) struct Layered {
     unflushed: bool,
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
-    facts: Option<Facts>,
+    facts: Option<TlsFacts>,
     /// What reading failed with behind bytes that were not handed over yet.
     failed: Option<io::Error>,
 }
@@ -89,7 +89,7 @@ impl Stream {
         io: impl Io + 'static,
         local: Option<SocketAddr>,
         peer: Option<SocketAddr>,
-        facts: Facts,
+        facts: TlsFacts,
     ) -> Self {
         Self::Layered(Layered {
             io: Box::pin(io),
@@ -151,7 +151,7 @@ impl Stream {
     }
 
     /// What the TLS handshake agreed on.
-    pub(crate) fn facts(&self) -> Option<Facts> {
+    pub(crate) fn facts(&self) -> Option<TlsFacts> {
         match self {
             Self::Tcp(_) => None,
             Self::Layered(layered) => layered.facts.clone(),
@@ -160,7 +160,7 @@ impl Stream {
 
     /// Closes the connection, with the word that the layer has for it (`close_notify` of TLS) if it can be said at
     /// once. To let go of it may not be enough: a child process that was forked meanwhile has it too.
-    pub(crate) fn farewell(&mut self) {
+    pub(crate) fn close(&mut self) {
         match self {
             Self::Tcp(tcp) => {
                 let _closed_by_the_peer = SockRef::from(&*tcp).shutdown(Shutdown::Both);
@@ -174,15 +174,15 @@ impl Stream {
     }
 
     /// The two directions, each for one waiter.
-    pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+    pub(crate) fn split(&mut self) -> (ReadEnd<'_>, WriteEnd<'_>) {
         match self {
             Self::Tcp(tcp) => {
                 let (reader, writer) = tcp.split();
-                (Reader::Tcp(reader), Writer::Tcp(writer))
+                (ReadEnd::Tcp(reader), WriteEnd::Tcp(writer))
             }
             Self::Layered(layered) => (
-                Reader::Layered(&mut layered.io, &mut layered.failed),
-                Writer::Layered(&layered.writable),
+                ReadEnd::Layered(&mut layered.io, &mut layered.failed),
+                WriteEnd::Layered(&layered.writable),
             ),
         }
     }
@@ -281,12 +281,12 @@ impl Writable {
 }
 
 /// The receiving direction.
-pub(crate) enum Reader<'a> {
+pub(crate) enum ReadEnd<'a> {
     Tcp(ReadHalf<'a>),
     Layered(&'a mut Pin<Box<dyn Io>>, &'a mut Option<io::Error>),
 }
 
-impl Reader<'_> {
+impl ReadEnd<'_> {
     /// Reads into the spare capacity of `buffer`; 0 is the end of the stream. Without any capacity it only waits
     /// for something to arrive where that is possible, so that an idle association holds no buffer. Cancel-safe.
     pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
@@ -327,12 +327,12 @@ impl Reader<'_> {
 }
 
 /// The sending direction.
-pub(crate) enum Writer<'a> {
+pub(crate) enum WriteEnd<'a> {
     Tcp(WriteHalf<'a>),
     Layered(&'a Writable),
 }
 
-impl Writer<'_> {
+impl WriteEnd<'_> {
     /// Resolves when a write may go through that did not before.
     pub(crate) async fn ready(&self) -> io::Result<()> {
         match self {

@@ -19,10 +19,10 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, CommonState, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::error::{Error, Fault};
+use crate::error::{Error, TlsFault};
+use crate::events::event::{Event, EventRecord, Kinds};
 use crate::events::hub::Events;
-use crate::events::told::{Event, Kinds, Told};
-use crate::facts::{Facts, no_titles};
+use crate::facts::{TlsFacts, no_titles};
 use crate::transport::stream::Stream;
 use ahead::Ahead;
 pub(crate) use fault::of_stream;
@@ -51,7 +51,7 @@ pub struct Tls {
 #[derive(Default)]
 struct Kept {
     stamps: Vec<Stamp>,
-    latest: Option<Result<Arc<Material>, Fault>>,
+    latest: Option<Result<Arc<Material>, TlsFault>>,
     good: Option<Arc<Material>>,
 }
 
@@ -77,7 +77,7 @@ impl Tls {
     }
 
     /// What the files say now, and whether they were read just now.
-    fn latest(&self) -> (Result<Arc<Material>, Fault>, bool) {
+    fn latest(&self) -> (Result<Arc<Material>, TlsFault>, bool) {
         // Before reading: a change in between is seen the next time.
         let stamps = stamps(&self.rules);
         let mut kept = self.kept.lock();
@@ -96,7 +96,7 @@ impl Tls {
     }
 
     /// What an acceptor goes by: files that are being replaced do not keep anybody out, the ones before still count.
-    fn for_acceptor(&self, events: &Events) -> Result<Arc<Material>, Fault> {
+    fn for_acceptor(&self, events: &Events) -> Result<Arc<Material>, TlsFault> {
         let (latest, fresh) = self.latest();
         let fault = match latest {
             Ok(material) => return Ok(material),
@@ -106,7 +106,7 @@ impl Tls {
             return Err(fault);
         };
         if fresh {
-            events.emit(0, Kinds::TLS_FILES | Kinds::PROBLEM, || Told {
+            events.emit(0, Kinds::TLS_FILES | Kinds::PROBLEM, || EventRecord {
                 association: 0,
                 titles: no_titles(),
                 peer: None,
@@ -183,7 +183,11 @@ impl Tls {
         }
     }
 
-    fn client_config(&self, material: &Material, seen: &PeerDigest) -> Result<ClientConfig, Fault> {
+    fn client_config(
+        &self,
+        material: &Material,
+        seen: &PeerDigest,
+    ) -> Result<ClientConfig, TlsFault> {
         let verifier = ServerVerifier {
             trust: self.trust(seen),
             chain: material.servers.clone(),
@@ -203,7 +207,11 @@ impl Tls {
         Ok(config)
     }
 
-    fn server_config(&self, material: &Material, seen: &PeerDigest) -> Result<ServerConfig, Fault> {
+    fn server_config(
+        &self,
+        material: &Material,
+        seen: &PeerDigest,
+    ) -> Result<ServerConfig, TlsFault> {
         let Some(identity) = &material.identity else {
             return Err(fault::files(
                 "a server needs a certificate and its key".to_owned(),
@@ -251,11 +259,11 @@ impl fmt::Debug for Tls {
 }
 
 /// What a handshake that is over agreed on.
-fn facts_of(state: &CommonState) -> Facts {
+fn facts_of(state: &CommonState) -> TlsFacts {
     let certificate = state
         .peer_certificates()
         .and_then(<[CertificateDer<'_>]>::first);
-    Facts {
+    TlsFacts {
         version: state
             .protocol_version()
             .map_or_else(String::new, |version| format!("{version:?}")),
@@ -268,7 +276,7 @@ fn facts_of(state: &CommonState) -> Facts {
 
 /// Does what waits for a disk, or derives a key from a pass phrase, on a thread that is meant to block.
 async fn off_the_task<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    work: impl FnOnce() -> Result<T, TlsFault> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome.map_err(Error::Tls),

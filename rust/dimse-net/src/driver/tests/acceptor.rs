@@ -360,7 +360,7 @@ async fn what_waits_for_a_peer_is_small() {
     let itself = size_of_val(&*driver);
     let admission = Arc::new(Open {
         policy: AcceptorPolicy::new([]),
-        desk: None,
+        admission_requests: None,
         gone: AtomicUsize::new(0),
     });
     let future = driver.run_acceptor(Stream::layered(ours), admission);

@@ -8,9 +8,9 @@ use super::*;
 const REJECT: u8 = 3;
 
 /// An acceptor that asks, and the proposal that it asks about.
-async fn asked(mut setup: Setup) -> (Rig, Inquiry) {
-    let (desk, inquiries) = Queue::new(usize::MAX);
-    setup.desk = Some(desk);
+async fn asked(mut setup: Setup) -> (Rig, AdmissionRequest) {
+    let (admission_requests, inquiries) = Queue::new(usize::MAX);
+    setup.admission_requests = Some(admission_requests);
     let mut rig = setup.acceptor();
     rig.peer.send(&Pdu::AssociateRq(proposal(1)).encode()).await;
     // Virtual time: this passes once nobody else has anything to do.
@@ -33,9 +33,9 @@ async fn a_proposal_waits_for_the_word_as_long_as_there_is_no_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn the_users_terms_are_in_the_answer() {
-    let (desk, inquiries) = Queue::new(usize::MAX);
+    let (admission_requests, inquiries) = Queue::new(usize::MAX);
     let setup = Setup {
-        desk: Some(desk),
+        admission_requests: Some(admission_requests),
         ..Setup::default()
     };
     let mut rig = setup.acceptor();
@@ -68,7 +68,7 @@ async fn the_users_terms_are_in_the_answer() {
 #[tokio::test(start_paused = true)]
 async fn the_first_word_counts() {
     let (mut rig, inquiry) = asked(Setup::default()).await;
-    inquiry.decide(Err(Refusal {
+    inquiry.decide(Err(Rejection {
         rj: AssociateRj::ACSE_NO_REASON,
         code: "user-identity",
         detail: String::new(),

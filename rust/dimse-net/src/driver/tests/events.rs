@@ -1,8 +1,8 @@
 //! What followers are told, and that without one nothing is made for them.
 
 use super::*;
+use crate::events::event::{Event, Kinds};
 use crate::events::hub::{Events, Follower};
-use crate::events::told::{Event, Kinds};
 
 const EVERYTHING: Kinds = Kinds(u32::MAX);
 

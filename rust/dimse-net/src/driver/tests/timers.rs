@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::*;
 use crate::association::mailbox::Command;
-use crate::send::bulk::{Feed, Item};
+use crate::send::bulk::{Item, Transfer};
 use crate::send::source::FileInfo;
 
 /// A port whose queue is full, so that the next connection is neither accepted nor refused.
@@ -72,7 +72,7 @@ async fn a_handshake_that_does_not_come_ends_at_tls() {
     let (association, driver) = prepare(connection, settings);
     let admission = Arc::new(Open {
         policy: AcceptorPolicy::new([]),
-        desk: None,
+        admission_requests: None,
         gone: AtomicUsize::new(0),
     });
     let begun = Instant::now();
@@ -85,8 +85,8 @@ async fn a_handshake_that_does_not_come_ends_at_tls() {
 #[tokio::test(start_paused = true)]
 async fn a_file_without_response_ends_at_its_own_deadline() {
     let mut rig = Setup::default().established().await;
-    let (items, mut feed, results) = Feed::by_hand();
-    feed.within = Some(seconds(300));
+    let (items, mut transfer, results) = Transfer::by_hand();
+    transfer.within = Some(seconds(300));
     let info = FileInfo {
         path: "a file".into(),
         sop_class: STORAGE,
@@ -104,7 +104,7 @@ async fn a_file_without_response_ends_at_its_own_deadline() {
         end: true,
     };
     items.try_send(vec![item]).unwrap();
-    assert!(rig.association.mailbox.send(Command::Bulk(feed)));
+    assert!(rig.association.mailbox.send(Command::Bulk(transfer)));
     assert_eq!(rig.peer.command().await.message_id(), Some(1));
     let begun = Instant::now();
     let failed = sometime(results.next()).await.unwrap();

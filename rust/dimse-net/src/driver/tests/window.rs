@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 use super::*;
 use crate::association::invocation::Invocation;
 use crate::association::mailbox::Command;
-use crate::send::bulk::{BulkResult, Feed, Item};
+use crate::send::bulk::{BulkResult, Item, Transfer};
 use crate::send::source::FileInfo;
 
 fn setup(window: u16) -> Setup {
@@ -48,15 +48,15 @@ fn file(id: u16, end: bool) -> Item {
 
 impl Rig {
     /// A sending whose files a test reads.
-    fn feed(&self) -> (Sender<Vec<Item>>, Queue<BulkResult>) {
-        let (items, feed, results) = Feed::by_hand();
-        assert!(self.association.mailbox.send(Command::Bulk(feed)));
+    fn transfer(&self) -> (Sender<Vec<Item>>, Queue<BulkResult>) {
+        let (items, transfer, results) = Transfer::by_hand();
+        assert!(self.association.mailbox.send(Command::Bulk(transfer)));
         (items, results)
     }
 
     /// A sending of files that are read already.
     fn send_files(&self, ids: impl IntoIterator<Item = u16>) -> Queue<BulkResult> {
-        let (items, results) = self.feed();
+        let (items, results) = self.transfer();
         items.try_send(files(ids)).unwrap();
         results
     }
@@ -172,8 +172,8 @@ async fn files_and_single_requests_take_turns() {
 async fn files_of_an_operation_that_is_cancelled_are_not_begun() {
     let mut rig = setup(1).established().await;
     let cancelled = Arc::new(AtomicBool::new(false));
-    let (items, feed, results) = Feed::by_hand_of(Arc::clone(&cancelled));
-    assert!(rig.association.mailbox.send(Command::Bulk(feed)));
+    let (items, transfer, results) = Transfer::by_hand_of(Arc::clone(&cancelled));
+    assert!(rig.association.mailbox.send(Command::Bulk(transfer)));
     items.try_send(files(101..=105)).unwrap();
     assert_eq!(rig.served(2).await, [101, 102]);
     let third = rig.peer.command().await;
@@ -215,7 +215,7 @@ async fn sendings_take_turns_file_by_file() {
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_is_slow_keeps_no_request_waiting() {
     let mut rig = setup(1).established().await;
-    let (items, results) = rig.feed();
+    let (items, results) = rig.transfer();
     let _asked: Vec<_> = (1..=4)
         .map(|id| rig.invoke(&echo_rq(id), None, None))
         .collect();
@@ -232,7 +232,7 @@ async fn a_disk_that_is_slow_keeps_no_request_waiting() {
 #[tokio::test(start_paused = true)]
 async fn no_request_comes_into_the_middle_of_a_file() {
     let mut rig = setup(4).established().await;
-    let (items, _results) = rig.feed();
+    let (items, _results) = rig.transfer();
     items.try_send(vec![file(101, false)]).unwrap();
     assert_eq!(rig.peer.command().await.message_id(), Some(101));
     let _asked = rig.invoke(&echo_rq(1), None, None);

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use rustls::{AlertDescription, CertificateError, Error as TlsFailure, OtherError};
 
 use super::verify::PeerDigest;
-use crate::error::{Error, Fault};
+use crate::error::{Error, TlsFault};
 
 const SPOKEN: &str =
     "this node speaks TLS 1.2 with ECDHE and AES-GCM or ChaCha20, and TLS 1.3 (PS3.15 B.12)";
 
 /// Our files, or what was said about them, are not in order.
-pub(super) fn files(what: String) -> Fault {
-    Fault {
+pub(super) fn files(what: String) -> TlsFault {
+    TlsFault {
         code: "tls-files",
         what,
         hint: "",
@@ -22,13 +22,13 @@ pub(super) fn files(what: String) -> Fault {
 }
 
 /// A requestor that did not begin with a handshake.
-pub(super) fn plain_requestor([first]: [u8; 1]) -> Fault {
+pub(super) fn plain_requestor([first]: [u8; 1]) -> TlsFault {
     let what = if first == 1 {
         "the peer asks for an association without TLS, on a port with TLS".to_owned()
     } else {
         format!("the peer does not speak TLS: its first byte is {first:02X}H")
     };
-    Fault {
+    TlsFault {
         code: "tls-not-spoken",
         what,
         hint: "have it use TLS, or a port without",
@@ -41,7 +41,7 @@ pub(super) fn of_connect(error: io::Error, seen: &PeerDigest) -> Error {
         return Error::Tls(of_failure(failure, seen.get()));
     }
     if is_end(&error) {
-        return Error::Tls(Fault {
+        return Error::Tls(TlsFault {
             code: "tls-not-spoken",
             what: "the peer closed the connection in the TLS handshake".to_owned(),
             hint: "its port may be one without TLS",
@@ -56,7 +56,7 @@ pub(super) fn of_accept(error: io::Error, seen: &PeerDigest) -> Error {
         return Error::Tls(of_failure(failure, seen.get()));
     }
     if is_end(&error) {
-        return Error::Tls(Fault {
+        return Error::Tls(TlsFault {
             code: "tls-refused",
             what: "the peer closed the connection in the TLS handshake, without saying why"
                 .to_owned(),
@@ -83,7 +83,7 @@ fn is_end(error: &io::Error) -> bool {
     )
 }
 
-fn of_failure(failure: &TlsFailure, seen: Option<&[u8; 32]>) -> Fault {
+fn of_failure(failure: &TlsFailure, seen: Option<&[u8; 32]>) -> TlsFault {
     let (code, what, hint) = match failure {
         TlsFailure::InvalidMessage(_) => (
             "tls-not-spoken",
@@ -104,10 +104,10 @@ fn of_failure(failure: &TlsFailure, seen: Option<&[u8; 32]>) -> Fault {
         ),
         other => ("tls", format!("TLS failed: {other}"), ""),
     };
-    Fault { code, what, hint }
+    TlsFault { code, what, hint }
 }
 
-fn of_alert(alert: AlertDescription) -> Fault {
+fn of_alert(alert: AlertDescription) -> TlsFault {
     use AlertDescription as Alert;
     let said = |what: &str| format!("{what} (it said {alert:?})");
     let (code, what, hint) = match alert {
@@ -154,7 +154,7 @@ fn of_alert(alert: AlertDescription) -> Fault {
         ),
         _ => ("tls", said("the peer ended TLS"), ""),
     };
-    Fault { code, what, hint }
+    TlsFault { code, what, hint }
 }
 
 /// Names of a certificate without what says of which type they are: `DnsName("a.b")`.
@@ -190,7 +190,7 @@ fn names_of(cause: &CertificateError) -> String {
     format!("is for {}, not for {expected}", names(presented))
 }
 
-fn of_certificate(cause: &CertificateError, seen: Option<&[u8; 32]>) -> Fault {
+fn of_certificate(cause: &CertificateError, seen: Option<&[u8; 32]>) -> TlsFault {
     use CertificateError as Cause;
     const SERVER_NAME: &str =
         "say what it is for: server_name=, or --tls-name ('*' is any); or pin it";
@@ -238,5 +238,5 @@ fn of_certificate(cause: &CertificateError, seen: Option<&[u8; 32]>) -> Fault {
             let _written = write!(what, "{byte:02x}");
         }
     }
-    Fault { code, what, hint }
+    TlsFault { code, what, hint }
 }

@@ -20,7 +20,7 @@ use rustls::sign::CertifiedKey;
 
 use super::fault::files as fault;
 use super::rules::{Rules, provider};
-use crate::error::Fault;
+use crate::error::TlsFault;
 
 /// What files of certificates are called in a folder.
 const CERTIFICATES: [&str; 4] = ["pem", "crt", "cer", "der"];
@@ -53,7 +53,7 @@ pub(super) fn stamps(rules: &Rules) -> Vec<Stamp> {
 }
 
 /// The files of CAs: those that were named, and of a folder those whose name says that they are certificates.
-fn authorities(rules: &Rules) -> Result<Vec<PathBuf>, Fault> {
+fn authorities(rules: &Rules) -> Result<Vec<PathBuf>, TlsFault> {
     let mut files = Vec::new();
     for path in &rules.ca {
         if !path.is_dir() {
@@ -74,7 +74,7 @@ fn authorities(rules: &Rules) -> Result<Vec<PathBuf>, Fault> {
 }
 
 impl Material {
-    pub(super) fn read(rules: &Rules) -> Result<Self, Fault> {
+    pub(super) fn read(rules: &Rules) -> Result<Self, TlsFault> {
         let (servers, clients) = verifiers(rules)?;
         Ok(Self {
             identity: identity(rules)?.map(Arc::new),
@@ -84,7 +84,7 @@ impl Material {
     }
 }
 
-fn identity(rules: &Rules) -> Result<Option<CertifiedKey>, Fault> {
+fn identity(rules: &Rules) -> Result<Option<CertifiedKey>, TlsFault> {
     let Some(cert) = &rules.cert else {
         return Ok(None);
     };
@@ -113,7 +113,7 @@ type Verifiers = (
 );
 
 /// What looks at acceptors' and at requestors' certificates; none where no CA was named.
-fn verifiers(rules: &Rules) -> Result<Verifiers, Fault> {
+fn verifiers(rules: &Rules) -> Result<Verifiers, TlsFault> {
     if rules.ca.is_empty() {
         return Ok((None, None));
     }
@@ -151,7 +151,7 @@ fn verifiers(rules: &Rules) -> Result<Verifiers, Fault> {
     Ok((Some(servers), Some(clients)))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+fn read(path: &Path) -> Result<Vec<u8>, TlsFault> {
     fs::read(path).map_err(|error| fault(format!("{}: {error}", path.display())))
 }
 
@@ -160,7 +160,7 @@ fn is_pem(bytes: &[u8]) -> bool {
 }
 
 /// All items of a kind, at least one.
-fn items<T: PemObject + From<Vec<u8>>>(path: &Path, what: &str) -> Result<Vec<T>, Fault> {
+fn items<T: PemObject + From<Vec<u8>>>(path: &Path, what: &str) -> Result<Vec<T>, TlsFault> {
     let bytes = read(path)?;
     if !is_pem(&bytes) {
         return Ok(vec![T::from(bytes)]);
@@ -174,15 +174,15 @@ fn items<T: PemObject + From<Vec<u8>>>(path: &Path, what: &str) -> Result<Vec<T>
     Ok(found)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     items(path, "certificate")
 }
 
-fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFault> {
     items(path, "certificate revocation list")
 }
 
-fn private_key(path: &Path, password: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, Fault> {
+fn private_key(path: &Path, password: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, TlsFault> {
     let shown = path.display();
     let bytes = read(path)?;
     if !is_pem(&bytes) {
@@ -221,7 +221,7 @@ fn decrypted(
     path: &Path,
     der: &[u8],
     password: Option<&[u8]>,
-) -> Result<PrivateKeyDer<'static>, Fault> {
+) -> Result<PrivateKeyDer<'static>, TlsFault> {
     let shown = path.display();
     let Some(password) = password else {
         return Err(fault(format!(

@@ -17,12 +17,12 @@ use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::{DecodeError, Uid};
 
 use crate::error::Error;
-use crate::facts::{AssociationId, Facts, Titles};
-use crate::receive::sink::Subject;
+use crate::facts::{AssociationId, Titles, TlsFacts};
+use crate::receive::sink::PatientStudy;
 
 /// Something that happened, and to whom.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct EventRecord {
     /// The association; 0 for what concerns none.
     pub association: AssociationId,
     /// Its titles, as far as they are known.
@@ -39,7 +39,7 @@ pub struct Told {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A transport connection is open, and secured where it is to be: then what the handshake agreed on.
-    Connected(Option<Arc<Facts>>),
+    Connected(Option<Arc<TlsFacts>>),
     /// An association was established: what was agreed.
     Associated(Arc<Negotiated>),
     /// We rejected an association.
@@ -168,7 +168,7 @@ pub struct Performed {
     /// Of C-FIND, C-GET and C-MOVE, when they came.
     pub identifier: Bytes,
     /// Of C-STORE: what the instance belongs to.
-    pub subject: Subject,
+    pub subject: PatientStudy,
     /// Of C-STORE into the folder: the same bytes were there already.
     pub identical: bool,
     /// Of C-STORE into the folder: an earlier version with other bytes was there.

@@ -8,25 +8,25 @@ use dimse_proto::ul::reason::AssociateRj;
 use parking_lot::Mutex;
 
 use crate::association::handle::Association;
-use crate::facts::{AssociationId, Facts};
-use crate::terms::{Decision, Refusal};
+use crate::facts::{AssociationId, TlsFacts};
+use crate::terms::{Decision, Rejection};
 
 /// A proposal to be decided on, once. One that is dropped undecided is rejected.
 #[derive(Debug)]
-pub struct Inquiry {
+pub struct AdmissionRequest {
     association: Association,
     request: Associate,
     peer: Option<SocketAddr>,
-    tls: Option<Arc<Facts>>,
+    tls: Option<Arc<TlsFacts>>,
     open: Mutex<bool>,
 }
 
-impl Inquiry {
+impl AdmissionRequest {
     pub(crate) fn new(
         association: Association,
         request: Associate,
         peer: Option<SocketAddr>,
-        tls: Option<Arc<Facts>>,
+        tls: Option<Arc<TlsFacts>>,
     ) -> Self {
         Self {
             association,
@@ -57,7 +57,7 @@ impl Inquiry {
 
     /// What the TLS handshake agreed on; `None` without TLS.
     #[must_use]
-    pub fn tls(&self) -> Option<&Facts> {
+    pub fn tls(&self) -> Option<&TlsFacts> {
         self.tls.as_deref()
     }
 
@@ -75,9 +75,9 @@ impl Inquiry {
     }
 }
 
-impl Drop for Inquiry {
+impl Drop for AdmissionRequest {
     fn drop(&mut self) {
-        self.decide(Err(Refusal {
+        self.decide(Err(Rejection {
             rj: AssociateRj::CONGESTION,
             code: "undecided",
             detail: "nobody decided on the proposal".to_owned(),
