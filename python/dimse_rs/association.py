@@ -457,8 +457,10 @@ class Association(AssociationFacts):
     def send_files(self, paths: Sequence[str | PathLike[str]], *, check: bool = True) -> _core.Bulk:
         """Send Part 10 files undecoded, as many at a time as were negotiated.
 
-        `AE.send` stands on this, which neither plans contexts nor converts. Pull results with
-        `next(within)`: a list of (index, file, response, error), None after the last.
+        This neither plans contexts nor converts, as `AE.send` does. Pull results with
+        `next(within)`, a list, or None after the last. Each has `index`, `info` (what the file is),
+        `begun` (whether the peer may have got some of it), `response`, `status`, `comment`, `error`
+        and `unreadable`, and unpacks as (index, file, response, error).
 
         Args:
             paths: of the files.

@@ -17,6 +17,7 @@ from dimse_rs import (
     DecodeError,
     DimseError,
     MRImageStorage,
+    NoPresentationContext,
     StatusError,
     Storage,
 )
@@ -247,3 +248,22 @@ def test_numbers_are_checked(tmp_path):
         AE().send("A@127.0.0.1:11112", [CT], associations=0)
     with pytest.raises(ValueError, match="no port"):
         AE().send("A@127.0.0.1", [CT])
+
+
+def test_a_result_says_what_a_file_is_also_where_it_did_not_begin(tmp_path):
+    gone = tmp_path / "gone.dcm"
+    with scp() as server, SCU.associate(at(server)) as association:
+        bulk = association.send_files([CT, gone])
+        results = []
+        while (some := bulk.next(15)) is not None:
+            results += some
+    unaccepted, unreadable = sorted(results, key=lambda result: result.index)
+    assert (unaccepted.info.sop_class, unaccepted.begun) == (CTImageStorage, False)
+    assert isinstance(unaccepted.error, NoPresentationContext)
+    assert unaccepted.unreadable is None
+    assert (unreadable.info, unreadable.begun) == (None, False)
+    assert isinstance(unreadable.error, DecodeError)
+    assert isinstance(unreadable.unreadable, FileNotFoundError)
+    assert unreadable.unreadable.filename == str(gone)
+    # As a tuple, which `send_files` promised first, the file is None where it did not begin.
+    assert tuple(unaccepted) == (0, None, None, unaccepted.error)
