@@ -42,6 +42,7 @@ __all__ = [
     "FileResult",
     "Folder",
     "Follower",
+    "HistogramFacts",
     "Identity",
     "Invocation",
     "Limits",
@@ -1063,7 +1064,7 @@ class Listener:
     def metrics(self) -> dict[str, Any]:
         """What was counted, by the names of `dimse_rs.Metrics`.
 
-        Histograms are tuples: bounds, counts, sum.
+        Histograms are .
         """
     def next_proposal(
         self, within: float | None = None, *, then: _Then | None = None
@@ -1071,6 +1072,20 @@ class Listener:
         """The next proposal to be decided on; None when none came within so many seconds."""
     def stop(self, grace: float = 5.0, patience: float = 0.0, *, then: _Then | None = None) -> None:
         """Stop accepting; peers may release within `patience` seconds, then `grace` is left."""
+
+@final
+class HistogramFacts:
+    """A histogram."""
+
+    @property
+    def bounds(self) -> list[float]:
+        """Upper bounds of the buckets, but for the last one, which has none."""
+    @property
+    def counts(self) -> list[int]:
+        """Observations in each bucket."""
+    @property
+    def sum(self) -> float:
+        """Sum of all observations."""
 
 @final
 class Completions:

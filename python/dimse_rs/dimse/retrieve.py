@@ -513,7 +513,7 @@ def _send(
             for sent in outcomes:
                 path = paths[sent.index]
                 if sent.status is not None:
-                    _count(job, path, sent)
+                    _count(job, path, sent, sent.status)
                 elif job.request.cancelled:
                     pass  # not begun: counted as remaining
                 elif sent.convertible and sent.info is not None:
@@ -527,12 +527,10 @@ def _send(
     job.sent(paths)
 
 
-def _count(job: _Job, path: Path, sent: Outcome) -> None:
+def _count(job: _Job, path: Path, sent: Outcome, status: Status) -> None:
     """Count an instance that the peer has answered for."""
-    status = sent.status
-    if status is None or status.category == "failure":
-        error = None if status is None else StatusError(status, sent.comment)
-        _fail(job, path, sent.info, error)
+    if status.category == "failure":
+        _fail(job, path, sent.info, StatusError(status, sent.comment))
         return
     _emit_outcome(job, sent.info, status)
     job.tally.count(status)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
+from dimse_rs import _core
+
 __all__ = ["Histogram", "Metrics"]
 
 
@@ -184,9 +186,8 @@ def _kind(name: str, sample: Any) -> str:
 
 
 def _shaped(value: Any) -> Any:
-    if isinstance(value, tuple):
-        bounds, counts, total = value
-        return Histogram(tuple(bounds), tuple(counts), total)
+    if isinstance(value, _core.HistogramFacts):
+        return Histogram(tuple(value.bounds), tuple(value.counts), value.sum)
     if isinstance(value, dict):
         return {key: _shaped(one) for key, one in value.items()}
     return value

@@ -69,7 +69,7 @@ mod _core {
     #[pymodule_export]
     use super::items::{CommonExtended, Identity, ProposedContext, SupportedContext};
     #[pymodule_export]
-    use super::listener::Listener;
+    use super::listener::{HistogramFacts, Listener};
     #[pymodule_export]
     use super::message::Message;
     #[pymodule_export]

@@ -93,7 +93,7 @@ impl Listener {
         Ok(self.inner.pending())
     }
 
-    /// What the server holds and what it counted: numbers, dicts of them, and histograms (bounds, counts, sum).
+    /// What the server holds and what it counted: numbers, dicts of them, and histograms.
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         blocking::check_process()?;
         let facts = PyDict::new(py);
@@ -101,9 +101,11 @@ impl Listener {
             match reading {
                 Reading::Number(number) => facts.set_item(name, number)?,
                 Reading::Numbers(numbers) => facts.set_item(name, numbers.into_py_dict(py)?)?,
-                Reading::Spread(one) => facts.set_item(name, spread(one))?,
+                Reading::Spread(one) => facts.set_item(name, HistogramFacts::from(one))?,
                 Reading::Spreads(all) => {
-                    let all = all.into_iter().map(|(of, one)| (of, spread(one)));
+                    let all = all
+                        .into_iter()
+                        .map(|(of, one)| (of, HistogramFacts::from(one)));
                     facts.set_item(name, all.into_py_dict(py)?)?;
                 }
             }
@@ -157,9 +159,25 @@ impl Listener {
     }
 }
 
-/// Bounds, counts and sum of a histogram.
-fn spread(one: Spread) -> (Vec<f64>, Vec<u64>, f64) {
-    (one.bounds, one.counts, one.sum)
+/// A histogram.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct HistogramFacts {
+    /// Upper bounds of the buckets, but for the last one, which has none.
+    bounds: Vec<f64>,
+    /// Observations in each bucket.
+    counts: Vec<u64>,
+    /// Sum of all observations.
+    sum: f64,
+}
+
+impl From<Spread> for HistogramFacts {
+    fn from(one: Spread) -> Self {
+        Self {
+            bounds: one.bounds,
+            counts: one.counts,
+            sum: one.sum,
+        }
+    }
 }
 
 /// An address as it stands, or the first that a name has.
