@@ -440,7 +440,8 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
             source, reason, calling, called, peer; aborted takes source, reason, local; no-context
             takes sop_class, transfer_syntax; connect, lost, transport and tls take errno; timeout
             takes which, seconds; decode takes offset, section; over takes limit, most, what; status
-            takes status, comment, response. Missing fields have defaults, unknown ones are ignored.
+            takes status, comment, response; tls takes advice, the name of a hint. Missing fields
+            have defaults, unknown ones are ignored.
 
     Returns:
         The exception, to be raised by the caller.
@@ -448,7 +449,7 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
     # Conversions and defaults: an incomplete report of an error must not hide it by another one.
     get = fields.get
     message = str(get("message") or "")
-    hint = str(get("hint") or "")
+    hint = str(get("hint") or _ADVICE.get(get("advice"), ""))
     match kind:
         case "rejected":
             rejected = AssociationRejected(
@@ -496,6 +497,28 @@ def from_core(kind: str, fields: dict[str, Any]) -> DimseError:
         case _:
             return _PLAIN.get(kind, DimseError)(message or _TEXTS.get(kind, ""), hint=hint)
 
+
+_ADVICE: Final[dict[str | None, str]] = {
+    "use-tls": "use TLS: AE(tls=...), or --tls-ca and its kin",
+    "peer-should-use-tls": "have it use TLS, or a port without",
+    "port-may-be-plain": "its port may be one without TLS",
+    "may-be-distrusted": "it may not trust this node's certificate",
+    "give-another-port": "give the port where it does, or none of the TLS settings",
+    "peer-needs-certificate": "give the peer a certificate,"
+    ' or accept it without: verify="optional"',
+    "spoken-here": "this node speaks TLS 1.2 with ECDHE and AES-GCM or ChaCha20,"
+    " and TLS 1.3 (PS3.15 B.12)",
+    "give-certificate": "give one: cert= and key=, or --tls-cert and --tls-key",
+    "tell-peer-of-ca": "tell the peer of the CA, or send the certificates in between along",
+    "renew-certificate": "renew it, or look at the peer's clock",
+    "give-server-name": "give the right one: server_name=, or --tls-name",
+    "pin-certificate": "if it is the right one nevertheless, pin it: pinned=, or --tls-pin",
+    "look-at-clocks": "look at both clocks",
+    "name-ca": "name its CA: ca=, or --tls-ca; or pin it: pinned=, or --tls-pin",
+    "say-server-name": "say what it is for: server_name=, or --tls-name ('*' is any); or pin it",
+    "give-crl": "give the list of the CA that signed it: crl=, or --tls-crl",
+}
+"""What to change when TLS fails: by the name of a `TlsAdvice` in rust/dimse-net/src/error.rs."""
 
 _TRANSPORT: Final[dict[str, type[TransportError]]] = {
     "connect": ConnectFailed,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from dimse_rs import Limits, RejectedContext, Timeouts, _core, fields, sop_class, status
+from dimse_rs import Limits, RejectedContext, Timeouts, _core, errors, fields, sop_class, status
 from dimse_rs.dimse import steps
 from dimse_rs.observe._kinds import KINDS
 from dimse_rs.observe._translate import SOURCES, wanted_by_logs
 from dimse_rs.observe.events import Kind
 from dimse_rs.settings import IN_PYTHON, for_core
+
+ROOT = Path(__file__).parents[2]
 
 RENAMED = {
     "ATTRIBUTES_NOT_SUPPORTED": "OPTIONAL_ATTRIBUTES_NOT_SUPPORTED",
@@ -110,3 +114,11 @@ def test_the_core_can_be_asked_for_what_kinds_follow():
 
 def test_users_can_ask_for_what_kinds_make():
     assert set(SOURCES) == set(get_args(Kind))
+
+
+def test_each_advice_of_the_core_has_a_sentence():
+    # error.rs TlsAdvice; errors.py _ADVICE
+    source = (ROOT / "rust/dimse-net/src/error.rs").read_text()
+    table = source[source.index("\nadvice! {") :]
+    names = re.findall(r'^    [A-Z]\w+ "([a-z-]+)";$', table[: table.index("\n}")], re.M)
+    assert set(names) == set(errors._ADVICE)

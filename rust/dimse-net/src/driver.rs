@@ -1,8 +1,9 @@
-//! The heart: one task an association that carries bytes between a socket and a [`Connection`], and time to it.
-//!
-//! One turn of the loop: carry out the connection's outputs, hand messages over, write what the socket takes,
-//! set the deadlines, then wait for whichever comes first: the socket, the user, a writer thread, room in the
-//! byte budget, a deadline.
+//! The driver: one task for each association, which carries bytes between a socket and a [`Connection`], and time to
+//! it.
+
+// One turn of the loop: carry out the connection's outputs, hand messages over, write what the socket takes,
+// set the deadlines, then wait for whichever comes first: the socket, the user, a writer thread, room in the
+// byte budget, a deadline.
 
 mod admission;
 mod endings;
@@ -27,7 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::admission::gate::Admission;
 use crate::association::mailbox::{Command, Commands, Mailbox};
 use crate::deadline::Deadlines;
-use crate::error::{Deadline, Error, TlsFault};
+use crate::error::{Deadline, Error, TlsAdvice, TlsFault};
 use crate::events::event::{Event, Kinds};
 use crate::exchange::Exchange;
 use crate::exchange::line::Line;
@@ -61,7 +62,7 @@ pub(crate) struct Driver {
     opened: Option<oneshot::Sender<Result<(), Error>>>,
     releasing: Vec<oneshot::Sender<Result<(), Error>>>,
     admission: Option<Registration>,
-    /// The proposal that waits for the user's word.
+    /// The proposal that waits for the user's decision.
     asking: Option<Associate>,
     /// The transport is to be closed, or is.
     closed: bool,
@@ -76,7 +77,7 @@ pub(crate) struct Driver {
     tls: Option<Arc<TlsFacts>>,
 }
 
-/// An acceptor's place with its server, given up however the driver ends.
+/// An acceptor's entry with its listener, removed however the driver ends.
 struct Registration {
     admission: Arc<dyn Admission>,
     association: AssociationId,
@@ -215,7 +216,7 @@ impl Driver {
         self.run(stream).await;
     }
 
-    /// Has the handshake where there is to be one. It is this association's own: nobody else waits for it.
+    /// Has the TLS handshake where there is to be one. It runs in this association's task: no other one waits for it.
     async fn secure(&mut self, stream: Stream) -> Result<Stream, Error> {
         let Some(tls) = self.line.settings.tls.clone() else {
             return Ok(stream);
@@ -269,6 +270,9 @@ impl Driver {
             return Turn::Time;
         }
         let (mut reader, writer) = stream.split();
+        // The order is a decision: the user first, so that an abort is not delayed by a peer that never pauses; then
+        // the socket, since what it brings may end what the rest waits for. Each branch is cancel-safe: a branch that
+        // loses has taken nothing.
         tokio::select! {
             biased;
             command = self.commands.recv() => Turn::Command(command),
@@ -297,12 +301,14 @@ impl Driver {
 
     /// Carries out what the connection asks, starts what may start, and writes.
     fn pump(&mut self, stream: &mut Stream) {
+        // Twice: what starts may make the connection ask for output, and what is carried out first may have opened the
+        // window. A release is looked at last, when it is known whether anything is outstanding.
         self.carry_out();
         self.exchange.start_waiting(&mut self.line);
         self.carry_out();
         self.finish_release();
         self.flush(stream);
-        // The last answer leaves before a server that stops says goodbye.
+        // A server that stops aborts only when the last answer has left.
         if self.draining
             && self.line.write.is_empty()
             && self.exchange.is_quiet()
@@ -312,7 +318,7 @@ impl Driver {
             self.carry_out();
             self.flush(stream);
         }
-        // The socket may take a while to close (ARTIM): nobody is kept waiting for that.
+        // The socket may take a while to close (ARTIM): callers learn of the end before that.
         if self.line.connection.state() == State::Sta13 {
             self.conclude();
         }
@@ -383,6 +389,7 @@ impl Driver {
                 let request = self.request.take();
                 self.establish(request, Arc::from(negotiated));
             }
+            // The transport is still open: the state machine closes it, and the caller learns the cause with that.
             Indication::AssociateRejected(rj) => self.line.end_with(Error::Rejected(rj)),
             Indication::ReleaseRequested => self.line.release_asked = true,
             Indication::ReleaseConfirmed => {
@@ -400,7 +407,7 @@ impl Driver {
                     "tls-alert" if self.opened.is_some() => Error::Tls(TlsFault {
                         code: "tls-spoken",
                         what: "the peer speaks TLS on this port, and this node does not".to_owned(),
-                        hint: "use TLS: AE(tls=...), or --tls-ca and its kin",
+                        advice: Some(TlsAdvice::UseTls),
                     }),
                     _ => Error::Remote(error),
                 });
@@ -450,8 +457,13 @@ impl Driver {
                 data,
                 done,
             } => {
-                self.exchange
-                    .send_answer(&mut self.line, context_id, &command, data.as_ref(), done)
+                self.exchange.send_answer(
+                    &mut self.line,
+                    context_id,
+                    &command,
+                    data.as_ref(),
+                    done,
+                );
             }
             Command::Bulk(transfer) => self.exchange.transfers.push_back(transfer),
             Command::Admit(decision) => self.decided(decision),
@@ -466,6 +478,10 @@ impl Driver {
         }
     }
 
+    /// Back pressure on the peer is not to read: its kernel, then its program stops sending. Reading stops while the
+    /// message could not be kept, its user or the disk is behind, or the peer does not take what it asked for. An end
+    /// that has requests outstanding reads on all the same, however full its write queue is: otherwise two ends that
+    /// both wait to write would never read, and never finish.
     fn wants_read(&self) -> bool {
         !self.is_starved()
             && !self.is_behind()
@@ -517,6 +533,8 @@ impl Driver {
             }
             None => {}
         }
+        // The buffer's memory is what PDUs and data sets are slices of. Asking for more gives back what no slice holds,
+        // or a new buffer; the slices keep the old one for as long as their user has them.
         let spare = self.read.capacity().saturating_sub(self.read.len());
         if spare < self.line.read_size / 2 {
             self.read.reserve(self.line.read_size);

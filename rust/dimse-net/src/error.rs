@@ -121,8 +121,64 @@ pub struct TlsFault {
     pub code: &'static str,
     /// What is wrong.
     pub what: String,
-    /// What to change; may be empty.
-    pub hint: &'static str,
+    /// What to change, if there is something.
+    pub advice: Option<TlsAdvice>,
+}
+
+macro_rules! advice {
+    ($($(#[$meta:meta])* $variant:ident $name:literal;)+) => {
+        /// What a user may change when TLS fails. The sentence is the front end's: it names settings and options.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum TlsAdvice {
+            $($(#[$meta])* $variant,)+
+        }
+
+        impl TlsAdvice {
+            /// Stable name, by which the front end finds the sentence.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+advice! {
+    /// The peer speaks TLS: this node should too.
+    UseTls "use-tls";
+    /// A requestor does not speak TLS on a port that asks for it.
+    PeerShouldUseTls "peer-should-use-tls";
+    /// The acceptor's port may be one without TLS.
+    PortMayBePlain "port-may-be-plain";
+    /// The peer left without a word: it may not trust the certificate of this node.
+    MayBeDistrusted "may-be-distrusted";
+    /// The acceptor's port does not speak TLS.
+    GiveAnotherPort "give-another-port";
+    /// The requestor has no certificate.
+    PeerNeedsCertificate "peer-needs-certificate";
+    /// No version or cipher suite in common.
+    SpokenHere "spoken-here";
+    /// The peer wants a certificate of this node.
+    GiveCertificate "give-certificate";
+    /// The peer does not know the CA of this node's certificate.
+    TellPeerOfCa "tell-peer-of-ca";
+    /// The certificate of this node is not valid now.
+    RenewCertificate "renew-certificate";
+    /// The peer does not know the name that it was called by.
+    GiveServerName "give-server-name";
+    /// The peer's certificate may be pinned.
+    PinCertificate "pin-certificate";
+    /// One of two clocks is wrong.
+    LookAtClocks "look-at-clocks";
+    /// The CA of the peer's certificate is not known here.
+    NameCa "name-ca";
+    /// The peer's certificate is for another name.
+    SayServerName "say-server-name";
+    /// A revocation list is missing.
+    GiveCrl "give-crl";
 }
 
 impl Error {

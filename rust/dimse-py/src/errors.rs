@@ -2,7 +2,7 @@
 //!
 //! A dictionary is what crosses here: `from_core` takes the facts of every kind of exception, and most kinds have few.
 
-use dimse_net::error::Error;
+use dimse_net::error::{Error, TlsAdvice};
 use dimse_proto::connection::output::PAbortOrigin;
 use dimse_proto::{DecodeError, LocalError};
 use pyo3::exceptions::PyOSError;
@@ -105,7 +105,7 @@ fn fill(fields: &Bound<'_, PyDict>, error: &Error) -> PyResult<()> {
             let errno = cause.as_ref().and_then(|cause| cause.raw_os_error());
             fields.set_item("errno", errno)?;
         }
-        Error::Tls(fault) => fields.set_item("hint", fault.hint)?,
+        Error::Tls(fault) => fields.set_item("advice", fault.advice.map(TlsAdvice::name))?,
         Error::Remote(cause) => fields.set_item("code", cause.code)?,
         _ => {}
     }

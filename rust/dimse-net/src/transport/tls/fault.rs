@@ -7,17 +7,14 @@ use std::sync::Arc;
 use rustls::{AlertDescription, CertificateError, Error as TlsFailure, OtherError};
 
 use super::verify::PeerDigest;
-use crate::error::{Error, TlsFault};
-
-const SPOKEN: &str =
-    "this node speaks TLS 1.2 with ECDHE and AES-GCM or ChaCha20, and TLS 1.3 (PS3.15 B.12)";
+use crate::error::{Error, TlsAdvice, TlsFault};
 
 /// Our files, or what was said about them, are not in order.
 pub(super) fn files(what: String) -> TlsFault {
     TlsFault {
         code: "tls-files",
         what,
-        hint: "",
+        advice: None,
     }
 }
 
@@ -31,7 +28,7 @@ pub(super) fn plain_requestor([first]: [u8; 1]) -> TlsFault {
     TlsFault {
         code: "tls-not-spoken",
         what,
-        hint: "have it use TLS, or a port without",
+        advice: Some(TlsAdvice::PeerShouldUseTls),
     }
 }
 
@@ -44,7 +41,7 @@ pub(super) fn of_connect(error: io::Error, seen: &PeerDigest) -> Error {
         return Error::Tls(TlsFault {
             code: "tls-not-spoken",
             what: "the peer closed the connection in the TLS handshake".to_owned(),
-            hint: "its port may be one without TLS",
+            advice: Some(TlsAdvice::PortMayBePlain),
         });
     }
     Error::Lost(Some(Arc::new(error)))
@@ -60,7 +57,7 @@ pub(super) fn of_accept(error: io::Error, seen: &PeerDigest) -> Error {
             code: "tls-refused",
             what: "the peer closed the connection in the TLS handshake, without saying why"
                 .to_owned(),
-            hint: "it may not trust this node's certificate",
+            advice: Some(TlsAdvice::MayBeDistrusted),
         });
     }
     Error::Lost(Some(Arc::new(error)))
@@ -72,6 +69,7 @@ pub(crate) fn of_stream(error: &io::Error) -> Option<Error> {
     failure_in(error).map(|failure| Error::Tls(of_failure(failure, None)))
 }
 
+// tokio-rustls hands the errors of rustls on inside an `io::Error`; those of the socket come as they are.
 fn failure_in(error: &io::Error) -> Option<&TlsFailure> {
     error.get_ref()?.downcast_ref()
 }
@@ -84,59 +82,59 @@ fn is_end(error: &io::Error) -> bool {
 }
 
 fn of_failure(failure: &TlsFailure, seen: Option<&[u8; 32]>) -> TlsFault {
-    let (code, what, hint) = match failure {
+    let (code, what, advice) = match failure {
         TlsFailure::InvalidMessage(_) => (
             "tls-not-spoken",
             format!("the peer does not speak TLS on this port ({failure})"),
-            "give the port where it does, or none of the TLS settings",
+            Some(TlsAdvice::GiveAnotherPort),
         ),
         TlsFailure::AlertReceived(alert) => return of_alert(*alert),
         TlsFailure::InvalidCertificate(cause) => return of_certificate(cause, seen),
         TlsFailure::NoCertificatesPresented => (
             "tls-no-certificate",
             "the peer showed no certificate, and one is required".to_owned(),
-            "give the peer a certificate, or accept it without: verify=\"optional\"",
+            Some(TlsAdvice::PeerNeedsCertificate),
         ),
         TlsFailure::PeerIncompatible(cause) => (
             "tls-no-common-suite",
             format!("no TLS version or cipher suite in common with the peer ({cause:?})"),
-            SPOKEN,
+            Some(TlsAdvice::SpokenHere),
         ),
-        other => ("tls", format!("TLS failed: {other}"), ""),
+        other => ("tls", format!("TLS failed: {other}"), None),
     };
-    TlsFault { code, what, hint }
+    TlsFault { code, what, advice }
 }
 
 fn of_alert(alert: AlertDescription) -> TlsFault {
     use AlertDescription as Alert;
     let said = |what: &str| format!("{what} (it said {alert:?})");
-    let (code, what, hint) = match alert {
+    let (code, what, advice) = match alert {
         Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity => (
             "tls-no-common-suite",
             said(
                 "the peer finds no TLS version or cipher suite in common, or misses a certificate",
             ),
-            SPOKEN,
+            Some(TlsAdvice::SpokenHere),
         ),
         Alert::CertificateRequired | Alert::NoCertificate => (
             "tls-refused",
             said("the peer wants a certificate of this node"),
-            "give one: cert= and key=, or --tls-cert and --tls-key",
+            Some(TlsAdvice::GiveCertificate),
         ),
         Alert::UnknownCA => (
             "tls-refused",
             said("the peer does not know the CA of this node's certificate"),
-            "tell the peer of the CA, or send the certificates in between along",
+            Some(TlsAdvice::TellPeerOfCa),
         ),
         Alert::CertificateExpired => (
             "tls-refused",
             said("this node's certificate has expired, or is not valid yet"),
-            "renew it, or look at the peer's clock",
+            Some(TlsAdvice::RenewCertificate),
         ),
         Alert::CertificateRevoked => (
             "tls-refused",
             said("this node's certificate is revoked"),
-            "",
+            None,
         ),
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
@@ -145,16 +143,16 @@ fn of_alert(alert: AlertDescription) -> TlsFault {
         | Alert::DecryptError => (
             "tls-refused",
             said("the peer does not accept this node's certificate, or the lack of one"),
-            "",
+            None,
         ),
         Alert::UnrecognisedName => (
             "tls-name",
             said("the peer does not know the name that it was called by"),
-            "give the right one: server_name=, or --tls-name",
+            Some(TlsAdvice::GiveServerName),
         ),
-        _ => ("tls", said("the peer ended TLS"), ""),
+        _ => ("tls", said("the peer ended TLS"), None),
     };
-    TlsFault { code, what, hint }
+    TlsFault { code, what, advice }
 }
 
 /// Names of a certificate without what says of which type they are: `DnsName("a.b")`.
@@ -192,41 +190,40 @@ fn names_of(cause: &CertificateError) -> String {
 
 fn of_certificate(cause: &CertificateError, seen: Option<&[u8; 32]>) -> TlsFault {
     use CertificateError as Cause;
-    const SERVER_NAME: &str =
-        "say what it is for: server_name=, or --tls-name ('*' is any); or pin it";
-    const PIN: &str = "if it is the right one nevertheless, pin it: pinned=, or --tls-pin";
-    let (code, what, hint) = match cause {
+    const PIN: Option<TlsAdvice> = Some(TlsAdvice::PinCertificate);
+    let (code, what, advice) = match cause {
         Cause::Expired | Cause::ExpiredContext { .. } => {
             ("tls-expired", "has expired".to_owned(), PIN)
         }
         Cause::NotValidYet | Cause::NotValidYetContext { .. } => (
             "tls-not-yet-valid",
             "is not valid yet".to_owned(),
-            "look at both clocks",
+            Some(TlsAdvice::LookAtClocks),
         ),
         Cause::UnknownIssuer => (
             "tls-unknown-ca",
             "is of a CA that this node does not trust".to_owned(),
-            "name its CA: ca=, or --tls-ca; or pin it: pinned=, or --tls-pin",
+            Some(TlsAdvice::NameCa),
         ),
         Cause::BadSignature => (
             "tls-unknown-ca",
             "is of a CA that this node does not trust, by the name of one that it does".to_owned(),
-            "name its CA: ca=, or --tls-ca; or pin it: pinned=, or --tls-pin",
+            Some(TlsAdvice::NameCa),
         ),
+        // What users meet most often: a device that made its own certificate.
         Cause::Other(cause) if is_self_signed(cause) => (
             "tls-unknown-ca",
             "is that of a CA itself, most likely self-signed".to_owned(),
             PIN,
         ),
         Cause::NotValidForNameContext { .. } | Cause::NotValidForName => {
-            ("tls-name", names_of(cause), SERVER_NAME)
+            ("tls-name", names_of(cause), Some(TlsAdvice::SayServerName))
         }
-        Cause::Revoked => ("tls-revoked", "is revoked".to_owned(), ""),
+        Cause::Revoked => ("tls-revoked", "is revoked".to_owned(), None),
         Cause::UnknownRevocationStatus => (
             "tls-revoked",
             "is of a CA of which there is no revocation list".to_owned(),
-            "give the list of the CA that signed it: crl=, or --tls-crl",
+            Some(TlsAdvice::GiveCrl),
         ),
         other => ("tls-certificate", format!("cannot be used: {other}"), PIN),
     };
@@ -238,5 +235,5 @@ fn of_certificate(cause: &CertificateError, seen: Option<&[u8; 32]>) -> TlsFault
             let _written = write!(what, "{byte:02x}");
         }
     }
-    TlsFault { code, what, hint }
+    TlsFault { code, what, advice }
 }
