@@ -1,6 +1,18 @@
 //! Messages of one association: requests matched to responses by Message ID, requests of the peer routed, data
 //! sets collected in memory or given to a writer thread.
 
+// Both directions have a window (PS3.7 D.3.3.3). Ours bounds `invoked`: what does not fit waits in `waiting` (calls)
+// or `transfers` (files), which take turns. The peer's bounds `performing`; a peer that passes it is served up to
+// what this end tolerates, and then aborted.
+//
+// A file is sent in pieces as the socket takes them, and messages must not interleave. While one is half
+// sent (`mid_file`), other messages are framed at once, so that their order and their errors are known, and their
+// bytes wait in `deferred` until the file's last piece is written.
+//
+// Responses have no window of their own: a peer that asks and does not read could make this end frame answers
+// without bound. `owed` counts the bytes of responses since the write queue was empty; past a limit the driver reads
+// nothing more from that peer.
+
 mod arriving;
 mod inbound;
 pub(crate) mod line;
@@ -39,7 +51,7 @@ use arriving::{Arriving, Fate};
 use line::Line;
 use undecided::Undecided;
 
-/// Feeds that read ahead of their turn: a user may have a thousand, and each takes a thread and memory.
+/// Transfers that read ahead of their turn: a user may have a thousand, and each takes a thread and memory.
 const TRANSFERS_AHEAD: usize = 4;
 
 /// Message-level state of an association.
@@ -71,7 +83,7 @@ pub(crate) struct Exchange {
     budget: Budget,
     /// Operations we may have outstanding.
     window: usize,
-    /// Operations the peer may have outstanding before we lose patience.
+    /// Operations that the peer may have outstanding before this end aborts.
     tolerated: usize,
     pub(crate) stored: u64,
     pub(crate) messages: u64,
@@ -81,7 +93,7 @@ struct Invoked {
     field: CommandField,
     within: Option<Duration>,
     recipient: Recipient,
-    /// It was cancelled, or whoever asked has left: only its end is waited for.
+    /// It was cancelled, or its caller has left: only its end is waited for.
     leaving: bool,
     /// By when that must be there, however much comes before it, and how long that is.
     due: Option<(Instant, Duration)>,
@@ -98,7 +110,7 @@ impl Invoked {
         }
     }
 
-    /// Its user is far behind, and nobody has said that it should end.
+    /// Its user is far behind, and it is not to end early.
     fn is_behind(&self) -> bool {
         match &self.recipient {
             Recipient::Caller(invoke) => !self.leaving && invoke.responses.is_full(),
@@ -119,7 +131,7 @@ enum Recipient {
 
 struct Performing {
     cancelled: Arc<AtomicBool>,
-    /// Message ID of the retrieval that this is a sub-operation of, if that is to be told.
+    /// Message ID of the retrieval that this is a sub-operation of, while that has a follower.
     part_of: Option<u16>,
     /// How long it takes, where that is counted.
     running: Option<Running>,
@@ -195,6 +207,7 @@ impl Exchange {
 
     /// The beginning of the next file, if it has been read.
     fn ready_file(&mut self) -> Option<Item> {
+        // A transfer starts its thread when its turn is near, so that its first file is read while another one is sent.
         for transfer in self.transfers.iter_mut().take(TRANSFERS_AHEAD) {
             transfer.begin();
         }
@@ -233,6 +246,8 @@ impl Exchange {
 
     /// The contexts on which a C-GET of ours is outstanding.
     fn retrieving(&self) -> Vec<u8> {
+        // The instances of a C-GET come as requests of the peer while the C-GET is outstanding, and by nothing else are
+        // they told apart from a C-STORE of its own (PS3.4 C.4.3).
         let gets = self.invoked.values();
         gets.filter(|invoked| invoked.field == CommandField::C_GET_RQ)
             .filter_map(|invoked| match &invoked.recipient {
@@ -263,6 +278,8 @@ impl Exchange {
             return;
         }
         self.owed = 0;
+        // A C-CANCEL has left with the rest: from now on the peer has so long to end the operation, however many
+        // pending responses it still sends. Without this deadline each of them would prolong the wait.
         for invoked in self.invoked.values_mut() {
             if let Some(within) = invoked.within.filter(|_| invoked.leaving)
                 && invoked.due.is_none()
@@ -288,9 +305,11 @@ impl Exchange {
             .min()
     }
 
-    /// Nobody takes the responses that are here already, and nobody waits for any other: the socket waits.
+    /// No caller takes the responses that are here already, and none waits for another: the socket waits.
     /// A call that waits for its turn gets it only when what is before it is read.
     pub(crate) fn is_behind(&self) -> bool {
+        // One caller that is far behind must not stop the others: the socket waits only when each operation outstanding
+        // is behind, and no call waits for one of them to end.
         self.asks()
             && self.waiting.is_empty()
             && self.transfers.is_empty()
@@ -310,6 +329,7 @@ impl Exchange {
     /// The writer threads cannot keep up: the socket waits.
     pub(crate) fn is_congested(&self) -> bool {
         match self.arriving.fate {
+            // The instance that arrives is bounded by its own pending bytes; a new one by how many are open.
             Fate::Store(key) => self.jobs.is_congested(key),
             _ => self.jobs.is_full(self.undecided.len()),
         }
@@ -317,6 +337,8 @@ impl Exchange {
 
     /// How long the most patient of our operations outstanding waits; `None` is for ever.
     pub(crate) fn response_within(&self) -> Option<Duration> {
+        // One deadline serves all operations, and any byte of the peer's restarts it: only when nothing at all comes
+        // for as long as the most patient one waits is the peer taken for dead.
         let mut longest = Some(Duration::ZERO);
         for invoked in self.invoked.values() {
             longest = Some(longest?.max(invoked.within?));
@@ -356,6 +378,7 @@ impl Exchange {
         for (_, invoked) in self.invoked.drain() {
             invoked.recipient.give(Err(why.clone()));
         }
+        // As by a C-CANCEL: what the performers compute has no receiver any more.
         for performing in self.performing.values_mut() {
             performing.cancelled.store(true, Ordering::Relaxed);
             performing.running = None;

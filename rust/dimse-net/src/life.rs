@@ -57,18 +57,18 @@ impl Received {
     }
 }
 
-/// The state that outlives no one's call: who holds it sees how the association stands.
+/// How the association stands, for all who hold it: handles, the driver, reading threads, invocations.
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) id: AssociationId,
     pub(crate) established: OnceLock<Established>,
     pub(crate) ended: watch::Sender<Option<Error>>,
     pub(crate) events: Events,
-    /// Everything was told.
+    /// Its end is reported: no event of it comes any more.
     pub(crate) told: AtomicBool,
-    /// Invocations whose end nobody has taken yet: to their users they are not over.
+    /// Invocations whose end is not taken yet: to their users they are not over.
     pub(crate) unfinished: AtomicUsize,
-    /// Responses that many others waited behind were taken.
+    /// A caller took responses that others waited behind: the driver may read on.
     pub(crate) taken: Notify,
     /// What became of the instances of our C-GETs.
     pub(crate) received: Mutex<Received>,
@@ -100,6 +100,8 @@ impl Life {
         self.ended.borrow().clone()
     }
 
+    /// Message IDs count up and wrap around (PS3.7 9.1.1.1.1: unique among the operations outstanding, no more). The
+    /// exchange refuses one that is outstanding.
     pub(crate) fn next_message_id(&self) -> u16 {
         self.next_message_id.fetch_add(1, Ordering::Relaxed)
     }

@@ -82,11 +82,12 @@ impl Budget {
         self.used() >= self.0.limit
     }
 
-    /// Charges what somebody is about to make of the bytes, if there is room for it.
+    /// Charges what is about to be made of the bytes, if there is room for it.
     ///
     /// # Errors
     /// The limit, when there is not.
     pub fn reserve(&self, bytes: usize) -> Result<Reserved, usize> {
+        // What is still to be made can be refused, so it is: this is the only charge that fails.
         let limit = self.0.limit;
         let room = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
         self.0
@@ -139,6 +140,8 @@ pub(crate) struct Charge {
 
 impl Charge {
     pub(crate) fn add(&mut self, bytes: usize) {
+        // What has come is charged even above the limit, since it is in memory already: the association stops reading,
+        // and waits for room before it takes more.
         self.bytes = self.bytes.saturating_add(bytes);
         self.budget.0.used.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -161,6 +164,7 @@ impl Drop for Charge {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+            // All of them: each looks again whether there is room for it.
             self.budget.0.room.notify_waiters();
         }
     }

@@ -1,4 +1,12 @@
-//! Accepting associations: who is let in, how many, and what happens when there are too many.
+//! Accepting associations: which proposals are admitted, how many, and what happens when there are too many.
+
+// A connection is pending until its A-ASSOCIATE-RQ is judged; then it is established, or gone. Pending connections
+// cost a peer nothing and this node a task, so they are bounded, for each address and in all, and at the bound the
+// oldest is closed: a new peer always gets in, however many silent ones there are. Established associations are
+// bounded too, but at that bound the new proposal is rejected (local limit exceeded, PS3.8 9.3.4).
+//
+// A proposal that the policy admits gets its place before the user is asked about it. So the queue of admission
+// requests is never longer than the number of associations allowed, and an admission never comes too late for a place.
 
 use std::collections::HashMap;
 use std::io;
@@ -34,7 +42,7 @@ use crate::transport::stream::Stream;
 /// How long accepting rests when the operating system has no descriptors left.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// How long closures are counted before they are told of together.
+/// How long closures are counted before they become one event.
 const CLOSURES: Duration = Duration::from_secs(1);
 
 /// Connections waiting in the kernel.
@@ -100,7 +108,7 @@ struct Connections {
     established: HashMap<AssociationId, Association>,
 }
 
-/// Connections that were closed to make room, and not told of yet.
+/// Connections that were closed to make room, and are in no event yet.
 #[derive(Debug, Default)]
 struct Closures {
     count: u64,
@@ -242,9 +250,12 @@ impl Listener {
     /// Stops accepting; new proposals are rejected as congested. For `patience` the peers may release what is
     /// established; then what is being received may finish within `grace`, and the rest is aborted.
     pub async fn stop(&self, patience: Duration, grace: Duration) {
+        // The order of stopping: no new connection, no new proposal; then the peers' time to release; then what is
+        // being
+        // received; then everything is aborted. Each step ends as soon as no association is left.
         self.acceptor.stopping.store(true, Ordering::Release);
         self.acceptor.stop.notify_one();
-        // Whoever returns from here has a port that nobody listens on.
+        // Behind this point the port is free: a caller may bind it again.
         let mut accepting = self.accepting.lock().await;
         if let Some(task) = accepting.as_mut() {
             let _ended = task.await;
@@ -339,6 +350,7 @@ impl Acceptor {
     fn take_in(self: &Arc<Self>, stream: Stream, address: SocketAddr) {
         let admission = Arc::clone(self) as Arc<dyn Admission>;
         let mut connections = self.connections.lock();
+        // Under one lock: the driver may ask for admission before this function returns, and has to find its entry.
         let evicted = connections.evict(&self.capacity, address.ip());
         let association = open::accept(stream, self.settings.clone(), admission);
         let id = association.id();
@@ -381,6 +393,7 @@ impl Acceptor {
 
     async fn wait_empty(&self) {
         loop {
+            // Made before the look: a last association that goes in between is not missed.
             let empty = self.empty.notified();
             if self.connections.lock().established.is_empty() {
                 return;
@@ -397,6 +410,7 @@ impl Connections {
             .pending
             .iter()
             .filter(|(_, pending)| pending.address == address);
+        // Numbers only grow, so the first entry of the map is the oldest: nothing has to be sorted under the lock.
         let oldest = if of_address.clone().count() >= capacity.pending_per_address {
             of_address.map(|(id, _)| *id).next()
         } else if self.pending.len() >= capacity.pending {
@@ -409,7 +423,7 @@ impl Connections {
 }
 
 impl Acceptor {
-    /// Gives a proposal its place among the associations.
+    /// Gives a proposal its place among the associations, if there is one.
     fn establish(&self, association: AssociationId) -> Result<(), Rejection> {
         let mut connections = self.connections.lock();
         if connections.established.contains_key(&association) {
@@ -471,6 +485,7 @@ impl Admission for Acceptor {
             }
             Verdict::Accept { answer, negotiated } => (answer, negotiated),
         };
+        // The place first: an admission by the user must not be lost for want of one.
         if let Err(rejection) = self.establish(association) {
             return Judgement::Reject(rejection);
         }

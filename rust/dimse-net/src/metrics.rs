@@ -1,5 +1,5 @@
-//! What a server counts, for whoever asks: relaxed atomics, a few for a message and none for a fragment. Nothing
-//! a peer says becomes a name here, so that nobody can make the list long.
+//! What a server counts: relaxed atomics, a few for a message and none for a fragment. Nothing a peer says becomes a
+//! name here, so that no peer can make the list long.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -134,6 +134,9 @@ impl Histogram {
     }
 
     fn observe(&self, value: u64) {
+        // Two relaxed adds without a lock: a reader in between may see the count without the sum, which the next
+        // reading
+        // mends.
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         if let Some(count) = self.counts.get(bucket) {
             count.add(1);

@@ -41,6 +41,8 @@ impl<T> Queue<T> {
 
     /// The next item; `None` when there will be none. Nothing is lost when it is dropped while it waits.
     pub async fn next(&self) -> Option<T> {
+        // A permit says that there is an item, not which: a reader that is woken may find that `take` was faster, and
+        // waits again. The semaphore is closed with the last sender, and what is left is still given out.
         loop {
             let open = self.0.ready.acquire().await.map(SemaphorePermit::forget);
             let item = self.0.items.lock().pop_front();
@@ -53,6 +55,7 @@ impl<T> Queue<T> {
     /// Waits until there is an item, without taking it, or there will be none.
     pub async fn ready(&self) {
         while let Ok(permit) = self.0.ready.acquire().await {
+            // The permit is only looked at. One without an item is left over from `take`, and used up here.
             if !self.0.items.lock().is_empty() {
                 return; // and the permit goes back
             }
@@ -60,7 +63,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The items there are, so many at most, also those that somebody is being woken for.
+    /// The items there are, so many at most, also those that a waiting reader is being woken for.
     #[must_use]
     pub fn take(&self, most: usize) -> Vec<T> {
         let mut items = self.0.items.lock();
@@ -83,7 +86,7 @@ impl<T> Queue<T> {
         drop(items);
     }
 
-    /// The next item if there is one now that nobody waits for.
+    /// The next item if there is one now that no reader is being woken for.
     #[must_use]
     pub fn try_next(&self) -> Option<T> {
         match self.0.ready.try_acquire() {
@@ -96,14 +99,15 @@ impl<T> Queue<T> {
 }
 
 impl<T> Sender<T> {
-    /// Gives an item to whoever waits longest.
+    /// Gives an item to the reader that has waited longest.
     ///
     /// # Errors
-    /// The item, when the queue is full or nobody will pull any more.
+    /// The item, when the queue is full or has no reader any more.
     pub fn send(&self, item: T) -> Result<(), T> {
         let Some(shared) = self.0.0.upgrade() else {
             return Err(item);
         };
+        // The item before its permit: a reader with a permit finds an item.
         let mut items = shared.items.lock();
         if items.len() >= shared.most || shared.ready.is_closed() {
             return Err(item);

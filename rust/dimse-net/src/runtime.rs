@@ -42,6 +42,7 @@ pub fn panics() -> u64 {
 }
 
 fn count_panics() {
+    // The hook of the program, or Rust's own, still prints the panic.
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         PANICS.fetch_add(1, Ordering::Relaxed);

@@ -43,9 +43,11 @@ pub struct StoreService {
     pub folder: Arc<Folder>,
     /// Which they may be.
     pub classes: Classes,
-    /// It goes before handlers: a C-GET says where its instances go.
+    /// It goes before handlers. A node may have both, a handler for the instances that its peers send on their own
+    /// and a folder for the length of a C-GET: the C-GET has said where its instances go, and they come as C-STORE
+    /// requests on the same association, told apart from the others by nothing but the moment.
     pub first: bool,
-    /// Whoever decides on what is stored, before it is answered.
+    /// Where the user decides on what is stored, before it is answered.
     pub on_stored: Option<OnStored>,
 }
 
@@ -73,7 +75,7 @@ pub(crate) enum Route {
     Answer(Status, &'static str),
     /// The peer may not ask for it: answered with this status.
     Denied(Status),
-    /// Stored by the file sink; whoever has a desk decides on it.
+    /// Stored by the file sink; the user decides on it where that is asked for.
     Folder(Arc<Folder>, Option<OnStored>),
     /// To the user.
     Queue,
@@ -127,6 +129,8 @@ impl Service {
         if composite && field != CommandField::C_ECHO_RQ && !command.has_data_set() {
             return Route::Answer(Status::CANNOT_PROCESS, "no data set");
         }
+        // The folder of a C-GET, then handlers, then the node's folder: what is registered for a class goes before what
+        // takes all classes.
         let folder = self.folder_for(field, &class);
         if let Some((route, true)) = folder {
             return route;

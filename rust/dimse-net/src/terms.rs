@@ -72,6 +72,7 @@ pub enum Classes {
 impl Terms {
     /// The policy with these terms in it.
     pub(crate) fn apply(&self, policy: &AcceptorPolicy) -> AcceptorPolicy {
+        // A copy for each decision: the policy of the node stays what it is for all other proposals.
         let mut policy = policy.clone();
         for context in &self.contexts {
             let class = context.abstract_syntax.clone();
@@ -105,7 +106,7 @@ impl Classes {
 }
 
 /// What a request is answered that its peer may not make: where PS3.7 has no 0124 for it (9.1.5.1, 10.1.1.1), as if
-/// nobody served it.
+/// it were not served.
 pub(crate) fn denial_of(field: CommandField) -> Status {
     match field {
         CommandField::C_ECHO_RQ => Status::SOP_CLASS_NOT_SUPPORTED,

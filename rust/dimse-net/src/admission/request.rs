@@ -1,4 +1,4 @@
-//! A proposal that waits for the user's word: the A-ASSOCIATE-RQ stays in Sta3 until it is there.
+//! A proposal that waits for the user's decision: the association stays in Sta3 until it is there (PS3.8 9.2.1).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl AdmissionRequest {
         self.tls.as_deref()
     }
 
-    /// Somebody still waits for the word.
+    /// The decision is still waited for.
     #[must_use]
     pub fn is_open(&self) -> bool {
         *self.open.lock() && !self.association.is_over()
@@ -75,12 +75,13 @@ impl AdmissionRequest {
     }
 }
 
+// A request that is dropped is an answer too: whatever happens to the reader of the queue, no peer waits for ever.
 impl Drop for AdmissionRequest {
     fn drop(&mut self) {
         self.decide(Err(Rejection {
             rj: AssociateRj::CONGESTION,
             code: "undecided",
-            detail: "nobody decided on the proposal".to_owned(),
+            detail: "the proposal was not decided on".to_owned(),
         }));
     }
 }

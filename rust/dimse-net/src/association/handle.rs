@@ -50,9 +50,11 @@ impl Association {
     }
 
     /// The handle of a requestor's user: the association is aborted when its last clone goes away.
-    pub(crate) fn owned(mut self) -> Self {
-        self._owner = Some(Arc::new(AbortOnDrop(self.mailbox.clone())));
-        self
+    pub(crate) fn owned(self) -> Self {
+        Self {
+            _owner: Some(Arc::new(AbortOnDrop(self.mailbox.clone()))),
+            ..self
+        }
     }
 
     /// Number of this association, unique in the process.
@@ -78,11 +80,12 @@ impl Association {
         self.life.is_over()
     }
 
-    /// Somebody who follows what happens on it, from now until it has ended: see [`Events::follow`].
+    /// A follower of what happens on it, from now until it has ended: see [`Events::follow`].
     #[must_use]
     pub fn follow(&self, kinds: Kinds, most: usize) -> Follower {
         let events = &self.life.events;
         let follower = events.follow(kinds, Some(self.id()), most);
+        // Registered before the look: an end that is reported in between finds the follower, or is seen here.
         if self.life.told.load(Ordering::SeqCst) {
             events.over(self.id()); // it had been before
         }
@@ -264,6 +267,8 @@ impl Association {
     }
 
     fn command(&self, command: Command) -> Result<(), Error> {
+        // The end is asked first: the driver that has ended may still carry out what stores need, and takes nothing
+        // new.
         if let Some(error) = self.ended() {
             return Err(error);
         }

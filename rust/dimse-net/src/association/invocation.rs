@@ -1,4 +1,9 @@
-//! Responses on their way from the driver to whoever asked: a queue that tells when nobody empties it.
+//! Responses on their way from the driver to the caller: a queue that says how far its reader is behind.
+
+// The life of an invocation: `Association::invoke` makes both ends of the queue. The driver keeps `Responses`
+// with the request, first among those that wait for the window, then among the operations outstanding. Each
+// response goes into the queue; the final one, or the error that took its place, is the last. The invocation is over
+// for its user when that last one is taken, which may be much later than it came.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +17,7 @@ use crate::life::Life;
 
 type Outcome = Result<Response, Error>;
 
-/// Bytes that wait for a slow taker; past this nothing more is read for it.
+/// Bytes that wait for a slow caller; past this nothing more is read for it.
 const FULL: usize = 4 << 20;
 
 /// It is read again when no more than this are left.
@@ -29,18 +34,18 @@ pub(crate) struct Responses {
 }
 
 impl Responses {
-    /// Says whether there is still somebody to take it.
+    /// Says whether the caller is still there to take it.
     pub(crate) fn give(&self, outcome: Outcome) -> bool {
         self.waiting.fetch_add(cost(&outcome), Ordering::Relaxed);
         self.queue.send(outcome).is_ok()
     }
 
-    /// Nobody waits for a response any more.
+    /// The caller has dropped its invocation.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.queue.is_closed()
     }
 
-    /// Whoever asked is far behind, and has not left.
+    /// The caller is far behind, and has not left.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) >= FULL && !self.is_abandoned()
     }
@@ -54,7 +59,7 @@ pub struct Invocation {
     queue: mpsc::UnboundedReceiver<Outcome>,
     waiting: Arc<AtomicUsize>,
     life: Arc<Life>,
-    /// The end, met while looking for what is ready: told after everything before it was dealt with.
+    /// The end, met while looking for what is ready: given out behind everything before it.
     end: Option<Outcome>,
     /// The end was taken.
     over: bool,
@@ -113,6 +118,8 @@ impl Invocation {
 
     /// The next response if it is there already and more are to come.
     pub(crate) fn next_ready(&mut self) -> Option<Response> {
+        // The end is never given out with others: an error must not hide the responses before it, and `next_many`
+        // returns either responses or the error.
         if self.end.is_some() {
             return None;
         }
@@ -124,8 +131,10 @@ impl Invocation {
         self.taken(outcome).ok()
     }
 
-    /// What the user has taken is the user's: it weighs on nobody's budget any more.
+    /// What the user has taken is the user's, and is charged to no budget any more.
     fn taken(&self, mut outcome: Outcome) -> Outcome {
+        // The driver stops reading at FULL and goes on at LOW. Between the two lies half a queue, so that a slow caller
+        // does not wake the driver for each response that it takes.
         let cost = cost(&outcome);
         let before = self.waiting.fetch_sub(cost, Ordering::Relaxed);
         if before > LOW && before.saturating_sub(cost) <= LOW {

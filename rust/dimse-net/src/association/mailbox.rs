@@ -1,5 +1,8 @@
 //! What the handles of an association ask of its driver.
 
+// Handles live on any thread, the driver is one task: a channel is the only way between them, and it is unbounded, so
+// that no call of a user waits for the driver.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -35,7 +35,7 @@ impl Driver {
             }
             Judgement::Reject(rejection) => self.refuse(&request, rejection),
             Judgement::Ask(requests) => {
-                let inquiry = AdmissionRequest::new(
+                let admission_request = AdmissionRequest::new(
                     self.line.handle(),
                     request.clone(),
                     self.line.peer,
@@ -44,8 +44,8 @@ impl Driver {
                 self.asking = Some(request);
                 self.deadlines
                     .set(Deadline::Acse, self.line.settings.timeouts.acse);
-                // Where nobody asks any more it is dropped here, and that is an answer.
-                let _nobody = requests.send(inquiry);
+                // Where the queue is closed the request is dropped here, and that is an answer.
+                let _closed = requests.send(admission_request);
             }
         }
     }
@@ -74,7 +74,7 @@ impl Driver {
             rj: AssociateRj::CONGESTION,
             code: "undecided",
             detail: format!(
-                "nobody decided on the proposal within {} s",
+                "the proposal was not decided on within {} s",
                 after.as_secs_f64()
             ),
         };

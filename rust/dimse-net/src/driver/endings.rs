@@ -1,4 +1,4 @@
-//! How an association ends: release, abort, faults, and whoever has to be told.
+//! How an association ends: release, abort, faults, and the callers that learn of it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -66,7 +66,7 @@ impl Driver {
         self.line.connection.transport_closed();
     }
 
-    /// Nothing can be sent or answered any more: everybody who waits is told why (PS3.7 A.6).
+    /// Nothing can be sent or answered any more: every call that waits fails with the cause (PS3.7 A.6).
     pub(super) fn conclude(&mut self) {
         if self.line.life.is_over() {
             return;
@@ -85,6 +85,8 @@ impl Driver {
 
     /// Instances that came whole are stored although the association is over, and the user decides on them.
     async fn finish_storing(&mut self) {
+        // What came whole may be the peer's only copy: a scanner that has sent its images and dropped the connection
+        // will not send them again. The response has no way to the peer, but the file does to the disk.
         self.exchange.give_up_unfinished();
         while self.exchange.is_storing() {
             let due = self.exchange.undecided.due().map(|(at, _)| at);
@@ -106,6 +108,7 @@ impl Driver {
         self.conclude();
         self.exchange.give_up_undecided(&mut self.line);
         self.finish_storing().await;
+        // Closed before it is emptied: a command is either refused by the channel or answered here.
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             self.too_late(*command, self.line.why());
@@ -114,10 +117,10 @@ impl Driver {
         let (stored, messages) = (self.exchange.stored, self.exchange.messages);
         let ours = self.line.connection.role() == Role::Acceptor;
         let told = match &why {
-            // Said when it happened; whoever did it knows.
+            // Reported when it happened, or the user did it.
             Error::Remote(_) | Error::LocalAbort | Error::Shutdown | Error::Evicted => true,
             Error::Rejected(_) => ours,
-            // Somebody only looked whether the port is open.
+            // A connection without a byte: a look at whether the port is open.
             Error::PAborted(PAbortOrigin::Transport, _) | Error::Lost(_) => {
                 ours && self.received == 0
             }
@@ -136,7 +139,7 @@ impl Driver {
     }
 }
 
-/// What whoever asked for a release is told.
+/// The outcome of a release that was asked for.
 fn released(why: &Error) -> Result<(), Error> {
     match why {
         Error::Released => Ok(()),

@@ -31,8 +31,10 @@ impl Association {
         let connection = Connection::requestor(settings.connection());
         let (association, driver) = prepare(connection, settings);
         let association = association.owned();
+        // Followers of this association's own hub were there before it: they get a number and an end from here.
         association.life.events.adopt(association.id());
         let (opened, outcome) = oneshot::channel();
+        // The driver outlives this future: a caller that gives up waiting drops its handle, which asks for an abort.
         runtime::handle().spawn(driver.run_requestor(host, port, request, opened));
         outcome.await.unwrap_or(Err(Error::Shutdown))?;
         Ok(association)

@@ -35,11 +35,17 @@ impl Driver {
 
     /// Sets the deadlines that this moment calls for.
     pub(super) fn arm(&mut self) {
+        // Derived anew before each wait, from what the association is waiting for now, in place of set and cleared
+        // where
+        // the state changes: a path that forgets one would leave an association without an end. A deadline that runs
+        // is left alone, and what counts as progress clears it (`bytes_came`, `bytes_left`).
         let timeouts = self.line.settings.timeouts;
         let established = self.line.connection.state() == State::Sta6;
         self.keep(Deadline::Write, !self.line.write.is_empty(), timeouts.write);
         let receiving = established && self.is_receiving() && self.wants_read();
         self.keep(Deadline::Progress, receiving, timeouts.progress);
+        // Progress catches a peer that stops in the middle of a message; pace one that sends a byte now and then, which
+        // is progress each time and keeps the association for ever (slow loris).
         if self.keep(Deadline::Pace, receiving, timeouts.progress) {
             self.paced = self.received;
         }
@@ -118,7 +124,7 @@ impl Driver {
                     self.line.abort(timeout);
                 }
                 Deadline::Drain => self.line.abort(Error::Timeout(Deadline::Dimse, after)),
-                // Somebody is still busy with responses that came before: not idle, and it begins anew.
+                // A caller is still busy with responses that came before: not idle, and it begins anew.
                 Deadline::Idle if self.line.life.unfinished.load(Ordering::Relaxed) > 0 => {}
                 Deadline::Idle => self.line.abort(timeout),
             }

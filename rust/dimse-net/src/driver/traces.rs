@@ -22,6 +22,7 @@ pub(super) fn follow(line: &mut Line) {
 
 /// Gives what went by since the last output to the followers. `request` is our proposal while it is open.
 pub(super) fn emit(line: &mut Line, request: Option<&Associate>) {
+    // Before each output: the trace of a step comes before the events of what the step caused.
     while let Some(trace) = line.connection.poll_trace() {
         let (sent, seen) = match trace {
             Trace::Step(step) if step.is_data() => {

@@ -1,5 +1,5 @@
-//! What happened, for whoever pulls it: logs, progress, `--json`. Each follower says which kinds it wants; what
-//! nobody wants is not even built, and costs a look at one number.
+//! What happened, for followers: logs, progress, `--json`. Each follower says which kinds it wants; an event without
+//! a follower is not even built, and costs a look at one number.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -163,7 +163,7 @@ pub struct Performed {
     pub destination: Option<String>,
     /// Encoding of its data set.
     pub transfer_syntax: Uid,
-    /// The final status answered; none yet while it is told of the `identifier`.
+    /// The final status answered; none yet in the event of the `identifier`.
     pub status: Option<u16>,
     /// Of C-FIND, C-GET and C-MOVE, when they came.
     pub identifier: Bytes,
@@ -254,7 +254,7 @@ kinds! {
     STATE = 11 "state",
     /// [`Event::State`] of steps that only carry data.
     DATA_STATE = 12 "data-state",
-    /// Whatever somebody should look at, of any kind: a rejection, a refusal, a fault.
+    /// What an operator should look at, of any kind: a rejection, a refusal, a fault.
     PROBLEM = 13 "problem",
     /// [`Event::TlsFiles`].
     TLS_FILES = 14 "tls-files",

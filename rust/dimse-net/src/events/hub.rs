@@ -1,5 +1,9 @@
 //! Followers of events, and what gives events to them.
 
+// `wanted` is the union of what all followers want, read without a lock before an event is built: a server that no
+// program follows pays one atomic load for each place where something happens. A follower has a bounded queue of its
+// own; one that is slow loses the newest events and learns how many, and delays neither the others nor a driver.
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -46,7 +50,7 @@ struct Entry {
     lost: Arc<AtomicU64>,
 }
 
-/// Whoever pulls events. What it wants is no longer told when it is dropped.
+/// The reading end of events. When it is dropped, events that only it wanted are not built any more.
 #[derive(Debug)]
 pub struct Follower {
     number: u64,
@@ -56,7 +60,7 @@ pub struct Follower {
 }
 
 impl Events {
-    /// Somebody new who follows from now on, at most so many events behind; the newest are lost then, and counted.
+    /// A new follower from now on, at most so many events behind; the newest are lost then, and counted.
     #[must_use]
     pub fn follow(
         &self,
@@ -90,12 +94,13 @@ impl Events {
 
     /// Those who follow all there is are followers of this association from now on, and end with it.
     pub(crate) fn adopt(&self, association: AssociationId) {
+        // A requestor's followers exist before its association has a number: they follow a hub that is its own.
         for entry in &mut self.0.followers.lock().list {
             entry.association = entry.association.or(Some(association));
         }
     }
 
-    /// The association has ended and everything was told: so have its followers.
+    /// The association has ended and its last event is out: its followers end too.
     pub(crate) fn over(&self, association: AssociationId) {
         let mut followers = self.0.followers.lock();
         followers
@@ -117,7 +122,7 @@ impl Events {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Whether anybody wants one of these kinds.
+    /// Whether one of these kinds has a follower.
     pub(crate) fn wants(&self, kinds: Kinds) -> bool {
         kinds.meets(Kinds(self.0.wanted.load(Ordering::Relaxed)))
     }
@@ -132,6 +137,7 @@ impl Events {
         if !self.wants(kinds) {
             return;
         }
+        // Under the lock, so that all followers get events in one order. The queues do not wait for their readers.
         let mut followers = self.0.followers.lock();
         let followers = &mut *followers;
         let mut wanting = followers
@@ -178,6 +184,8 @@ impl Hub {
 impl Entry {
     /// Says whether it was kept.
     fn give(&self, told: &Arc<EventRecord>) -> bool {
+        // The count goes where the gap is: before the first event that fits again. It takes a place of its own, and
+        // when that is the last one, this event is lost as well.
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 && self.sender.send(lost_event(lost)).is_err() {
             self.lost
@@ -206,7 +214,7 @@ impl Follower {
         }
     }
 
-    /// Ends following; what was told before can still be taken.
+    /// Ends following; events from before can still be taken.
     pub fn close(&self) {
         if let Some(hub) = self.hub.upgrade() {
             hub.with(|followers| followers.list.retain(|entry| entry.number != self.number));

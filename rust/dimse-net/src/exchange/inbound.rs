@@ -1,4 +1,5 @@
-//! What the peer says: responses find who asked, requests are routed, data sets are kept, stored or passed over.
+//! What comes from the peer: responses find their caller, requests are routed, data sets are kept, stored or passed
+//! over.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl Exchange {
         }
     }
 
-    /// A C-CANCEL only leaves a mark: whoever performs the operation looks at it between two responses, and its final
+    /// A C-CANCEL only leaves a mark: the performer of the operation looks at it between two responses, and its final
     /// response says whether it came in time. One for an operation that is unknown or finished is ignored.
     fn receive_cancel(&mut self, cancel: &CommandSet) {
         let performing = cancel
@@ -95,6 +96,8 @@ impl Exchange {
             command,
             data,
         };
+        // A pending response leaves the operation open, whatever becomes of it; any other status is the end, and gives
+        // the place in the window back.
         if pending {
             if let Some(Invoked {
                 recipient: Recipient::Caller(invoke),
@@ -136,6 +139,8 @@ impl Exchange {
         let Some(id) = command.message_id() else {
             return; // the assembler lets no such request through
         };
+        // Requests beyond the negotiated window are harmless while they are few: they wait in the user's queue like the
+        // others. What ends the association is a flood.
         if self.performing.len() >= self.tolerated {
             return line.violation(DecodeError::new(
                 "window-overrun",
@@ -148,7 +153,7 @@ impl Exchange {
             ));
         }
         if self.performing.contains_key(&id) {
-            // No entry of its own: its answer must not end the other's.
+            // The same Message ID twice (PS3.7 9.1.1.1.1). No entry of its own: its answer must not end the other's.
             if self.tolerates(line) {
                 let status = Status::DUPLICATE_INVOCATION;
                 self.answer_after_data(line, context_id, command, status, "duplicate invocation");
@@ -283,6 +288,8 @@ impl Exchange {
         if field_of(command) != CommandField::C_STORE_RQ || !line.wants(Kinds::SUB_OPERATION) {
             return None;
         }
+        // A C-MOVE names itself in its sub-operations (PS3.7 9.1.4). Those of a C-GET come on the association of the
+        // C-GET and say nothing: it is the one that is outstanding.
         let moved = command.us(element::MOVE_ORIGINATOR_MESSAGE_ID);
         let gets = self.invoked.iter();
         moved.or_else(|| {
@@ -437,7 +444,7 @@ impl Exchange {
             _ => line.violation(DecodeError::new(
                 "endless-data-set",
                 format!(
-                    "a data set that nobody wants went on for {} bytes",
+                    "a data set that is not wanted went on for {} bytes",
                     self.arriving.bound
                 ),
                 0,
@@ -536,6 +543,7 @@ impl Exchange {
     /// Gives a request to the user.
     fn enqueue(&mut self, line: &mut Line, context_id: u8, command: CommandSet, data: Data) {
         self.look_into(line, &command, &data);
+        // The mark that C-CANCEL and the end of the association leave: the same one for as long as the request is open.
         let cancelled = command
             .message_id()
             .and_then(|id| self.performing.get(&id))

@@ -1,4 +1,4 @@
-//! What the peer is told: requests within the window, answers, files.
+//! What is sent to the peer: requests within the window, answers, files.
 
 use bytes::{Bytes, BytesMut};
 use dimse_proto::LocalError;
@@ -86,6 +86,7 @@ impl Exchange {
         let mut sent = line.connection.send(bytes);
         if end {
             self.mid_file = None;
+            // Round robin: the next file is that of another sending.
             self.transfers.rotate_left(1);
             for bytes in std::mem::take(&mut self.deferred) {
                 sent = sent.and_then(|()| line.connection.send(bytes));
@@ -104,6 +105,8 @@ impl Exchange {
             && !line.release_asked
             && line.connection.check_send().is_ok()
         {
+            // Calls and files alternate: a sending of thousands of files must not keep a C-ECHO waiting, nor the other
+            // way round.
             let files_turn = self.files_next || self.waiting.is_empty();
             if files_turn
                 && self.wants_files(line)
@@ -149,6 +152,9 @@ impl Exchange {
         data: Option<&Bytes>,
         done: Option<oneshot::Sender<Result<(), Error>>>,
     ) {
+        // Cancellation of ours (PS3.7 9.3.2.3): a request that still waits is taken back without a byte on the wire.
+        // One that has left is only marked: the peer answers it with its final response, Cancel or not, and until
+        // then it keeps its place in the window.
         if field_of(command) == CommandField::C_CANCEL_RQ && self.cancel_waiting(command) {
             if let Some(done) = done {
                 let _gone = done.send(Ok(()));
@@ -170,7 +176,7 @@ impl Exchange {
         }
     }
 
-    /// Whether a request was to be cancelled that has not left: it does not, and its user is told so.
+    /// Whether the request to be cancelled has not left: then it does not, and its invocation ends with Cancel.
     fn cancel_waiting(&mut self, cancel: &CommandSet) -> bool {
         let waiting = &mut self.waiting;
         let position = waiting
@@ -253,6 +259,7 @@ impl Exchange {
     ) -> Result<(), Error> {
         line.connection.check_send()?;
         let frames = framed(line.connection.max_fragment(), context_id, command, data);
+        // Counted when it is framed: it is owed whether it waits in `deferred` or in the write queue.
         if field_of(command).is_response() {
             let bytes: usize = frames.iter().map(Bytes::len).sum();
             let owed = bytes.saturating_add(RESPONSE_COST);
@@ -289,6 +296,7 @@ fn framed(
     let Some(data) = data else {
         return vec![framed.freeze()];
     };
+    // A small copy costs less than more slices in the system call, and holds no buffer of the user's.
     if data.len() <= COPY_BELOW {
         frame(&mut framed, context_id, false, data, max_fragment);
         return vec![framed.freeze()];

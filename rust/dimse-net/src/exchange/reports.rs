@@ -157,6 +157,7 @@ pub(super) fn sub_operation(line: &Line, of: u16, response: &CommandSet) {
 
 /// The command set that framed bytes begin with.
 pub(crate) fn command_of(mut framed: Bytes) -> Option<(u8, CommandSet)> {
+    // The reading thread framed it long before, without knowing whether the event would have a follower.
     let mut whole = BytesMut::new();
     loop {
         let header = Header::read(framed.first_chunk()?);

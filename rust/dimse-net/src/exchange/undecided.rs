@@ -59,6 +59,7 @@ impl Undecided {
 
     /// When the first is overdue.
     pub(crate) fn due(&self) -> Option<(Instant, Duration)> {
+        // The deadlines are not in order: a later instance may come from a folder with another time. There are few.
         self.waiting
             .values()
             .filter_map(|waiting| waiting.due)

@@ -52,7 +52,7 @@ impl Exchange {
             due: within.and_then(|within| Some((Instant::now().checked_add(within)?, within))),
         };
         self.undecided.waiting.insert(key, waiting);
-        // Nobody pulls any more: then it answers for itself when it is dropped.
+        // A closed queue gives it back: then it answers for itself when it is dropped.
         drop(on_stored.queue.send(arrival));
     }
 
@@ -86,6 +86,7 @@ impl Exchange {
     /// Answers for those whose time is over. Their files stay, since the verdict may be on its way.
     pub(crate) fn overdue(&mut self, line: &mut Line, now: Instant) {
         let mut passed = Vec::new();
+        // Taking the ticket is the decision: a verdict that is being carried out has it already, and is waited for.
         for (key, waiting) in &mut self.undecided.waiting {
             if let Some((_, within)) = waiting.due.take_if(|(at, _)| *at <= now)
                 && waiting.ticket.take().is_some()
@@ -102,7 +103,7 @@ impl Exchange {
         }
     }
 
-    /// When the server's time is over nobody waits for verdicts any more: only for those that are being carried out.
+    /// When the server's time is over it waits for no verdict any more, only for those that are being carried out.
     pub(crate) fn give_up_undecided(&mut self, line: &mut Line) {
         if !self.undecided.hurried {
             return;

@@ -36,6 +36,8 @@ pub(crate) fn look(file: &OwnedFd, head: &Bytes) -> Result<Meta, SourceErrorKind
     let Some([0x08, 0x00, _, _, first, second]) = start.first_chunk::<6>() else {
         return Err(SourceErrorKind::NotDicom);
     };
+    // PS3.5 7.1.2: in Explicit VR two capital letters follow the tag. In Implicit VR a length does, of which two
+    // capital letters would make a first element of 16 KiB at least.
     if !meta.transfer_syntax.is_valid() {
         let explicit = first.is_ascii_uppercase() && second.is_ascii_uppercase();
         meta.transfer_syntax = if explicit { EXPLICIT } else { IMPLICIT };

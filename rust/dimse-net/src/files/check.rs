@@ -1,4 +1,4 @@
-//! The walk over a data set that may be deflated or in a transfer syntax nobody here knows: [`Scanner`] behind a
+//! The walk over a data set that may be deflated or in a transfer syntax unknown here: [`Scanner`] behind a
 //! streaming inflater (PS3.5 A.5).
 
 use std::fmt;
@@ -154,8 +154,10 @@ impl Check {
         }
     }
 
-    /// Bytes from here on, so many at most, that need not be fed: they are a value that nobody looks at.
+    /// Bytes from here on, so many at most, that need not be fed: they are a value that is of no interest.
     pub(crate) fn pass(&mut self, most: u64) -> u64 {
+        // Of pixel data the scanner knows the length and needs nothing else: gigabytes need not be read for it. What is
+        // deflated has to be inflated to know where it ends.
         let Self::Plain(scanner) = self else {
             return 0;
         };

@@ -26,7 +26,7 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// Opens the folder at an operator's path; symbolic links are followed.
     fn open_root(&self, path: &Path) -> io::Result<OwnedFd>;
     /// Opens a folder of ours, and makes it for its owner alone if it is missing. One that is another's, or a
-    /// symbolic link, is refused: somebody took the name of what was removed.
+    /// symbolic link, is refused: another file took the name of what was removed.
     fn make_private(&self, path: &Path) -> io::Result<OwnedFd>;
     /// Opens a folder inside a folder.
     fn open_folder(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd>;
@@ -107,6 +107,7 @@ impl Files for Disk {
     }
 
     fn lock_alone(&self, folder: &OwnedFd) -> io::Result<bool> {
+        // A lock of the kernel and not a lock file: it ends with the process, however that ends.
         match retry_on_intr(|| rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive))
         {
             Ok(()) => Ok(true),
@@ -132,6 +133,8 @@ impl Files for Disk {
     }
 
     fn create(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+        // EXCL: a file, or a link, that stands under the name already is another one's. RDWR: it is read again when an
+        // earlier version is compared with it.
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         done(|| rustix::fs::openat(folder, name, flags, Mode::from(0o666)))
     }
@@ -166,6 +169,7 @@ impl Files for Disk {
     }
 
     fn sync(&self, file: &OwnedFd) -> io::Result<()> {
+        // Without the times of the file, which no reader needs: its length is metadata that fdatasync does write.
         done(|| rustix::fs::fdatasync(file))
     }
 
@@ -175,6 +179,7 @@ impl Files for Disk {
 
     fn publish(&self, from: (&OwnedFd, &OsStr), to: (&OwnedFd, &OsStr)) -> io::Result<()> {
         match retry_on_intr(|| {
+            // NOREPLACE makes the look and the rename one step: two stores of one name cannot both find it free.
             rustix::fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE)
         }) {
             // File systems that cannot rename so (NFS, older FUSE) can link, which never replaces either.

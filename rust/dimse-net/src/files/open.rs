@@ -30,7 +30,7 @@ pub(crate) struct Opened {
 
 /// Opens a Part 10 file.
 pub(crate) fn open(path: &Path) -> Result<Opened, SourceErrorKind> {
-    // NONBLOCK: opening a pipe must not wait for somebody to write into it.
+    // NONBLOCK: opening a pipe must not wait for its writer.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
     let file = file.map_err(io::Error::from)?;
@@ -40,6 +40,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, SourceErrorKind> {
     }
     let size = u64::try_from(stat.st_size).unwrap_or(0);
 
+    // One read for most files; a private group 0002 of a megabyte takes a second one.
     let mut head = read_head(&file, shorter(size, HEAD))?;
     let mut meta = Meta::parse(head.clone());
     if size > widen(head.len()) && meta.as_ref().is_err_and(|error| error.code == "truncated") {

@@ -120,6 +120,7 @@ impl Meta {
             if reader.is_empty() || starts_data_set(&reader)? {
                 return Ok(meta);
             }
+            // Deflated bytes have no group to tell them by: there alone the declared length decides.
             if declared_end == Some(meta.data_offset) && is_deflated(&meta.transfer_syntax) {
                 return Ok(meta);
             }

@@ -1,4 +1,4 @@
-//! A data set walked from end to end before somebody decodes it or sends it as whole: in memory or in a file, deflated
+//! A data set walked from end to end before it is decoded, or sent as whole: in memory or in a file, deflated
 //! or not (PS3.5 7, A.5). What it inflates to is bounded while it is inflated, and of a file only what has to be seen
 //! is read.
 
@@ -99,7 +99,7 @@ pub fn memory(
     walk.finish(Uid::default(), 0)
 }
 
-/// Walks the data set of a Part 10 file. In a transfer syntax that nobody knows it is taken for Explicit or Implicit
+/// Walks the data set of a Part 10 file. In a transfer syntax that is not known it is taken for Explicit or Implicit
 /// VR Little Endian, by its first element, as decoders do.
 ///
 /// # Errors
@@ -195,6 +195,7 @@ impl Walk {
                 .ok()
                 .and_then(|taken| bytes.get(taken..))
                 .unwrap_or_default();
+            // Deflate expands a thousandfold: the bound is on what comes out, and looked at after each buffer of it.
             if inflate.stream.total_out() > self.limits.inflated {
                 return Err(WalkFault::Over("inflated", self.limits.inflated));
             }
@@ -212,17 +213,19 @@ impl Walk {
     fn inspect(&mut self, bytes: &[u8], base: u64) -> Result<(), WalkFault> {
         self.meter.feed(bytes).map_err(|error| self.over(error))?;
         match self.scanner.feed(bytes) {
+            // Decoders read on behind what is out of place, so the meter does too: the cost has to be that of decoding.
             Err(error) if self.lenient => self.lost = Some(error),
             scanned => scanned.map_err(|error| not_whole(&error.into(), base))?,
         }
         Ok(())
     }
 
-    /// Passes over bytes that nobody looks at, so many at most; says how many.
+    /// Passes over bytes that need not be looked at, so many at most; says how many.
     fn pass(&mut self, most: u64) -> u64 {
         if self.inflate.is_some() {
             return 0;
         }
+        // Both have to be inside the same value, or one of them would miss elements.
         let passable = self.scanner.passable().min(self.meter.passable());
         let passed = passable.min(most);
         // Less than is read at a time is not worth it.

@@ -60,7 +60,7 @@ const TEMPORARY_SUFFIX: &str = ".part";
 /// How often a name that others take or remove at the same time is tried again.
 pub(super) const TRIES: u32 = 100;
 
-/// What is left free unless told otherwise: 2 % of the file system, but no more than this.
+/// What is left free by default: 2 % of the file system, but no more than this.
 const RESERVE: u64 = 1 << 30;
 
 /// The SOP Instance UIDs with an open verdict, and whose turn each is.
@@ -79,7 +79,7 @@ pub struct Folder {
     collected: Vec<Tag>,
     /// Whether data sets are hashed.
     digest: bool,
-    /// Nobody else's, and made anew when it is removed.
+    /// For this node alone, and made anew when it is removed.
     private: bool,
     pub(super) files: Arc<dyn Files>,
     pub(super) handle: Mutex<Arc<OwnedFd>>,
@@ -113,10 +113,12 @@ impl Folder {
         let root = std::path::absolute(root)?;
         let synced = durability == Durability::Durable;
         let handle = open_or_make(&*files, &root, synced)?;
+        // The lock of a process that crashed is gone with it, and only then are its temporary files known to be stale.
         if files.lock_alone(&handle).unwrap_or(false) {
             sweep(&*files, &handle)?;
         }
         share(&*files, &handle);
+        // Found out now and not by the first instance: whether files can be made here at all.
         let trial = temporary_name();
         files.create(&handle, &trial)?;
         files.remove(&handle, &trial)?;
@@ -184,7 +186,7 @@ impl Folder {
         self.digest
     }
 
-    /// Makes the folder anew, for its owner alone, when somebody removes it: for temporary ones, which are cleared
+    /// Makes the folder anew, for its owner alone, when it is removed: for temporary ones, which are cleared
     /// away by age.
     #[must_use]
     pub fn private(mut self) -> Self {
@@ -213,6 +215,8 @@ impl Folder {
 
     /// Creates a temporary file in the root.
     pub(crate) fn temporary(self: &Arc<Self>) -> Result<Temporary, Refusal> {
+        // By descriptor and not by path: a folder that is renamed is still this one, and a mount that appears over the
+        // path does not move it.
         let mut handle = Arc::clone(&self.handle.lock());
         self.check_space(&handle)?;
         let mut reopened = false;
@@ -248,6 +252,7 @@ impl Folder {
         let Ok((free, total)) = self.files.space(folder) else {
             return Ok(());
         };
+        // Some room is kept for what is being received already, and for the database and the logs beside the folder.
         let reserve = self.reserve.unwrap_or_else(|| RESERVE.min(total / 50));
         if free < reserve {
             let detail = format!("{free} bytes free, of which {reserve} are in reserve");
@@ -288,6 +293,7 @@ impl Folder {
         }
         let refused = |error: io::Error| Refusal::io("sync the folder", &error);
         let identity = self.files.identity(folder).map_err(refused)?;
+        // By inode and not by path: a folder that was removed and made anew under its name is another one.
         let sync = |sharers| {
             let began = Instant::now();
             let synced = self.files.sync_folder(folder);
@@ -383,7 +389,7 @@ fn sweep(files: &dyn Files, handle: &OwnedFd) -> io::Result<()> {
 }
 
 /// Tells other processes, for as long as the handle is open, not to sweep. File systems without locks are used
-/// without: nobody sweeps there.
+/// without locks, and never swept.
 fn share(files: &dyn Files, handle: &OwnedFd) {
     let _ = files.lock_shared(handle);
 }

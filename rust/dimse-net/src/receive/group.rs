@@ -1,7 +1,13 @@
-//! One folder sync for everybody who waits for one (group commit).
-//!
-//! A sync takes a disk's round trip and makes every name durable that was there when it began. So whoever comes
-//! while one runs waits for the next, which one of them does for all. There is no timer: alone, nobody waits.
+//! One folder sync for all stores that wait for one (group commit).
+
+// A sync takes a disk's round trip and makes every name durable that was there when it began. So a store
+// that comes while one runs waits for the next, which one of the waiting does for all. There is no timer: a store that
+// is alone does not wait.
+//
+// A sync that runs is no use to a store that comes now: its name may have been written after the sync began. That is
+// why there are two rounds for each folder, the one that runs and the next. One of those who wait for the next
+// round becomes its leader as soon as the running one has ended, and closes the round before it calls `sync`: later
+// ones open another. All of a round get the leader's outcome, also when its sync fails or panics.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -33,7 +39,8 @@ type Round = OnceLock<Result<(), Refusal>>;
 
 impl Group {
     /// Returns when a sync that began after this call has ended, as it ended. `sync` is called if it is this
-    /// caller's turn to sync for all, and told for how many. The caller holds the folder open, so that nothing else gets its identity.
+    /// caller's turn to sync for all, and told for how many. The caller holds the folder open, so that nothing else
+    /// gets its identity.
     pub(crate) fn sync(
         &self,
         folder: Identity,
@@ -53,6 +60,7 @@ impl Group {
             }
             self.ended.wait(&mut waiters);
         }
+        // Others may queue up for the next round while this one runs.
         drop(waiters);
         let mut leader = Leader {
             group: self,
@@ -64,14 +72,14 @@ impl Group {
                 "a fault of this node: the thread that syncs the folder panicked",
             )),
         };
-        // Everybody who waits for it holds it; whoever comes now holds the next.
+        // Every waiting store holds this round; one that comes now holds the next.
         let sharers = Arc::strong_count(&leader.round);
         leader.outcome = sync(sharers);
         leader.outcome.clone()
     }
 }
 
-/// Runs one sync; tells the others when dropped, even by a panic.
+/// Runs one sync; hands its outcome to the others when dropped, even by a panic.
 struct Leader<'a> {
     group: &'a Group,
     folder: Identity,

@@ -1,5 +1,11 @@
-//! Instances on their way from the socket to the disk: the association's task collects slices and never blocks,
-//! writer threads scan and write, at most one batch of an instance at a time.
+//! Instances on their way from the socket to the disk: the association's task collects slices, writer threads scan and
+//! write, at most one batch of an instance at a time.
+
+// The writer of an instance is in one place at a time: with the task (`WriterState::Idle`) or with a thread
+// (`WriterState::Busy`), which brings it back with its report. So a writer needs no lock, its writes are in order,
+// and a slow disk shows as slices that pile up here, until the association reads no more from its socket.
+//
+// The task itself writes only what `SMALL` and `WriterState::is_quick` allow, inside `block_in_place`.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -172,7 +178,7 @@ struct Deciding {
     uid: Uid,
 }
 
-/// Who holds the pen.
+/// Where the writer of an instance is.
 #[derive(Debug)]
 enum WriterState {
     Fresh(Purpose),
@@ -187,7 +193,7 @@ impl WriterState {
     }
 }
 
-/// Only workers of a multi-threaded runtime can writer_state their other tasks over while one blocks.
+/// Only workers of a multi-threaded runtime can hand their other tasks over while one blocks.
 fn can_block_in_place() -> bool {
     tokio::runtime::Handle::try_current()
         .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
@@ -236,7 +242,7 @@ impl Jobs {
                 .pending_bytes
                 .saturating_add(fragment.len())
                 .saturating_add(SLICE_COST);
-            // What was collected in memory before is charged already.
+            // A C-STORE that moved to a file was charged while it was collected in memory: only the rest is missing.
             job.charge.cover(job.pending_bytes);
             if !fragment.is_empty() {
                 job.pending.push(fragment);
@@ -248,7 +254,7 @@ impl Jobs {
         }
     }
 
-    /// Gives what is pending to a writer thread, unless one has the pen.
+    /// Gives what is pending to a writer thread, unless one is at work.
     fn hand_over(&mut self, key: u64) {
         let Some(job) = self.open.get_mut(&key) else {
             return;
@@ -262,6 +268,8 @@ impl Jobs {
         let charge = job.charge.take();
         let ended = job.ended;
         let mut hold = None;
+        // While the verdict on an instance is open, another one of its UID waits before it is published, as a task: a
+        // writer thread that waited for a user would be lost to all other instances.
         if let Some(deciding) = job.deciding.as_ref().filter(|_| ended) {
             hold = deciding.folder.try_hold(&deciding.uid);
             if hold.is_none() {
@@ -281,6 +289,8 @@ impl Jobs {
             }
         }
         if ended && small && writer_state.is_quick() && can_block_in_place() {
+            // The runtime moves the other tasks of this worker to another thread meanwhile. A write to the page cache
+            // takes microseconds, two context switches take more.
             let result = tokio::task::block_in_place(|| guarded(writer_state, &batch, ended, hold));
             self.ready.push_back(Done { key, result });
             return;
@@ -339,6 +349,7 @@ impl Jobs {
 
     /// Gives up what will never be whole.
     pub(crate) fn give_up_unfinished(&mut self) {
+        // Dropped writers remove their files. A writer that is with a thread is dropped when that thread reports.
         self.open.retain(|_, job| job.ended);
     }
 
@@ -435,7 +446,7 @@ fn write(
             (Box::new(writer), ending)
         }
         WriterState::Idle(writer, ending) => (writer, ending),
-        WriterState::Busy => unreachable!("the pen is never handed over twice"),
+        WriterState::Busy => unreachable!("a writer is never handed over twice"),
     };
     writer.write(batch)?;
     if ended {

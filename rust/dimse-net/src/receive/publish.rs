@@ -1,5 +1,11 @@
 //! How a written file gets the name of its instance: never in place of another one that is not kept.
 
+// name is free        publish (a rename that never replaces), sync the folder
+// same data set       make the earlier file durable, drop the new one
+// other data set      link the earlier one to `~1~`, sync, replace it by a rename, sync; or refuse
+// After each step the folder holds what it held before or what it is to hold, whole: a crash at any point loses no
+// instance that was answered with Success.
+
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -99,7 +105,7 @@ impl Folder {
         place.path.push(name);
         let opened = match self.files.open_folder(&place.handle, name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Forgotten before it is made: whoever finds the new folder must not believe the name is durable.
+                // Forgotten before it is made: a store that finds the new folder must not believe its name is durable.
                 self.settled.lock().remove(&place.path);
                 match self.files.make_folder(&place.handle, name) {
                     Ok(()) => place
@@ -127,12 +133,16 @@ impl Folder {
         let target = (&*place.handle, &*name);
         let path = place.path.join(&name);
         let _turn = turn_of(&name);
+        // Each attempt is undone by another process at worst: a name that was taken is free again, an earlier version
+        // is
+        // gone when it is looked at. Then the next attempt sees the new state. Stores of this process take turns.
         for _ in 0..TRIES {
             match self.files.publish(temporary.name.full(), target) {
                 Ok(()) => {
                     temporary.name.disarm();
                     if let Err(refusal) = self.sync_names(&place.handle) {
-                        // Not a Success, so not an instance. Nobody can have been told otherwise: it is our turn.
+                        // Not a Success, so not an instance. No other store has seen it under its name: the turn is
+                        // ours.
                         let _ = self.files.remove(&place.handle, &name);
                         return Err(refusal.into());
                     }
@@ -247,6 +257,7 @@ impl Folder {
         if meta.transfer_syntax != *instance.transfer_syntax || !begins {
             return Ok(false);
         }
+        // Both files are read once: no hash is kept of what is stored, which may have been written by other software.
         let mut at = instance.data_offset;
         let mut ours = vec![0; COMPARE_BUFFER];
         let mut theirs = vec![0; COMPARE_BUFFER];
@@ -278,7 +289,7 @@ impl Folder {
         Ok(filled)
     }
 
-    /// Gives the earlier version its next free name beside its own. `None` when somebody took it away meanwhile.
+    /// Gives the earlier version its next free name beside its own. `None` when it was taken away meanwhile.
     fn keep(&self, place: &Place, name: &OsStr) -> Result<Option<OsString>, Refusal> {
         for number in 1..=VERSION_LIMIT {
             let mut kept = name.to_owned();
@@ -306,6 +317,7 @@ impl Folder {
         temporary: &mut Temporary,
     ) -> Result<(), Refusal> {
         let target = (&*place.handle, name);
+        // Two names for the earlier version must be durable before one of them is given to the new one.
         let replaced = self.sync_names(&place.handle).and_then(|()| {
             let replaced = self.files.replace(temporary.name.full(), target);
             replaced.map_err(|error| Refusal::io("replace the earlier version", &error))
@@ -379,7 +391,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Removes the folders that were made, where nobody has put anything into them since.
+    /// Removes the folders that were made, where they are still empty.
     fn undo(self, files: &dyn Files) {
         for (parent, name) in self.made.iter().rev() {
             let _ = files.remove_folder(parent, name);

@@ -31,7 +31,7 @@ pub struct Refusal {
     pub status: u16,
     /// Error Comment (0000,0902): at most 64 characters, nothing of what the peer sent.
     pub comment: Cow<'static, str>,
-    /// The whole story for the log, with the numbers and the operating system's words.
+    /// All of it for the log, with the numbers and the operating system's words.
     pub detail: String,
 }
 

@@ -179,7 +179,7 @@ impl Tentative {
     }
 }
 
-/// A received instance as a closed file that is handed to somebody, and removed when this is dropped.
+/// A received instance as a closed file for a handler; the file is removed when this is dropped.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Spooled {
@@ -275,6 +275,7 @@ impl Writer {
         }
         let written = self.examine(batch).and_then(|()| self.append(batch));
         self.refused = written.clone().err();
+        // The space is given back at once, and not when the peer has sent the rest, which may be gigabytes.
         if written.is_err() {
             self.temporary = None;
         }
@@ -342,6 +343,7 @@ impl Writer {
             .map(IoSlice::new)
             .collect();
         let mut rest = slices.as_mut_slice();
+        // One system call for header and batch; the rest of a short write follows.
         while !rest.is_empty() {
             let written = match self.folder.files().write(&temporary.file, rest) {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
@@ -361,6 +363,7 @@ impl Writer {
         if self.data_length == 0 {
             return Err(empty());
         }
+        // The scanner says whether the last element is whole; in a transfer syntax it does not know it cannot.
         let verified = self.check.finish().map_err(|error| not_whole(&error))?;
         for (tag, announced, name) in [
             (Tag::SOP_CLASS_UID, &self.request.sop_class, "SOP Class UID"),
@@ -372,6 +375,7 @@ impl Writer {
         ] {
             match self.check.uid(tag) {
                 Some(found) if found == *announced => {}
+                // Not walked, so not found: it is stored on the word of the command.
                 None if !verified => {}
                 None => return Err(lacks(name)),
                 Some(found) => {
@@ -389,7 +393,8 @@ impl Writer {
                 }
             }
         }
-        // In front of the data set it is part of the File Meta Information to whoever reads the file.
+        // A reader of the file takes it for a part of the File Meta Information when it stands in front of the data
+        // set.
         let stray = self.check.uid(Tag::TRANSFER_SYNTAX_UID);
         if stray.is_some_and(|uid| uid != self.request.transfer_syntax) && self.begins_with_meta() {
             let text = "another transfer syntax in front of the data set";
@@ -491,6 +496,7 @@ pub fn store_whole(
     request: StoreRequest,
     data: &[Bytes],
 ) -> Result<Stored, Refusal> {
+    // Scanned before a file is made: what is refused here costs no file operation.
     let (writer, findings) = write_whole(folder, request, data)?;
     let (stored, _kept) = writer.publish(findings)?;
     Ok(stored)

@@ -1,8 +1,11 @@
 //! Instances that are in the folder until the user has decided: whose turn it is, and how a refusal puts back what was
 //! there before.
-//!
-//! While the verdict on an instance is open, another one with the same SOP Instance UID is not published: it waits.
-//! So what is there before a store is always decided, and there is one thing to put back.
+
+// While the verdict on an instance is open, another one with the same SOP Instance UID is not published: it waits.
+// So what is there before a store is always decided, and there is one thing to put back.
+//
+// The turn of a UID is a semaphore with one permit, in a map that holds it only while a store has or wants the turn:
+// a server that stores millions of UIDs keeps as many entries as it has open verdicts.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -27,7 +30,7 @@ pub struct Hold {
 }
 
 impl Folder {
-    /// Takes the turn of a UID if nobody has it.
+    /// Takes the turn of a UID if it is free.
     #[must_use]
     pub fn try_hold(self: &Arc<Self>, uid: &Uid) -> Option<Hold> {
         let mut hold = self.unheld(uid);
@@ -39,7 +42,7 @@ impl Folder {
     /// Waits for the turn of a UID, in the order of those who ask.
     pub(crate) async fn hold(self: &Arc<Self>, uid: &Uid) -> Hold {
         let mut hold = self.unheld(uid);
-        // Nobody closes it.
+        // It is never closed.
         hold.permit = self.turns_of(uid).acquire_owned().await.ok();
         hold
     }
@@ -62,6 +65,7 @@ impl Folder {
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        // The permit holds the semaphore too: without it the count says whether another store has or wants the turn.
         self.permit = None;
         let mut holds = self.folder.holds.lock();
         if holds
@@ -111,7 +115,7 @@ impl Undo {
 }
 
 impl Folder {
-    /// The folder of a series, unless somebody removed it.
+    /// The folder of a series, unless it was removed.
     fn existing(&self, series: Option<&(Uid, Uid)>) -> Result<Option<Place>, Refusal> {
         let mut place = Place {
             handle: Arc::clone(&self.handle.lock()),
@@ -143,11 +147,14 @@ impl Folder {
             Err(error) => Err(error),
         };
         match current {
+            // Inode and device: a name that was taken over by another store, or by other software, is left alone.
             Ok(file) if file == undo.file => {}
             Ok(_another) => return Ok(()),
             Err(error) => return Err(Refusal::io("look at the refused instance", &error)),
         }
         // One step: at every moment the name has the refused instance or the earlier version.
+        // A rename puts the earlier version in the place of the refused one. Without an earlier version, or when it
+        // was taken away meanwhile, the refused one is removed.
         let returned = match &undo.kept {
             Some(kept) => match self.files.replace((&place.handle, kept), target) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -164,6 +171,7 @@ impl Folder {
     /// Removes the folders of a series, where they are empty. Another store that is on its way there makes them anew.
     fn leave(&self, study: &Uid, series: &Uid) {
         let root = Arc::clone(&self.handle.lock());
+        // Before the removal: a store that is on its way must not note the folder as durable behind it.
         self.removals.fetch_add(1, Ordering::SeqCst);
         let (study, series) = (study.as_bytes(), series.as_bytes());
         let (study, series) = (OsStr::from_bytes(study), OsStr::from_bytes(series));

@@ -1,10 +1,10 @@
-//! Instances that are stored and wait for the user's word: pulled like everything else that the user decides.
+//! Instances that are stored and wait for the user's verdict: pulled like everything else that the user decides.
 //!
 //! ```text
 //! Tentative -> Arrival, in the queue -> accept, refuse, or dropped -> Verdict -> the association answers
 //!                 `-- overdue, or the server stops: the association answers A700 without it
 //! ```
-//! Whoever takes the [`Ticket`] decides, and nobody after that: a verdict that comes too late changes nothing.
+//! The [`Ticket`] can be taken once, and the taker decides: a verdict that comes too late changes nothing.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -57,7 +57,7 @@ pub struct Arrival {
 pub enum Met {
     /// The peer is answered so.
     InTime,
-    /// The association is over: the verdict holds, and nobody hears of it.
+    /// The association is over: the verdict holds, and no peer hears of it.
     Gone,
     /// It was answered before, and stays.
     TooLate,
@@ -65,12 +65,12 @@ pub enum Met {
     NotPutBack(Refusal),
 }
 
-/// What the association is told.
+/// The verdict as the association gets it.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Accepted,
     Refused(Refusal),
-    /// Nobody will decide.
+    /// There will be no decision.
     None,
 }
 
@@ -90,19 +90,22 @@ impl Ticket {
 }
 
 impl Arrival {
-    /// The instance stays, and the peer is told Success.
+    /// The instance stays, and the answer is Success.
     #[must_use]
-    pub fn accept(self) -> Met {
+    pub fn accept(mut self) -> Met {
+        // Taking the ticket is the decision: the deadline and the end of the server take it the same way, and one of
+        // all of them gets it. What it holds, the turn of the UID, is given back here.
         let Some(undo) = self.ticket.take() else {
             return Met::TooLate;
         };
         drop(undo);
+        self.settle();
         self.tell(Verdict::Accepted)
     }
 
-    /// What was there before comes back, and the peer is told why. Blocks while files are moved and synced.
+    /// What was there before comes back, and the answer is the refusal. Blocks while files are moved and synced.
     #[must_use]
-    pub fn refuse(self, mut refusal: Refusal) -> Met {
+    pub fn refuse(mut self, mut refusal: Refusal) -> Met {
         let Some(undo) = self.ticket.take() else {
             return Met::TooLate;
         };
@@ -116,8 +119,14 @@ impl Arrival {
         if let Err(failure) = &put_back {
             refusal.detail = format!("{}; it may still be there: {failure}", refusal.detail);
         }
+        self.settle();
         let met = self.tell(Verdict::Refused(refusal));
         put_back.map_or_else(Met::NotPutBack, |()| met)
+    }
+
+    /// Gives the budget back before the answer leaves: a peer that has its answer must not find the node still busy.
+    fn settle(&mut self) {
+        drop(self.charge.take());
     }
 
     fn tell(&self, verdict: Verdict) -> Met {

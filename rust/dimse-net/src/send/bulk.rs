@@ -1,6 +1,14 @@
 //! Sending many files without leaving Rust: a thread reads and frames ahead, the driver writes what the window
 //! allows, one result a file comes out.
 
+// Three places hold a file on its way: the reading thread, the channel of batches, the driver. Whatever ends the
+// sending (the user's stop, a cancelled operation, the end of the association), each place gives up what it has with
+// a result of its own, so that the caller counts as many results as it gave files.
+//
+// The driver cannot take back what it has begun: a message in P-DATA fragments ends with its last fragment or with the
+// association. When the peer answers a file before it has all of it (an early failure, R-161), the driver says so
+// through `cut`, and the thread closes the message with two zero bytes.
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -99,6 +107,7 @@ impl Sending {
     /// is waited for so long: being woken for each costs more than a small file. Nothing is lost when it is
     /// dropped while it waits.
     pub async fn next(&self, gather: Duration) -> Option<Vec<BulkResult>> {
+        // Results are woken for in groups: the caller is Python, where a wake-up costs more than a small file does.
         match self.left.load(Ordering::Relaxed) {
             0 => return None,
             1 => {}
@@ -187,6 +196,7 @@ impl Transfer {
 
     /// A message that was read ahead is given up when the user stopped before it was begun.
     fn unless_stopped(&mut self, item: Item) -> Option<Item> {
+        // Looked at when a message begins and never within: what has begun to leave has to be ended.
         if matches!(item, Item::Start { .. }) {
             self.skipping = self.halt.is_set();
         }
@@ -218,6 +228,7 @@ impl Transfer {
                 reader.fail(file.index, None, why.clone());
             }
         }
+        // Closed before it is emptied: the thread's next batch is refused, and the thread fails it itself.
         self.batches.close();
         loop {
             while let Some(item) = self.taken.next() {
@@ -261,7 +272,7 @@ impl Transfer {
     }
 }
 
-/// Gives a result to who sends, if anybody listens any more.
+/// Gives a result to the caller of the sending, if it is still there.
 pub(crate) fn tell(results: &Sender<BulkResult>, result: BulkResult) {
     let _unheard = results.send(result);
 }
@@ -382,6 +393,7 @@ impl Buffers {
             return BytesMut::zeroed(size);
         }
         match self.lent.pop_front().map(Bytes::try_into_mut) {
+            // The driver has written it, and no slice of it is left: its pages are mapped already.
             Some(Ok(back)) => back,
             Some(Err(lent)) => {
                 self.lent.push_front(lent);
@@ -505,16 +517,14 @@ impl FileReader {
             Outgoing::open_whole(path)
         };
         let (file, info) = opened.map_err(|error| (None, unsendable(error)))?;
-        match self.context_for(&info) {
-            Some(context_id) => Ok((file, info, context_id)),
-            None => {
-                let error = Error::NoContext(format!(
-                    "no accepted presentation context for {} in {}",
-                    info.sop_class, info.transfer_syntax
-                ));
-                Err((Some(Box::new(info)), error))
-            }
-        }
+        let Some(context_id) = self.context_for(&info) else {
+            let error = Error::NoContext(format!(
+                "no accepted presentation context for {} in {}",
+                info.sop_class, info.transfer_syntax
+            ));
+            return Err((Some(Box::new(info)), error));
+        };
+        Ok((file, info, context_id))
     }
 
     /// The next bytes of a message: what is framed already, and as much of the file as fits behind it into so many.
@@ -577,11 +587,12 @@ impl FileReader {
         if self.batch.is_empty() {
             return Ok(());
         }
+        // Batches double: the first file leaves at once, and thousands of small ones wake the driver once in 64.
         self.batch_most = self.batch_most.saturating_mul(2).min(BATCH);
         self.batch_bytes = 0;
         let batch = std::mem::take(&mut self.batch);
         self.batches.blocking_send(batch).map_err(|refused| {
-            // Whoever gave these up tells that they were not sent.
+            // `run` gives these up, and their results say that they were not sent.
             self.batch = refused.0;
             Gone
         })

@@ -74,8 +74,8 @@ impl Outgoing {
         Self::inspect(path, false)
     }
 
-    /// The same, of a file that is whole: its data set was walked to the end. What deflate makes so large that nobody
-    /// would inflate it passes, and so do transfer syntaxes that nobody knows.
+    /// The same, of a file that is whole: its data set was walked to the end. What deflate makes so large that it
+    /// would not be inflated passes, and so do transfer syntaxes that are not known.
     ///
     /// # Errors
     /// When it cannot be sent, or is cut short.
@@ -114,6 +114,8 @@ impl Outgoing {
         let mut at = self.at;
         let mut left = self.left;
         let mut pad = self.pad;
+        // First all headers, with gaps between them for the fragments; then one positioned read fills the gaps. A file
+        // that shrinks fails that read: the framed part is dropped before any of it is sent.
         let mut gaps = Vec::new();
         for frame in buffer.chunks_mut(FRAME_HEADER.saturating_add(max_fragment)) {
             let Some((header, body)) = frame.split_at_mut_checked(FRAME_HEADER) else {
@@ -191,6 +193,9 @@ fn inspect(path: &Path, whole: bool) -> Result<(Outgoing, FileInfo), SourceError
         &transfer_syntax,
         &[Tag::SOP_CLASS_UID, Tag::SOP_INSTANCE_UID],
     );
+    // The data set is what is sent, so its UIDs count, not those of group 0002, which may differ. Only where it cannot
+    // be
+    // read they have to be believed.
     let (sop_class, sop_instance) = if matches!(check, Check::Opaque) {
         (
             needed(meta.sop_class, "Media Storage SOP Class UID (0002,0002)")?,
@@ -209,6 +214,7 @@ fn inspect(path: &Path, whole: bool) -> Result<(Outgoing, FileInfo), SourceError
         )
     };
     let odd = data_length % 2 == 1;
+    // PS3.5 A.5: a deflated data set of odd length is padded with one 00H. Any other one cannot have an odd length.
     let pad = odd && is_deflated(&transfer_syntax);
     if odd && !pad {
         return Err(SourceErrorKind::OddLength(data_length));
@@ -257,6 +263,7 @@ fn find_uids(
         } else {
             fed.map_err(|error| SourceErrorKind::BadDataSet(error.to_string()))?;
         }
+        // Without both UIDs in the first mebibyte the file is not sent: the caller reports which one is missing.
         if !found && at.saturating_sub(data_offset) >= SEARCH_LIMIT {
             return Ok(());
         }

@@ -115,6 +115,7 @@ impl Stream {
                 format!("{host}:{port}")
             }
         };
+        // One address after the other, as they come: what a name stands for is a matter of its administrator.
         let attempt = async {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             for address in lookup_host((host, port)).await? {
@@ -163,6 +164,7 @@ impl Stream {
     pub(crate) fn close(&mut self) {
         match self {
             Self::Tcp(tcp) => {
+                // Both directions: a child process that inherited the socket would keep the connection open.
                 let _closed_by_the_peer = SockRef::from(&*tcp).shutdown(Shutdown::Both);
             }
             Self::Layered(layered) => {
@@ -268,7 +270,8 @@ impl Wake for Writable {
 impl Writable {
     async fn wait(&self) {
         poll_fn(|context| {
-            // Registered before looking: a wake-up in between finds the waiter or leaves the mark.
+            // The order matters: a layer such as TLS reports that it takes more only once, to the waker of the write
+            // that it refused. Registered before looking: a wake-up in between finds the waiter or leaves the mark.
             *self.waiter.lock() = Some(context.waker().clone());
             if self.again.swap(false, Ordering::Acquire) {
                 Poll::Ready(())
@@ -302,11 +305,12 @@ impl ReadEnd<'_> {
                     buffer.reserve(LEAST_BUFFER);
                 }
                 let mut count = match io.read_buf(buffer).await {
-                    // Without the goodbye of TLS: whether anything was cut off, the release of DICOM tells.
+                    // An end without close_notify: whether anything was cut off, the release of DICOM shows.
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
                     read => read?,
                 };
-                // A layer gives a record at a time; those that are there already go along.
+                // A layer gives a record at a time (16 KiB in TLS); those that are there already go along, so that the
+                // driver runs once for many. An error behind bytes is kept for the next call: bytes come first.
                 while count > 0 && buffer.capacity() > buffer.len() {
                     let more = poll_fn(|context| {
                         Poll::Ready(pin!(io.read_buf(buffer)).as_mut().poll(context))

@@ -95,13 +95,15 @@ impl Tls {
         (latest, true)
     }
 
-    /// What an acceptor goes by: files that are being replaced do not keep anybody out, the ones before still count.
+    /// What an acceptor goes by: files that are being replaced keep no peer out, the ones before still count.
     fn for_acceptor(&self, events: &Events) -> Result<Arc<Material>, TlsFault> {
         let (latest, fresh) = self.latest();
         let fault = match latest {
             Ok(material) => return Ok(material),
             Err(fault) => fault,
         };
+        // Certificates are renewed by programs that write several files, one after the other: between two of them key
+        // and certificate do not fit. Peers that come then are served with the last pair that did.
         let Some(good) = self.kept.lock().good.clone() else {
             return Err(fault);
         };
@@ -158,7 +160,7 @@ impl Tls {
         let Stream::Tcp(tcp) = stream else {
             return Ok(stream);
         };
-        // Somebody who only looks whether the port is open, or who speaks something else, is told apart here.
+        // A peer that only looks whether the port is open, or that does not speak TLS, is recognised here.
         let mut first = [HANDSHAKE];
         match tcp.peek(&mut first).await {
             Ok(1..) => {}
@@ -203,6 +205,7 @@ impl Tls {
                 .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity)))),
             None => builder.with_no_client_auth(),
         };
+        // Each association is authenticated by itself: a revoked certificate must not live on in a session ticket.
         config.resumption = Resumption::disabled();
         Ok(config)
     }

@@ -65,6 +65,9 @@ impl WriteQueue {
     /// Drops what has not begun to leave: an abort goes before it. A PDU that has is kept to its end, or the
     /// abort would be read as a part of it.
     pub(crate) fn cut(&mut self) {
+        // `begins` is false for the rest of a PDU, and for a chunk of which a byte has left: the first chunk that
+        // begins
+        // a PDU is where the queue can be cut. There is none while one large PDU fills the queue.
         let kept = self.chunks.iter().position(|chunk| chunk.begins);
         if let Some(kept) = kept {
             for chunk in self.chunks.drain(kept..) {
@@ -76,7 +79,7 @@ impl WriteQueue {
         self.marks.clear();
     }
 
-    /// Drops everything: there is nobody to write to.
+    /// Drops everything: the peer is gone.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -85,6 +88,7 @@ impl WriteQueue {
     pub(crate) fn flush(&mut self, stream: &mut Stream) -> io::Result<bool> {
         let mut progress = false;
         while !self.chunks.is_empty() {
+            // On the stack: a queue of any length is written without an allocation.
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0_usize;
             for (slot, chunk) in slices.iter_mut().zip(&self.chunks) {
@@ -114,11 +118,12 @@ impl WriteQueue {
             written = written.saturating_sub(front.bytes.len());
             self.chunks.pop_front();
         }
+        // A position is an absolute count, so it needs no update when the queue moves.
         let gone = self.queued.saturating_sub(self.bytes as u64);
         while self.marks.front().is_some_and(|(at, _)| *at <= gone) {
             if let Some((_, done)) = self.marks.pop_front() {
-                // Whoever waited may have gone.
-                let _nobody = done.send(Ok(()));
+                // The caller may have gone.
+                let _gone = done.send(Ok(()));
             }
         }
     }

@@ -46,6 +46,8 @@ pub(super) fn stamps(rules: &Rules) -> Vec<Stamp> {
         .chain(&rules.ca)
         .chain(&authorities(rules).unwrap_or_default())
         .map(|path| {
+            // Inode too: a file that is replaced within the clock's resolution, by one of the same size, is another
+            // one.
             let facts = fs::metadata(path).ok()?;
             Some((facts.ino(), facts.size(), facts.mtime(), facts.mtime_nsec()))
         })

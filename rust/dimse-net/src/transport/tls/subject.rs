@@ -18,7 +18,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Reads a certificate (DER); nobody where that cannot be done. Whether to believe it is another question.
+    /// Reads a certificate (DER); no names where that cannot be done. Whether to believe it is another question.
     #[must_use]
     pub fn of(der: &[u8]) -> Self {
         Self::read(der).unwrap_or_default()

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::rules::Verify;
 
-/// SHA-256 of the certificate that the peer showed, for whoever has to say why it was refused.
+/// SHA-256 of the certificate that the peer showed, for the message that says why it was refused.
 pub(super) type PeerDigest = Arc<OnceLock<[u8; 32]>>;
 
 /// What both directions have in common.
@@ -45,8 +45,9 @@ pub(super) struct ClientVerifier {
 }
 
 impl Trust {
-    /// Whether this very certificate is one to trust, whoever signed it, and until when.
+    /// Whether this very certificate is one to trust, whatever signed it, and until when.
     fn is_pinned(&self, certificate: &CertificateDer<'_>) -> bool {
+        // Remembered even when it is not pinned: the message about a refusal shows the digest that a user may pin.
         let digest: [u8; 32] = Sha256::digest(certificate).into();
         let _first = self.seen.set(digest);
         self.pinned.contains(&digest)
