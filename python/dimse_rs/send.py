@@ -419,7 +419,10 @@ class _Account:
             if left.error is not None and (unfruitful > most or not most):
                 self._not_sent(left.files, left.error)
                 return
-            job = Plan(job.contexts, tuple(left.files))
+            # In the order of the files: outcomes come from the thread that reads ahead and from the
+            # association, in either order.
+            unsent = set(left.files)
+            job = Plan(job.contexts, tuple(file for file in job.files if file in unsent))
             if job.files:
                 what = (self._peer, left.error, len(job.files))
                 text = "%s ended before its time, %s: associating again for %d files"

@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+import dimse_rs.send as send_module
 from dimse_rs import (
     AE,
     AssociationAborted,
@@ -231,6 +232,26 @@ def test_a_peer_that_aborts_at_one_file_gets_those_behind_it(twenty):
     assert isinstance(bad.error, AssociationAborted)
     assert peer.associations == 2
     assert peer.stored == [n for n in range(20) if n != 5], "each once"
+
+
+def test_files_that_are_left_keep_their_order(twenty, monkeypatch):
+    # Their outcomes come from the thread that reads ahead and from the association.
+    other = in_the_other_order(send_module.Sending.outcomes)
+    monkeypatch.setattr(send_module.Sending, "outcomes", other)
+    with Aborting({5}) as peer:
+        report = SCU.send(peer.address, twenty)
+    assert peer.stored == [n for n in range(20) if n != 5]
+    assert report.results[5].category == "failed"
+
+
+def in_the_other_order(outcomes):
+    """Have the outcomes of a batch come in the other order."""
+
+    def reversed_outcomes(sending, *args):
+        batch = yield from outcomes(sending, *args)
+        return batch and batch[::-1]
+
+    return reversed_outcomes
 
 
 def test_several_bad_files_in_a_row_are_passed_as_far_as_allowed(twenty):
