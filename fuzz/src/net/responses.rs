@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::{Bytes, BytesMut};
-use dimse_net::association::Data;
-use dimse_net::association::{Association, Invocation};
+use dimse_net::association::{Association, Data, Invocation};
 use dimse_net::deadline::Timeouts;
 use dimse_net::error::Error;
 use dimse_net::events::Events;

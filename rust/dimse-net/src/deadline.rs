@@ -70,6 +70,7 @@ impl Deadlines {
 
     /// Starts one that passes then, and was so long.
     pub(crate) fn at(&mut self, which: Deadline, at: Instant, after: Duration) {
+        // One slot for each kind: the later of two starts counts.
         self.clear(which);
         self.slots.push((which, at, after));
     }

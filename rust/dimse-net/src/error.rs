@@ -181,6 +181,7 @@ advice! {
     GiveCrl "give-crl";
 }
 
+// Programs, metrics and the hints of the front end go by the code, people by the sentence: sentences may change.
 impl Error {
     /// Stable name of the cause, for logs.
     #[must_use]

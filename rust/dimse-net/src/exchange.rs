@@ -174,6 +174,9 @@ impl Exchange {
 
     /// The windows of PS3.7 D.3.3.3; 0 is no limit, which 16-bit Message IDs set all the same.
     pub(crate) fn establish(&mut self, negotiated: &Negotiated) {
+        // Without the negotiation both windows are one operation (PS3.7 D.3.3.3.1), as they stand until this call. What
+        // is tolerated beyond the peer's window is `Limits.queued`: an unlimited window still has an end here, since
+        // each open request takes memory.
         let limit = |operations: u16| match operations {
             0 => usize::from(u16::MAX),
             some => usize::from(some),

@@ -14,6 +14,8 @@ use crate::error::Error;
 use crate::events::hub::Events;
 use crate::facts::{AssociationId, Titles, TlsFacts};
 
+// Counted in the process, not in a server: logs of several servers and requestors name each association once. 0 stands
+// in events that concern none.
 static NEXT_ASSOCIATION: AtomicU64 = AtomicU64::new(1);
 
 /// What was agreed, and with whom.
@@ -65,7 +67,7 @@ pub(crate) struct Life {
     pub(crate) ended: watch::Sender<Option<Error>>,
     pub(crate) events: Events,
     /// Its end is reported: no event of it comes any more.
-    pub(crate) told: AtomicBool,
+    pub(crate) reported: AtomicBool,
     /// Invocations whose end is not taken yet: to their users they are not over.
     pub(crate) unfinished: AtomicUsize,
     /// A caller took responses that others waited behind: the driver may read on.
@@ -82,7 +84,7 @@ impl Life {
             established: OnceLock::new(),
             ended: watch::channel(None).0,
             events,
-            told: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
             unfinished: AtomicUsize::new(0),
             taken: Notify::new(),
             received: Mutex::default(),

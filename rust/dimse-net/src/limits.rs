@@ -54,6 +54,8 @@ pub const BYTE_BUDGET: usize = 256 << 20;
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<BudgetState>);
 
+// One number for a whole server, without an order between its users: relaxed operations are enough, since the number
+// bounds memory and guards none.
 #[derive(Debug)]
 struct BudgetState {
     limit: usize,

@@ -30,8 +30,7 @@ use crate::association::handle::Association;
 use crate::driver::open;
 use crate::error::Error;
 use crate::events::event::{Event, EventRecord, Kinds};
-use crate::facts::AssociationId;
-use crate::facts::no_titles;
+use crate::facts::{AssociationId, no_titles};
 use crate::metrics::{Metrics, Reading, Readings, Syncs};
 use crate::queue::{Queue, Sender};
 use crate::runtime;
@@ -251,8 +250,7 @@ impl Listener {
     /// established; then what is being received may finish within `grace`, and the rest is aborted.
     pub async fn stop(&self, patience: Duration, grace: Duration) {
         // The order of stopping: no new connection, no new proposal; then the peers' time to release; then what is
-        // being
-        // received; then everything is aborted. Each step ends as soon as no association is left.
+        // being received; then everything is aborted. Each step ends as soon as no association is left.
         self.acceptor.stopping.store(true, Ordering::Release);
         self.acceptor.stop.notify_one();
         // Behind this point the port is free: a caller may bind it again.
@@ -313,6 +311,7 @@ impl Acceptor {
                 Ok((tcp, address)) => {
                     failing = false;
                     self.metrics.connected();
+                    // A TLS handshake is part of the association's task: a slow one does not delay the next accept.
                     self.take_in(Stream::accepted(tcp), address);
                 }
                 Err(error) if is_of_the_peer(&error) => {}

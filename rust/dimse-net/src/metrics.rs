@@ -135,8 +135,7 @@ impl Histogram {
 
     fn observe(&self, value: u64) {
         // Two relaxed adds without a lock: a reader in between may see the count without the sum, which the next
-        // reading
-        // mends.
+        // reading mends.
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         if let Some(count) = self.counts.get(bucket) {
             count.add(1);
@@ -403,6 +402,8 @@ impl Metrics {
     }
 }
 
+// The time begins when the request is whole, so that a slow line of the peer's is not counted as slowness of this node,
+// and ends with the final response given to the write queue.
 /// An operation of the peer's that is not finally answered; counted as in progress while this lives.
 #[derive(Debug)]
 pub(crate) struct Running {

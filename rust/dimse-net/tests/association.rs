@@ -29,8 +29,7 @@ use dimse_net::runtime;
 use dimse_net::send::{BulkResult, Options, Sending, ToSend};
 use dimse_net::service::{Service, StoreService};
 use dimse_net::settings::Settings;
-use dimse_net::terms::Ask;
-use dimse_net::terms::Classes;
+use dimse_net::terms::{Ask, Classes};
 use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 use dimse_proto::ul::negotiate::{
     AcceptorPolicy, Preference, ProposedContext, Request, SupportedContext,

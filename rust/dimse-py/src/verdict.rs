@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dimse_net::queue::Queue;
-use dimse_net::receive::{Arrival, Met};
-use dimse_net::receive::{Refusal, Stored};
+use dimse_net::receive::{Arrival, Met, Refusal, Stored};
 use dimse_net::runtime;
 use dimse_proto::Uid;
 use parking_lot::Mutex;

@@ -17,6 +17,8 @@ pub(crate) enum Judgement {
     Ask(Sender<AdmissionRequest>),
 }
 
+// A trait, and not the listener itself: the driver stands below the listener, asks it about a proposal and reports the
+// end, and knows nothing else of it. Tests of the driver judge by themselves.
 /// Judges proposals.
 pub(crate) trait Admission: Send + Sync + std::fmt::Debug {
     /// Judges a proposal: `terms` are the user's, once it was asked.

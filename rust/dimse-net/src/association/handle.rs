@@ -29,6 +29,8 @@ pub struct Association {
     _owner: Option<Arc<AbortOnDrop>>,
 }
 
+// A user that loses its handle, by an exception say, must not leave the peer with an association that no call will ever
+// release. Clones share the owner, so the last of them counts; an acceptor's association belongs to its listener.
 #[derive(Debug)]
 struct AbortOnDrop(Mailbox);
 
@@ -86,7 +88,7 @@ impl Association {
         let events = &self.life.events;
         let follower = events.follow(kinds, Some(self.id()), most);
         // Registered before the look: an end that is reported in between finds the follower, or is seen here.
-        if self.life.told.load(Ordering::SeqCst) {
+        if self.life.reported.load(Ordering::SeqCst) {
             events.over(self.id()); // it had been before
         }
         follower

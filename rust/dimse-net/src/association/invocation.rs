@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use crate::association::message::Data;
-use crate::association::message::Response;
+use crate::association::message::{Data, Response};
 use crate::error::Error;
 use crate::life::Life;
 

@@ -38,6 +38,8 @@ impl Driver {
 
     /// Both halves of a release wait for what is outstanding (PS3.7 A.5, E-23).
     pub(super) fn finish_release(&mut self) {
+        // A peer may ask for a release while answers to it are under way: they leave first, and its A-RELEASE-RP behind
+        // them, so that the peer never loses an answer that it waited for.
         // In a collision the acceptor's turn comes only after the requestor's (Sta10, R-214).
         if self.line.release_asked
             && self.exchange.owes_nothing()
@@ -134,7 +136,7 @@ impl Driver {
             stored,
             messages,
         });
-        self.line.life.told.store(true, Ordering::SeqCst);
+        self.line.life.reported.store(true, Ordering::SeqCst);
         self.line.life.events.over(self.line.life.id);
     }
 }

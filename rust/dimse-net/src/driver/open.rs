@@ -69,6 +69,8 @@ impl Association {
     }
 }
 
+// The task starts at once, and the handle is returned before the proposal is there: the listener keeps it among its
+// pending connections, which is how it can close one that stays silent.
 /// Takes over an accepted socket. `admission` judges the A-ASSOCIATE-RQ when it is there.
 pub(crate) fn accept(
     stream: Stream,

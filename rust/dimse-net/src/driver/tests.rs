@@ -52,8 +52,7 @@ use crate::metrics::Metrics;
 use crate::queue::{Queue, Sender};
 use crate::service::{Operation, Service};
 use crate::settings::Settings;
-use crate::terms::Classes;
-use crate::terms::{Rejection, Terms};
+use crate::terms::{Classes, Rejection, Terms};
 use crate::transport::stream::{Io, LEAST_BUFFER, Stream};
 
 const VERIFICATION: Uid = Uid::from_static("1.2.840.10008.1.1");

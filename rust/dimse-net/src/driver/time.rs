@@ -36,9 +36,8 @@ impl Driver {
     /// Sets the deadlines that this moment calls for.
     pub(super) fn arm(&mut self) {
         // Derived anew before each wait, from what the association is waiting for now, in place of set and cleared
-        // where
-        // the state changes: a path that forgets one would leave an association without an end. A deadline that runs
-        // is left alone, and what counts as progress clears it (`bytes_came`, `bytes_left`).
+        // where the state changes: a path that forgets one would leave an association without an end. A deadline that
+        // runs is left alone, and what counts as progress clears it (`bytes_came`, `bytes_left`).
         let timeouts = self.line.settings.timeouts;
         let established = self.line.connection.state() == State::Sta6;
         self.keep(Deadline::Write, !self.line.write.is_empty(), timeouts.write);

@@ -202,6 +202,8 @@ pub struct StoredEvent {
     pub oddities: Vec<Oddity>,
 }
 
+// Bits of one number: what all followers want together is their union, and one look at it answers whether an event has
+// to be built.
 /// A set of kinds of events.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kinds(pub(crate) u32);

@@ -11,8 +11,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use crate::events::event::{Event, EventRecord, Kinds};
-use crate::facts::AssociationId;
-use crate::facts::no_titles;
+use crate::facts::{AssociationId, no_titles};
 use crate::queue::{Queue, Sender};
 
 /// Where events go: a node's, or those of an association of ours. Clones are the same.

@@ -135,6 +135,8 @@ impl Collected {
     /// The message with its data set of so many bytes. A data set that is small beside the read buffers which its
     /// slices would keep alive is copied out: how long its user keeps it is not known here.
     pub(super) fn into_data(self, bytes: u64, read_size: usize) -> (u8, CommandSet, Data) {
+        // A slice keeps the whole read buffer alive, half a megabyte for an identifier of a hundred bytes. The budget
+        // counts the slice: without the copy a user that keeps its requests would hold far more than is charged.
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let fragments = if bytes.saturating_mul(PINNED) < read_size {
             vec![Bytes::from(self.fragments.concat())]

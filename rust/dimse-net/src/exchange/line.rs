@@ -98,6 +98,7 @@ impl Line {
 
     /// Remembers why the association ends, unless that is known.
     pub(crate) fn end_with(&mut self, why: Error) {
+        // A broken connection is the consequence of an abort more often than its cause: the first one is reported.
         self.end.get_or_insert(why);
     }
 

@@ -27,6 +27,7 @@ pub fn header(
     source: AeTitle,
     receiver: AeTitle,
 ) -> Vec<u8> {
+    // Written by hand: nine elements of one fixed layout, before any byte of the data set, on the way of each instance.
     let mut group = Vec::with_capacity(512);
     // The version has VR OB, whose length field is 32 bits.
     group.extend_from_slice(b"\x02\0\x01\0OB\0\0\x02\0\0\0\x00\x01");

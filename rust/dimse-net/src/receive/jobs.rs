@@ -19,8 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::limits::Charge;
 use crate::receive::folder::Folder;
-use crate::receive::refusal::OUT_OF_RESOURCES;
-use crate::receive::refusal::Refusal;
+use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
 use crate::receive::sink::{
     Spooled, StoreRequest, Stored, Tentative, Writer, store_tentatively, store_whole,
 };

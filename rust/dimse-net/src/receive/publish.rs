@@ -134,8 +134,7 @@ impl Folder {
         let path = place.path.join(&name);
         let _turn = turn_of(&name);
         // Each attempt is undone by another process at worst: a name that was taken is free again, an earlier version
-        // is
-        // gone when it is looked at. Then the next attempt sees the new state. Stores of this process take turns.
+        // is gone when it is looked at. Then the next attempt sees the new state. Stores of this process take turns.
         for _ in 0..TRIES {
             match self.files.publish(temporary.name.full(), target) {
                 Ok(()) => {

@@ -53,6 +53,8 @@ impl Refusal {
     #[must_use]
     pub fn io(doing: &str, error: &io::Error) -> Self {
         let (status, comment) = match Errno::from_io_error(error) {
+            // After a failed write-back the kernel takes the pages for clean: a second sync would succeed and the bytes
+            // be lost. So the instance is refused for good, and the operator has to look at the disk.
             Some(Errno::IO) => (STORAGE_FAILED, "storage failed"),
             Some(Errno::NOSPC) => (OUT_OF_RESOURCES, NO_SPACE),
             Some(Errno::DQUOT) => (OUT_OF_RESOURCES, "quota exceeded"),

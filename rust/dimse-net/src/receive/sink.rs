@@ -394,7 +394,7 @@ impl Writer {
             }
         }
         // A reader of the file takes it for a part of the File Meta Information when it stands in front of the data
-        // set.
+        // set. It is kept as long as it says the same; another transfer syntax would make the file unreadable.
         let stray = self.check.uid(Tag::TRANSFER_SYNTAX_UID);
         if stray.is_some_and(|uid| uid != self.request.transfer_syntax) && self.begins_with_meta() {
             let text = "another transfer syntax in front of the data set";

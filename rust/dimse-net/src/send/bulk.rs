@@ -559,6 +559,8 @@ impl FileReader {
     }
 
     fn context_for(&self, info: &FileInfo) -> Option<u8> {
+        // In the transfer syntax of the file and no other: the data set is sent as it stands. The front end converts
+        // a file that finds no context here, and hands it over again.
         self.negotiated
             .contexts
             .iter()

@@ -194,8 +194,7 @@ fn inspect(path: &Path, whole: bool) -> Result<(Outgoing, FileInfo), SourceError
         &[Tag::SOP_CLASS_UID, Tag::SOP_INSTANCE_UID],
     );
     // The data set is what is sent, so its UIDs count, not those of group 0002, which may differ. Only where it cannot
-    // be
-    // read they have to be believed.
+    // be read they have to be believed.
     let (sop_class, sop_instance) = if matches!(check, Check::Opaque) {
         (
             needed(meta.sop_class, "Media Storage SOP Class UID (0002,0002)")?,

@@ -191,6 +191,7 @@ impl Stream {
 
     /// Writes what the stream takes now. `Ok(None)` when it takes nothing.
     pub(crate) fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        // Tried and not awaited: the driver has other things to wait for while the socket is full.
         let written = match self {
             Self::Tcp(tcp) => tcp.try_write_vectored(slices),
             Self::Layered(layered) => return layered.try_write(slices),

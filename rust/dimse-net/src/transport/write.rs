@@ -66,8 +66,7 @@ impl WriteQueue {
     /// abort would be read as a part of it.
     pub(crate) fn cut(&mut self) {
         // `begins` is false for the rest of a PDU, and for a chunk of which a byte has left: the first chunk that
-        // begins
-        // a PDU is where the queue can be cut. There is none while one large PDU fills the queue.
+        // begins a PDU is where the queue can be cut. There is none while one large PDU fills the queue.
         let kept = self.chunks.iter().position(|chunk| chunk.begins);
         if let Some(kept) = kept {
             for chunk in self.chunks.drain(kept..) {

@@ -44,6 +44,8 @@ impl<S: AsyncRead + Unpin> Ahead<S> {
         if self.left.end == self.size {
             self.size = self.size.saturating_mul(2).min(LARGEST);
         }
+        // Nothing there: the buffer goes, and the next byte costs an allocation. An idle association outnumbers a busy
+        // one by far on a server.
         if read.is_pending() {
             self.buffer = Vec::new();
         }
