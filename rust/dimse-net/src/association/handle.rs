@@ -82,7 +82,8 @@ impl Association {
         self.life.is_over()
     }
 
-    /// A follower of what happens on it, from now until it has ended: see [`Events::follow`].
+    /// A follower of what happens on it, from now until it has ended: see
+    /// [`Events::follow`](crate::events::Events::follow).
     #[must_use]
     pub fn follow(&self, kinds: Kinds, most: usize) -> Follower {
         let events = &self.life.events;
