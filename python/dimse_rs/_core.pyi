@@ -4,9 +4,9 @@
 Blocking calls release the interpreter and answer Ctrl-C within 0.2 s. Errors are those of
 `dimse_rs.errors`. In a forked child they raise RuntimeError: its threads did not come along.
 
-Every call that waits takes `then`: completions of an event loop and a number. It does not wait
-then, whatever its type says: it gives None, and what it would have given or raised comes out of the
-completions; or, if that is there at once, it gives it in a tuple, or raises it.
+Every call that waits takes `then`: completions of an event loop and a number. With `then` the call
+does not wait, whatever its type says. If the outcome is there at once, the call gives it in a tuple
+or raises it; otherwise the call gives None, and the outcome comes out of the completions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,10 +96,10 @@ _Output: TypeAlias = (
 __version__: Final[str]
 
 def check_process() -> None:
-    """See that this is the process in which the core runs.
+    """Check that this is the process in which the core runs.
 
     Raises:
-        RuntimeError: it was forked since.
+        RuntimeError: this process was forked after the core had started.
     """
 
 def fixed_limits() -> list[tuple[str, int]]:
@@ -109,10 +109,10 @@ def implementation() -> tuple[str, str]:
     """Implementation Class UID and version name (PS3.7 D.3.3.2)."""
 
 def alive_tasks() -> int:
-    """Tasks of the core that are alive in this process, to see that none is left behind."""
+    """Tasks of the core that are alive in this process; tests check that none is left over."""
 
 def is_debug_build() -> bool:
-    """Whether the core was built without optimisation, and is many times slower than it is."""
+    """Whether the core was built without optimisation, which makes it many times slower."""
 
 def panics() -> int:
     """Faults of the core in this process, since its threads were started."""
@@ -133,16 +133,16 @@ def context_results() -> list[tuple[int, str]]:
     """The results of presentation contexts and their names (PS3.8 Table 9-18)."""
 
 def probe(path: _Path) -> FileFacts:
-    """What a Part 10 file is. Reads its beginning only.
+    """Read the beginning of a Part 10 file, and give what it is.
 
     Raises:
-        DecodeError: it is no instance that can be sent.
-        OSError: it cannot be opened.
+        DecodeError: the file is no instance that can be sent.
+        OSError: the file cannot be opened.
     """
 
 @final
 class FileFacts:
-    """What a Part 10 file is, as its beginning says."""
+    """What the beginning of a Part 10 file shows of it."""
 
     @property
     def sop_class(self) -> str: ...
@@ -173,7 +173,7 @@ class ContextFacts:
         """Whether it can carry messages."""
     @property
     def transfer_syntax(self) -> str | None:
-        """The one that the acceptor picked; None when it was not accepted."""
+        """The transfer syntax that the acceptor picked; None when the context was not accepted."""
     @property
     def scu(self) -> bool:
         """Whether this end may invoke operations on it."""
@@ -205,8 +205,8 @@ class SupportedContext:
 
     Args:
         sop_class: the abstract syntax.
-        transfer_syntaxes: any when there are none.
-        own_order: our order of them decides.
+        transfer_syntaxes: accepted ones; an empty sequence accepts any.
+        own_order: this order decides, not the requestor's.
         scu: the requestor may be SCU.
         scp: the requestor may be SCP.
     """
@@ -263,7 +263,7 @@ class Identity:
 
 @final
 class ReceivedFacts:
-    """What became of the C-STOREs that came while a C-GET of this end was outstanding."""
+    """The results of C-STORE requests that came during a C-GET of this end."""
 
     @property
     def stored(self) -> int: ...
@@ -283,14 +283,14 @@ class RefusedFacts:
 
 @final
 class Cancellation:
-    """Whether an operation is cancelled, for what goes on without Python."""
+    """Whether an operation is cancelled; the core reads it while it sends files."""
 
     @property
     def cancelled(self) -> bool: ...
 
 @final
 class Dictionary:
-    """VRs by tag, for `scan` where an encoding leaves them open.
+    """VRs by tag, for `scan` of elements that are encoded without VR.
 
     Args:
         standard: of elements.
@@ -351,7 +351,7 @@ def scan(
 ) -> Scan:
     """Walk a data set in memory.
 
-    `lenient`: what is out of place but can be passed over is for the decoder to judge.
+    `lenient`: pass over what is out of place where that is possible; the decoder judges it.
 
     Raises:
         DecodeError: it is not whole.
@@ -369,14 +369,14 @@ def scan_file(path: _Path, limits: Bounds, dictionary: Dictionary) -> Scan:
 
 @final
 class Reserved:
-    """Room in the byte budget, until it is released or goes."""
+    """Bytes of the byte budget, reserved until `release` or until this object is deleted."""
 
     def release(self) -> None:
         """Give it back."""
 
 @final
 class Payload:
-    """The bytes of a data set: read-only, of the format "B", valid when the association is over.
+    """The bytes of a data set: read-only, of the format "B", valid after the association too.
 
     `bytes(payload)` copies, `memoryview(payload)` does not.
     """
@@ -444,7 +444,7 @@ class Message:
 
 @final
 class Credentials:
-    """What this node shows of itself: files with its certificate and key.
+    """The files with the certificate and the key that this node shows.
 
     Args:
         cert: the certificate.
@@ -456,10 +456,10 @@ class Credentials:
 
 @final
 class TLS:
-    """What secures the connections of a node. Files are read when needed, and when they change.
+    """The TLS settings of a node. The core reads the files when needed, and when they change.
 
     Args:
-        own: our certificate, if we show one.
+        own: the certificate of this node; None to show none.
         ca: certificates of CAs.
         crl: their revocation lists.
         pinned: SHA-256 of certificates.
@@ -490,7 +490,7 @@ class TLSFacts:
     def cipher_suite(self) -> str: ...
     @property
     def certificate(self) -> CertificateFacts | None:
-        """The peer's; None when it showed none."""
+        """The peer's certificate; None when the peer showed none."""
 
 @final
 class CertificateFacts:
@@ -503,11 +503,11 @@ class CertificateFacts:
         """Its distinguished name."""
     @property
     def names(self) -> list[str]:
-        """What it is for: hosts, addresses, mail addresses and URIs, then common names."""
+        """Subject alternative names (hosts, addresses, mail, URIs), then common names."""
 
 @final
 class Timeouts:
-    """Deadlines by name, in seconds; 0 is none. What is not named keeps the core's default.
+    """Deadlines by name, in seconds; 0 is none. A deadline not named has the core's default.
 
     Raises:
         TypeError: no such deadline; the message names it.
@@ -519,7 +519,7 @@ class Timeouts:
 
 @final
 class Limits:
-    """Limits by name: of one association, and those that the associations of a server share.
+    """Limits by name: of one association, and of all associations of a server together.
 
     Raises:
         TypeError: no such limit; the message names it.
@@ -531,7 +531,7 @@ class Limits:
 
 @final
 class Config:
-    """How the associations of a node are run, whichever end opens them.
+    """Settings of the associations of a node, as requestor and as acceptor.
 
     Args:
         timeouts: deadlines.
@@ -558,13 +558,13 @@ class Config:
 
 @final
 class AssociateRequest:
-    """What an A-ASSOCIATE-RQ says (PS3.8 9.3.2), beside what `Config` has for all.
+    """The contents of one A-ASSOCIATE-RQ (PS3.8 9.3.2) that `Config` does not have.
 
     Args:
         calling: calling AE title.
         called: called AE title.
         contexts: what is proposed.
-        identity: who asks.
+        identity: the user identity.
         extended: SOP class and application information.
         common: common extended negotiation.
     """
@@ -589,7 +589,7 @@ def associate(
 class Association:
     """One end of an association. Any thread may use it.
 
-    A requestor's is aborted when its last handle goes away.
+    An association that this node requested is aborted when its last handle is deleted.
     """
 
     @property
@@ -614,13 +614,13 @@ class Association:
         """The peer's Implementation Class UID and version name."""
     @property
     def warnings(self) -> list[str]:
-        """Mistakes of the peer in the negotiation that were let through."""
+        """Mistakes of the peer in the negotiation that this end tolerated."""
     @property
     def extended(self) -> list[_Extended]:
         """Extended negotiation as answered."""
     @property
     def identity(self) -> Identity | None:
-        """The user identity that the requestor said."""
+        """The user identity that the requestor sent."""
     @property
     def identity_response(self) -> bytes | None:
         """The server's response to it."""
@@ -632,12 +632,12 @@ class Association:
         """Host and port of the peer."""
     @property
     def ended(self) -> DimseError | None:
-        """Why it is over; None while it lives."""
+        """The cause of the end, as an exception; None while the association lives."""
     def follow(self, names: list[str], most: int) -> Follower:
-        """Follow what happens on it from now on, at most so many events behind."""
+        """Follow the events of the association from now on; at most `most` of them wait."""
     @property
     def received(self) -> ReceivedFacts:
-        """What became of the instances of C-GETs of this end."""
+        """The results of the instances that C-GETs of this end brought."""
     def next_message_id(self) -> int: ...
     def invoke(self, message: Message, within: float = 0.0, again: int = 0) -> Invocation:
         """Send a request. `within`: seconds that a response may take, 0 for ever.
@@ -646,7 +646,7 @@ class Association:
         answer is Success or a warning. The invocation gives the last answer.
         """
     def send(self, message: Message, *, wait: bool = True, then: _Then | None = None) -> None:
-        """Send an answer, or C-CANCEL; `wait`: until it has left."""
+        """Send a response or a C-CANCEL; with `wait` return when it has left."""
     def send_files(
         self,
         paths: Sequence[_Path],
@@ -659,43 +659,44 @@ class Association:
     ) -> Bulk:
         """Send files, undecoded, as many at a time as were negotiated.
 
-        `part_of`: of a request whose cancellation stops them. `check`: one that is not whole is not
-        sent; its result has a DecodeError with the offset.
+        `part_of`: the request whose cancellation stops the sending. `check`: send no file that is
+        not whole; its result has a DecodeError with the offset.
         """
     def release(self, *, then: _Then | None = None) -> None:
-        """Release it, after what is outstanding is confirmed."""
+        """Release the association when every outstanding operation has its response."""
     def abort(self, *, then: _Then | None = None) -> None:
-        """Abort it and wait until the connection is closed, at most a second."""
+        """Abort the association and wait until the connection is closed, at most a second."""
 
 @final
 class Invocation:
-    """An operation at the peer."""
+    """An operation that the peer performs for this end."""
 
     def next(self, *, then: _Then | None = None) -> Message | None:
-        """The next response; None after the final one. Another caller gets the one after."""
+        """The next response; None after the final one. Each response goes to one caller."""
     def next_many(self, *, then: _Then | None = None) -> list[Message]:
         """The responses there are, waiting for the first; empty after the final one.
 
-        The final one, or an error, comes by itself, when those before it were dealt with.
+        The final response, or an error, comes alone, when the responses before it were taken.
         """
 
 @final
 class Bulk:
-    """Files on their way: one result each."""
+    """Files that are being sent; each has one result."""
 
     def next(
         self, within: float = 0.1, *, gather: bool = True, then: _Then | None = None
     ) -> list[FileResult] | None:
         """The results there are, waiting at most `within` seconds; None when all were given.
 
-        `gather`: wait a moment for company, which is cheaper, or give the first at once.
+        `gather`: wait a moment for further results, which costs fewer calls; otherwise give the
+        first at once.
         """
     def stop(self) -> None:
-        """Send no file that is not begun; such have a result with an error that says so."""
+        """Begin no further file; the result of each file not begun is an error."""
 
 @final
 class FileResult:
-    """What became of one file: there is either a response, or an error.
+    """The result of one file: either a response or an error.
 
     Unpacks as (index, file or None when it was not begun, response, error), `file` being SOP class,
     SOP instance, transfer syntax and size.
@@ -709,7 +710,7 @@ class FileResult:
         """What the file is; None when it was not read, or could not be."""
     @property
     def begun(self) -> bool:
-        """The peer may have got some of it, or all."""
+        """Whether the peer may have received a part of the file, or all of it."""
     @property
     def response(self) -> Message | None:
         """The peer's answer."""
@@ -721,7 +722,7 @@ class FileResult:
         """(0000,0902) of the answer."""
     @property
     def error(self) -> DimseError | None:
-        """Why there is no answer."""
+        """The error, when there is no response."""
     @property
     def unreadable(self) -> OSError | None:
         """The error of the operating system, when that is why."""
@@ -768,7 +769,7 @@ class Sink:
     Args:
         folder: where to.
         classes: which; None for all that were negotiated.
-        but: or for all that were negotiated but these.
+        but: in place of `classes`: all negotiated classes except these.
         verdict_within: what is stored comes out of `Service.next_arrivals`, and is answered when it
             is settled, or after so many seconds; 0 is no limit.
     """
@@ -784,16 +785,16 @@ class Sink:
 
 @final
 class Service:
-    """What this node answers by itself, and the queues from which the rest is pulled.
+    """The requests that the core answers itself, and the queues from which Python pulls the rest.
 
     Args:
         echo: answer C-ECHO.
-        sink: where instances go.
-        handled: Command Field to SOP classes that are pulled as operations.
-        spool: where large instances for handlers wait.
-        events: where what happens is told.
-        lenient_roles: take the instances of a C-GET of ours without the SCP role too, and on the
-            context of the C-GET itself.
+        sink: the folder of the instances.
+        handled: Command Field to SOP classes of the requests that Python pulls as operations.
+        spool: the folder where large instances wait for handlers.
+        events: the followers of events.
+        lenient_roles: take the instances of a C-GET of this end without the SCP role too, and on
+            the context of the C-GET itself.
     """
 
     def __new__(
@@ -815,12 +816,13 @@ class Service:
     ) -> Arrivals | None:
         """Stored instances that wait for a verdict; None when none came in time, or none will."""
     def close_arrivals(self) -> None:
-        """Take no more for `next_arrivals`, and have what waits there answered as a failure."""
+        """End `next_arrivals`; the instances that wait there are answered with a failure."""
     def receive(self, folder: Folder | None, classes: Sequence[str] | None = None) -> None:
         """From now on, put instances of these SOP classes, default all, into this folder, or none.
 
-        What is being received goes on as it began. `stored` events are there before the peer has
-        its answers: when the final response of a C-GET is, so are those of its sub-operations.
+        An instance that is being received goes where it began to go. The core emits a `stored`
+        event before it answers the peer: when the final response of a C-GET is there, the events of
+        its sub-operations are too.
         """
 
 @final
@@ -862,43 +864,44 @@ class StoredFacts:
         """Whether the same bytes were there already."""
     @property
     def kept(self) -> Path | None:
-        """Where an earlier version with other bytes went."""
+        """The path to which an earlier version with other bytes was moved."""
     @property
     def oddities(self) -> list[str]: ...
     @property
     def values(self) -> dict[int, tuple[str | None, bytes]]:
-        """VR, where the encoding says, and bytes of the elements asked for, by tag."""
+        """VR, if the encoding has it, and bytes of the elements that `Collect` names, by tag."""
 
 @final
 class Arrivals:
-    """Stored instances that are not answered: 256 at most. Dropped unsettled they stay."""
+    """Up to 256 stored instances without an answer; deleted unsettled, they stay stored."""
 
     def facts(self) -> list[StoredFacts]:
         """What is known of each."""
     def settle(
         self, verdicts: Sequence[tuple[int, str] | None], *, then: _Then | None = None
     ) -> list[str]:
-        """Have each answered, after what was there before is back; say what each verdict met.
+        """Give a verdict on each: a refusal restores the former version, then the peer is answered.
 
-        A verdict is None for Success, or status and comment. It met nothing (an empty text), came
-        "late", found the association "gone", or what it refused could not be put back: why.
+        A verdict is None for Success, or status and comment. The result of each is empty when the
+        peer gets the verdict, "late" after another answer, "gone" when the association was over, or
+        the reason why the former version could not be restored.
         """
 
 @final
 class Events:
-    """Where what happens is told: of a server, or of one association of ours."""
+    """The hub of events of a server, or of one association that this node requests."""
 
     def __new__(cls) -> Events: ...
     def follow(self, names: list[str], most: int) -> Follower:
-        """Follow these kinds from now on, at most so many events behind.
+        """Follow these kinds from now on; at most `most` events wait for the follower.
 
-        Those who follow when an association of ours is begun follow that, and end with it.
+        A follower that exists when this node requests an association ends with the association.
 
         Raises:
             ValueError: no such kind.
         """
     def close(self) -> None:
-        """Tell that no more events will come."""
+        """End all followers: no more events will come."""
 
 @final
 class EventFacts:
@@ -912,27 +915,27 @@ class EventFacts:
         """One of `event_kinds()`."""
     @property
     def facts(self) -> dict[str, Any]:
-        """What is known of it, by name; of every kind `peer`, `calling`, `called` and `at`."""
+        """The facts by name; every kind has `peer`, `calling`, `called` and `at`."""
 
 @final
 class Follower:
-    """One end of the events: pulls them. They are no longer made for it when it goes."""
+    """A queue of events; the core makes no event for a follower that was deleted."""
 
     def want(self, names: list[str]) -> None:
-        """Say what is wanted from now on."""
+        """Follow these kinds instead, from now on."""
     def close(self) -> None:
-        """End following; what was told before can still be taken."""
+        """End following; events from before can still be taken."""
     @property
     def over(self) -> bool:
-        """Whether there is nothing to take, and will be nothing."""
+        """Whether the queue is empty and no event will come."""
     def next(
         self, within: float | None = None, *, then: _Then | None = None
     ) -> list[EventFacts] | None:
-        """The events there are, waiting at most `within` seconds; None when no more will come."""
+        """The events that wait, after at most `within` seconds; None when no more will come."""
     def take(self) -> list[EventFacts]:
-        """The events there are, without waiting."""
+        """The events that wait in the queue now."""
     def ready(self, within: float | None = None, *, then: _Then | None = None) -> bool:
-        """Wait until there is something to take, or will be nothing; say whether that came."""
+        """Wait for an event or the end of events; False when neither came in time."""
 
 @final
 class Operation:
@@ -947,9 +950,9 @@ class Operation:
         """The peer sent C-CANCEL, or the association ended."""
     @property
     def cancellation(self) -> Cancellation:
-        """The same as an object, for what has to stop with the operation."""
+        """The same flag as an object, for a sending that has to stop with the operation."""
     def reserve(self, bytes: int) -> Reserved:
-        """Reserve room in the byte budget for what is about to be made of the data set.
+        """Reserve bytes of the budget for the objects that decoding the data set will make.
 
         Raises:
             LimitExceeded: there is not enough.
@@ -967,8 +970,8 @@ class Operation:
         Args:
             command: by keyword.
             data: its data set, encoded.
-            wait: until it has left.
-            then: where that is told; without `wait` it is not.
+            wait: return when the response has left.
+            then: completes when the response has left; without `wait` never.
 
         Raises:
             LocalProtocolError: the final response was sent before.
@@ -976,19 +979,19 @@ class Operation:
     def tell_sub_operation(
         self, sop_class: str, sop_instance: str, status: int | None, detail: str
     ) -> None:
-        """Tell who follows of a C-STORE of this retrieval: its status, or why there is none."""
+        """Emit the event of a C-STORE of this retrieval: its status, or why it has none."""
     @property
     def answered(self) -> bool:
         """A final response was sent."""
 
 @final
 class UnknownClasses:
-    """What becomes of storage classes that no list has (PS3.4 B.4.1.2).
+    """The storage classes that are accepted although no list has them (PS3.4 B.4.1.2).
 
     Args:
         which: "announced" (PS3.7 D.3.3.6) or "any" of them is accepted.
-        transfer_syntaxes: in which, any when there are none.
-        own_order: our order of them decides.
+        transfer_syntaxes: accepted ones; an empty sequence accepts any.
+        own_order: this order decides, not the requestor's.
     """
 
     def __new__(
@@ -997,12 +1000,12 @@ class UnknownClasses:
 
 @final
 class ExtendedAnswer:
-    """How extended negotiation of one SOP class is answered (PS3.7 D.3.3.5).
+    """The answer to extended negotiation of one SOP class (PS3.7 D.3.3.5).
 
     Args:
-        sop_class: of which.
+        sop_class: the SOP class.
         info: the application information.
-        declared: said as it stands; otherwise agreed to byte by byte.
+        declared: answer with `info` as it is; otherwise with the smaller of each two bytes.
     """
 
     def __new__(cls, sop_class: str, info: bytes, *, declared: bool = False) -> ExtendedAnswer: ...
@@ -1013,8 +1016,8 @@ class Policy:
 
     Args:
         contexts: what is accepted.
-        called: AE titles it answers to, None for any.
-        calling: AE titles it lets in, None for any.
+        called: AE titles that the server answers to, None for any.
+        calling: AE titles that it admits, None for any.
         unknown: storage classes beyond `contexts`, None for none.
         extended: answers to extended negotiation.
         require_identity: reject requestors without user identity.
@@ -1035,7 +1038,7 @@ class Policy:
 
 @final
 class Listener:
-    """A listening server; it accepts from the moment it exists.
+    """A listening server; it accepts connections as soon as it was made.
 
     Args:
         host: an address, or a name whose first address is taken.
@@ -1057,21 +1060,21 @@ class Listener:
         """Host and port it listens on."""
     @property
     def associations(self) -> list[Association]:
-        """Those that are established."""
+        """The established associations."""
     @property
     def pending(self) -> int:
         """Connections that have not sent their A-ASSOCIATE-RQ."""
     def metrics(self) -> dict[str, Any]:
-        """What was counted, by the names of `dimse_rs.Metrics`.
+        """The counts, by the names of `dimse_rs.Metrics`.
 
-        Histograms are .
+        Histograms are `HistogramFacts`.
         """
     def next_proposal(
         self, within: float | None = None, *, then: _Then | None = None
     ) -> Proposal | None:
         """The next proposal to be decided on; None when none came within so many seconds."""
     def stop(self, grace: float = 5.0, patience: float = 0.0, *, then: _Then | None = None) -> None:
-        """Stop accepting; peers may release within `patience` seconds, then `grace` is left."""
+        """Stop accepting; abort associations after `patience` to release and `grace` to finish."""
 
 @final
 class HistogramFacts:
@@ -1089,13 +1092,13 @@ class HistogramFacts:
 
 @final
 class Completions:
-    """What the core finished for an event loop.
+    """The outcomes of calls, for an event loop.
 
-    When the first outcome lies here the loop is woken once, and takes all that came meanwhile.
+    The first outcome wakes the loop once, and the loop takes all that have come by then.
 
     Args:
-        call_soon_threadsafe: of the loop. One that is closed is left in peace.
-        drain: what it is to call.
+        call_soon_threadsafe: the method of the loop; the error of a closed loop is ignored.
+        drain: the function that the loop calls to take the outcomes.
     """
 
     def __new__(
@@ -1104,19 +1107,19 @@ class Completions:
         drain: Callable[[], object],
     ) -> Completions: ...
     def take(self) -> list[tuple[int, Any, BaseException | None]]:
-        """What is done: (number, outcome, exception), in the order in which it was."""
+        """Take the outcomes: (number, outcome, exception), in the order of completion."""
     def cancel(self, token: int) -> None:
-        """End the waiting for this, if it is not over. An association half made is aborted."""
+        """Give up this call, if it is not over; an association half made is aborted."""
     def close(self) -> None:
-        """End all waiting. Nothing comes out any more."""
+        """Give up all calls; no outcome comes out any more."""
 
 @final
 class Proposal:
-    """An A-ASSOCIATE-RQ to be decided on, once. One that is dropped undecided is rejected."""
+    """An A-ASSOCIATE-RQ that needs one decision; deleted without one, it is rejected."""
 
     @property
     def association(self) -> int:
-        """Number of the association that may come of it."""
+        """Number that the association has, if the proposal is accepted."""
     @property
     def peer(self) -> tuple[str, int] | None:
         """Host and port of the requestor."""
@@ -1125,13 +1128,13 @@ class Proposal:
         """Calling and called AE title."""
     @property
     def contexts(self) -> list[ProposedContext]:
-        """Those with one valid SOP class, in order."""
+        """The contexts with one valid SOP class, in the order proposed."""
     @property
     def tls(self) -> TLSFacts | None:
         """What the TLS handshake agreed on; None without TLS."""
     @property
     def identity(self) -> Identity | None:
-        """Who asks."""
+        """The user identity; None without one."""
     @property
     def extended(self) -> list[_Extended]:
         """Extended negotiation as offered."""
@@ -1146,19 +1149,19 @@ class Proposal:
         identity_response: bytes | None = None,
         permit: Permit | None = None,
     ) -> None:
-        """Let it in, on the listener's policy and these terms, which go before it."""
+        """Accept the proposal; these terms go before the listener's policy."""
     def reject(self, result: int, source: int, reason: int, code: str, detail: str) -> None:
-        """Reject it. `code`: "user-identity", "not-allowed" or "not-let-in"; `detail` is logged."""
+        """Reject. `code`: "user-identity", "not-allowed" or "not-let-in"; `detail` is logged."""
 
 @final
 class Permit:
-    """What a peer may ask for: Command Fields, and classes of contexts; None for all."""
+    """The requests that a peer may make: Command Fields and SOP classes; None for all."""
 
     def __new__(cls, services: set[int] | None, classes: Sequence[str] | None) -> Permit: ...
 
 @final
 class Connection:
-    """One end of an association without I/O, for tests and for those who bring their own.
+    """One end of an association without I/O, for tests and for programs with their own I/O.
 
     After every call, take `outputs()` and carry them out in order.
 
@@ -1169,12 +1172,12 @@ class Connection:
     def requestor(
         *, calling: str, called: str, contexts: Sequence[ProposedContext], max_length: int = 131072
     ) -> Connection:
-        """The end that asks."""
+        """Make the requestor's end."""
     @staticmethod
     def acceptor(
         *, contexts: Sequence[tuple[str, Sequence[str]]], max_length: int = 131072
     ) -> Connection:
-        """The end that is asked: SOP classes with transfer syntaxes, any when there are none."""
+        """Make the acceptor's end: SOP classes with transfer syntaxes, any if there are none."""
     @property
     def state(self) -> str:
         """One of "Sta1" to "Sta13"."""
@@ -1186,7 +1189,7 @@ class Connection:
     def receive(self, data: Buffer) -> None:
         """Bytes arrived."""
     def answer(self) -> None:
-        """Answer the A-ASSOCIATE indication as the contexts given to `acceptor` say."""
+        """Answer the A-ASSOCIATE indication by the contexts that `acceptor` got."""
     def reject(self, result: int, source: int, reason: int) -> None:
         """A-ASSOCIATE response, rejecting."""
     def send(self, message: Message) -> None:
@@ -1198,4 +1201,4 @@ class Connection:
     def abort(self) -> None:
         """A-ABORT request."""
     def outputs(self) -> list[_Output]:
-        """What is to be done now, in order; each is given once."""
+        """Take the outputs to carry out now, in order."""
