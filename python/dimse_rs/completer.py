@@ -125,7 +125,7 @@ class Completer:
         except TimeoutError:
             if timeout.expired():
                 return instead
-            raise  # one of the user's
+            raise  # the user's item raised it
 
     def _look(self) -> None:
         """Cancel the items whose requests were cancelled."""

@@ -509,13 +509,13 @@ _ADVICE: Final[dict[str | None, str]] = {
     "spoken-here": "this node speaks TLS 1.2 with ECDHE and AES-GCM or ChaCha20,"
     " and TLS 1.3 (PS3.15 B.12)",
     "give-certificate": "give one: cert= and key=, or --tls-cert and --tls-key",
-    "tell-peer-of-ca": "tell the peer of the CA, or send the certificates in between along",
+    "tell-peer-of-ca": "have the peer trust the CA, or send the intermediate certificates too",
     "renew-certificate": "renew it, or look at the peer's clock",
     "give-server-name": "give the right one: server_name=, or --tls-name",
     "pin-certificate": "if it is the right one nevertheless, pin it: pinned=, or --tls-pin",
     "look-at-clocks": "look at both clocks",
     "name-ca": "name its CA: ca=, or --tls-ca; or pin it: pinned=, or --tls-pin",
-    "say-server-name": "say what it is for: server_name=, or --tls-name ('*' is any); or pin it",
+    "say-server-name": "name the host in it: server_name=, or --tls-name ('*' is any); or pin it",
     "give-crl": "give the list of the CA that signed it: crl=, or --tls-crl",
 }
 """What to change when TLS fails: by the name of a `TlsAdvice` in rust/dimse-net/src/error.rs."""

@@ -1,6 +1,6 @@
 """How the log shows an exception: its place, but no text that a library wrote.
 
-The text of a library may quote a value: pydicom names the one that it cannot read, a database
+The text of a library may quote a value: pydicom quotes a value that it cannot read, a database
 driver the key that exists already. Such values are those of patients. The text of an exception that
 the user's own code raised is the user's own choice, and is shown.
 """

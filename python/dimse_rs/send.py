@@ -451,7 +451,7 @@ class _Account:
             try:
                 association.release()
             except DimseError as error:
-                # Every file has its answer, which a failed release does not change.
+                # A release that fails changes no result: every file has its answer.
                 told = log.of(association._core, "unreleased")
                 _logger.warning("%s was not released: %s", association, error, extra=told)
         return left

@@ -176,7 +176,7 @@ class Storage:
     Attributes:
         folder: where instances are written.
         sop_classes: SOP classes that are taken.
-        unknown: whether other classes are taken too, or the function that says so of a class.
+        unknown: whether other classes are taken too, or the function that decides on a class.
         on_stored: the function that decides on stored instances; None without one.
         on_stored_timeout: seconds that the function may take; 0 is no limit.
     """
@@ -203,7 +203,7 @@ class Storage:
                 `<uid>.dcm~1~`, or refuse the new one. The same bytes are always a Success.
             sop_classes: SOP classes to take; default every storage class of the registry for which
                 the server has no handler.
-            unknown: take any other class too, or those of which a function says so. Otherwise only
+            unknown: take any other class too, or those that a function takes. Otherwise only
                 classes that the sender announces as specialisations of storage (PS3.7 D.3.3.6),
                 which are always taken.
             settings: the keywords that `StorageSettings` explains: reserve and strict for what is
@@ -252,7 +252,7 @@ class Storage:
 
     @property
     def predicate(self) -> Callable[[SOPClass], bool] | None:
-        """The function that says of another class whether it is taken; None without one."""
+        """The function that decides whether another class is taken; None without one."""
         return None if isinstance(self.unknown, bool) else self.unknown
 
     @property

@@ -83,7 +83,7 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     """Report."""
     action = args.parameters.pop(0) if args.parameters else ""
     if action not in ACTIONS:
-        parser.error(f"say what to do: {' or '.join(ACTIONS)}")
+        parser.error(f"the action is missing: {' or '.join(ACTIONS)}")
     peer, files = peer_and_rest(parser, args)
     _check(parser, args, action, files)
     attributes = _attributes(args, files)
@@ -106,7 +106,7 @@ def _check(parser: Parser, args: argparse.Namespace, action: str, files: list[st
         parser.error(f"too many parameters: {' '.join(files[1:])}")
     if action == "set":
         if args.uid is None:
-            parser.error("say which step: --uid")
+            parser.error("the UID of the step is missing: --uid")
         if args.worklist:
             parser.error("--worklist goes with create")
     elif args.end or args.images:

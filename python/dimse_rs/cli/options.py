@@ -116,7 +116,7 @@ def add_association_options(parser: Parser, *, title: str, server: bool = False)
         "--socket-timeout",
         metavar="SECONDS",
         type=seconds,
-        help="for a peer that does not read (default: 60)",
+        help="for a peer that accepts no bytes (default: 60)",
     )
     group.add_argument(
         "-ta",
@@ -169,7 +169,7 @@ def _add_identity_options(parser: Parser) -> None:
     )
     passcode = group.add_mutually_exclusive_group()
     passcode.add_argument(
-        "-pwd", "--password", metavar="PASSCODE", help="and this passcode, over TLS"
+        "-pwd", "--password", metavar="PASSCODE", help="send this passcode too, over TLS"
     )
     passcode.add_argument(
         "-epw",
@@ -177,7 +177,7 @@ def _add_identity_options(parser: Parser) -> None:
         dest="password",
         action="store_const",
         const="",
-        help="the same with an empty passcode",
+        help="send an empty passcode, over TLS",
     )
     group.add_argument(
         "--passcode-in-clear",

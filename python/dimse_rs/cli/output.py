@@ -159,7 +159,7 @@ class Progress:
         """Look for a terminal to draw on; `done` is the participle for counted instances."""
         self._word = done
         self._stream = stream or sys.stderr
-        # Messages would tear the bar: with -v there is none.
+        # -v prints a line for each instance, and each line would break the bar.
         self._shown = (
             self._stream.isatty()
             and os.environ.get("TERM") != "dumb"

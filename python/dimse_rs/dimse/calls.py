@@ -146,7 +146,7 @@ class AssociationFacts:
             _logger.warning("%s %s", self, warning, extra=extra)
         identity = self.identity
         if identity is not None and identity.response_requested and self.identity_response is None:
-            missing = "the peer does not say that it verified the user identity"
+            missing = "the peer does not confirm that it verified the user identity"
             _logger.warning("%s %s", self, missing, extra=log.of(self._core, "identity-unanswered"))
 
     def _log_end(self, how: str) -> None:
@@ -310,7 +310,7 @@ class AssociationFacts:
     def _warn_without_role(self) -> None:
         """Warn before a C-GET that by the agreed roles no instance can come (PS3.4 C.5.3).
 
-        The request is sent all the same: the peer's answer may tell more.
+        The request is sent nevertheless: the peer's answer may give the reason.
         """
         if self._performer is None or self._performer.lenient_roles:
             return
@@ -321,7 +321,7 @@ class AssociationFacts:
         _logger.warning(
             "%s C-GET: no storage class was accepted with the SCP role for this side, %d without"
             " (PS3.7 D.3.3.4), so every instance will be refused; from a peer that answers no role"
-            " selection lenient_roles=True / --lenient-roles takes them all the same",
+            " selection lenient_roles=True / --lenient-roles takes them nevertheless",
             self,
             len(storage),
             extra=log.of(self._core, "no-role"),

@@ -354,7 +354,7 @@ def _performed(
 def _drained(
     request: RetrieveRequest, answer: Any, opened: list[Any]
 ) -> Generator[Step, Any, Retrieve]:
-    """Drain the iterator of a handler: the first pending response has to say how many there are.
+    """Drain the iterator of a handler: the first pending response has to carry their number.
 
     Handlers written for pynetdicom give other items before the first instance: for C-MOVE the
     address of the destination, then how many instances will come.

@@ -229,7 +229,7 @@ class _Pdu(Kind):
         yield {"event": self.name, **self.about, **pdu, "items": self._items}
 
     def record(self) -> None:
-        # A study has thousands of these, and they say little.
+        # A study has thousands of P-DATA-TFs, and each line shows no more than a length.
         level = log.TRACE if self.facts["type"] == "P-DATA-TF" else logging.DEBUG
         text = pdu_text(self.facts | {"items": self._items})
         self.line(level, self.name, "%s %s %s", self.who, self.arrow, text, to=_pdu)

@@ -1,8 +1,8 @@
 """From events of the core to events for programs, and to records of the log, by their kind.
 
-`_kinds` has what each kind becomes. Here is the way back: which kinds of the core have to be
-followed for an event of some name, and for the loggers at their present levels. The core makes only
-events that some follower has asked for.
+`_kinds` has the events and the record of each kind. This file has the reverse: the kinds of the
+core to be followed for an event of some name, and for the loggers at their present levels. The core
+makes only events that a follower asked for.
 """
 
 from __future__ import annotations

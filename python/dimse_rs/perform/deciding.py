@@ -36,7 +36,7 @@ _Verdict = tuple[int, str] | None
 
 
 class Deciding:
-    """Has a function decide on what a server stores.
+    """Calls the function that decides on the instances that a server stored.
 
     Args:
         service: of the core; batches of instances come from it.
@@ -44,7 +44,7 @@ class Deciding:
     """
 
     def __init__(self, service: _core.Service, storage: Storage) -> None:
-        """Keep both; `start` begins."""
+        """Keep the service and the settings of the storage; `start` starts the thread."""
         assert storage.on_stored is not None  # noqa: S101 - the server has checked that
         self._service = service
         self._function: OnStored = storage.on_stored
@@ -94,7 +94,7 @@ class Deciding:
         self.log_outcomes(items, verdicts, arrivals.settle(verdicts))
 
     def _before(self) -> str:
-        """Say why a verdict is too late."""
+        """Give the reason why a verdict is too late."""
         if self._stopping:  # the sender may have got no answer at all
             return "the server has stopped"
         return f"it was answered A700 after {self._timeout:g} s (on_stored_timeout)"
@@ -151,8 +151,9 @@ class Deciding:
 
         Args:
             items: the batch.
-            verdicts: on each.
-            outcomes: of each: "" settled, "late", "gone", or why the instance was not removed.
+            verdicts: one for each instance.
+            outcomes: one for each verdict: "" settled, "late", "gone", or why the instance was not
+                removed.
         """
         for item, verdict, what in zip(items, verdicts, outcomes, strict=True):
             if not what:
@@ -161,7 +162,7 @@ class Deciding:
             extra: dict[str, Any] = {"association": item.association}
             if what == "late":
                 _logger.warning(
-                    "(%d) on_stored said %s of %s too late, %s, and %s stays",
+                    "(%d) on_stored gave %s for %s too late, %s, and %s stays",
                     *(item.association, said, item.instance_uid, self._before(), item.path),
                     extra={"code": "on-stored-late", **extra},
                 )

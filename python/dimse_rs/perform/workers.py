@@ -32,7 +32,7 @@ TURN: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Callbacks(Generic[Work]):
-    """What the threads call. They keep it alive: give bound methods through `threads.weakly`.
+    """The functions that the threads call and keep alive: use `threads.weakly` for methods.
 
     Attributes:
         serve: runs the handler and answers. An error that it raises ends no thread.
@@ -159,7 +159,7 @@ class Workers(Generic[Work]):
 
     def _begin(self, operation: Work) -> None:
         self._idle -= 1
-        # Without a spare thread this operation is served all the same. Further ones wait in the
+        # Without a spare thread this operation is served nevertheless. Further ones wait in the
         # core until a thread can be started, which `keep_trying` sees to.
         threads.keep_trying(self._has_spare)
         if self._deadline:

@@ -1,10 +1,11 @@
 """Admission: which A-ASSOCIATE-RQs are accepted, as far as the user's functions decide.
 
 The core examines a proposal first, by data alone: the AE titles, the contexts, the user identity
-where it is required, and whether there is a place among the associations. It keeps the place while
-the functions decide, so that they are never called in vain. Only when some function can have a say
-(`Admission.ask`) does the proposal go into a queue, from which threads of this module take it. The
-core goes on meanwhile, and rejects the proposal itself when `Timeouts.acse` has passed.
+where it is required, and whether there is a place among the associations. The core keeps the place
+while the functions decide, so that no function accepts a proposal that has no place. Only when some
+function decides (`Admission.ask`) does the proposal go into a queue, from which threads of this
+module take it. The core serves other associations meanwhile, and rejects the proposal itself when
+`Timeouts.acse` has passed.
 
 `Admission.decide` calls the functions in an order that stops strangers early: `allow` first, which
 costs a comparison; then `accept`; then `verify_identity`, which may take long; and what to accept
@@ -100,7 +101,7 @@ class Admission:
         self._predicates.append(Supported(predicate))
 
     def start(self, listener: _core.Listener, most: int) -> None:
-        """Begin to decide on proposals, on at most so many threads, if a function can have a say.
+        """Begin to decide on proposals, on at most so many threads, if a function decides.
 
         When this is called on an event loop, functions may be `async`: they run there.
         """
@@ -222,7 +223,7 @@ class Admission:
         if not isinstance(verdict, bool):
             raise TypeError(f"accept gives bool, not {type(verdict).__name__}")
         if not verdict:
-            raise _Refused(_REFUSED, "not-let-in", "the accept function said no")
+            raise _Refused(_REFUSED, "not-let-in", "the accept function refused")
 
     def _verified(self, core: _core.Proposal, proposal: Proposal) -> bytes | None:
         """Verify the identity and give the response; None when there is nothing to verify."""

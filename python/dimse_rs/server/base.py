@@ -1,4 +1,4 @@
-"""`BaseServer`: what `Server` and `AsyncServer` have in common, which is all but how calls wait."""
+"""`BaseServer`: all that `Server` and `AsyncServer` share; they differ in how calls wait."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class BaseServer(Handlers):
         self.any_destination = chosen["any_destination"]
 
     def _prepare(self) -> None:
-        """Make what the life of a server needs; nothing is bound and no thread runs yet."""
+        """Make the state of a server; nothing is bound and no thread runs yet."""
         self._performer: Performer | None = None
         self._associations: WeakValueDictionary[int, AssociationFacts] = WeakValueDictionary()
         self._stopping = threading.Event()  # `stop` was called
@@ -129,12 +129,12 @@ class BaseServer(Handlers):
 
     @property
     def host(self) -> str:
-        """The address that the server listens on; before it starts the one of the settings."""
+        """The address that the server listens on; before the start, that of the settings."""
         return self._bind[0] if self._listener is None else self._listener.address[0]
 
     @property
     def port(self) -> int:
-        """The port that the server listens on; before it starts the one of the settings."""
+        """The port that the server listens on; before the start, that of the settings."""
         return self._bind[1] if self._listener is None else self._listener.address[1]
 
     @property
@@ -151,7 +151,7 @@ class BaseServer(Handlers):
             from dimse_rs.encoding import library  # noqa: F401 - so is pydicom by this
 
     def _start(self) -> None:
-        """Bind and accept; of a start that fails nothing is left."""
+        """Bind and accept; a start that fails releases all that it had taken."""
         if self._listener is not None:
             raise LocalProtocolError("a server starts once; make another one")
         self._load()
@@ -169,9 +169,9 @@ class BaseServer(Handlers):
         )
 
     def _listen(self) -> None:
-        # The listener accepts from the moment it exists. What must not miss anything stands before
-        # it: the log follower, and the thread of `on_stored`. What takes from the listener's queues
-        # comes after it: a request that is early waits there.
+        # The listener accepts as soon as it was made. The log follower and the thread of
+        # `on_stored` start before it, since they must not miss an event or an instance. The threads
+        # that take from the listener's queues start after it: an early request waits there.
         routes = routes_of(self, storage=self._storage, events=self._events)
         self._performer = self._performer_kind(
             self, routes, self.ae.timeouts, self._max_handlers, node=self
@@ -288,7 +288,7 @@ class BaseServer(Handlers):
             if not self._stopping.is_set():
                 warnings.warn(what, ResourceWarning, stacklevel=2, source=self)
 
-    # ---- what a user asks of it
+    # ---- for programs: events and metrics
 
     def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
         """Follow what happens: dicts as `dimse storescp --json` prints them, each with key `event`.

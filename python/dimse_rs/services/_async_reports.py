@@ -198,7 +198,7 @@ class Reporter:
                             await queue.grown.wait()
         finally:
             del self._queues[where]
-            for left in queue.waiting:  # by a fault of ours
+            for left in queue.waiting:  # only after an error in this module
                 self._over(left)
 
     @staticmethod

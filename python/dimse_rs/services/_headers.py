@@ -22,7 +22,7 @@ _logger = log.get(log.SERVER)
 _CHARACTER_SET: Final = 0x00080005
 _TIMEZONE: Final = 0x00080201
 OF_ALL_LEVELS: Final = (_CHARACTER_SET, _TIMEZONE)
-"""Attributes that say how the others are to be read, at every level."""
+"""Attributes by which the others are decoded, at every level."""
 
 _LONGEST_VALUE: Final = 10240
 """Bytes of a value that is kept, the longest LT; longer ones count as unknown."""

@@ -123,7 +123,7 @@ def notify_availability(
     from dimse_rs.encoding.library import Dataset
 
     if availability not in AVAILABILITIES:
-        raise ValueError(f"{availability!r} is none of {', '.join(AVAILABILITIES)}")
+        raise ValueError(f"{availability!r} is not one of {', '.join(AVAILABILITIES)}")
     by_series: dict[str, list[Dataset]] = {}
     for series, sop_class, uid in instances:
         item = _item(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=uid)
@@ -131,7 +131,7 @@ def notify_availability(
         item.RetrieveAETitle = retrieve_ae_title
         by_series.setdefault(series, []).append(item)
     if not by_series:
-        raise ValueError("no instances to tell of")
+        raise ValueError("no instances to notify the peer of")
     notice = Dataset()
     notice.StudyInstanceUID = study
     notice.ReferencedPerformedProcedureStepSequence = (

@@ -88,8 +88,8 @@ class Commitment:
             peers: addresses for reports when the association of the request is over: by the AE
                 title of the SCU, or a function that gives the address of a title, or None. Looked
                 up for each attempt.
-            ae: settings for associations of ours; their calling title is the title that the SCU
-                has called.
+            ae: settings for associations that this side requests; their calling title is the title
+                that the SCU has called.
             attempts: associations that are tried for a report.
             delay: seconds to the second attempt; each further delay is twice as long.
             most: reports that may be outstanding; further requests are refused with 0213.

@@ -338,7 +338,7 @@ class _Entity:
         return self._index.retrieve_ae_title
 
 
-# What no instance says, or not truly: counts and lists over the instances (PS3.4 C.3.4),
+# Attributes that no instance has, or not truly: counts and lists over the instances (PS3.4 C.3.4),
 # and from where and how fast they can be retrieved (C.4.1.1.3.2).
 _COMPUTED: Final[dict[int, Callable[[_Entity], Any]]] = {
     0x00201200: lambda entity: len(entity.at(PATIENT).children),
