@@ -75,7 +75,7 @@ impl Deadlines {
         self.slots.push((which, at, after));
     }
 
-    /// Starts unless it runs. Says whether it did.
+    /// Starts the deadline unless it runs; whether it was started.
     pub(crate) fn ensure(&mut self, which: Deadline, after: Option<Duration>) -> bool {
         let idle = !self.runs(which);
         if idle {

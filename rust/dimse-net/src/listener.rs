@@ -176,7 +176,7 @@ impl Listener {
         self.address
     }
 
-    /// Proposals that wait for the user's word, in order. There are not more than established associations
+    /// Proposals that wait for the user's decision, in order. There are not more than established associations
     /// are allowed.
     #[must_use]
     pub fn admission_requests(&self) -> &Arc<Queue<AdmissionRequest>> {
@@ -318,7 +318,7 @@ impl Acceptor {
                 Err(error) => {
                     self.metrics.accept_failed();
                     // Out of descriptors: the connection stays in the kernel's queue until one is free.
-                    // Said once, not ten times a second.
+                    // Reported once, not ten times a second.
                     if !std::mem::replace(&mut failing, true) {
                         self.tell(Event::AcceptFailed(error.to_string()));
                     }
@@ -330,7 +330,7 @@ impl Acceptor {
         let _on_linux = SockRef::from(&listener).shutdown(Shutdown::Both);
     }
 
-    /// Tells of what concerns no association.
+    /// Emits an event that concerns no association.
     fn tell(&self, event: Event) {
         let kinds = match event {
             Event::Serving(_) => Kinds::SERVING,
@@ -365,7 +365,7 @@ impl Acceptor {
         }
     }
 
-    /// Tells of a closure, together with those of the next second: a crowd is one line in the log.
+    /// Reports a closure together with those of the next second: many closures are one line in the log.
     fn count_closure(self: &Arc<Self>, address: IpAddr) {
         let mut closures = self.closures.lock();
         closures.count = closures.count.saturating_add(1);

@@ -1,5 +1,5 @@
-//! What this node does with a peer's requests: data, not code. Mechanism stands in the driver; anything that
-//! needs a decision of the user's goes to a queue that the user pulls.
+//! What this node does with a peer's requests: data, not code. The driver has the code; a request that the user
+//! decides on goes into a queue that the user pulls.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use crate::terms::Classes;
 /// How requests are answered.
 #[derive(Debug, Default)]
 pub struct Service {
-    /// C-ECHO is answered with Success unless `handled` says otherwise.
+    /// C-ECHO is answered with Success, unless `handled` names C-ECHO.
     pub echo: bool,
     /// Instances go straight to this folder. A requestor changes it for the length of a C-GET.
     pub folder: Mutex<Option<StoreService>>,
-    /// While a C-GET of ours is outstanding, its instances are taken without the SCP role too, and on the context
+    /// While a C-GET of this node is outstanding, its instances are taken without the SCP role too, and on the context
     /// of the C-GET itself.
     pub lenient_roles: bool,
     /// Requests that go to `operations`, by Command Field.
     pub handled: HashMap<CommandField, Classes>,
-    /// Where they go.
+    /// The queue of the requests that `handled` names.
     pub operations: Option<Sender<Operation>>,
     /// Large instances for a handler are kept here until it is done.
     pub spool: Option<Arc<Folder>>,
@@ -41,13 +41,13 @@ pub struct Service {
 pub struct StoreService {
     /// Where instances are written.
     pub folder: Arc<Folder>,
-    /// Which they may be.
+    /// SOP classes of the instances.
     pub classes: Classes,
-    /// It goes before handlers. A node may have both, a handler for the instances that its peers send on their own
-    /// and a folder for the length of a C-GET: the C-GET has said where its instances go, and they come as C-STORE
-    /// requests on the same association, told apart from the others by nothing but the moment.
+    /// The folder goes before handlers. A node may have both: a handler for the instances that its peers send on
+    /// their own, and a folder while a C-GET is outstanding. The instances of the C-GET are C-STORE requests on the
+    /// same association, and only the time at which they come distinguishes them from the others.
     pub first: bool,
-    /// Where the user decides on what is stored, before it is answered.
+    /// The queue in which a stored instance waits for the user's decision, before the peer is answered.
     pub on_stored: Option<OnStored>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum Route {
 
 impl Service {
     /// Decides where a request goes; it must be one that its context allows (PS3.7 10.1, R-319).
-    /// `retrieving` is the contexts on which a C-GET of ours is outstanding.
+    /// `retrieving` has the contexts on which a C-GET of this node is outstanding.
     pub(crate) fn route(
         &self,
         command: &CommandSet,

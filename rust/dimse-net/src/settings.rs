@@ -1,4 +1,4 @@
-//! What an association end needs to know besides its peer.
+//! The settings of an association end.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::transport::tls::Tls;
 
-/// What an association end needs to know besides its peer.
+/// The settings of an association end: all that it needs besides its peer.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long each wait may take.
     pub timeouts: Timeouts,
-    /// What it may use.
+    /// The limits of the association.
     pub limits: Limits,
     /// Shared with the other associations of a server.
     pub budget: Budget,
     /// What it does with the peer's requests.
     pub service: Arc<Service>,
-    /// Where its events go.
+    /// The hub of its events.
     pub events: Events,
     /// What secures its connections; `None` for plain TCP.
     pub tls: Option<Arc<Tls>>,
-    /// Where a server counts: a listener sees to it. Associations of ours are not counted.
+    /// The counters of a server, set by its listener; `None` for associations that this node requests.
     pub metrics: Option<Arc<Metrics>>,
 }
 

@@ -16,29 +16,29 @@ pub enum Ask {
     /// None: the policy alone decides.
     #[default]
     Never,
-    /// Those that say a user identity of a type that the standard defines.
+    /// Proposals with a user identity of a type that the standard defines.
     Identities,
-    /// All that the policy lets in.
+    /// All proposals that the policy accepts.
     Always,
 }
 
 /// What the user adds to the policy, for one proposal.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// Contexts, in place of what the policy says of their abstract syntaxes.
+    /// Contexts, which replace the policy's contexts of the same abstract syntaxes.
     pub contexts: Vec<SupportedContext>,
     /// Answers to extended negotiation.
     pub extended: Vec<(Uid, Bytes)>,
-    /// The 59H for a requestor whose identity was verified and who asks to know.
+    /// The 59H sub-item, for a requestor that asks for a response and whose identity was verified.
     pub identity_response: Option<Secret>,
-    /// What the requestor may ask for; `None` is all that is served.
+    /// The requests that the requestor may make; `None` is all that the node serves.
     pub permit: Option<Arc<Permit>>,
 }
 
 /// Why a proposal is rejected.
 #[derive(Clone, Debug)]
 pub struct Rejection {
-    /// What is answered.
+    /// The A-ASSOCIATE-RJ.
     pub rj: AssociateRj,
     /// Stable name of the cause.
     pub code: &'static str,
@@ -46,7 +46,7 @@ pub struct Rejection {
     pub detail: String,
 }
 
-/// The user's word.
+/// The user's decision on a proposal.
 pub type Decision = Result<Box<Terms>, Rejection>;
 
 /// What a peer may ask for.
@@ -54,7 +54,7 @@ pub type Decision = Result<Box<Terms>, Rejection>;
 pub struct Permit {
     /// Requests by Command Field; `None` is all.
     pub services: Option<HashSet<CommandField>>,
-    /// Of which presentation contexts, by abstract syntax.
+    /// Abstract syntaxes of the presentation contexts in which they may be made.
     pub classes: Classes,
 }
 
@@ -63,7 +63,7 @@ pub struct Permit {
 pub enum Classes {
     /// Whatever was negotiated.
     All,
-    /// These.
+    /// These classes.
     These(HashSet<Uid>),
     /// Whatever was negotiated but these.
     AllBut(HashSet<Uid>),

@@ -53,7 +53,7 @@ impl Association {
         settle(py, then, sent, errors::none)
     }
 
-    /// What a C-STORE request and its context say about the instance.
+    /// What is known of the instance from its C-STORE request and context.
     pub(crate) fn store_request(&self, message: &Message) -> dimse_net::receive::StoreRequest {
         let titles = self
             .inner
@@ -145,7 +145,7 @@ impl Association {
         })
     }
 
-    /// The user identity that the requestor said.
+    /// The user identity that the requestor sent.
     #[getter]
     fn identity(&self, py: Python<'_>) -> Option<Identity> {
         let said = UserIdentity::of(&self.inner.established()?.request)?;

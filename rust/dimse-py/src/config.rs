@@ -17,7 +17,7 @@ use crate::blocking::duration;
 use crate::service::Service;
 use crate::tls::Tls;
 
-/// Deadlines by name, in seconds; 0 is none. What is not named keeps the core's default.
+/// Deadlines by name, in seconds; 0 is none. A deadline not named keeps the core's default.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Timeouts {
     inner: deadline::Timeouts,

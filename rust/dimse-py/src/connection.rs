@@ -79,7 +79,7 @@ impl Connection {
         Ok(Self::new(core, Some(request), None))
     }
 
-    /// The end that is asked: `contexts` are (SOP class, transfer syntaxes), any syntax when there are none.
+    /// The acceptor's end: `contexts` are (SOP class, transfer syntaxes), any syntax when there are none.
     #[staticmethod]
     #[pyo3(signature = (*, contexts, max_length=131_072))]
     fn acceptor(
@@ -153,7 +153,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers the A-ASSOCIATE indication as the contexts given to `acceptor` say.
+    /// Answers the A-ASSOCIATE indication by the contexts given to `acceptor`.
     fn answer(&self, py: Python<'_>) -> PyResult<()> {
         let mut inner = self.inner.lock();
         let verdict = match (&inner.pending, &inner.policy) {

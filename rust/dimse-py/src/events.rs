@@ -17,7 +17,7 @@ use crate::event::EventFacts;
 /// Events taken at a time: the interpreter is not held for longer than these take.
 const TOGETHER: usize = 1000;
 
-/// Where events go: of a server, or of one association of ours.
+/// The hub of events of a server, or of one association that this node requests.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Events {
     pub(crate) inner: OfProcess<Hub>,
@@ -76,7 +76,7 @@ impl Events {
 
 #[pymethods]
 impl Follower {
-    /// Says what is wanted from now on.
+    /// Follows these kinds instead, from now on.
     fn want(&self, names: Vec<String>) -> PyResult<()> {
         blocking::check_process()?;
         self.inner.want(kinds(names)?);
@@ -135,7 +135,7 @@ impl Follower {
         Ok(self.inner.is_over())
     }
 
-    /// Waits at most `within` seconds until there is something to take, or there will be nothing: says whether.
+    /// Waits at most `within` seconds for an event or the end of events; false when neither came.
     #[pyo3(signature = (within=None, *, then=None))]
     fn ready(
         &self,

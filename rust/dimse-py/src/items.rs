@@ -197,7 +197,7 @@ impl Identity {
 }
 
 impl Identity {
-    /// What a requestor said.
+    /// The user identity of an A-ASSOCIATE-RQ.
     pub(crate) fn of(py: Python<'_>, said: &proto::UserIdentity) -> Self {
         Self {
             r#type: said.identity_type,

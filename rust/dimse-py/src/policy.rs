@@ -57,7 +57,7 @@ pub(crate) struct ExtendedAnswer {
 
 #[pymethods]
 impl ExtendedAnswer {
-    /// `declared`: the information is said as it stands; otherwise it is agreed to byte by byte.
+    /// `declared`: the answer is the information as it is; otherwise the smaller of each two bytes.
     #[new]
     #[pyo3(signature = (sop_class, info, *, declared=false))]
     #[expect(

@@ -230,7 +230,7 @@ impl Sink {
 impl Service {
     /// `echo`: answer C-ECHO. `sink`: what instances go to. `handled`: Command Field -> classes that are for Python.
     /// `spool`: where large instances for Python wait. `events`: where they go. `lenient_roles`: take the instances of
-    /// a C-GET of ours without the SCP role, and on its own context.
+    /// a C-GET of this node without the SCP role, and on its own context.
     #[new]
     #[pyo3(signature = (*, echo=true, sink=None, handled=None, spool=None, events=None, lenient_roles=false))]
     fn new(

@@ -95,7 +95,7 @@ impl Association {
         follower
     }
 
-    /// Tells of a sub-operation of a retrieval that was asked for on this association.
+    /// Emits the event of a sub-operation of a retrieval that the peer requested on this association.
     pub fn tell_sub_operation(&self, of: impl FnOnce() -> SubOperation) {
         self.life
             .events

@@ -1,4 +1,4 @@
-//! Responses on their way from the driver to the caller: a queue that says how far its reader is behind.
+//! Responses on their way from the driver to the caller: a queue that knows how far its reader is behind.
 
 // The life of an invocation: `Association::invoke` makes both ends of the queue. The driver keeps `Responses`
 // with the request, first among those that wait for the window, then among the operations outstanding. Each
@@ -33,7 +33,7 @@ pub(crate) struct Responses {
 }
 
 impl Responses {
-    /// Says whether the caller is still there to take it.
+    /// Whether the caller still holds the invocation.
     pub(crate) fn give(&self, outcome: Outcome) -> bool {
         self.waiting.fetch_add(cost(&outcome), Ordering::Relaxed);
         self.queue.send(outcome).is_ok()

@@ -30,7 +30,7 @@ impl Mailbox {
         (Self(sender), commands)
     }
 
-    /// Says whether there is a driver to take it.
+    /// Whether a driver lives that will take the command.
     pub(crate) fn send(&self, command: Command) -> bool {
         self.0.send(Box::new(command)).is_ok()
     }
@@ -47,7 +47,7 @@ pub(crate) enum Command {
         done: Option<oneshot::Sender<Result<(), Error>>>,
     },
     Bulk(bulk::Transfer),
-    /// The user's word on the proposal.
+    /// The user's decision on the proposal.
     Admit(Decision),
     Release(oneshot::Sender<Result<(), Error>>),
     Abort,

@@ -68,7 +68,7 @@ impl Driver {
         self.keep(Deadline::Cooling, warm, Some(COOLING));
     }
 
-    /// Has a deadline run if and only if it is wanted. Says whether it was started.
+    /// Has a deadline run if and only if it is wanted. Gives whether it was started.
     pub(super) fn keep(&mut self, which: Deadline, wanted: bool, after: Option<Duration>) -> bool {
         if !wanted {
             self.deadlines.clear(which);

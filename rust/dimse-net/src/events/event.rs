@@ -1,5 +1,5 @@
-//! What happened, for followers: logs, progress, `--json`. Each follower says which kinds it wants; an event without
-//! a follower is not even built, and costs a look at one number.
+//! What happened, for followers: logs, progress, `--json`. Each follower names the kinds that it wants; an event
+//! without a follower is not built, and costs one atomic load.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,25 +20,25 @@ use crate::error::Error;
 use crate::facts::{AssociationId, Titles, TlsFacts};
 use crate::receive::sink::PatientStudy;
 
-/// Something that happened, and to whom.
+/// An event with its association, its peer and its time.
 #[derive(Clone, Debug)]
 pub struct EventRecord {
     /// The association; 0 for what concerns none.
     pub association: AssociationId,
     /// Its titles, as far as they are known.
     pub titles: Titles,
-    /// Where the peer is.
+    /// Address of the peer.
     pub peer: Option<SocketAddr>,
-    /// When.
+    /// Time of the event.
     pub at: SystemTime,
-    /// What happened.
+    /// The event itself.
     pub event: Event,
 }
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A transport connection is open, and secured where it is to be: then what the handshake agreed on.
+    /// A transport connection is open; with TLS, after the handshake, and with what the handshake agreed on.
     Connected(Option<Arc<TlsFacts>>),
     /// An association was established: what was agreed.
     Associated(Arc<Negotiated>),
@@ -51,18 +51,18 @@ pub enum Event {
         /// What was asked, what this node is, and what would accept it.
         detail: String,
     },
-    /// A PDU went by.
+    /// A PDU was sent or received.
     Pdu {
         /// Ours, or the peer's.
         sent: bool,
-        /// What it is, and what it says unless it carries data.
+        /// Its type and, unless it carries data, its items.
         seen: Seen,
         /// Of an A-ASSOCIATE-AC: the classes that its context ids were proposed for.
         classes: Vec<(u8, Uid)>,
     },
     /// The protocol machine took a step.
     State(Step),
-    /// A message went by: sent, or received whole.
+    /// A message was sent, or received whole.
     Message {
         /// Ours, or the peer's.
         sent: bool,
@@ -73,7 +73,7 @@ pub enum Event {
         /// Bytes of the data set.
         bytes: u64,
     },
-    /// A C-STORE of a C-GET or C-MOVE is over.
+    /// A C-STORE of a C-GET or C-MOVE has its response, or will get none.
     SubOperation(Box<SubOperation>),
     /// A C-STORE was received into the folder, or refused.
     Stored(Box<StoredEvent>),
@@ -81,13 +81,13 @@ pub enum Event {
     Denied(Box<Denied>),
     /// A request of the peer: one with an identifier when it came, and each when it was answered.
     Performed(Box<Performed>),
-    /// The requestor said who its user is.
+    /// The requestor sent a user identity.
     Identity {
         /// User identity type (PS3.7 D.3.3.7).
         identity_type: u8,
         /// The user's name, where the type has one that is no secret.
         name: Option<String>,
-        /// The user of this crate made sure of it.
+        /// The user of this crate has verified it.
         verified: bool,
         /// The association was established; otherwise it was rejected because of this.
         accepted: bool,
@@ -98,10 +98,10 @@ pub enum Event {
     Violation(DecodeError),
     /// The association is over: released when there is no error.
     Ended {
-        /// Why, unless it was released.
+        /// The cause, unless the association was released.
         error: Option<Error>,
-        /// An event before this one said so already (a rejection of ours, a fault of the peer's), the user did it,
-        /// or there is nothing to say: a connection that closed before its first byte.
+        /// The log needs no warning for this end: an earlier event has the cause (a rejection by this node, a fault
+        /// of the peer), the user ended the association, or the connection closed before its first byte.
         told: bool,
         /// C-STOREs stored on it.
         stored: u64,
@@ -112,16 +112,16 @@ pub enum Event {
     AcceptFailed(String),
     /// Connections were closed to make room for others.
     Evicted(String),
-    /// The files of TLS were changed and are not in order: what they said before still counts.
+    /// The files of TLS were changed and are not in order: their former contents stay in use.
     TlsFiles(String),
-    /// So many events were not kept: the follower was slow.
+    /// The follower was slow, and so many events were dropped.
     Lost(u64),
 }
 
-/// A sub-operation (PS3.4 C.4.2, C.4.3): performed for a retrieval that was asked of us, or received in one.
+/// A sub-operation (PS3.4 C.4.2, C.4.3): performed for a retrieval of the peer, or received in one of this node.
 #[derive(Clone, Debug)]
 pub struct SubOperation {
-    /// We sent the instance.
+    /// This node sent the instance.
     pub sent: bool,
     /// Message ID of the C-GET or C-MOVE; of a C-MOVE of another association when the instance was received.
     pub of: u16,
@@ -129,16 +129,16 @@ pub struct SubOperation {
     pub sop_class: String,
     /// SOP instance, as far as it is known.
     pub sop_instance: String,
-    /// The response; none when there was none.
+    /// Status of the response; `None` without a response.
     pub status: Option<u16>,
-    /// Why there was none.
+    /// Why there was no response.
     pub detail: String,
 }
 
-/// A request that was not permitted.
+/// A request that the peer has no permission for.
 #[derive(Clone, Debug)]
 pub struct Denied {
-    /// Which.
+    /// Command Field of the request.
     pub field: CommandField,
     /// SOP class of the command.
     pub sop_class: Uid,
@@ -148,10 +148,10 @@ pub struct Denied {
     pub status: u16,
 }
 
-/// What was performed for the peer.
+/// A request that this node performs for the peer.
 #[derive(Clone, Debug)]
 pub struct Performed {
-    /// Which request.
+    /// Command Field of the request.
     pub field: CommandField,
     /// Its Message ID.
     pub message_id: u16,
@@ -175,7 +175,7 @@ pub struct Performed {
     pub changed: bool,
 }
 
-/// What became of one received instance.
+/// The result of one received instance.
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
     /// SOP class of the command.

@@ -1,4 +1,4 @@
-//! Followers of events, and what gives events to them.
+//! Followers of events, and the hub that hands events to them.
 
 // `wanted` is the union of what all followers want, read without a lock before an event is built: a server that no
 // program follows pays one atomic load for each place where something happens. A follower has a bounded queue of its
@@ -14,7 +14,7 @@ use crate::events::event::{Event, EventRecord, Kinds};
 use crate::facts::{AssociationId, no_titles};
 use crate::queue::{Queue, Sender};
 
-/// Where events go: a node's, or those of an association of ours. Clones are the same.
+/// The hub of events of a node, or of one association that this node requested. Clones share one hub.
 #[derive(Clone, Debug, Default)]
 pub struct Events(Arc<Hub>);
 
@@ -22,7 +22,7 @@ pub struct Events(Arc<Hub>);
 struct Hub {
     /// What any follower wants.
     wanted: AtomicU32,
-    /// Events that some follower did not get, ever.
+    /// Events that a follower did not get, counted from the start.
     lost: AtomicU64,
     followers: Mutex<Followers>,
 }
@@ -59,7 +59,7 @@ pub struct Follower {
 }
 
 impl Events {
-    /// A new follower from now on, at most so many events behind; the newest are lost then, and counted.
+    /// Adds a follower. At most `most` events wait for it; the newest ones beyond are lost, and counted.
     #[must_use]
     pub fn follow(
         &self,
@@ -91,7 +91,7 @@ impl Events {
         }
     }
 
-    /// Those who follow all there is are followers of this association from now on, and end with it.
+    /// Binds the followers without an association to this one: they end with it.
     pub(crate) fn adopt(&self, association: AssociationId) {
         // A requestor's followers exist before its association has a number: they follow a hub that is its own.
         for entry in &mut self.0.followers.lock().list {
@@ -108,7 +108,7 @@ impl Events {
         self.0.update(&followers);
     }
 
-    /// No more events will come, of whatever association.
+    /// Ends all followers: no more events will come, of any association.
     pub fn close(&self) {
         let mut followers = self.0.followers.lock();
         followers.list.clear();
@@ -116,7 +116,7 @@ impl Events {
         self.0.update(&followers);
     }
 
-    /// How many events were not kept for some follower that was slow.
+    /// How many events were dropped because a follower was slow.
     pub(crate) fn lost(&self) -> u64 {
         self.0.lost.load(Ordering::Relaxed)
     }
@@ -126,7 +126,7 @@ impl Events {
         kinds.meets(Kinds(self.0.wanted.load(Ordering::Relaxed)))
     }
 
-    /// Tells all who want it.
+    /// Hands an event to every follower that wants it.
     pub(crate) fn emit(
         &self,
         association: AssociationId,
@@ -181,7 +181,7 @@ impl Hub {
 }
 
 impl Entry {
-    /// Says whether it was kept.
+    /// Whether the queue had room for the event.
     fn give(&self, told: &Arc<EventRecord>) -> bool {
         // The count goes where the gap is: before the first event that fits again. It takes a place of its own, and
         // when that is the last one, this event is lost as well.
@@ -200,7 +200,7 @@ impl Entry {
 }
 
 impl Follower {
-    /// Says what is wanted from now on.
+    /// Replaces the kinds that the follower wants.
     pub fn want(&self, kinds: Kinds) {
         if let Some(hub) = self.hub.upgrade() {
             hub.with(|followers| {

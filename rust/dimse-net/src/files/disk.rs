@@ -34,7 +34,7 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn make_folder(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<()>;
     /// Removes an empty folder.
     fn remove_folder(&self, folder: &OwnedFd, name: &OsStr) -> io::Result<()>;
-    /// Takes the folder for this handle alone, if no other open handle shares it. Says whether it did.
+    /// Locks the folder for this handle alone, if no other open handle shares it; whether it did.
     fn lock_alone(&self, folder: &OwnedFd) -> io::Result<bool>;
     /// Shares the folder until this handle is closed; waits for one that has it alone.
     fn lock_shared(&self, folder: &OwnedFd) -> io::Result<()>;

@@ -20,7 +20,7 @@ pub struct SourceError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SourceErrorKind {
-    /// The operating system said no.
+    /// The operating system reported an error.
     Io(io::Error),
     /// A folder, a pipe, a device.
     NotAFile,

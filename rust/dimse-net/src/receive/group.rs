@@ -39,7 +39,7 @@ type Round = OnceLock<Result<(), Refusal>>;
 
 impl Group {
     /// Returns when a sync that began after this call has ended, as it ended. `sync` is called if it is this
-    /// caller's turn to sync for all, and told for how many. The caller holds the folder open, so that nothing else
+    /// caller's turn to sync for all, with the number of stores. The caller holds the folder open, so that nothing else
     /// gets its identity.
     pub(crate) fn sync(
         &self,
@@ -93,7 +93,7 @@ impl Drop for Leader<'_> {
         if let Some(at) = waiters.get_mut(&self.folder) {
             at.running = false;
             if self.outcome.is_err() {
-                // The system may have given up names that came while it ran, and says so only once: a second
+                // The system may have given up names that came while it ran, and reports that only once: a second
                 // sync would succeed and prove nothing. They fail with this one.
                 let _ = at.next.set(self.outcome.clone());
                 at.next = Arc::default();

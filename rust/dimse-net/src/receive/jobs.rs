@@ -413,8 +413,7 @@ async fn finish_on_a_thread(
     work.await.unwrap_or_else(|error| Err(stopped(error)))
 }
 
-/// The writer thread's part. A panic there is ours to mend and this instance's to pay for: it is refused, and
-/// nothing else is harmed.
+/// The writer thread's part. A panic there, an error of this crate, refuses this one instance and harms no other.
 fn guarded(
     writer_state: WriterState,
     batch: &[Bytes],

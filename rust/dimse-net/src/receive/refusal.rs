@@ -1,4 +1,5 @@
-//! Why an instance was not stored, as the C-STORE response says it (PS3.4 B.2.3, PS3.7 9.1.1.1.9) and as the log does.
+//! Why an instance was not stored: status and comment of the C-STORE response (PS3.4 B.2.3, PS3.7 9.1.1.1.9), and the
+//! text for the log.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,9 +8,9 @@ use std::io;
 use dimse_proto::dimse::Status;
 use rustix::io::Errno;
 
-/// Out of resources: what failed was ours, and may work later.
+/// Out of resources: this node failed, and a later attempt may succeed.
 pub(crate) const OUT_OF_RESOURCES: u16 = Status::OUT_OF_RESOURCES.0;
-/// The comment where there is no room.
+/// Error Comment of a full disk.
 pub(crate) const NO_SPACE: &str = "no space left";
 /// Out of resources, and the storage itself failed: an operator should look at it.
 pub(crate) const STORAGE_FAILED: u16 = 0xa701;

@@ -41,7 +41,7 @@ const WANTED: [Tag; 6] = [
     Tag::SERIES_INSTANCE_UID,
 ];
 
-/// What a C-STORE request and its presentation context say about the instance to come.
+/// What is known of an instance from its C-STORE request and presentation context, before its data set comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreRequest {
     /// Affected SOP Class UID (0000,0002).
@@ -60,7 +60,7 @@ impl StoreRequest {
     /// Refuses what cannot be stored whatever the data set is, before any of it arrived.
     ///
     /// # Errors
-    /// 0117 for a SOP Instance UID that is none, 0122 for a SOP class or transfer syntax that is none.
+    /// 0117 for a malformed SOP Instance UID, 0122 for a malformed UID of a SOP class or transfer syntax.
     pub fn check(&self) -> Result<(), Refusal> {
         if !self.sop_instance.is_valid() {
             let detail = format!("SOP Instance UID {:?} is not a UID", self.sop_instance);
@@ -78,7 +78,7 @@ impl StoreRequest {
     }
 }
 
-/// What an instance belongs to, as its data set says it.
+/// The study and the patient of an instance, from its data set.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PatientStudy {
     /// Study Instance UID (0020,000D).

@@ -37,11 +37,11 @@ pub struct OnStored {
 pub struct Arrival {
     /// What was stored, and where.
     pub stored: Arc<Stored>,
-    /// Who sent it, as whom, to whom.
+    /// The association that brought the instance.
     pub association: AssociationId,
     /// AE titles of the association.
     pub titles: Titles,
-    /// Where the peer is.
+    /// Address of the peer.
     pub peer: Option<SocketAddr>,
     /// Why the association is over, once it is.
     pub(crate) ended: watch::Receiver<Option<Error>>,
@@ -52,16 +52,16 @@ pub struct Arrival {
     pub(crate) charge: Charge,
 }
 
-/// What a verdict met.
+/// The outcome of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Met {
-    /// The peer is answered so.
+    /// The peer gets the verdict as its answer.
     InTime,
-    /// The association is over: the verdict holds, and no peer hears of it.
+    /// The association is over: the verdict holds, but the peer gets no answer.
     Gone,
-    /// It was answered before, and stays.
+    /// The instance was answered before, and stays stored.
     TooLate,
-    /// The peer is answered so, but what was there before could not be put back.
+    /// The peer gets the refusal, but the former version could not be restored.
     NotPutBack(Refusal),
 }
 
@@ -103,13 +103,13 @@ impl Arrival {
         self.tell(Verdict::Accepted)
     }
 
-    /// What was there before comes back, and the answer is the refusal. Blocks while files are moved and synced.
+    /// Restores the former version, and answers with the refusal. Blocks while files are moved and synced.
     #[must_use]
     pub fn refuse(mut self, mut refusal: Refusal) -> Met {
         let Some(undo) = self.ticket.take() else {
             return Met::TooLate;
         };
-        // A panic there is ours to mend, and the peer is answered all the same.
+        // A panic there is an error of this crate: the peer gets its answer nevertheless.
         let put_back =
             catch_unwind(AssertUnwindSafe(|| undo.put_back())).unwrap_or_else(|_panic| {
                 let detail = "a fault of this node: the thread that puts back panicked";

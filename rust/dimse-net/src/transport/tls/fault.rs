@@ -9,7 +9,7 @@ use rustls::{AlertDescription, CertificateError, Error as TlsFailure, OtherError
 use super::verify::PeerDigest;
 use crate::error::{Error, TlsAdvice, TlsFault};
 
-/// Our files, or what was said about them, are not in order.
+/// The files of this node, or their settings, are not in order.
 pub(super) fn files(what: String) -> TlsFault {
     TlsFault {
         code: "tls-files",
@@ -63,7 +63,7 @@ pub(super) fn of_accept(error: io::Error, seen: &PeerDigest) -> Error {
     Error::Lost(Some(Arc::new(error)))
 }
 
-/// What TLS said while an association was on it. In TLS 1.3 the handshake is over for a requestor before the
+/// A fault of TLS during an association. In TLS 1.3 the handshake is over for a requestor before the
 /// acceptor has looked at its certificate.
 pub(crate) fn of_stream(error: &io::Error) -> Option<Error> {
     failure_in(error).map(|failure| Error::Tls(of_failure(failure, None)))
@@ -164,7 +164,7 @@ fn names(presented: &[String]) -> String {
     bare.collect::<Vec<_>>().join(", ")
 }
 
-/// A CA's own certificate is none for a node, unless it is pinned.
+/// A CA's own certificate cannot identify a node, unless it is pinned.
 fn is_self_signed(cause: &OtherError) -> bool {
     matches!(
         cause.0.downcast_ref(),

@@ -28,7 +28,7 @@ const CERTIFICATES: [&str; 4] = ["pem", "crt", "cer", "der"];
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
-/// What the files say.
+/// The contents of the files.
 #[derive(Debug)]
 pub(super) struct Material {
     pub(super) identity: Option<Arc<CertifiedKey>>,
@@ -36,7 +36,7 @@ pub(super) struct Material {
     pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
-/// What tells one state of a file from another: inode, size, modification time. `None` when it is not there.
+/// What distinguishes two states of a file: inode, size, modification time. `None` when it is not there.
 pub(super) type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// The state of every file.

@@ -1,4 +1,4 @@
-//! What the user said about TLS, and the one choice that is not the user's: the cryptography.
+//! The user's settings of TLS, and the one choice that is not the user's: the cryptography.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -11,13 +11,13 @@ use rustls::crypto::{CryptoProvider, ring};
 pub enum Verify {
     /// Both sides show a certificate that the other trusts.
     Required,
-    /// A requestor without a certificate is let in; one with an untrusted one is not.
+    /// A requestor without a certificate is accepted; a requestor with an untrusted certificate is not.
     Optional,
-    /// No certificate is asked of a requestor, and an acceptor's is not looked at.
+    /// An acceptor asks for no certificate, and a requestor does not check the acceptor's certificate.
     Off,
 }
 
-/// What was said about TLS: where the files are, and the rules.
+/// The settings of TLS: paths of the files, and the rules.
 #[derive(Clone)]
 pub struct Rules {
     /// Our certificate, and those between it and the CA.
@@ -30,11 +30,11 @@ pub struct Rules {
     pub ca: Vec<PathBuf>,
     /// Lists of what these CAs have revoked.
     pub crl: Vec<PathBuf>,
-    /// SHA-256 of certificates that are trusted whatever they say.
+    /// SHA-256 of certificates that are trusted whatever their contents.
     pub pinned: Vec<[u8; 32]>,
     /// How peers are authenticated.
     pub verify: Verify,
-    /// What an acceptor's certificate is to be for; `*` for anything, `None` for the host connected to.
+    /// Name that an acceptor's certificate must have; `*` for any, `None` for the host connected to.
     pub server_name: Option<String>,
     /// TLS 1.3 alone.
     pub tls13_only: bool,

@@ -374,7 +374,7 @@ pub fn outcome(request: &Associate, answer: &Associate) -> Result<Negotiated, De
         negotiated.contexts.push(context);
     }
     // An acceptance of an unknown id, or not as proposed, is a fault only when no context is left to use. A context
-    // whose role was refused is no contradiction: the acceptor said no in its own way.
+    // whose role was refused is no contradiction: the acceptor refused in its own way.
     let contradiction = answer.answered().any(|context| {
         context.result == ContextResult::ACCEPTANCE
             && negotiated
