@@ -106,6 +106,7 @@ class Output:
 
     def data(self, line: str) -> None:
         """Print a line that scripts read, unless events are printed instead."""
+        # With --json a script parses every line of stdout: events alone may stand there.
         if not self.json:
             print(line, flush=True)
 
@@ -143,6 +144,7 @@ class Output:
 
 
 def _os_text(error: BaseException) -> str:
+    # Without the "[Errno 2]" that `str` of an OSError begins with.
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

@@ -192,6 +192,7 @@ def identifiers(
             identifier.QueryRetrieveLevel = args.level
         if not identifier:
             parser.error("no keys: give them with -k, or in files")
+        # The worklist model has one level, and no such key (PS3.4 K.6.1).
         if args.model != "worklist" and not identifier.get("QueryRetrieveLevel"):
             output.log.warning("no Query/Retrieve Level, which peers require: give it with -L")
     repeat: int = args.repeat

@@ -50,6 +50,7 @@ class Retrieval:
                         asked = True
                         responses.cancel()
         except StatusError as error:
+            # The peer refused this retrieval; the association can carry the next one.
             self._progress.clear()
             self._output.failure(error, ExitCode.FAILED)
             self._code = ExitCode.FAILED
@@ -77,7 +78,7 @@ class Retrieval:
         self._failed_uids += final.failed_uids
         status, comment = final.status, final.comment
         self._output.log.info("final status %s%s", status, comment and f", {comment}")
-        ended = status.category == "cancel" and not asked  # the peer gave up by itself
+        ended = status.category == "cancel" and not asked  # the peer broke the retrieval off
         if final.failed:
             text = f": {comment}" if comment else ""
             self._output.log.error(

@@ -142,6 +142,7 @@ def serve(
     stopping = threading.Thread(target=stop_on_signal, daemon=True)
 
     def stop(number: int, frame: FrameType | None) -> None:
+        # The former handler is back at once: a second signal ends the tool.
         signal.signal(number, previous[number])
         received.append(number)
         signalled.put(number)
@@ -163,12 +164,14 @@ def serve(
         else:
             for event in events:
                 output.event(**event)
-        server.stop()  # the thread has begun to: wait until it is done
+        server.stop()  # that thread has begun to stop it: wait until it is done
     finally:
+        # After an exception no signal has woken the thread that stops the server.
         if not received:
             server.stop()
         for number in signals:
             signal.signal(number, previous[number])
+    # SIGTERM is the usual end of a service, and a success; Ctrl-C has its own exit code.
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     return ExitCode.OK

@@ -30,7 +30,7 @@ __all__ = ["Narrated", "catch_up", "log_answer", "log_message"]
 _logger = log.get(log.DIMSE)
 
 _narrators: Final[dict[int, _Narrator]] = {}
-os.register_at_fork(after_in_child=_narrators.clear)  # which has not got their threads
+os.register_at_fork(after_in_child=_narrators.clear)  # a child has none of their threads
 
 
 class _Narrator:
@@ -54,13 +54,17 @@ class _Narrator:
 
     def catch_up(self) -> None:
         """Log the events that have come."""
+        # Under the lock to the last record: the thread and a call may both take events, and records
+        # have to keep the order of the events.
         with self._lock:
             while batch := self._follower.take():
                 for event in batch:
+                    # The follower is older than the association, which has its number later.
                     if not self.association and event.association:
                         self.association = event.association
                         _narrators[event.association] = self
                     log_event(event)
+            # Here too, not only in `_run`: the thread may never have started.
             if self._follower.over:
                 _narrators.pop(self.association, None)
 

@@ -157,6 +157,7 @@ class MetricsEndpoint:
 
     def _wait(self) -> float | None:
         """Give the seconds until a client is late, or accepting begins again; None for neither."""
+        # All clients have the same time, so the one that came first is late first.
         due = [client.due for client in self._clients][:1]
         if self._rests_until is not None:
             due.append(self._rests_until)
@@ -174,17 +175,19 @@ class MetricsEndpoint:
                 self._rest(error)
                 return
             self._failing = False
-            # Clients that hold all places in silence lose them to those that come later.
+            # With all places taken the oldest client goes: silent clients must not keep Prometheus
+            # out.
             if len(self._clients) >= _AT_ONCE:
                 self._drop(next(iter(self._clients)))
             accepted.setblocking(False)
             client = _Client(accepted, time.monotonic() + _PATIENCE)
             self._clients[client] = None
             self._selector.register(accepted, selectors.EVENT_READ, client)
+            # The request is often there already: that saves a turn of the selector.
             self._go_on(client)
 
     def _rest(self, error: OSError) -> None:
-        """Pause accepting for a moment; the log says so once, not at each attempt."""
+        """Pause accepting for a moment; log that once, not at each attempt."""
         if not self._failing:
             _logger.error("metrics: cannot accept: %s", error, extra={"code": "metrics"})
         self._failing = True

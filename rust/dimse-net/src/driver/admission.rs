@@ -95,7 +95,7 @@ impl Driver {
         let _sta3 = self.line.connection.reject(rj);
     }
 
-    /// Tells who the requestor says its user is. What proves it stays unfinished.
+    /// Emits the event of the requestor's user identity, without the passcode, ticket or token that proves it.
     fn tell_identity(&self, request: &Associate, accepted: bool, terms: Option<&Terms>) {
         if !self.line.wants(Kinds::IDENTITY) {
             return;
