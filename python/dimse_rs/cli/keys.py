@@ -115,6 +115,7 @@ def _steps(path: str) -> list[tuple[int, int | None]]:
 def _item(dataset: Dataset, tag: int, number: int) -> Dataset:
     from dimse_rs.encoding.library import DataElement, Dataset, Sequence
 
+    # UN: the dictionary knows no private sequence.
     if _vr(tag) not in ("SQ", "UN"):
         raise ValueError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is not a sequence")
     if tag not in dataset or not dataset[tag].value:
@@ -135,6 +136,7 @@ def _vr(tag: int) -> str:
         vr: str = dictionary_VR(tag)
     except KeyError:
         return "UN"
+    # Of "US or SS" only the other elements of an instance decide, and an identifier has none.
     return vr.split(" or ", 1)[0]
 
 
@@ -145,7 +147,7 @@ def _value(vr: str, text: str) -> Any:
         return None
     if vr in _BYTES:
         data = text.encode("utf-8", "surrogateescape")
-        return data + bytes(len(data) % 2)
+        return data + bytes(len(data) % 2)  # a value has an even length (PS3.5 7.1.1)
     if vr == "AT":
         return [int(part.strip("()").replace(",", ""), 16) for part in text.split("\\")]
     kind = float if vr in _REALS else _PARTS.get(vr)

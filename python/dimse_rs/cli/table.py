@@ -66,6 +66,7 @@ class Table:
         if self._widths is not None:
             self._line(row)
             return
+        # The first matches set the widths: a long answer must show its beginning early.
         now = time.monotonic()
         self._since = self._since or now
         self._waiting.append(row)
