@@ -594,7 +594,7 @@ def test_past_its_time_the_answer_is_a700_and_the_file_stays(tmp_path, caplog):
         held.gate.set()
         until(lambda: any(record.code == "on-stored-late" for record in caplog.records))
     (late,) = [record for record in caplog.records if record.code == "on-stored-late"]
-    assert "C123 of 1.2.3.1 too late, it was answered A700 after 0.05 s" in late.getMessage()
+    assert "C123 for 1.2.3.1 too late, it was answered A700 after 0.05 s" in late.getMessage()
     assert names(tmp_path) == ["1.2.3.1.dcm"]
     assert [(event["event"], event["status"]) for event in events] == [("refused", 0xA700)]
 
@@ -647,7 +647,7 @@ def test_a_function_that_never_returns_costs_the_grace_and_no_more(tmp_path, cap
         until(lambda: any(record.code == "on-stored-late" for record in caplog.records))
     assert names(tmp_path) == ["1.2.3.1.dcm"]
     (late,) = [record for record in caplog.records if record.code == "on-stored-late"]
-    assert "C123 of 1.2.3.1 too late, the server has stopped" in late.getMessage()
+    assert "C123 for 1.2.3.1 too late, the server has stopped" in late.getMessage()
 
 
 # ---- where it is not called
