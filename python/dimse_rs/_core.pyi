@@ -48,6 +48,7 @@ __all__ = [
     "Limits",
     "Listener",
     "Message",
+    "MetricsFacts",
     "Operation",
     "Payload",
     "Permit",
@@ -1064,17 +1065,65 @@ class Listener:
     @property
     def pending(self) -> int:
         """Connections that have not sent their A-ASSOCIATE-RQ."""
-    def metrics(self) -> dict[str, Any]:
-        """The counts, by the names of `dimse_rs.Metrics`.
-
-        Histograms are `HistogramFacts`.
-        """
+    def metrics(self) -> MetricsFacts:
+        """What the server holds and what it counted since it started."""
     def next_proposal(
         self, within: float | None = None, *, then: _Then | None = None
     ) -> Proposal | None:
         """The next proposal to be decided on; None when none came within so many seconds."""
     def stop(self, grace: float = 5.0, patience: float = 0.0, *, then: _Then | None = None) -> None:
         """Stop accepting; abort associations after `patience` to release and `grace` to finish."""
+
+@final
+class MetricsFacts:
+    """The counts of a listener, by the names of `dimse_rs.Metrics`."""
+
+    @property
+    def associations(self) -> int: ...
+    @property
+    def pending(self) -> int: ...
+    @property
+    def buffered_bytes(self) -> int: ...
+    @property
+    def operations(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
+    @property
+    def accept_failures(self) -> int: ...
+    @property
+    def accepted(self) -> int: ...
+    @property
+    def rejected(self) -> dict[str, int]: ...
+    @property
+    def failed(self) -> dict[str, int]: ...
+    @property
+    def ended(self) -> dict[str, int]: ...
+    @property
+    def received(self) -> dict[str, int]: ...
+    @property
+    def sent(self) -> dict[str, int]: ...
+    @property
+    def statuses(self) -> dict[str, int]: ...
+    @property
+    def received_bytes(self) -> int: ...
+    @property
+    def sent_bytes(self) -> int: ...
+    @property
+    def instances(self) -> dict[str, int]: ...
+    @property
+    def events_lost(self) -> int: ...
+    @property
+    def panics(self) -> int: ...
+    @property
+    def association_seconds(self) -> HistogramFacts: ...
+    @property
+    def answer_seconds(self) -> dict[str, HistogramFacts]: ...
+    @property
+    def store_bytes(self) -> HistogramFacts: ...
+    @property
+    def sync_seconds(self) -> dict[str, HistogramFacts]: ...
+    @property
+    def sync_stores(self) -> HistogramFacts: ...
 
 @final
 class HistogramFacts:

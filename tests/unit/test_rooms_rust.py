@@ -34,7 +34,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
     ],
     "dimse-py": [
         ("blocking", "errors"),
-        ("bytes", "completions", "facts", "pdu"),
+        ("bytes", "completions", "facts", "metrics", "pdu"),
         ("items", "message", "scan", "tls"),
         ("bulk", "connection", "event"),
         ("events", "verdict"),

@@ -9,8 +9,8 @@ make any number of time series.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Self
 
 from dimse_rs import _core
@@ -108,9 +108,10 @@ class Metrics:
     timeouts: dict[str, float]
 
     @classmethod
-    def _of(cls, core: Mapping[str, Any], **others: Any) -> Self:
+    def _of(cls, core: _core.MetricsFacts, **others: Any) -> Self:
         """Make a snapshot of the counters of the core and of other numbers."""
-        return cls(**{name: _shaped(value) for name, value in core.items()}, **others)
+        names = [field.name for field in fields(cls) if field.name not in others]
+        return cls(**{name: _shaped(getattr(core, name)) for name in names}, **others)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the metrics as dicts, lists and numbers, as `json.dumps` takes them."""

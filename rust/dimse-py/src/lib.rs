@@ -6,7 +6,7 @@
 //! | Files, from the ground up | What they are for |
 //! |---|---|
 //! | `blocking`, `errors` | waiting without the interpreter; errors as exceptions |
-//! | `facts`, `bytes`, `completions`, `pdu` | what Rust knows as classes; buffers; outcomes for event loops |
+//! | `facts`, `metrics`, `bytes`, `completions`, `pdu` | what Rust knows as classes; buffers; outcomes for event loops |
 //! | `items`, `message`, `scan`, `tls` | negotiation items; DIMSE messages; data sets before they are decoded |
 //! | `event`, `events`, `bulk`, `connection`, `verdict` | what happened; files on their way; stored instances |
 //! | `association`, `service` | the handle of an association; what a node answers, and its queues |
@@ -27,6 +27,7 @@ mod facts;
 mod items;
 mod listener;
 mod message;
+mod metrics;
 mod open;
 mod pdu;
 mod policy;
@@ -69,9 +70,11 @@ mod _core {
     #[pymodule_export]
     use super::items::{CommonExtended, Identity, ProposedContext, SupportedContext};
     #[pymodule_export]
-    use super::listener::{HistogramFacts, Listener};
+    use super::listener::Listener;
     #[pymodule_export]
     use super::message::Message;
+    #[pymodule_export]
+    use super::metrics::{HistogramFacts, MetricsFacts};
     #[pymodule_export]
     use super::open::{AssociateRequest, associate};
     #[pymodule_export]

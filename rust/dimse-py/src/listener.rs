@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use dimse_net::limits::Budget;
 use dimse_net::listener as net;
-use dimse_net::metrics::{Reading, Spread};
 use dimse_net::runtime;
 use dimse_net::settings::Settings;
 use dimse_net::terms::Ask;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyDict};
 
 use crate::association::Association;
 use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::config::Config;
 use crate::facts;
+use crate::metrics::MetricsFacts;
 use crate::policy::Policy;
 use crate::proposal::Proposal;
 use crate::{blocking, errors};
@@ -93,24 +92,10 @@ impl Listener {
         Ok(self.inner.pending())
     }
 
-    /// What the server holds and what it counted: numbers, dicts of them, and histograms.
-    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    /// What the server holds and what it counted.
+    fn metrics(&self, py: Python<'_>) -> PyResult<MetricsFacts> {
         blocking::check_process()?;
-        let facts = PyDict::new(py);
-        for (name, reading) in self.inner.metrics() {
-            match reading {
-                Reading::Number(number) => facts.set_item(name, number)?,
-                Reading::Numbers(numbers) => facts.set_item(name, numbers.into_py_dict(py)?)?,
-                Reading::Spread(one) => facts.set_item(name, HistogramFacts::from(one))?,
-                Reading::Spreads(all) => {
-                    let all = all
-                        .into_iter()
-                        .map(|(of, one)| (of, HistogramFacts::from(one)));
-                    facts.set_item(name, all.into_py_dict(py)?)?;
-                }
-            }
-        }
-        Ok(facts)
+        MetricsFacts::new(py, self.inner.metrics())
     }
 
     /// The next proposal to be decided on; None when none came within `within` seconds.
@@ -156,27 +141,6 @@ impl Listener {
         let inner = Arc::clone(&self.inner);
         let stopped = async move { inner.stop(patience, grace).await };
         settle(py, then, stopped, |py, ()| Ok(py.None()))
-    }
-}
-
-/// A histogram.
-#[pyclass(frozen, get_all, module = "dimse_rs._core")]
-pub(crate) struct HistogramFacts {
-    /// Upper bounds of the buckets, but for the last one, which has none.
-    bounds: Vec<f64>,
-    /// Observations in each bucket.
-    counts: Vec<u64>,
-    /// Sum of all observations.
-    sum: f64,
-}
-
-impl From<Spread> for HistogramFacts {
-    fn from(one: Spread) -> Self {
-        Self {
-            bounds: one.bounds,
-            counts: one.counts,
-            sum: one.sum,
-        }
     }
 }
 
