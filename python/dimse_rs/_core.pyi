@@ -65,7 +65,9 @@ __all__ = [
     "SupportedContext",
     "TLSFacts",
     "Timeouts",
+    "TitlesFacts",
     "UnknownClasses",
+    "WindowFacts",
     "__version__",
     "alive_tasks",
     "associate",
@@ -154,6 +156,26 @@ class FileFacts:
     @property
     def size(self) -> int:
         """Length of the data set in bytes."""
+
+@final
+class TitlesFacts:
+    """The AE titles of an association or of a proposal; empty before the titles are known."""
+
+    @property
+    def calling(self) -> str: ...
+    @property
+    def called(self) -> str: ...
+
+@final
+class WindowFacts:
+    """The asynchronous operations window (PS3.7 D.3.3.3), from this end's view."""
+
+    @property
+    def invoked(self) -> int:
+        """Operations that this end may have outstanding; 0 is no limit."""
+    @property
+    def performed(self) -> int:
+        """Operations that the peer may have outstanding; 0 is no limit."""
 
 @final
 class ContextFacts:
@@ -608,7 +630,7 @@ class Association:
     def peer_max_length(self) -> int:
         """The peer's Maximum Length in bytes; 0 is no limit."""
     @property
-    def window(self) -> tuple[int, int]:
+    def window(self) -> WindowFacts:
         """Operations this end may have outstanding, and the peer may."""
     @property
     def peer_implementation(self) -> tuple[str | None, str | None]:
@@ -626,7 +648,7 @@ class Association:
     def identity_response(self) -> bytes | None:
         """The server's response to it."""
     @property
-    def titles(self) -> tuple[str, str]:
+    def titles(self) -> TitlesFacts:
         """Calling and called AE title."""
     @property
     def peer(self) -> tuple[str, int] | None:
@@ -1173,7 +1195,7 @@ class Proposal:
     def peer(self) -> tuple[str, int] | None:
         """Host and port of the requestor."""
     @property
-    def titles(self) -> tuple[str, str]:
+    def titles(self) -> TitlesFacts:
         """Calling and called AE title."""
     @property
     def contexts(self) -> list[ProposedContext]:

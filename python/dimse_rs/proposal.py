@@ -48,7 +48,7 @@ class Proposal:
 
 def proposal_of(core: _core.Proposal) -> Proposal:
     """Make the proposal; contexts with malformed UIDs, which are never accepted, are left out."""
-    calling, called = core.titles
+    titles = core.titles
     host, port = core.peer or ("", 0)
     common = {item.sop_class: item for item in core.common}
     contexts = []
@@ -67,8 +67,8 @@ def proposal_of(core: _core.Proposal) -> Proposal:
             continue  # the core rejects this context, whatever the functions decide
         contexts.append(context)
     return Proposal(
-        Peer.received(calling, host, port),
-        called,
+        Peer.received(titles.calling, host, port),
+        titles.called,
         tuple(contexts),
         identity_of(core.identity),
         ext.answered(core.extended),

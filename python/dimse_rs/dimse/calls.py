@@ -165,7 +165,8 @@ class AssociationFacts:
     @property
     def titles(self) -> tuple[str, str]:
         """Calling and called AE title."""
-        return self._core.titles
+        titles = self._core.titles
+        return titles.calling, titles.called
 
     @property
     def max_length_peer(self) -> int:
@@ -179,7 +180,8 @@ class AssociationFacts:
     @property
     def window(self) -> tuple[int, int]:
         """How many operations this side, and the peer, may have outstanding (PS3.7 D.3.3.3)."""
-        return self._core.window
+        window = self._core.window
+        return window.invoked, window.performed
 
     @cached_property
     def extended(self) -> Mapping[SOPClass, Extended]:
@@ -379,8 +381,8 @@ class AssociationFacts:
 
     def __str__(self) -> str:
         """Show the association as logs do: `CALLED<-CALLING(7)`."""
-        calling, called = self._core.titles
-        return f"{called}<-{calling}({self._core.id})"
+        titles = self._core.titles
+        return f"{titles.called}<-{titles.calling}({self._core.id})"
 
     def __repr__(self) -> str:
         """Show the titles, the peer, and whether the association has ended."""

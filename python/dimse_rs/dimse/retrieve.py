@@ -464,8 +464,7 @@ def _over_others(
         except Exception as error:
             _report(job, path, error)
             job.tally.fail(uid_of(path))
-    calling, _ = job.operation.association.titles
-    originator = (calling, job.request.message_id)
+    originator = (job.operation.association.titles.calling, job.request.message_id)
     for part in plan(files):
         if job.request.cancelled:
             return

@@ -119,12 +119,13 @@ def log_message(core: _core.Association, arrow: str, message: _core.Message) -> 
     level = _level_of(message.status)
     if not _logger.isEnabledFor(level):
         return
-    calling, called = core.titles
+    titles = core.titles
     number = message.message_id or message.responding_to
     status = "" if message.status is None else f" {Status(message.status)}"
     what = f"{message.name} {number}{status}"
     about = log.of(core, "message")
     catch_up(core.id)
+    called, calling = titles.called, titles.calling
     _logger.log(level, "%s<-%s(%d) %s %s", called, calling, core.id, arrow, what, extra=about)
 
 
@@ -137,12 +138,13 @@ def log_answer(operation: _core.Operation, status: int, after: int = 0) -> None:
     if not _logger.isEnabledFor(level):
         return
     request = operation.message
-    calling, called = operation.association.titles
+    titles = operation.association.titles
     name = (request.name or "").replace("-RQ", "-RSP")
     what = f"{name} {request.message_id} {Status(status)}" + (f" after {after}" if after else "")
     core = operation.association
     about = log.of(core, "message")
     catch_up(core.id)
+    called, calling = titles.called, titles.calling
     _logger.log(level, "%s<-%s(%d) << %s", called, calling, core.id, what, extra=about)
 
 

@@ -282,6 +282,7 @@ def _is_over(operation: _core.Operation) -> bool:
 
 def _text_of(operation: _core.Operation) -> str:
     """Name an operation as logs do."""
-    calling, called = operation.association.titles
+    titles = operation.association.titles
     message = operation.message
-    return f"{called}<-{calling}({operation.association.id}) {message.name} {message.message_id}"
+    who = f"{titles.called}<-{titles.calling}({operation.association.id})"
+    return f"{who} {message.name} {message.message_id}"

@@ -310,8 +310,8 @@ def _checked(entry: object) -> Allow:
 
 
 def _failed(core: _core.Proposal, code: str, what: str) -> None:
-    calling, called = core.titles
-    who = f"{called}<-{calling}({core.association})"
+    titles = core.titles
+    who = f"{titles.called}<-{titles.calling}({core.association})"
     about = {"code": code, "association": core.association, "peer": log.address(core.peer)}
     _logger.exception("%s %s", who, what, extra=about)
 

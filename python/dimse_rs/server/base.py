@@ -386,8 +386,7 @@ class BaseServer(Handlers):
             known = self._associations.get(core.id)
             if known is None:
                 host, port = core.peer or ("", 0)
-                calling, _ = core.titles
-                peer = Peer.received(calling, host, port)
+                peer = Peer.received(core.titles.calling, host, port)
                 known = self._association_kind(core, self.ae.timeouts, peer)
                 known._limits = self.ae.limits
                 self._associations[core.id] = known

@@ -18,7 +18,8 @@ use crate::completions::{Then, settle};
 use crate::errors;
 use crate::events::{Follower, kinds};
 use crate::facts::{
-    Cancellation, ContextFacts, ReceivedFacts, RefusedFacts, address, contexts_of, title_of,
+    Cancellation, ContextFacts, ReceivedFacts, RefusedFacts, TitlesFacts, WindowFacts, address,
+    contexts_of, title_of,
 };
 use crate::items::Identity;
 use crate::message::{self, Message};
@@ -107,9 +108,12 @@ impl Association {
 
     /// Operations this end may have outstanding, and the peer may.
     #[getter]
-    fn window(&self) -> (u16, u16) {
-        self.negotiated()
-            .map_or((1, 1), |agreed| (agreed.invoked, agreed.performed))
+    fn window(&self) -> WindowFacts {
+        // Without the item in the negotiation the standard's window is one operation at a time.
+        let (invoked, performed) = self
+            .negotiated()
+            .map_or((1, 1), |agreed| (agreed.invoked, agreed.performed));
+        WindowFacts { invoked, performed }
     }
 
     /// The peer's Implementation Class UID and version name.
@@ -168,14 +172,15 @@ impl Association {
 
     /// Calling and called AE title.
     #[getter]
-    fn titles(&self) -> (String, String) {
+    fn titles(&self) -> TitlesFacts {
         self.inner.established().map_or_else(
-            || (String::new(), String::new()),
-            |established| {
-                (
-                    established.titles.calling.to_text(),
-                    established.titles.called.to_text(),
-                )
+            || TitlesFacts {
+                calling: String::new(),
+                called: String::new(),
+            },
+            |established| TitlesFacts {
+                calling: established.titles.calling.to_text(),
+                called: established.titles.called.to_text(),
             },
         )
     }
@@ -323,7 +328,7 @@ impl Association {
     }
 
     fn __repr__(&self) -> String {
-        let (calling, called) = self.titles();
+        let TitlesFacts { calling, called } = self.titles();
         format!("<_core.Association {} {called}<-{calling}>", self.id())
     }
 }

@@ -16,6 +16,24 @@ use pyo3::prelude::*;
 
 use crate::errors;
 
+/// The AE titles of an association or of a proposal (PS3.8 9.3.2); empty before the titles are known.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct TitlesFacts {
+    /// Of the requestor.
+    pub(crate) calling: String,
+    /// Of the acceptor.
+    pub(crate) called: String,
+}
+
+/// The asynchronous operations window (PS3.7 D.3.3.3), from this end's point of view; 0 is no limit.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct WindowFacts {
+    /// Operations that this end may have outstanding.
+    pub(crate) invoked: u16,
+    /// Operations that the peer may have outstanding.
+    pub(crate) performed: u16,
+}
+
 /// What was agreed on one presentation context (PS3.8 9.3.3.2), from this end's point of view.
 #[pyclass(frozen, get_all, module = "dimse_rs._core")]
 pub(crate) struct ContextFacts {

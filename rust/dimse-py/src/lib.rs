@@ -64,8 +64,8 @@ mod _core {
     use super::events::{Events, Follower};
     #[pymodule_export]
     use super::facts::{
-        Cancellation, ContextFacts, FileFacts, ReceivedFacts, RefusedFacts, command_fields,
-        context_results, status_codes,
+        Cancellation, ContextFacts, FileFacts, ReceivedFacts, RefusedFacts, TitlesFacts,
+        WindowFacts, command_fields, context_results, status_codes,
     };
     #[pymodule_export]
     use super::items::{CommonExtended, Identity, ProposedContext, SupportedContext};

@@ -20,7 +20,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::blocking::{self, OfProcess};
-use crate::facts::address;
+use crate::facts::{TitlesFacts, address};
 use crate::items::{
     self, CommonExtended, ExtendedArgs, Identity, ProposedContext, SupportedContext,
 };
@@ -73,12 +73,12 @@ impl Proposal {
 
     /// Calling and called AE title.
     #[getter]
-    fn titles(&self) -> (String, String) {
+    fn titles(&self) -> TitlesFacts {
         let request = self.inner.request();
-        (
-            request.calling_ae().to_text(),
-            request.called_ae().to_text(),
-        )
+        TitlesFacts {
+            calling: request.calling_ae().to_text(),
+            called: request.called_ae().to_text(),
+        }
     }
 
     /// Contexts with one valid abstract syntax, in order.
