@@ -76,7 +76,7 @@ test: setup lint test-rust build stubs test-python wheel demo ## everything that
 	$(passed)
 
 test-fast: quick test-proto ## while working: unit, loopback without what is slow, dimse-proto; under a minute
-	$(PY) -m pytest -n $(or $(JOBS),auto) -m "not slow" tests/unit tests/loopback
+	$(PY) -m pytest -n $(or $(JOBS),3) -m "not slow" tests/unit tests/loopback
 	$(passed)
 
 test-rust: ## Rust tests of the workspace, the doc examples and the replayed fuzz corpora

@@ -16,7 +16,7 @@ from dimse_rs.completer import Completer
 from tests.support.nodes import SCU, Puppet, scp
 from tests.support.process import Process
 
-pytestmark = pytest.mark.usefixtures("either_mode")
+pytestmark = [pytest.mark.usefixtures("either_mode"), pytest.mark.slow]
 
 C_ECHO_RQ = 0x0030
 WITHIN = 15

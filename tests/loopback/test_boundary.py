@@ -38,6 +38,8 @@ from tests.support.process import Process
 from tests.support.runner import Accepted, Answered, Peer, Target
 from tests.support.scripted_scp import ScriptedScp
 
+pytestmark = pytest.mark.slow  # waits, or counts long work
+
 SOURCES = Path(__file__).parents[2] / "rust" / "dimse-py" / "src"
 MODEL = {"model": StudyRoot, "level": "STUDY"}
 EVERYTHING = [CTImageStorage, Printer, *StudyRoot, Verification]

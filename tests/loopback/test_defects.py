@@ -44,6 +44,8 @@ from tests.support.runner import Peer, Target
 from tests.support.script import Aborted, Accepted, Answered, Flood
 from tests.support.scripted_scp import Connection, ScriptedScp
 
+pytestmark = pytest.mark.slow  # waits, or counts long work
+
 SHORT = 0.4
 SOON = 5.0
 """Seconds for what has to happen at once, on a busy machine."""

@@ -29,6 +29,8 @@ from tests.support.runner import Peer, Target
 from tests.support.script import Accepted, Alive
 from tests.support.scripted_scp import ScriptedScp
 
+pytestmark = pytest.mark.slow  # waits, or whole interpreters
+
 SOON = 10.0
 HURRIED = Timeouts(connect=1, acse=1, release=1, write=0.6, dimse=0.6, idle=5, artim=1, progress=5)
 

@@ -24,6 +24,8 @@ from tests.data.generate import series
 from tests.support.nodes import PATIENT, SCU, at, scp
 from tests.support.process import Process
 
+pytestmark = pytest.mark.slow  # waits, or counts long work
+
 SHORT = "can't start new thread"
 
 

@@ -21,6 +21,8 @@ from dimse_rs import (
 from tests.data.generate import series
 from tests.support.nodes import CT, SCU, Puppet, at, link, scp
 
+pytestmark = pytest.mark.slow  # waits, or whole interpreters
+
 SHORT = 0.3
 LONG_AGO = 8.0
 

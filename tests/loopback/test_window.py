@@ -22,6 +22,8 @@ from tests.support import wire
 from tests.support.nodes import PATIENT, SCU, at, link, scp
 from tests.support.scripted_scp import ScriptedScp
 
+pytestmark = pytest.mark.slow  # waits, or whole interpreters
+
 SOON = 10.0
 
 

@@ -10,6 +10,7 @@ import ast
 import io
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -67,6 +68,9 @@ class Arrow(NamedTuple):
     imported: str
 
 
+parse = cache(ast.parse)
+
+
 def read() -> dict[str, str]:
     """Give the source of each module of the package, by its name below the package."""
     found = {}
@@ -98,7 +102,7 @@ def arrows(sources: Mapping[str, str]) -> Iterator[Arrow]:
             continue
         lines = source.splitlines()
         package = module if module in folders else module.rpartition(".")[0]
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parse(source)):
             if not isinstance(node, ast.ImportFrom):
                 continue
             if node.level:
@@ -188,14 +192,14 @@ def code_lines(source: str) -> set[int]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in (*texts, tokenize.ENDMARKER):
             found.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse(source)):
         if isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str):
             found -= {*range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     return found
 
 
 def functions(source: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse(source)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node.name, node
 

@@ -17,6 +17,8 @@ from dimse_rs.services.matching import QUERY, IdentifierError, Matcher
 from dimse_rs.services.query import QueryRetrieve
 from tests.support.datasets import data_set, instance, item, query, save
 
+pytestmark = pytest.mark.slow  # waits, or counts long work
+
 STUDIES = 30
 
 
