@@ -80,7 +80,11 @@ if TYPE_CHECKING:
     from .proposal import Proposal as Proposal
     from .registry import classes_of as classes_of, register as register
     from .responses import Received as Received, Response as Response
-    from .send import SendReport as SendReport, SendResult as SendResult, Skipped as Skipped
+    from .send_report import (
+        SendReport as SendReport,
+        SendResult as SendResult,
+        Skipped as Skipped,
+    )
     from .server.asynchronous import AsyncServer as AsyncServer
     from .server.blocking import Server as Server
     from .server.settings import (
@@ -184,7 +188,7 @@ _NAMES: Final = {
     "proposal": ("Proposal",),
     "registry": ("classes_of", "register"),
     "responses": ("Received", "Response"),
-    "send": ("SendReport", "SendResult", "Skipped"),
+    "send_report": ("SendReport", "SendResult", "Skipped"),
     "server.asynchronous": ("AsyncServer",),
     "server.blocking": ("Server",),
     "server.settings": ("AsyncServerSettings", "ServerSettings"),

@@ -26,7 +26,7 @@ from .user_identity import UserIdentity, fields_of
 if TYPE_CHECKING:
     from .aio.association import AsyncAssociation, Connecting
     from .observe.events import Events
-    from .send import SendReport, SendResult
+    from .send_report import SendReport, SendResult
 
 __all__ = ["AE"]
 

@@ -27,7 +27,7 @@ FLOORS = (
     ("_core",),
     ("fields", "hints", "lazy", "uids", "status", "callables", "errors", "faults"),
     ("log", "threads", "completer", "sop_class", "extended", "settings", "tls"),
-    ("contexts", "registry", "user_identity", "proposal", "passcodes", "access"),
+    ("contexts", "registry", "user_identity", "proposal", "passcodes", "access", "send_report"),
     ("encoding", "datasets", "responses", "storage"),
     ("observe",),
     ("dimse",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from dimse_rs import errors
 
 if TYPE_CHECKING:
-    from dimse_rs.send import SendReport
+    from dimse_rs.send_report import SendReport
 
 __all__ = ["CliError", "ExitCode", "exit_code", "report_code", "table"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dimse_rs.errors import DimseError
-    from dimse_rs.send import SendReport, SendResult
+    from dimse_rs.send_report import SendReport, SendResult
 
 __all__ = ["parser", "run"]
 
