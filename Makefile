@@ -39,7 +39,7 @@ $(VENV)/.ready: pyproject.toml
 	$(call retry,cargo fetch $(CARGO_FLAGS))
 	touch $@
 
-peers: ## install DCMTK, gdcmscu, Orthanc, tshark and strace where they are missing (Debian, root)
+peers: ## install DCMTK, gdcmscu, Orthanc, tshark, strace and dicom3tools where they are missing (Debian, root)
 	@tests/peers/install.sh
 
 build: $(VENV)/.ready ## build the native module into the virtual environment (editable)

@@ -5,7 +5,8 @@
 set -u
 
 PATH=$PATH:/usr/sbin # where Orthanc is
-declare -A package_of=([dcmqrscp]=dcmtk [gdcmscu]=libgdcm-tools [Orthanc]=orthanc [tshark]=tshark [text2pcap]=tshark [strace]=strace)
+declare -A package_of=([dcmqrscp]=dcmtk [gdcmscu]=libgdcm-tools [Orthanc]=orthanc [tshark]=tshark [text2pcap]=tshark [strace]=strace
+    [dciodvfy]=dicom3tools)
 missing=("$@")
 [ $# -eq 0 ] && for tool in "${!package_of[@]}"; do
     command -v "$tool" >/dev/null || missing+=("${package_of[$tool]}")
