@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
 from .association import Association
+from .callables import described
 from .contexts import Context, Contexts, any_storage, expand
 from .errors import AssociationRejected
 from .extended import Options, proposed as proposed_options
@@ -66,11 +67,18 @@ class AE:
 
         Raises:
             ValueError: one of them is not allowed.
+            TypeError: a setting has another type.
         """
         object.__setattr__(self, "title", check_ae_title(self.title))
+        for name, kind in (("timeouts", Timeouts), ("limits", Limits), ("tls", TLS)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) and (value is not None or name != "tls"):
+                raise TypeError(f"{name}= is {kind.__name__}(...), not {described(value)}")
         patterns = self.no_window_for
         patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         object.__setattr__(self, "no_window_for", patterns)
+        if not isinstance(self.max_pdu, int):
+            raise TypeError(f"max_pdu= is a number of bytes, not {described(self.max_pdu)}")
         if self.max_pdu != 0 and not MIN_MAX_PDU <= self.max_pdu <= MAX_MAX_PDU:
             raise ValueError(
                 f"max_pdu is 0 or {MIN_MAX_PDU} to {MAX_MAX_PDU}, not {self.max_pdu} (PS3.8 D.1)"

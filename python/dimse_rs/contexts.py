@@ -22,7 +22,7 @@ from .sop_class import (
     TransferSyntax,
     Verification,
 )
-from .uids import is_uid
+from .uids import check_uid, several
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,16 +118,16 @@ class Context:
             raise ValueError("a presentation context needs a transfer syntax (PS3.8 9.3.2.2)")
         if not (scu or scp):
             raise ValueError("a presentation context needs the SCU or the SCP role (PS3.7 D.3.3.4)")
-        object.__setattr__(self, "sop_class", SOPClass.of(_checked(sop_class)))
+        object.__setattr__(self, "sop_class", SOPClass.of(check_uid(sop_class)))
         object.__setattr__(self, "transfer_syntaxes", syntaxes)
         object.__setattr__(self, "scu", scu)
         object.__setattr__(self, "scp", scp)
-        general = tuple(dict.fromkeys(SOPClass.of(_checked(uid)) for uid in _uids(related)))
+        general = tuple(dict.fromkeys(SOPClass.of(check_uid(uid)) for uid in several(related)))
         # An acceptor that knows no related class either can still decide by the service class.
         if service_class is None and general:
             service_class = STORAGE_SERVICE_CLASS
         elif service_class is not None:
-            service_class = str(_checked(service_class))
+            service_class = str(check_uid(service_class))
         object.__setattr__(self, "service_class", service_class)
         object.__setattr__(self, "related", general)
 
@@ -137,18 +137,8 @@ class Context:
         return self.scp or not self.scu
 
 
-def _uids(uids: Iterable[str]) -> Iterable[str]:
-    return (uids,) if isinstance(uids, str) else uids
-
-
 def _syntaxes(uids: Iterable[str]) -> tuple[TransferSyntax, ...]:
-    return tuple(dict.fromkeys(TransferSyntax.of(_checked(uid)) for uid in _uids(uids)))
-
-
-def _checked(uid: str) -> str:
-    if not is_uid(uid):
-        raise ValueError(f"not a UID: {uid!r} (PS3.5 9.1)")
-    return uid
+    return tuple(dict.fromkeys(TransferSyntax.of(check_uid(uid)) for uid in several(uids)))
 
 
 Contexts: TypeAlias = str | Context | Model | Iterable["Contexts"]
@@ -219,8 +209,9 @@ def for_retrieve(
 
     Args:
         model: such as `StudyRoot`.
-        storage: the classes that may come back; default the 120 most used.
-        transfer_syntaxes: for those classes; default Explicit and Implicit VR Little Endian.
+        storage: the classes that may come back, or one; default the 120 most used.
+        transfer_syntaxes: for those classes, or one UID; default Explicit and Implicit VR Little
+            Endian.
 
     Raises:
         ValueError: more than 128 contexts.
@@ -229,8 +220,9 @@ def for_retrieve(
     """
     # A C-GET turns the roles around: its SCP sends the instances, so that its SCU is the SCP of the
     # C-STORE sub-operations.
-    syntaxes = None if transfer_syntaxes is None else tuple(transfer_syntaxes)
-    return expand((model, [Context(uid, syntaxes, scu=False, scp=True) for uid in storage]))
+    syntaxes = None if transfer_syntaxes is None else tuple(several(transfer_syntaxes))
+    classes = several(storage)
+    return expand((model, [Context(uid, syntaxes, scu=False, scp=True) for uid in classes]))
 
 
 def any_storage(sop_class: str) -> bool:
@@ -292,8 +284,8 @@ class Supported:
             ValueError: a malformed UID, no class, or neither role.
         """
         predicate = sop_classes if callable(sop_classes) else None
-        listed = () if callable(sop_classes) else _uids(sop_classes)
-        classes = tuple(dict.fromkeys(SOPClass.of(_checked(uid)) for uid in listed))
+        listed = () if callable(sop_classes) else several(sop_classes)
+        classes = tuple(dict.fromkeys(SOPClass.of(check_uid(uid)) for uid in listed))
         if predicate is None and not classes:
             raise ValueError("no SOP Class to support")
         if not (scu or scp):

@@ -243,6 +243,8 @@ def listed_services(services: Any) -> list[Any]:
         TypeError: a service alone, or a class, in place of a list; the message says so.
     """
     if isinstance(services, type) or not isinstance(services, Iterable):
+        if services is None:
+            raise TypeError("services= is a list, not None")
         name = getattr(services, "__name__", type(services).__name__)
         raise TypeError(f"services= is a list: write services=[{name}(...)]")
     return list(services)

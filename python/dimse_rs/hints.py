@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 __all__ = ["absent", "refuse", "unexpected"]
@@ -161,16 +162,21 @@ def absent(of: str, name: str, kind: str | None = None) -> str:
     return f"{text}: {instead}" if instead else text
 
 
-def unexpected(of: str, name: str) -> str:
-    """Make the message that a server has no such keyword, with what to write if that is known.
+def unexpected(of: str, name: str, keywords: Iterable[str]) -> str:
+    """Make the message that a class has no such keyword, with what to write if that is known.
 
     Args:
         of: the name of the class.
         name: the keyword.
+        keywords: those that the class has; a similar one is named.
     """
     text = f"{of}.__init__() got an unexpected keyword argument {name!r}"
-    instead = _SETTINGS.get(name)
-    return f"{text}: {instead}" if instead else text
+    if instead := _SETTINGS.get(name):
+        return f"{text}: {instead}"
+    from difflib import get_close_matches  # here: only a mistake takes it
+
+    near = get_close_matches(name.lower(), keywords, 1)
+    return f"{text}: did you mean {near[0]!r}?" if near else text
 
 
 def refuse(thing: object, of: str, name: str) -> Any:

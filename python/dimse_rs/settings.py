@@ -5,7 +5,7 @@ Frozen values that are checked when they are made. Nothing here reads a file or 
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Self, TypeAlias
@@ -78,7 +78,7 @@ class Timeouts:
         """
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            if not isinstance(value, (int, float)) or not 0 <= value <= sys.float_info.max:
                 raise ValueError(
                     f"Timeouts.{field.name} is a number of seconds, 0 for none: not {value!r}"
                 )
@@ -145,7 +145,13 @@ class Limits:
                 raise ValueError(
                     f"Limits.{field.name} is an integer from {least} up: not {value!r}"
                 )
+            most = _MOST.get(field.name, sys.maxsize)
+            if value > most:
+                raise ValueError(f"Limits.{field.name} is {most} at most: not {value}")
 
+
+_MOST: Final = {"read_rate": 0xFFFFFFFF}
+"""What the core keeps in fewer bits than an address has."""
 
 IN_PYTHON: Final = frozenset(("handler", "inflated", "elements", "depth"))
 """Settings that the core does not have: Python calls handlers, and Python decodes."""

@@ -22,6 +22,7 @@ from dimse_rs.status import Status, is_defined
 from .callables import fault_of_arguments
 from .hints import unexpected
 from .sop_class import SOPClass, TransferSyntax
+from .uids import check_uid, several
 
 __all__ = ["Duplicates", "Layout", "Mode", "OnStored", "Storage", "StorageSettings"]
 __all__ += ["StoredInstance", "StoredValue"]
@@ -201,8 +202,8 @@ class Storage:
             layout: "study" adds `<StudyInstanceUID>/<SeriesInstanceUID>/`.
             duplicates: when an instance comes again with other bytes, keep the earlier version as
                 `<uid>.dcm~1~`, or refuse the new one. The same bytes are always a Success.
-            sop_classes: SOP classes to take; default every storage class of the registry for which
-                the server has no handler.
+            sop_classes: SOP classes to take, or one; default every storage class of the registry
+                for which the server has no handler.
             unknown: take any other class too, or those that a function takes. Otherwise only
                 classes that the sender announces as specialisations of storage (PS3.7 D.3.3.6),
                 which are always taken.
@@ -220,9 +221,8 @@ class Storage:
         # Checked before the folder is made: a wrong setting leaves nothing behind.
         chosen = _checked(settings)
         self.folder = Path(folder)
-        self.sop_classes = tuple(
-            SOPClass.of(uid) for uid in (ALL_STORAGE if sop_classes is None else sop_classes)
-        )
+        named = ALL_STORAGE if sop_classes is None else several(sop_classes)
+        self.sop_classes = tuple(SOPClass.of(check_uid(uid)) for uid in named)
         # Decides who serves a class that a handler names too: handlers come before a storage for
         # every class, and beside a storage that names its classes they are a contradiction.
         self._selective = sop_classes is not None
@@ -293,7 +293,7 @@ def _checked(settings: StorageSettings) -> StorageSettings:
     """
     for name in settings:
         if name not in _DEFAULTS:
-            raise TypeError(unexpected("Storage", name))
+            raise TypeError(unexpected("Storage", name, _DEFAULTS))
     chosen: StorageSettings = {**_DEFAULTS, **settings}
     reserve, timeout = chosen["reserve"], chosen["on_stored_timeout"]
     collect = chosen["collect"]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["SOP_CLASSES", "TRANSFER_SYNTAXES", "Model", "SOPClass", "TransferSyntax", "is_uid"]
+__all__ = ["SOP_CLASSES", "TRANSFER_SYNTAXES", "Model", "SOPClass", "TransferSyntax"]
+__all__ += ["check_uid", "is_uid", "several"]
 
 SOP_CLASSES: Final[dict[str, SOPClass]] = {}
 """Every SOP Class of the registry by UID, and those that `registry.register` added."""
@@ -27,6 +28,22 @@ _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 def is_uid(text: str) -> bool:
     """Whether it is a UID; leading zeros are let through, they occur (PS3.5 9.1)."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def check_uid(uid: str) -> str:
+    """Give a UID back.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(uid, str) or not is_uid(uid):
+        raise ValueError(f"not a UID: {uid!r} (PS3.5 9.1)")
+    return uid
+
+
+def several(texts: Iterable[str]) -> Iterable[str]:
+    """Count a text alone as a list of one; iterated over, it would be a list of its letters."""
+    return (texts,) if isinstance(texts, str) else texts
 
 
 class SOPClass(str):

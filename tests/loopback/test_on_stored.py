@@ -432,7 +432,7 @@ def test_what_could_never_decide_is_refused_when_the_storage_is_made(function, w
 def test_a_timeout_of_none_is_refused_with_the_number_that_is_no_limit(tmp_path):
     with pytest.raises(TypeError, match="0 is no limit"):
         Storage(tmp_path, on_stored=lambda items: None, on_stored_timeout=None)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'on_store'"):
+    with pytest.raises(TypeError, match="argument 'on_store': did you mean 'on_stored'"):
         Storage(tmp_path, on_store=print)
 
 

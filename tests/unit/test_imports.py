@@ -79,6 +79,23 @@ def test_names_are_loaded_when_they_are_asked_for():
         from dimse_rs import _UID  # noqa: F401
 
 
+@pytest.mark.parametrize("package", [".aio", ".server", ".services"])
+def test_help_and_completion_show_names_that_are_not_loaded(package):
+    code = (
+        "import importlib, pydoc, sys\n"
+        f"package = importlib.import_module('dimse_rs{package}')\n"
+        "assert set(package.__all__) <= set(dir(package))\n"
+        "shown = pydoc.render_doc(package, renderer=pydoc.plaintext)\n"
+        "missing = [name for name in package.__all__ if name.strip('_') not in shown]\n"
+        "assert not missing, missing\n"
+        "try:\n"
+        "    package.Nonsense\n"
+        "except AttributeError as error:\n"
+        "    assert error.name == 'Nonsense' and package.__name__ in str(error)\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=30)
+
+
 def test_every_public_name_is_there_and_listed_once():
     assert len(set(dimse_rs.__all__)) == len(dimse_rs.__all__)
     assert all(hasattr(dimse_rs, name) for name in dimse_rs.__all__)

@@ -10,9 +10,10 @@ from typing import get_type_hints
 import pytest
 from hypothesis import given, strategies as st
 
-from dimse_rs import Allow, AsyncServer, Commitment, Server
+from dimse_rs import AE, Allow, AsyncServer, Commitment, Server, Storage, Supported, for_retrieve
 from dimse_rs.server.settings import DEFAULTS, AsyncServerSettings, ServerSettings
 from dimse_rs.settings import Limits, Peer, Timeouts, check_ae_title, parse_peer, peer_of
+from dimse_rs.sop_class import CTImageStorage, ImplicitVRLittleEndian, Verification
 
 
 def test_timeouts_default_to_finite_except_the_handler():
@@ -226,13 +227,93 @@ def test_every_setting_is_explained_once():
 @pytest.mark.parametrize("server", [Server, AsyncServer])
 def test_a_setting_that_is_none_is_named(server):
     kind = server.__name__
-    message = rf"{kind}\.__init__\(\) got an unexpected keyword argument 'max_association'$"
-    with pytest.raises(TypeError, match=message):
+    message = rf"{kind}\.__init__\(\) got an unexpected keyword argument 'max_association': "
+    with pytest.raises(TypeError, match=f"{message}did you mean 'max_associations'"):
         server(max_association=1)
+    with pytest.raises(TypeError, match="argument 'Callng': did you mean 'calling'"):
+        server(Callng=["X"])
+    with pytest.raises(TypeError, match=r"argument 'zzz'$"):
+        server(zzz=1)
     with pytest.raises(TypeError, match=r"argument 'timeouts': AE\(timeouts=Timeouts"):
         server(timeouts=Timeouts())
     with pytest.raises(TypeError, match=r"argument 'evt_handlers': .*@server\.c_store"):
         server(evt_handlers=[])
+
+
+# What was taken, and failed later or not at all: each proposal was rejected, or the server did not
+# start, with an error that named no setting.
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"called": 5},
+        {"calling": [b"X"]},
+        {"allow": 5},
+        {"accept": "yes"},
+        {"accept": lambda: True},
+        {"verify_identity": True},
+        {"verify_identity": lambda proposal, more: True},
+        {"services": None},
+        {"supported": None},
+        {"supported": Supported(CTImageStorage)},
+        {"supported": [CTImageStorage]},
+        {"extended": 5},
+        {"destinations": 5},
+        {"max_associations": -1},
+        {"max_associations": "5"},
+        {"max_ops_performed": -1},
+        {"max_ops_performed": 1 << 16},
+        {"max_ops_performed": None},
+        {"max_handlers": 0},
+        {"max_handlers": 1.5},
+        {"max_handlers": None},
+        {"ae": "PACS"},
+        {"host": None},
+        {"port": "104"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+@pytest.mark.parametrize("server", [Server, AsyncServer])
+def test_a_wrong_value_is_refused_with_the_name_of_its_setting(server, wrong):
+    [name] = wrong
+    with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b"):
+        server(**wrong)
+
+
+@pytest.mark.parametrize("server", [Server, AsyncServer])
+def test_a_title_alone_is_a_list_of_one(server):
+    chosen = server(called="PACS", calling="MODALITY")
+    assert chosen._called == ["PACS"]
+    assert chosen._calling == ["MODALITY"]
+
+
+def test_a_class_alone_is_a_list_of_one(tmp_path):
+    assert Storage(tmp_path, sop_classes=CTImageStorage).sop_classes == (CTImageStorage,)
+    with pytest.raises(ValueError, match="not a UID: 'CTImageStorage'"):
+        Storage(tmp_path / "none", sop_classes="CTImageStorage")
+    assert not (tmp_path / "none").exists()
+    _, *storage = for_retrieve(Verification, CTImageStorage, ImplicitVRLittleEndian)
+    assert [(one.sop_class, one.transfer_syntaxes) for one in storage] == [
+        (CTImageStorage, (ImplicitVRLittleEndian,))
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"timeouts": 5}, {"limits": None}, {"tls": "x.pem"}, {"max_pdu": "16384"}], ids=repr
+)
+def test_a_wrong_value_of_an_ae_is_refused_with_its_name(wrong):
+    [name] = wrong
+    with pytest.raises(TypeError, match=f"^{name}= is "):
+        AE("X", **wrong)
+
+
+def test_numbers_that_the_core_cannot_keep_are_refused():
+    for name in (field.name for field in dataclasses.fields(Limits)):
+        with pytest.raises(ValueError, match=rf"Limits\.{name} is \d+ at most"):
+            Limits(**{name: 1 << 64})
+    with pytest.raises(ValueError, match=r"Limits\.read_rate"):
+        Limits(read_rate=1 << 32)
+    with pytest.raises(ValueError, match=r"Timeouts\.idle"):
+        Timeouts(idle=10**400)
 
 
 @pytest.mark.parametrize("server", [Server, AsyncServer])

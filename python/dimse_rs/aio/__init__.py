@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncAssociation", "AsyncResponses", "Background", "Connecting", "Threads"]
 
-__getattr__ = loader(
+__getattr__, __dir__ = loader(
     __name__,
     {
         ".association": ("AsyncAssociation", "AsyncResponses", "Connecting"),

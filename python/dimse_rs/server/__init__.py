@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncServer", "AsyncServerSettings", "Server", "ServerSettings"]
 
-__getattr__ = loader(
+__getattr__, __dir__ = loader(
     __name__,
     {
         ".asynchronous": ["AsyncServer"],

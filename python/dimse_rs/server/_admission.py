@@ -15,14 +15,14 @@ The first one that refuses ends the decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs import _core, extended as ext, log
 from dimse_rs.access import Allow
-from dimse_rs.callables import fault_of_arguments
+from dimse_rs.callables import described, fault_of_arguments
 from dimse_rs.contexts import Supported, any_storage
 from dimse_rs.errors import AssociationRejected
 from dimse_rs.extended import Extended
@@ -77,7 +77,7 @@ class Admission:
         self._accept = settings["accept"]
         self._allow = _allow_list(settings["allow"])
         self._keep_extended(settings["extended"])
-        listed = list(settings["supported"])
+        listed = _supported_list(settings["supported"])
         self._listed = [entry for entry in listed if entry.predicate is None]
         self._any = next((entry for entry in listed if entry.predicate is any_storage), None)
         self._predicates = [entry for entry in listed if entry.predicate not in (None, any_storage)]
@@ -89,6 +89,8 @@ class Admission:
         self._asked_all = answers if callable(answers) else None
         if answers is None or callable(answers):
             return
+        if not isinstance(answers, Mapping):
+            raise TypeError(f"extended= is a mapping or a function, not {described(answers)}")
         for sop_class, answer in ext.by_class(answers):
             if callable(answer):
                 self._asked[sop_class] = answer
@@ -296,11 +298,24 @@ def _allow_list(allow: Any) -> Any:
         raise TypeError("allow= is a collection: write allow=[Allow(...)]")
     if callable(allow) and (fault := fault_of_arguments(allow)):
         raise TypeError(f"allow= is called with one argument, the proposal: {fault}")
+    if allow is not None and not callable(allow) and not isinstance(allow, Iterable):
+        raise TypeError(f"allow= is a collection or a function, not {described(allow)}")
     kept = list(allow) if isinstance(allow, Iterator) else allow
     if isinstance(kept, Iterable):
         for entry in kept:
             _checked(entry)
     return kept
+
+
+def _supported_list(supported: Any) -> list[Supported]:
+    if isinstance(supported, Supported) or not isinstance(supported, Iterable):
+        what = "Supported(...)" if isinstance(supported, Supported) else described(supported)
+        raise TypeError(f"supported= is a list: write supported=[Supported(...)], not {what}")
+    listed = list(supported)
+    for entry in listed:
+        if not isinstance(entry, Supported):
+            raise TypeError(f"supported= has entries of type Supported, not {described(entry)}")
+    return listed
 
 
 def _checked(entry: object) -> Allow:

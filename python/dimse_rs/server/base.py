@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from dimse_rs import _core, log, threads
 from dimse_rs.ae import AE
+from dimse_rs.callables import described
 from dimse_rs.dimse.calls import AssociationFacts
 from dimse_rs.dimse.requests import Handler
 from dimse_rs.errors import LocalProtocolError
@@ -24,12 +25,12 @@ from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
 from dimse_rs.perform.routes import routes_of
-from dimse_rs.settings import Peer, check_ae_title, check_peers
+from dimse_rs.settings import Peer, check_peers
 from dimse_rs.sop_class import SOPClass
 from dimse_rs.storage import Storage
 
 from ._admission import Admission
-from .settings import AsyncServerSettings, ServerSettings, complete
+from .settings import AsyncServerSettings, ServerSettings, complete, count, decider, titles
 from .supported import implied_contexts, policy_for_unknown
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class BaseServer(Handlers):
         """Check and keep the settings."""
         super().__init__()
         chosen = complete(settings, type(self).__name__)
-        self.ae = ae if ae is not None else AE()
+        self.ae = _own(ae, type(self).__name__)
+        if not isinstance(host, str):
+            raise TypeError(f"host is an address or a name, not {described(host)}")
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise ValueError(f"not a port: {port!r} (0 to 65535; 0 takes a free one)")
         self._bind = (host, port)
@@ -98,13 +101,22 @@ class BaseServer(Handlers):
     def _keep(self, chosen: AsyncServerSettings) -> None:
         """Keep the settings that are not of `Admission`."""
         called, calling = chosen["called"], chosen["calling"]
-        self._called = None if chosen["any_called"] else _titles(called, self.ae.title)
-        self._calling = None if calling is None else [check_ae_title(title) for title in calling]
-        self._max_associations = chosen["max_associations"] or self.ae.limits.max_associations
-        self._max_ops_performed = chosen["max_ops_performed"]
-        self._max_handlers = chosen["max_handlers"]
-        if self._max_handlers < 1:
-            raise ValueError(f"max_handlers is at least 1, not {self._max_handlers}")
+        answers_to = [self.ae.title] if called is None else titles("called", called)
+        if not answers_to:
+            raise ValueError("called= names no AE title: any_called=True answers to all")
+        self._called = None if chosen["any_called"] else answers_to
+        self._calling = None if calling is None else titles("calling", calling)
+        most = chosen["max_associations"]
+        most = 0 if most is None else count("max_associations", most, 0)
+        self._max_associations = most or self.ae.limits.max_associations
+        performed = chosen["max_ops_performed"]
+        self._max_ops_performed = count("max_ops_performed", performed, 0, 0xFFFF)
+        self._max_handlers = count("max_handlers", chosen["max_handlers"], 1)
+        for name, function in (
+            ("accept", chosen["accept"]),
+            ("verify_identity", chosen["verify_identity"]),
+        ):
+            decider(name, function)
         destinations: Any = chosen["destinations"]
         self.destinations = check_peers(
             {} if destinations is None else destinations,
@@ -438,8 +450,10 @@ def _check_alone(storage: Storage, sop_classes: tuple[str, ...]) -> None:
     )
 
 
-def _titles(called: Iterable[str] | None, own: str) -> list[str]:
-    titles = [own] if called is None else [check_ae_title(title) for title in called]
-    if not titles:
-        raise ValueError("called= names no AE title: any_called=True answers to all")
-    return titles
+def _own(ae: object, server: str) -> AE:
+    if isinstance(ae, AE):
+        return ae
+    if ae is None:
+        return AE()
+    hint = f": write {server}(AE({ae!r}))" if isinstance(ae, str) else ""
+    raise TypeError(f"ae is an AE, not {described(ae)}{hint}")

@@ -10,14 +10,16 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, TypeAlias, TypedDict, cast
 
 from dimse_rs.access import Allow
+from dimse_rs.callables import described, fault_of_arguments
 from dimse_rs.contexts import Supported
 from dimse_rs.extended import Extended
 from dimse_rs.handlers import Service
 from dimse_rs.hints import unexpected
 from dimse_rs.proposal import Proposal
-from dimse_rs.settings import PeerLike, PeersByTitle
+from dimse_rs.settings import PeerLike, PeersByTitle, check_ae_title
 from dimse_rs.sop_class import Model, SOPClass
 from dimse_rs.storage import Storage
+from dimse_rs.uids import several
 
 __all__ = [
     "DEFAULTS",
@@ -27,6 +29,9 @@ __all__ = [
     "ExtendedAnswers",
     "ServerSettings",
     "complete",
+    "count",
+    "decider",
+    "titles",
 ]
 
 AllowList: TypeAlias = Iterable[Allow] | Callable[[Proposal], Allow | None]
@@ -181,6 +186,46 @@ def complete(settings: ServerSettings | AsyncServerSettings, server: str) -> Asy
     """
     for name in settings:
         if name not in DEFAULTS:
-            raise TypeError(unexpected(server, name))
+            raise TypeError(unexpected(server, name, DEFAULTS))
     # What differs is the types of functions alone, and an AsyncServer calls those of both kinds.
     return cast("AsyncServerSettings", {**DEFAULTS, **settings})
+
+
+def titles(name: str, value: Iterable[str]) -> list[str]:
+    """Check a setting of AE titles; a title alone is a list of one.
+
+    Raises:
+        TypeError: no list, or an entry is no `str`.
+        ValueError: a title is not valid.
+    """
+    try:
+        return [check_ae_title(title) for title in several(value)]
+    except TypeError as error:
+        raise TypeError(f"{name}= is a list of AE titles: {error}") from None
+
+
+def count(name: str, value: int, least: int, most: int | None = None) -> int:
+    """Check a setting that is a number.
+
+    Raises:
+        ValueError: no integer, or out of range; the message names the setting.
+    """
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if is_integer and least <= value and (most is None or value <= most):
+        return value
+    bounds = f"{least} up" if most is None else f"{least} to {most}"
+    raise ValueError(f"{name}= is an integer from {bounds}, not {value!r}")
+
+
+def decider(name: str, function: Callable[[Proposal], Any] | None) -> None:
+    """Check a setting that is a function of a proposal.
+
+    Raises:
+        TypeError: no function, or one of other arguments: it would reject every proposal.
+    """
+    if function is None:
+        return
+    if not callable(function):
+        raise TypeError(f"{name}= is a function of the proposal, not {described(function)}")
+    if fault := fault_of_arguments(function):
+        raise TypeError(f"{name}= is called with one argument, the proposal: {fault}")

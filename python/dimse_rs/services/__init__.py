@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 # Most programs want one service or none.
-__getattr__ = loader(
+__getattr__, __dir__ = loader(
     __name__,
     {
         ".availability": ("InstanceAvailability", "notify_availability"),
