@@ -79,7 +79,7 @@ def test_names_are_loaded_when_they_are_asked_for():
         from dimse_rs import _UID  # noqa: F401
 
 
-@pytest.mark.parametrize("package", [".aio", ".server", ".services"])
+@pytest.mark.parametrize("package", [".aio", ".server", ".services", ".testing"])
 def test_help_and_completion_show_names_that_are_not_loaded(package):
     code = (
         "import importlib, pydoc, sys\n"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_instance", "make_study", "write_files"]
 
-__getattr__ = loader(
+__getattr__, __dir__ = loader(
     __name__,
     {".instances": ("make_instance", "make_study", "write_files")},
 )
