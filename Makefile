@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 ROUNDS ?= 300
 MINUTES ?= 5
 JOBS ?=
-SOURCES := python tests $(wildcard tools)
+SOURCES := python tests docs $(wildcard tools)
 
 # Registries can be slow or drop a connection: three tries, then fail.
 retry = for attempt in 1 2 3; do $(1) && break || { [ $$attempt -lt 3 ] && echo "attempt $$attempt failed, again"; }; done
@@ -24,7 +24,7 @@ pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 6
 passed = @echo "$@: passed"
 
 .NOTPARALLEL:
-.PHONY: help setup peers build quick wheel demo hostile fmt lint test test-fast test-rust test-proto test-net test-python stubs bench bench-load soak attack durability fuzz seeds deny doc clean
+.PHONY: help setup peers build quick wheel demo hostile fmt lint test test-fast test-rust test-proto test-net test-python stubs bench bench-load soak attack durability fuzz seeds deny docs doc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,7 +72,7 @@ lint: $(VENV)/.ready ## formatting, clippy, ruff, mypy
 	$(BIN)/mypy
 	$(passed)
 
-test: setup lint test-rust build stubs test-python wheel demo ## everything that has to hold
+test: setup lint test-rust build stubs docs test-python wheel demo ## everything that has to hold
 	$(passed)
 
 test-fast: quick test-proto ## while working: unit, loopback without what is slow, dimse-proto; under a minute
@@ -131,6 +131,11 @@ seeds: build peers ## record what other implementations say to each other, as in
 deny: ## licences, sources, versions and advisories of all crates (deny.toml); fetches the advisories
 	command -v cargo-deny >/dev/null || { $(call retry,cargo install --locked cargo-deny); }
 	cargo deny --locked check
+
+docs: build ## the documentation, into build/docs; offline, and every warning an error
+	rm -rf build/docs
+	PYTHONPATH=python $(PY) -m sphinx -q -W -n -j 2 -b html docs build/docs
+	$(passed)
 
 doc: ## API documentation of the crates
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps

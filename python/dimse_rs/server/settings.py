@@ -70,7 +70,9 @@ class _Values(TypedDict, total=False):
 class ServerSettings(_Values, total=False):
     """The keywords of `Server`, by what they are for.
 
-    Which peers are admitted, in the order in which an A-ASSOCIATE-RQ is examined:
+    An A-ASSOCIATE-RQ is examined by the settings of admission in their order here.
+
+    Admission:
         called: the called AE titles that the server answers to. Default the title of its AE.
         any_called: answer to any called AE title. Default False.
         calling: the calling AE titles that are admitted. Default any.
@@ -92,7 +94,7 @@ class ServerSettings(_Values, total=False):
             `Timeouts.acse` rejects the proposal, an `AssociationRejected` does so with its own
             codes. Without a verifier every identity is admitted, and none is confirmed.
 
-    What is supported:
+    Services:
         services: ready-made performers: at most one `Storage`, and any number that add handlers.
         supported: presentation contexts to accept, instead of and beyond those that services and
             handlers imply; of two entries that list a SOP class the first counts.
@@ -101,14 +103,14 @@ class ServerSettings(_Values, total=False):
             function of the class and the offer. Or one function for all classes. Default none:
             no option is agreed to.
 
-    Where C-MOVE sends to:
+    Destinations:
         destinations: addresses by AE title, or a function that gives the address of a title, or
             None. Looked up for each C-MOVE; a title without an address is answered A801, before
             a handler is called.
         any_destination: call handlers of C-MOVE for other titles too. They give the address with
             `Retrieve(..., destination=)`, and without one the answer is A801. Default False.
 
-    How much is served at once:
+    Concurrency:
         max_associations: established associations. Default the limit of the AE.
         max_ops_performed: operations that a peer may have outstanding on one association; 0 is no
             limit. Default 1.
