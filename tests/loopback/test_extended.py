@@ -164,6 +164,15 @@ def test_a_handler_of_every_storage_class_gets_announced_ones(tmp_path):
     assert seen == [PRIVATE]
 
 
+def test_a_handler_of_every_storage_class_gets_any_when_the_server_takes_unknown_ones(tmp_path):
+    server = scp(unknown=True)
+    seen = []
+    server.c_store(lambda request: seen.append(request.command["AffectedSOPClassUID"]))
+    with link(server, Context(PRIVATE)) as association:
+        association.c_store(private_instance(tmp_path))
+    assert seen == [PRIVATE]
+
+
 def test_a_handler_of_some_classes_gets_no_others():
     server = scp()
     server.c_store(MRImageStorage)(lambda request: None)

@@ -194,6 +194,7 @@ SETTINGS = {
     "passcode_in_clear": True,
     "services": [],
     "supported": [],
+    "unknown": True,
     "extended": lambda sop_class, offered: None,
     "destinations": {"A": "A@127.0.0.1:104"},
     "any_destination": True,
@@ -211,6 +212,11 @@ def test_what_is_declared_is_what_both_servers_take():
             server(**{name: value})
             server(**{name: DEFAULTS[name]})
         server(**SETTINGS)
+
+
+def test_unknown_classes_of_a_storage_are_its_own_setting(tmp_path):
+    with pytest.raises(ValueError, match=r"Storage\(\.\.\., unknown=True\)"):
+        Server(services=[Storage(tmp_path)], unknown=True)
 
 
 def test_every_setting_is_explained_once():

@@ -51,7 +51,9 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     """Receive until Ctrl-C or SIGTERM."""
     port = port_of(parser, args)
     storage = storage_of(args, output, unknown=args.unknown)
-    server = make_server(args, port, [] if storage is None else [storage])
     if storage is None:
+        server = make_server(args, port, [], unknown=args.unknown)
         server.c_store(lambda request: None)
+    else:
+        server = make_server(args, port, [storage])
     return serve(server, output, free=port == 0, metrics=args.metrics)

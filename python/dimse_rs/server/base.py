@@ -106,6 +106,9 @@ class BaseServer(Handlers):
             raise ValueError("called= names no AE title: any_called=True answers to all")
         self._called = None if chosen["any_called"] else answers_to
         self._calling = None if calling is None else titles("calling", calling)
+        self._unknown = chosen["unknown"]
+        if self._unknown and self._storage is not None:
+            raise ValueError("unknown=True is for handlers: write Storage(..., unknown=True)")
         most = chosen["max_associations"]
         most = 0 if most is None else count("max_associations", most, 0)
         self._max_associations = most or self.ae.limits.max_associations
@@ -194,7 +197,7 @@ class BaseServer(Handlers):
         self._log_follower = self._events.follow(wanted_by_logs(server=True), MOST)
         host, port = self._bind
         contexts = implied_contexts(self, self._storage)
-        unknown = policy_for_unknown(self, self._storage)
+        unknown = policy_for_unknown(self, self._storage, any_=self._unknown)
         self._listener = _core.Listener(
             host,
             port,

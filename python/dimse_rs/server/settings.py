@@ -59,6 +59,7 @@ class _Values(TypedDict, total=False):
 
     services: Iterable[Storage | Service]
     supported: Iterable[Supported]
+    unknown: bool
 
     any_destination: bool
 
@@ -98,6 +99,8 @@ class ServerSettings(_Values, total=False):
         services: ready-made performers: at most one `Storage`, and any number that add handlers.
         supported: presentation contexts to accept, instead of and beyond those that services and
             handlers imply; of two entries that list a SOP class the first counts.
+        unknown: accept storage classes that are not in the tables too, for handlers of C-STORE for
+            every class. Default False; a `Storage` has a setting of its own.
         extended: answers to extended negotiation by SOP class or model: the `QueryRetrieveOptions`
             that handlers support, `StorageOptions` to declare, bytes for other classes, or a
             function of the class and the offer. Or one function for all classes. Default none:
@@ -167,6 +170,7 @@ DEFAULTS: Final[ServerSettings] = {
     "verify_identity": None,
     "services": (),
     "supported": (),
+    "unknown": False,
     "extended": None,
     "destinations": None,
     "any_destination": False,

@@ -67,12 +67,18 @@ def implied_contexts(handlers: Handlers, storage: Storage | None) -> list[_core.
     ]
 
 
-def policy_for_unknown(handlers: Handlers, storage: Storage | None) -> str | None:
-    """Say which storage classes are accepted that are not supported by name (PS3.4 B.4.1.2)."""
+def policy_for_unknown(handlers: Handlers, storage: Storage | None, *, any_: bool) -> str | None:
+    """Say which storage classes are accepted that are not supported by name (PS3.4 B.4.1.2).
+
+    Args:
+        handlers: those of the server.
+        storage: takes what it says itself.
+        any_: whether handlers of C-STORE take classes that no peer announces.
+    """
     if storage is not None:
         return storage.unknown_policy
     every = C_STORE_RQ in handlers.fields() and handlers.classes(C_STORE_RQ) is None
-    return "announced" if every else None
+    return ("any" if any_ else "announced") if every else None
 
 
 def _print_meta(classes: Iterable[str]) -> list[str]:
