@@ -12,6 +12,9 @@ import pytest
 from dimse_rs import _core
 from tests.support.process import MissingPeerError, require
 
+# By its entry point where the package is installed, by this line where it is the source tree.
+pytest_plugins = ["dimse_rs.testing.plugin"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer the pairs in which we take no part: they tell whether a failure is ours."""

@@ -14,6 +14,7 @@ from dimse_rs import (
     MRImageStorage,
     StatusError,
 )
+from dimse_rs.testing import make_instance
 from tests.data.files import data_set
 from tests.data.generate import series
 from tests.support.nodes import CT, MR_IMPLICIT, SCU
@@ -146,8 +147,10 @@ def test_the_study_layout_by_either_option(tmp_path):
 
 
 def test_ignore_receives_and_stores_nothing(tmp_path):
-    with storescp(tmp_path / "in", "--ignore") as (_, port):
+    with storescp(tmp_path / "in", "--ignore", "--unknown") as (_, port):
         SCU.send(at(port), CT).raise_for_failures()
+        with SCU.associate(at(port), contexts="1.2.840.99999.7") as association:
+            assert association.c_store(make_instance("1.2.840.99999.7")) == 0
     assert not (tmp_path / "in").exists()
 
 

@@ -147,6 +147,11 @@ def test_imports_point_downwards():
     assert wrong(read()) == []
 
 
+def test_the_kit_for_tests_is_loaded_by_the_command_alone():
+    importers = {arrow.importer for arrow in arrows(read()) if room_of(arrow.imported) == "testing"}
+    assert {room_of(importer) for importer in importers} <= {"cli", "testing"}
+
+
 def test_there_is_no_circle_of_files():
     assert circle((arrow.importer, arrow.imported) for arrow in arrows(read())) == []
 

@@ -1,4 +1,4 @@
-"""The ready-made services use what a service of somebody else could use: public names alone."""
+"""The ready-made services, and the kit for tests, use what others could use: public names alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import dimse_rs
-from dimse_rs import services
+from dimse_rs import services, testing
 
-PACKAGE = Path(services.__file__).parent
-FILES = sorted(PACKAGE.glob("*.py"))
+PACKAGE, KIT = Path(services.__file__).parent, Path(testing.__file__).parent
+FILES = sorted([*PACKAGE.glob("*.py"), *KIT.glob("*.py")])
+NAMES = [f"{path.parent.name}/{path.name}" for path in FILES]
 DOCS = (Path(__file__).parents[2] / "docs/services.md").read_text()
 
 # The table of docs/services.md, "Write a service of your own".
@@ -26,7 +27,11 @@ EXCEPTIONS = {
     # service of somebody else imports pydicom itself.
     "dimse_rs.encoding.library": FILES,
     # How this package loads its modules; nothing of a service.
-    "dimse_rs.lazy": [PACKAGE / "__init__.py"],
+    "dimse_rs.lazy": [PACKAGE / "__init__.py", KIT / "__init__.py"],
+    # The protocol of an archive, for type checkers.
+    "dimse_rs.services.hierarchy": [KIT / "pacs.py"],
+    # Fixtures are of pytest, and nothing else of the package is.
+    "pytest": [KIT / "plugin.py"],
 }
 
 
@@ -56,7 +61,7 @@ def test_the_documented_modules_are_public():
         assert import_module(module).__all__
 
 
-@pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_a_service_imports_public_names(path):
     found = [
         f"{path.name}:{line}: {module} {names or ''}"
@@ -68,7 +73,7 @@ def test_a_service_imports_public_names(path):
     assert found == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_a_service_asks_no_other_object_for_a_private_name(path):
     tree = ast.parse(path.read_text())
     own = {

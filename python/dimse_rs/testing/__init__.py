@@ -11,10 +11,26 @@ from dimse_rs.lazy import loader
 
 if TYPE_CHECKING:
     from .instances import make_instance, make_study, write_files
+    from .pacs import Pacs
+    from .receiver import Arrival, Receiver
+    from .worklist import WorklistServer
 
-__all__ = ["make_instance", "make_study", "write_files"]
+__all__ = [
+    "Arrival",
+    "Pacs",
+    "Receiver",
+    "WorklistServer",
+    "make_instance",
+    "make_study",
+    "write_files",
+]
 
 __getattr__, __dir__ = loader(
     __name__,
-    {".instances": ("make_instance", "make_study", "write_files")},
+    {
+        ".instances": ("make_instance", "make_study", "write_files"),
+        ".pacs": ("Pacs",),
+        ".receiver": ("Arrival", "Receiver"),
+        ".worklist": ("WorklistServer",),
+    },
 )

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from dimse_rs import sop_class as uids
-from dimse_rs.sop_class import SOPClass
+from dimse_rs import SOPClass, sop_class as uids
 
 from . import _modules as iod
 

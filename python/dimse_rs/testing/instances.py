@@ -14,8 +14,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dimse_rs import SOPClass
 from dimse_rs.datasets import data_set_of, from_bytes, quietly
-from dimse_rs.sop_class import CTImageStorage, ExplicitVRLittleEndian, SOPClass
+from dimse_rs.sop_class import CTImageStorage, ExplicitVRLittleEndian
 
 from ._profiles import PROFILES, Pixels, Profile
 
@@ -74,13 +75,20 @@ def make_instance(sop_class: str = CTImageStorage, /, **attributes: Any) -> Data
     values |= attributes
     values |= {name: uid for name, uid in _uids(values, profile).items() if name not in attributes}
     values |= {name: value for name, value in _places(values).items() if name not in attributes}
-    made = from_bytes(b"", ExplicitVRLittleEndian, file_meta=True)
-    made.update(data_set_of({name: v for name, v in values.items() if v is not None}))
+    made = data_set_of({name: value for name, value in values.items() if value is not None})
+    made = with_file_meta(made, ExplicitVRLittleEndian)
     if profile.pixels and "PixelData" not in attributes:
         _draw(made, profile.pixels)
     for element in made:
         if element.VR == "US or SS":  # (0028,0103) decides, and an object without pixels has none
             element.VR = "SS" if made.get("PixelRepresentation") else "US"
+    return made
+
+
+def with_file_meta(dataset: Dataset, transfer_syntax: str) -> Dataset:
+    """Copy a data set and give the copy file meta information for this encoding."""
+    made = from_bytes(b"", transfer_syntax, file_meta=True)
+    made.update(data_set_of(dataset))
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     return made
@@ -102,21 +110,22 @@ _PATIENT: Final = {
 def _uids(values: Mapping[str, Any], profile: Profile) -> dict[str, str]:
     """Give the UIDs that follow from the other values."""
     of = [str(values.get(name)) for name in ("PatientID", "StudyID")]
-    study = str(values.get("StudyInstanceUID") or _uid("study", *of))
+    study = str(values.get("StudyInstanceUID") or made_uid("study", *of))
     series = str(
         values.get("SeriesInstanceUID")
-        or _uid("series", study, values.get("SeriesNumber"), values.get("Modality"))
+        or made_uid("series", study, values.get("SeriesNumber"), values.get("Modality"))
     )
-    instance = _uid("instance", series, values["SOPClassUID"], values.get("InstanceNumber"))
+    instance = made_uid("instance", series, values["SOPClassUID"], values.get("InstanceNumber"))
     found = {"SOPInstanceUID": instance}
     if profile.patient:
         found |= {"StudyInstanceUID": study, "SeriesInstanceUID": series}
     if "PixelSpacing" in values or "PositionReferenceIndicator" in values:
-        found["FrameOfReferenceUID"] = _uid("frame of reference", study)
+        found["FrameOfReferenceUID"] = made_uid("frame of reference", study)
     return found
 
 
-def _uid(*parts: object) -> str:
+def made_uid(*parts: object) -> str:
+    """Give the UID that always follows from these parts (PS3.5 B.2)."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(map(str, parts))).int}"
 
 
