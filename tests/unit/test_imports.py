@@ -6,7 +6,7 @@ import ast
 import subprocess
 import sys
 import warnings
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
@@ -77,6 +77,29 @@ def test_names_are_loaded_when_they_are_asked_for():
         getattr(dimse_rs, name)
     with pytest.raises(ImportError, match="_UID"):
         from dimse_rs import _UID  # noqa: F401
+
+
+def test_what_checkers_see_of_a_package_is_what_its_loader_gives():
+    found = 0
+    for name, _, tree in modules():
+        calls = [
+            node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("loader(")
+        ]
+        for call in calls:
+            given = {module: {*names} for module, names in ast.literal_eval(call.args[1]).items()}
+            seen = {}
+            for block in filter(is_for_checkers, tree.body):
+                for node in block.body:
+                    module = "." * node.level + node.module
+                    seen[module] = {alias.name for alias in node.names}
+            assert given == seen, name
+            assert {one for names in given.values() for one in names} == {
+                *import_module(name).__all__
+            }
+            found += 1
+    assert found == 4
 
 
 @pytest.mark.parametrize("package", [".aio", ".server", ".services", ".testing"])
