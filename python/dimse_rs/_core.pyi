@@ -662,11 +662,17 @@ class Association:
     def received(self) -> ReceivedFacts:
         """The results of the instances that C-GETs of this end brought."""
     def next_message_id(self) -> int: ...
-    def invoke(self, message: Message, within: float = 0.0, again: int = 0) -> Invocation:
+    def invoke(
+        self, message: Message, within: float = 0.0, again: int = 0, into: Folder | None = None
+    ) -> Invocation:
         """Send a request. `within`: seconds that a response may take, 0 for ever.
 
         `again`: how many times more it is sent, each with a Message ID of its own, as long as the
         answer is Success or a warning. The invocation gives the last answer.
+
+        `into`: of a C-GET, the folder of the instances that come for it, before any handler, until
+        the invocation is closed or deleted. The core emits a `stored` event before it answers the
+        peer: when the final response is there, the events of its sub-operations are too.
         """
     def send(self, message: Message, *, wait: bool = True, then: _Then | None = None) -> None:
         """Send a response or a C-CANCEL; with `wait` return when it has left."""
@@ -694,6 +700,8 @@ class Association:
 class Invocation:
     """An operation that the peer performs for this end."""
 
+    def close(self) -> None:
+        """Leave the operation: its folder takes no further instance. Twice does no harm."""
     def next(self, *, then: _Then | None = None) -> Message | None:
         """The next response; None after the final one. Each response goes to one caller."""
     def next_many(self, *, then: _Then | None = None) -> list[Message]:
@@ -782,8 +790,6 @@ class Folder:
         strict: bool = False,
         collect: Collect | None = None,
     ) -> Folder: ...
-    def store(self, operation: Operation) -> tuple[Path, list[str]]:
-        """Store the instance of a C-STORE request, as a sink would; give path and oddities."""
 
 @final
 class Sink:
@@ -840,13 +846,6 @@ class Service:
         """Stored instances that wait for a verdict; None when none came in time, or none will."""
     def close_arrivals(self) -> None:
         """End `next_arrivals`; the instances that wait there are answered with a failure."""
-    def receive(self, folder: Folder | None, classes: Sequence[str] | None = None) -> None:
-        """From now on, put instances of these SOP classes, default all, into this folder, or none.
-
-        An instance that is being received goes where it began to go. The core emits a `stored`
-        event before it answers the peer: when the final response of a C-GET is there, the events of
-        its sub-operations are too.
-        """
 
 @final
 class StoredFacts:
@@ -974,6 +973,8 @@ class Operation:
     @property
     def cancellation(self) -> Cancellation:
         """The same flag as an object, for a sending that has to stop with the operation."""
+    def store(self, folder: Folder) -> tuple[Path, list[str]]:
+        """Store the instance of a C-STORE request, as a sink would; give path and oddities."""
     def reserve(self, bytes: int) -> Reserved:
         """Reserve bytes of the budget for the objects that decoding the data set will make.
 

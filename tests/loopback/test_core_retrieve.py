@@ -1,4 +1,4 @@
-"""What C-GET needs of the core: a sink for the length of a call, a sending that can be stopped."""
+"""What C-GET needs of the core: a folder for its instances, a sending that can be stopped."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def associate(archive, service):
     return _core.associate(*archive.listener.address, request, SCU._config(service))
 
 
-def c_get(archive, association, **options):
+def c_get(archive, association, into=None, **options):
     request = {
         "CommandField": C_GET_RQ,
         "AffectedSOPClassUID": GET,
@@ -78,7 +78,8 @@ def c_get(archive, association, **options):
     }
     performer = threading.Thread(target=archive.perform, kwargs=options, daemon=True)
     performer.start()
-    invocation = association.invoke(_core.Message(1, request, b"\x08\x00\x52\x00\x00\x00\x00\x00"))
+    message = _core.Message(1, request, b"\x08\x00\x52\x00\x00\x00\x00\x00")
+    invocation = association.invoke(message, into=into)
     response = invocation.next()
     assert invocation.next() is None
     performer.join(15)
@@ -87,24 +88,19 @@ def c_get(archive, association, **options):
 
 def test_all_that_a_get_brought_is_told_when_its_final_response_is_there(archive, paths, tmp_path):
     events = _core.Events()
-    service = _core.Service(events=events)
     follower = events.follow(["stored"], 100_000)
-    association = associate(archive, service)
-    service.receive(_core.Folder(tmp_path / "received", "fast"), [CTImageStorage])
-    assert c_get(archive, association) == 0x0000
+    association = associate(archive, _core.Service(events=events))
+    assert c_get(archive, association, _core.Folder(tmp_path / "received", "fast")) == 0x0000
     stored = [event.facts for event in follower.take() if event.kind == "stored"]
     assert len(stored) == len(paths)
     assert sorted(facts["path"] for facts in stored) == sorted((tmp_path / "received").iterdir())
     association.release()
 
 
-def test_instances_are_refused_when_no_get_is_in_progress(archive, paths, tmp_path):
-    service = _core.Service()
-    association = associate(archive, service)
-    service.receive(_core.Folder(tmp_path, "fast"))
-    c_get(archive, association)
+def test_instances_of_a_get_without_a_folder_are_refused(archive, paths, tmp_path):
+    association = associate(archive, _core.Service())
+    c_get(archive, association, _core.Folder(tmp_path, "fast"))
     assert archive.statuses == [0x0000] * len(paths)
-    service.receive(None)
     c_get(archive, association)
     assert archive.statuses == [0x0122] * len(paths)
     association.release()

@@ -27,6 +27,7 @@ from dimse_rs import (
     for_retrieve,
 )
 from dimse_rs.datasets import convert, from_bytes
+from dimse_rs.dimse import run
 from tests.data.files import data_set, with_undecodable_uid
 from tests.data.generate import series
 from tests.support import wire
@@ -573,6 +574,52 @@ def test_instances_after_the_end_of_the_call(tmp_path):
         assert told.wait(10)
     assert answered == [0x0122]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["closed", "interrupted"])
+def test_instances_after_a_call_that_was_left(how, tmp_path, monkeypatch):
+    """The peer has not ended the C-GET yet; its folder takes nothing more all the same."""
+    answered = []
+    left = threading.Event()
+
+    def ctrl_c(core, step):
+        raise KeyboardInterrupt
+
+    def store(peer, uid):
+        peer.send(wire.as_commands(3, wire.store_rq(uid, 9)), wire.as_data(3, wire.data_set(uid)))
+
+    def script(peer):
+        peer.expect(wire.RQ)
+        peer.send(accepting())
+        asked, _ = peer.message()
+        store(peer, b"1.2.3")
+        answered.append(wire.number_of(peer.message()[0], 0x0900))
+        peer.answer(asked, 0xFF00)
+        assert left.wait(10)
+        store(peer, b"1.2.4")
+        found, _ = peer.message()
+        while wire.number_of(found, 0x0100) != 0x8001:  # a C-CANCEL before it
+            found, _ = peer.message()
+        answered.append(wire.number_of(found, 0x0900))
+        peer.answer(asked, 0xFE00)
+        peer.release()
+
+    contexts = [StudyRoot.get, Context(SECONDARY.decode(), scu=False, scp=True)]
+    with ScriptedScp(script) as scp_, SCU.associate(scp_.address, contexts=contexts) as association:
+        steps = get(association, tmp_path)
+        next(steps)
+        if how == "interrupted":
+            with monkeypatch.context() as patch:
+                patch.setattr(run, "_carry_out", ctrl_c)
+                with pytest.raises(KeyboardInterrupt) as caught:
+                    next(steps)
+            assert caught.tb is not None, "it keeps the frames of the call, and its invocation"
+        else:
+            steps.close()
+        left.set()
+        steps.close()
+    assert answered == [0, 0x0122]
+    assert [path.name for path in tmp_path.iterdir()] == ["1.2.3.dcm"]
 
 
 def test_counters_that_do_not_add_up_are_given_as_they_are():

@@ -67,11 +67,9 @@ class Performs(Protocol):
     """The performer that answers the peer, as its association uses it.
 
     Attributes:
-        service: of the core; a C-GET into a folder names the folder there.
         lenient_roles: whether a C-GET takes instances without the SCP role too.
     """
 
-    service: _core.Service
     lenient_roles: bool
 
 

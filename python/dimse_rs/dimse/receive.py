@@ -46,8 +46,7 @@ def receiving(
     if into is None:
         yield from steps
         return
-    performer = association._performer
-    if performer is None:
+    if association._performer is None:
         raise LocalProtocolError(
             "no presentation context was proposed with the SCP role, as C-GET needs",
             hint="associate with contexts=for_retrieve(model)",
@@ -55,12 +54,10 @@ def receiving(
     if association._receiver is not None:
         raise LocalProtocolError("another C-GET receives on this association")
     call.receiver = _receiver_of(into)
-    performer.service.receive(call.receiver.folder)
     try:
         yield from steps
     finally:
         call.receiver = None
-        performer.service.receive(None)
 
 
 def _receiver_of(into: Into) -> Receiver:

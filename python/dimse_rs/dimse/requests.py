@@ -281,7 +281,7 @@ class StoreRequest(Request[A_co]):
             core = folder.core
         else:
             core = _core.Folder(folder, mode)
-        return core.store(self._operation)
+        return self._operation.store(core)
 
 
 class FindRequest(Request[A_co]):

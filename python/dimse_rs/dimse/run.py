@@ -136,7 +136,7 @@ def invoke(core: _core.Association, step: Send) -> _core.Invocation:
     An error of the sending is raised to the caller.
     """
     log_message(core, "<<", step.message)
-    return core.invoke(step.message, step.within, step.again)
+    return core.invoke(step.message, step.within, step.again, step.into)
 
 
 def send_files(core: _core.Association, step: SendFiles) -> _core.Bulk:

@@ -284,17 +284,23 @@ def c_retrieve(
         field, context, outgoing.message_id, priority, query, destination
     )
     before = received()
-    invocation = yield Send(call.request, outgoing.timeouts.retrieve)
+    folder = None if call.receiver is None else call.receiver.folder
+    invocation = yield Send(call.request, outgoing.timeouts.retrieve, into=folder)
     service = "C-GET" if getting else "C-MOVE"
-    while responses := (yield ReceiveMany(invocation)):
-        for message in responses:
-            response = Response(message, context.transfer_syntax, service)
-            if getting:
-                response.received = received().since(before)
-            if response.status.is_final:
-                _finish(call, response)
-                _check_received(response)
-            yield Emit(response)
+    try:
+        while responses := (yield ReceiveMany(invocation)):
+            for message in responses:
+                response = Response(message, context.transfer_syntax, service)
+                if getting:
+                    response.received = received().since(before)
+                if response.status.is_final:
+                    _finish(call, response)
+                    _check_received(response)
+                yield Emit(response)
+    finally:
+        # Now, not when it is deleted: after Ctrl-C a traceback may keep it for long, and its folder
+        # takes instances as long as it is open.
+        invocation.close()
     _check_finished(call)
 
 

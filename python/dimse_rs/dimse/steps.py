@@ -84,11 +84,13 @@ class Send:
         within: how many seconds each response may take; 0 is no limit.
         again: how many more times the core sends the request, each time after a response, until
             one fails. `Receive` gives the last response.
+        into: of a C-GET, the folder of its instances, until the invocation is closed.
     """
 
     message: _core.Message
     within: float
     again: int = 0
+    into: _core.Folder | None = None
 
 
 @dataclass(slots=True, eq=False)

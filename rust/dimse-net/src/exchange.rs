@@ -44,6 +44,7 @@ use crate::receive::jobs::{Done, Jobs};
 use crate::receive::verdict::Verdict;
 use crate::send::bulk::{self, BulkResult, Item, Transfer};
 use crate::send::source::FileInfo;
+use crate::service::Retrieving;
 use crate::settings::Settings;
 use crate::terms::Permit;
 
@@ -247,17 +248,21 @@ impl Exchange {
         self.performing.is_empty() && !self.is_mid_file()
     }
 
-    /// The contexts on which a C-GET of ours is outstanding.
-    fn retrieving(&self) -> Vec<u8> {
-        // The instances of a C-GET come as requests of the peer while the C-GET is outstanding, and by nothing else are
-        // they told apart from a C-STORE of its own (PS3.4 C.4.3).
-        let gets = self.invoked.values();
-        gets.filter(|invoked| invoked.field == CommandField::C_GET_RQ)
-            .filter_map(|invoked| match &invoked.recipient {
-                Recipient::Caller(invoke) => Some(invoke.context_id),
-                Recipient::Bulk { .. } => None,
-            })
-            .collect()
+    /// The C-GETs of ours that are outstanding.
+    fn retrieving(&self) -> Retrieving {
+        let mut retrieving = Retrieving::default();
+        for invoked in self.invoked.values() {
+            if invoked.field == CommandField::C_GET_RQ
+                && let Recipient::Caller(invoke) = &invoked.recipient
+            {
+                retrieving.contexts.push(invoke.context_id);
+                // One whose caller has left is outstanding until the peer ends it, and stores nothing any more.
+                if !invoke.responses.is_abandoned() && invoke.options.into.is_some() {
+                    retrieving.into.clone_from(&invoke.options.into);
+                }
+            }
+        }
+        retrieving
     }
 
     /// A file is half sent.

@@ -238,8 +238,7 @@ impl Listener {
             ("panics", Reading::Number(runtime::panics())),
         ];
         readings.extend(acceptor.metrics.read());
-        let store = service.folder.lock();
-        readings.extend(match store.as_ref() {
+        readings.extend(match &service.folder {
             Some(store) => store.folder.syncs.read(),
             None => Syncs::default().read(),
         });

@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use dimse_proto::Uid;
 use dimse_proto::dimse::{CommandField, CommandSet, Status};
 use dimse_proto::ul::negotiate::NegotiatedContext;
-use parking_lot::Mutex;
 
 use crate::association::handle::Association;
 use crate::association::message::{Data, field_of, is_composite};
@@ -23,8 +22,8 @@ use crate::terms::Classes;
 pub struct Service {
     /// C-ECHO is answered with Success, unless `handled` names C-ECHO.
     pub echo: bool,
-    /// Instances go straight to this folder. A requestor changes it for the length of a C-GET.
-    pub folder: Mutex<Option<StoreService>>,
+    /// Instances go straight to this folder.
+    pub folder: Option<StoreService>,
     /// While a C-GET of this node is outstanding, its instances are taken without the SCP role too, and on the context
     /// of the C-GET itself.
     pub lenient_roles: bool,
@@ -43,10 +42,6 @@ pub struct StoreService {
     pub folder: Arc<Folder>,
     /// SOP classes of the instances.
     pub classes: Classes,
-    /// The folder goes before handlers. A node may have both: a handler for the instances that its peers send on
-    /// their own, and a folder while a C-GET is outstanding. The instances of the C-GET are C-STORE requests on the
-    /// same association, and only the time at which they come distinguishes them from the others.
-    pub first: bool,
     /// The queue in which a stored instance waits for the user's decision, before the peer is answered.
     pub on_stored: Option<OnStored>,
 }
@@ -68,6 +63,17 @@ pub struct Operation {
     pub budget: Budget,
 }
 
+/// The C-GETs of this node that are outstanding on an association.
+// Their instances come as C-STORE requests that do not name the C-GET: only the time at which they come distinguishes
+// them from what the peer sends on its own (PS3.4 C.4.3).
+#[derive(Debug, Default)]
+pub(crate) struct Retrieving {
+    /// The context of each.
+    pub(crate) contexts: Vec<u8>,
+    /// Where the caller of one wants the instances: before any handler.
+    pub(crate) into: Option<Arc<Folder>>,
+}
+
 /// Where a request goes.
 #[derive(Debug)]
 pub(crate) enum Route {
@@ -83,19 +89,18 @@ pub(crate) enum Route {
 
 impl Service {
     /// Decides where a request goes; it must be one that its context allows (PS3.7 10.1, R-319).
-    /// `retrieving` has the contexts on which a C-GET of this node is outstanding.
     pub(crate) fn route(
         &self,
         command: &CommandSet,
         context: &NegotiatedContext,
-        retrieving: &[u8],
+        retrieving: &Retrieving,
     ) -> Route {
         let field = field_of(command);
         // DEVIATION (PS3.4 C.5.3): PACS that answer no role selection send instances all the same, and there are
         // some that send them on the context of the C-GET.
-        let lenient =
-            self.lenient_roles && field == CommandField::C_STORE_RQ && !retrieving.is_empty();
-        let on_the_model = lenient && retrieving.contains(&context.id);
+        let retrieved = field == CommandField::C_STORE_RQ && !retrieving.contexts.is_empty();
+        let lenient = self.lenient_roles && retrieved;
+        let on_the_model = lenient && retrieving.contexts.contains(&context.id);
         let composite = is_composite(field);
         let unsupported = if composite {
             Route::Answer(Status::SOP_CLASS_NOT_SUPPORTED, "SOP class not supported")
@@ -131,9 +136,8 @@ impl Service {
         }
         // The folder of a C-GET, then handlers, then the node's folder: what is registered for a class goes before what
         // takes all classes.
-        let folder = self.folder_for(field, &class);
-        if let Some((route, true)) = folder {
-            return route;
+        if let Some(folder) = retrieving.into.as_ref().filter(|_| retrieved) {
+            return Route::Folder(Arc::clone(folder), None);
         }
         if self.operations.is_some()
             && self
@@ -145,21 +149,18 @@ impl Service {
         }
         match field {
             CommandField::C_ECHO_RQ if self.echo => Route::Answer(Status::SUCCESS, ""),
-            _ => folder.map_or(unsupported, |(route, _)| route),
+            _ => self.folder_for(field, &class).unwrap_or(unsupported),
         }
     }
 
-    /// The folder that takes instances of a class, and whether it goes before handlers.
-    fn folder_for(&self, field: CommandField, class: &Uid) -> Option<(Route, bool)> {
-        if field != CommandField::C_STORE_RQ {
-            return None;
-        }
-        let store = self.folder.lock();
-        let store = store
+    /// The way to the folder that takes instances of a class.
+    fn folder_for(&self, field: CommandField, class: &Uid) -> Option<Route> {
+        let store = self
+            .folder
             .as_ref()
-            .filter(|store| store.classes.contain(class))?;
-        let route = Route::Folder(Arc::clone(&store.folder), store.on_stored.clone());
-        Some((route, store.first))
+            .filter(|store| field == CommandField::C_STORE_RQ && store.classes.contain(class))?;
+        let folder = Arc::clone(&store.folder);
+        Some(Route::Folder(folder, store.on_stored.clone()))
     }
 }
 
@@ -168,6 +169,8 @@ mod tests {
     use dimse_proto::ul::reason::ContextResult;
 
     use super::*;
+    use crate::files::Disk;
+    use crate::receive::folder::{Duplicates, Durability, Layout};
 
     const CT: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.2");
     const MR: Uid = Uid::from_static("1.2.840.10008.5.1.4.1.1.4");
@@ -192,8 +195,12 @@ mod tests {
             operations: Some(crate::queue::Queue::new(1).0),
             ..Service::default()
         };
-        let taken = |service: &Service, context, retrieving: &[u8]| {
-            matches!(service.route(&store, context, retrieving), Route::Queue)
+        let taken = |service: &Service, context, contexts: &[u8]| {
+            let retrieving = Retrieving {
+                contexts: contexts.to_vec(),
+                into: None,
+            };
+            matches!(service.route(&store, context, &retrieving), Route::Queue)
         };
         let lenient = service(true);
         assert!(taken(&lenient, &ct, &[1]), "accepted without the role");
@@ -203,5 +210,58 @@ mod tests {
         assert!(!taken(&lenient, &ct, &[]), "not asked for");
         let strict = service(false);
         assert!(!taken(&strict, &ct, &[1]) && !taken(&strict, &model, &[1]));
+    }
+
+    #[test]
+    fn the_folder_of_a_c_get_goes_before_handlers_and_takes_nothing_but_its_instances() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Arc::new(
+            Folder::open(
+                root.path(),
+                Durability::Fast,
+                Layout::Flat,
+                Duplicates::KeepBoth,
+                Arc::new(Disk),
+            )
+            .unwrap(),
+        );
+        let context = NegotiatedContext {
+            id: 3,
+            abstract_syntax: CT,
+            result: ContextResult::ACCEPTANCE,
+            transfer_syntax: None,
+            scu: true,
+            scp: true,
+        };
+        let mut store = CommandSet::request(CommandField::C_STORE_RQ, 1, &CT).unwrap();
+        store.set_has_data_set(true);
+        let find = {
+            let mut find = CommandSet::request(CommandField::C_FIND_RQ, 1, &CT).unwrap();
+            find.set_has_data_set(true);
+            find
+        };
+        let fields = [CommandField::C_STORE_RQ, CommandField::C_FIND_RQ];
+        let service = Service {
+            handled: fields.map(|field| (field, Classes::All)).into(),
+            operations: Some(crate::queue::Queue::new(1).0),
+            ..Service::default()
+        };
+        let retrieving = |into| Retrieving {
+            contexts: vec![1],
+            into,
+        };
+        let into_it = retrieving(Some(Arc::clone(&folder)));
+        let Route::Folder(taken, None) = service.route(&store, &context, &into_it) else {
+            panic!("not to the folder");
+        };
+        assert!(Arc::ptr_eq(&taken, &folder));
+        for (command, retrieving) in [
+            (&find, into_it),
+            (&store, retrieving(None)),
+            (&store, Retrieving::default()),
+        ] {
+            let route = service.route(command, &context, &retrieving);
+            assert!(matches!(route, Route::Queue), "{route:?}");
+        }
     }
 }

@@ -34,7 +34,6 @@ use dimse_proto::dimse::{CommandField, CommandSet, Status, element};
 use dimse_proto::ul::negotiate::{
     AcceptorPolicy, Preference, ProposedContext, Request, SupportedContext,
 };
-use parking_lot::Mutex;
 use tokio::time::timeout;
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -62,12 +61,11 @@ impl Node {
         let pulled = events.follow(Kinds::STORED | Kinds::ENDED, None, usize::MAX);
         let service = Service {
             echo: true,
-            folder: Mutex::new(Some(StoreService {
+            folder: Some(StoreService {
                 on_stored: None,
                 folder: Arc::clone(&folder),
                 classes: Classes::All,
-                first: false,
-            })),
+            }),
             ..Service::default()
         };
         let policy = AcceptorPolicy::new([CT].map(|class| SupportedContext {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dimse_net::association as net;
+use dimse_net::runtime;
 use dimse_net::send::{Options, ToSend};
 use dimse_proto::ul::negotiate::{Negotiated, UserIdentity};
 use pyo3::IntoPyObjectExt;
@@ -21,6 +22,7 @@ use crate::facts::{
     Cancellation, ContextFacts, ReceivedFacts, RefusedFacts, TitlesFacts, WindowFacts, address,
     contexts_of, title_of,
 };
+use crate::folder::Folder;
 use crate::items::Identity;
 use crate::message::{self, Message};
 use crate::tls::TlsFacts;
@@ -224,18 +226,25 @@ impl Association {
 
     /// Sends a request; responses come from the invocation. `within`: seconds a response may take, 0 for ever.
     /// `again`: how many times more it is sent, as long as nothing fails; the last answer is the invocation's.
-    #[pyo3(signature = (message, within=0.0, again=0))]
+    /// `into`: where the instances of a C-GET go, until the invocation is closed.
+    #[pyo3(signature = (message, within=0.0, again=0, into=None))]
     fn invoke(
         &self,
         py: Python<'_>,
         message: &Bound<'_, Message>,
         within: f64,
         again: u64,
+        into: Option<&Bound<'_, Folder>>,
     ) -> PyResult<Invocation> {
         blocking::check_process()?;
         let (context_id, command, data) = message.get().parts(py)?;
+        let options = net::InvokeOptions {
+            within: duration(within),
+            again,
+            into: into.map(|folder| Arc::clone(&folder.get().inner)),
+        };
         self.inner
-            .invoke_again(context_id, command, data, duration(within), again)
+            .invoke_with(context_id, command, data, options)
             .map(|invocation| Invocation {
                 inner: Arc::new(Mutex::new(invocation)).into(),
             })
@@ -345,6 +354,22 @@ pub(crate) struct Invocation {
 
 #[pymethods]
 impl Invocation {
+    /// Leaves the operation: its folder takes no further instance, and nothing more is kept for `next`. Python drops an
+    /// invocation late, when a traceback has the frame that holds it.
+    fn close(&self) {
+        if runtime::is_foreign() {
+            return; // the association is the parent's
+        }
+        match self.inner.try_lock() {
+            Ok(mut invocation) => invocation.close(),
+            // A call of an event loop that was given up a moment ago still has the lock.
+            Err(_) => {
+                let inner = Arc::clone(&self.inner);
+                runtime::handle().spawn(async move { inner.lock().await.close() });
+            }
+        }
+    }
+
     /// The next response as a Message; None after the final one. Another caller gets the one after.
     #[pyo3(signature = (*, then=None))]
     fn next(&self, py: Python<'_>, then: Option<Then<'_>>) -> PyResult<Py<PyAny>> {

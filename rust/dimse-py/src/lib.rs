@@ -24,6 +24,7 @@ mod errors;
 mod event;
 mod events;
 mod facts;
+mod folder;
 mod items;
 mod listener;
 mod message;
@@ -68,6 +69,8 @@ mod _core {
         WindowFacts, command_fields, context_results, status_codes,
     };
     #[pymodule_export]
+    use super::folder::{Collect, Folder};
+    #[pymodule_export]
     use super::items::{CommonExtended, Identity, ProposedContext, SupportedContext};
     #[pymodule_export]
     use super::listener::Listener;
@@ -84,7 +87,7 @@ mod _core {
     #[pymodule_export]
     use super::scan::{Bounds, Dictionary, Reserved, Scan, scan, scan_file};
     #[pymodule_export]
-    use super::service::{Collect, Folder, Operation, Service, Sink};
+    use super::service::{Operation, Service, Sink};
     #[pymodule_export]
     use super::tls::{CertificateFacts, Credentials, Tls, TlsFacts};
     #[pymodule_export]

@@ -1,24 +1,20 @@
 //! `_core.Service`: what this node answers by itself, and the queues from which Python pulls the rest.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use dimse_net::events::{Events as Hub, SubOperation};
-use dimse_net::files::Disk;
 use dimse_net::limits::Budget;
 use dimse_net::queue::Queue;
-use dimse_net::receive::{self as sink, Arrival, Duplicates, Durability, Layout, OnStored};
+use dimse_net::receive::{self as sink, Arrival, OnStored};
 use dimse_net::service::{self as net, StoreService};
 use dimse_net::terms::Classes;
 use dimse_proto::LocalError;
 use dimse_proto::dimse::CommandField;
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -26,147 +22,12 @@ use crate::association::Association;
 use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::events::Events;
-use crate::facts::{Cancellation, tag_of, texts, uid_of};
+use crate::facts::{Cancellation, texts, uid_of};
+use crate::folder::Folder;
 use crate::message::Message;
 use crate::scan::Reserved;
 use crate::verdict::Arrivals;
 use crate::{blocking, errors};
-
-/// What a folder keeps of each instance for a function that decides on it.
-#[pyclass(frozen, module = "dimse_rs._core")]
-pub(crate) struct Collect {
-    tags: Vec<u32>,
-    digest: bool,
-}
-
-#[pymethods]
-impl Collect {
-    /// `tags`: elements of the data set. `digest`: its SHA-256.
-    #[new]
-    #[pyo3(signature = (tags=vec![], *, digest=false))]
-    const fn new(tags: Vec<u32>, digest: bool) -> Self {
-        Self { tags, digest }
-    }
-}
-
-/// A folder that receives instances.
-#[pyclass(frozen, module = "dimse_rs._core")]
-pub(crate) struct Folder {
-    inner: Arc<sink::Folder>,
-}
-
-#[pymethods]
-impl Folder {
-    /// Makes the folder if needed and removes what a crash left unfinished in it. One whose mode is "temporary" is
-    /// this process's alone, and made anew when it was removed.
-    #[new]
-    #[pyo3(signature = (path, mode="durable", layout="flat", duplicates="keep-both", *, reserve=None, strict=false,
-                        collect=None))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a setting of a folder, named on the Python side"
-    )]
-    fn new(
-        py: Python<'_>,
-        path: PathBuf,
-        mode: &str,
-        layout: &str,
-        duplicates: &str,
-        reserve: Option<u64>,
-        strict: bool,
-        collect: Option<&Bound<'_, Collect>>,
-    ) -> PyResult<Self> {
-        let unknown =
-            |what: &str, value: &str| PyValueError::new_err(format!("unknown {what} {value:?}"));
-        let durability = match mode {
-            "durable" => Durability::Durable,
-            "file-only" => Durability::FileOnly,
-            "fast" | "temporary" => Durability::Fast,
-            other => return Err(unknown("mode", other)),
-        };
-        let layout = match layout {
-            "flat" => Layout::Flat,
-            "study" => Layout::Study,
-            other => return Err(unknown("layout", other)),
-        };
-        let duplicates = match duplicates {
-            "keep-both" => Duplicates::KeepBoth,
-            "reject" => Duplicates::Reject,
-            other => return Err(unknown("duplicates", other)),
-        };
-        let shown = path.display().to_string();
-        let folder =
-            py.detach(|| sink::Folder::open(path, durability, layout, duplicates, Arc::new(Disk)));
-        let mut folder = folder
-            .map_err(|error| errors::os(py, &error, &shown))?
-            .strictly(strict);
-        if let Some(bytes) = reserve {
-            folder = folder.with_reserve(bytes);
-        }
-        if let Some(collect) = collect.map(Bound::get) {
-            folder = folder.with_collected(collect.tags.iter().copied().map(tag_of).collect());
-            if collect.digest {
-                folder = folder.with_digest();
-            }
-        }
-        if mode == "temporary" {
-            folder = folder.private();
-        }
-        Ok(Self {
-            inner: Arc::new(folder),
-        })
-    }
-
-    /// Stores the instance of a C-STORE request, as a sink would; gives the path, and what is odd.
-    fn store(
-        &self,
-        py: Python<'_>,
-        operation: &Bound<'_, Operation>,
-    ) -> PyResult<(PathBuf, Vec<String>)> {
-        blocking::check_process()?;
-        let operation = operation.get();
-        let message = operation.message.get();
-        let request = operation.association.get().store_request(message);
-        let stored = match (message.fragments(), message.spooled()) {
-            // Disk work without the interpreter, and on the handler's thread: an I/O thread never waits for a disk here.
-            (Some(fragments), _) => {
-                py.detach(|| sink::store_whole(Arc::clone(&self.inner), request, fragments))
-            }
-            (None, Some(spooled)) => py.detach(|| self.copy(request, spooled)),
-            (None, None) => return Err(PyValueError::new_err("the request has no data set")),
-        };
-        stored
-            .map(|stored| (stored.path, texts(&stored.oddities)))
-            .map_err(|refusal| errors::refusal(py, &refusal))
-    }
-}
-
-/// Bytes of a spooled instance copied at a time.
-const COPY_CHUNK: usize = 1 << 20;
-
-impl Folder {
-    /// Stores what is in a spooled file.
-    fn copy(
-        &self,
-        request: sink::StoreRequest,
-        spooled: &sink::Spooled,
-    ) -> Result<sink::Stored, sink::Refusal> {
-        let mut writer = sink::Writer::new(Arc::clone(&self.inner), request)?;
-        // Copied, not renamed: the spool may be on another file system, and a message can be stored twice.
-        let mut file = spooled.open_data()?;
-        loop {
-            let mut chunk = Vec::with_capacity(COPY_CHUNK);
-            let read = (&mut file)
-                .take(COPY_CHUNK as u64)
-                .read_to_end(&mut chunk)
-                .map_err(|error| sink::Refusal::io("read the spooled instance", &error))?;
-            if read == 0 {
-                return writer.commit();
-            }
-            writer.write(&[Bytes::from(chunk)])?;
-        }
-    }
-}
 
 /// Answers, sink and queues of a node. One may serve many associations.
 #[pyclass(frozen, module = "dimse_rs._core")]
@@ -256,7 +117,6 @@ impl Service {
             folder = Some(StoreService {
                 folder: Arc::clone(&sink.folder),
                 classes: sink.classes.clone(),
-                first: false,
                 on_stored,
             });
         }
@@ -270,7 +130,7 @@ impl Service {
         Ok(Self {
             inner: OfProcess::from(Arc::new(net::Service {
                 echo,
-                folder: Mutex::new(folder),
+                folder,
                 lenient_roles,
                 handled,
                 operations: Some(sender),
@@ -329,27 +189,6 @@ impl Service {
             Some(operation) => Operation::new(py, operation)?.into_py_any(py),
             None => Ok(py.None()),
         })
-    }
-
-    /// From now on instances of these classes go to this folder before any handler, or to none. What is being
-    /// received goes on.
-    #[pyo3(signature = (folder, classes=None))]
-    fn receive(
-        &self,
-        py: Python<'_>,
-        folder: Option<&Bound<'_, Folder>>,
-        classes: ClassArgs,
-    ) -> PyResult<()> {
-        blocking::check_process()?;
-        // `first`: while a C-GET of this end is outstanding, its instances go to the folder before any handler.
-        let classes = self::classes(py, classes)?;
-        *self.inner.folder.lock() = folder.map(|folder| StoreService {
-            folder: Arc::clone(&folder.get().inner),
-            classes,
-            first: true,
-            on_stored: None,
-        });
-        Ok(())
     }
 }
 
@@ -411,6 +250,19 @@ impl Operation {
     fn reserve(&self, py: Python<'_>, bytes: usize) -> PyResult<Reserved> {
         blocking::check_process()?;
         Reserved::new(py, &self.budget, bytes)
+    }
+
+    /// Stores the instance of a C-STORE request in a folder, as a sink would; gives the path, and what is odd.
+    fn store(
+        &self,
+        py: Python<'_>,
+        folder: &Bound<'_, Folder>,
+    ) -> PyResult<(PathBuf, Vec<String>)> {
+        blocking::check_process()?;
+        let message = self.message.get();
+        let request = self.association.get().store_request(message);
+        let stored = folder.get().store(py, request, message)?;
+        Ok((stored.path, texts(&stored.oddities)))
     }
 
     /// Sends a response: `command` has Status and what goes with it, identifiers of the request are filled in.

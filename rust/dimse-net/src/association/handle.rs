@@ -10,7 +10,7 @@ use dimse_proto::dimse::CommandSet;
 use tokio::sync::oneshot;
 
 use crate::association::invocation::Invocation;
-use crate::association::mailbox::{Command, Invoke, Mailbox};
+use crate::association::mailbox::{Command, Invoke, InvokeOptions, Mailbox};
 use crate::error::Error;
 use crate::events::event::{Event, EventRecord, Kinds, SubOperation};
 use crate::events::hub::Follower;
@@ -146,22 +146,23 @@ impl Association {
         data: Option<Bytes>,
         within: Option<Duration>,
     ) -> Result<Invocation, Error> {
-        self.invoke_again(context_id, command, data, within, 0)
+        let options = InvokeOptions {
+            within,
+            ..InvokeOptions::default()
+        };
+        self.invoke_with(context_id, command, data, options)
     }
 
-    /// As [`Self::invoke`], and the same `again` times more, with Message IDs of their own: the next leaves as soon
-    /// as the one before it is answered with Success or a warning, without the caller. The invocation gives the
-    /// last response, or the first other one.
+    /// As [`Self::invoke`], with what else a request can have.
     ///
     /// # Errors
     /// As [`Self::invoke`].
-    pub fn invoke_again(
+    pub fn invoke_with(
         &self,
         context_id: u8,
         command: CommandSet,
         data: Option<Bytes>,
-        within: Option<Duration>,
-        again: u64,
+        options: InvokeOptions,
     ) -> Result<Invocation, Error> {
         let Some(message_id) = command.message_id() else {
             return Err(LocalError::invalid("a request needs a Message ID", "PS3.7 E.1").into());
@@ -173,8 +174,7 @@ impl Association {
             command,
             data,
             responses,
-            within,
-            again,
+            options,
         }))?;
         Ok(invocation)
     }

@@ -39,7 +39,7 @@ impl Responses {
         self.queue.send(outcome).is_ok()
     }
 
-    /// The caller has dropped its invocation.
+    /// The caller has closed its invocation, or dropped it.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.queue.is_closed()
     }
@@ -149,6 +149,17 @@ impl Invocation {
         outcome
     }
 
+    /// Leaves the operation, as dropping the invocation does: nothing more is kept for its caller, and the folder of a
+    /// C-GET takes no further instance.
+    pub fn close(&mut self) {
+        self.tell_over();
+        self.queue.close();
+        if self.waiting.load(Ordering::Relaxed) > LOW {
+            // Perhaps the driver waits for this very queue.
+            self.life.taken.notify_one();
+        }
+    }
+
     fn tell_over(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
             self.life.unfinished.fetch_sub(1, Ordering::Relaxed);
@@ -158,12 +169,7 @@ impl Invocation {
 
 impl Drop for Invocation {
     fn drop(&mut self) {
-        self.tell_over();
-        if self.waiting.load(Ordering::Relaxed) > LOW {
-            // Perhaps the driver waits for this very queue.
-            self.queue.close();
-            self.life.taken.notify_one();
-        }
+        self.close();
     }
 }
 

@@ -3,6 +3,7 @@
 // Handles live on any thread, the driver is one task: a channel is the only way between them, and it is unbounded, so
 // that no call of a user waits for the driver.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::association::invocation::Responses;
 use crate::error::Error;
+use crate::receive::folder::Folder;
 use crate::send::bulk;
 use crate::terms::Decision;
 
@@ -64,7 +66,18 @@ pub(crate) struct Invoke {
     pub(crate) command: CommandSet,
     pub(crate) data: Option<Bytes>,
     pub(crate) responses: Responses,
-    pub(crate) within: Option<Duration>,
-    /// How often it is sent again, as long as nothing fails.
-    pub(crate) again: u64,
+    pub(crate) options: InvokeOptions,
+}
+
+/// How a request is carried out.
+#[derive(Clone, Debug, Default)]
+pub struct InvokeOptions {
+    /// How long each response may take; `None` is for ever.
+    pub within: Option<Duration>,
+    /// How many times more it is sent, with Message IDs of their own: the next leaves as soon as the one before it is
+    /// answered with Success or a warning, without the caller. The invocation gives the last response, or the first
+    /// other one.
+    pub again: u64,
+    /// Of a C-GET: where the instances go that come for it, before any handler, until the invocation is closed.
+    pub into: Option<Arc<Folder>>,
 }

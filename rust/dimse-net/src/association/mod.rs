@@ -7,4 +7,5 @@ pub(crate) mod message;
 
 pub use handle::Association;
 pub use invocation::Invocation;
+pub use mailbox::InvokeOptions;
 pub use message::{Data, Parts, Response};

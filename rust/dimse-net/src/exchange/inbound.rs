@@ -111,7 +111,7 @@ impl Exchange {
         } else if let Some(invoked) = self.invoked.remove(&id) {
             match invoked.recipient {
                 Recipient::Caller(invoke)
-                    if invoke.again > 0
+                    if invoke.options.again > 0
                         && !response.command.status().is_none_or(Status::is_failure)
                         && !invoke.responses.is_abandoned() =>
                 {
@@ -124,7 +124,7 @@ impl Exchange {
 
     /// Puts a request back into the queue, as a new message.
     fn invoke_again(&mut self, line: &Line, mut invoke: Invoke) {
-        invoke.again = invoke.again.saturating_sub(1);
+        invoke.options.again = invoke.options.again.saturating_sub(1);
         invoke.message_id = line.life.next_message_id();
         // 16 bits come round quickly: an operation that takes its time keeps its own.
         while self.invoked.contains_key(&invoke.message_id) {

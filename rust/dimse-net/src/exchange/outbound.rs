@@ -137,7 +137,7 @@ impl Exchange {
             invoke.message_id,
             Invoked::new(
                 field_of(&invoke.command),
-                invoke.within,
+                invoke.options.within,
                 Recipient::Caller(Box::new(invoke)),
             ),
         );
@@ -216,7 +216,8 @@ impl Exchange {
 
     /// Counts what became of an instance that came while a C-GET of ours is outstanding.
     fn count_received(&self, line: &Line, response: &CommandSet) {
-        if response.field() == CommandField::C_STORE_RQ.response() && !self.retrieving().is_empty()
+        if response.field() == CommandField::C_STORE_RQ.response()
+            && !self.retrieving().contexts.is_empty()
         {
             let comment = response.text(element::ERROR_COMMENT).unwrap_or_default();
             let status = response.status().unwrap_or(Status::SUCCESS);

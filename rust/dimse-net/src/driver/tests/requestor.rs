@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::*;
+use crate::association::mailbox::InvokeOptions;
 
 #[tokio::test(start_paused = true)]
 async fn a_proposal_without_answer_ends_at_acse() {
@@ -324,6 +325,13 @@ async fn a_command_after_the_end_is_refused_at_once() {
     assert!(sometime(rig.association.release()).await.is_err());
 }
 
+fn again(again: u64) -> InvokeOptions {
+    InvokeOptions {
+        again,
+        ..InvokeOptions::default()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_is_repeated_by_itself_until_it_fails() {
     for (statuses, sent) in [(&[0x0000, 0xB000, 0x0000][..], 3), (&[0x0000, 0x0122], 2)] {
@@ -331,7 +339,7 @@ async fn a_request_is_repeated_by_itself_until_it_fails() {
         let first = rig.association.next_message_id();
         let mut invocation = rig
             .association
-            .invoke_again(1, echo_rq(first), None, Some(seconds(60)), 2)
+            .invoke_with(1, echo_rq(first), None, again(2))
             .unwrap();
         let releasing = rig.release();
         for (number, status) in (first..).zip(statuses) {
@@ -363,7 +371,7 @@ async fn a_repeated_request_keeps_clear_of_the_message_ids_outstanding() {
     let _slow = rig.invoke(&echo_rq(first + 1), None, None);
     let _fast = rig
         .association
-        .invoke_again(1, echo_rq(first), None, None, 1)
+        .invoke_with(1, echo_rq(first), None, again(1))
         .unwrap();
     assert_eq!(rig.peer.command().await.message_id(), Some(first + 1));
     let request = rig.peer.command().await;
@@ -377,7 +385,7 @@ async fn nothing_is_repeated_for_nobody() {
     let first = rig.association.next_message_id();
     let invocation = rig
         .association
-        .invoke_again(1, echo_rq(first), None, None, 1)
+        .invoke_with(1, echo_rq(first), None, again(1))
         .unwrap();
     let request = rig.peer.command().await;
     drop(invocation);
