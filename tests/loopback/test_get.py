@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from os import PathLike
 
 import pydicom
 import pytest
@@ -248,6 +249,37 @@ def test_one_c_get_at_a_time_says_where_instances_go(paths, uids, tmp_path):
         outcome(get(association, others))
     assert [item.SOPInstanceUID for item in others] == uids
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_c_get_that_begins_while_another_one_makes_its_folder_is_refused(paths, uids, tmp_path):
+    """Making a folder lets other threads run; both calls were let in, and one got all instances."""
+
+    class Folder(PathLike):
+        def __fspath__(self):
+            if not refused:
+                with pytest.raises(LocalProtocolError, match="another C-GET") as error:
+                    next(get(association, tmp_path / "other"))
+                refused.append(error.value)
+            return str(tmp_path / "own")
+
+    refused = []
+    with link(archive(paths), CONTEXTS) as association:
+        outcome(get(association, Folder()))
+        assert "close()" in refused[0].hint
+        assert not (tmp_path / "other").exists()
+        outcome(get(association, tmp_path / "after"))
+    assert {path.stem for path in (tmp_path / "own").glob("*.dcm")} == set(uids)
+    assert {path.stem for path in (tmp_path / "after").glob("*.dcm")} == set(uids)
+
+
+def test_a_folder_that_cannot_be_made_does_not_keep_the_next_c_get(paths, uids, tmp_path):
+    received = []
+    (tmp_path / "file").write_text("")
+    with link(archive(paths), CONTEXTS) as association:
+        with pytest.raises(OSError, match="file"):
+            next(get(association, tmp_path / "file"))
+        outcome(get(association, received))
+    assert [item.SOPInstanceUID for item in received] == uids
 
 
 def test_a_c_get_of_a_task_says_where_instances_go_for_the_whole_association(paths, uids):

@@ -186,6 +186,7 @@ class AsyncAssociation(AssociationFacts):
         made._performer = association._performer
         # One account of calls: leaving the association, and instances of a C-GET, are about all.
         made._outstanding = association._outstanding
+        made._receiving = association._receiving
         return made
 
     async def c_echo(self, *, repeat: int = 1) -> Status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -97,6 +98,7 @@ class AssociationFacts:
         self._performer = performer
         # Calls that have not ended, and those that were interrupted: the peer still performs them.
         self._outstanding: set[object] = set()
+        self._receiving = threading.Lock()  # held by the C-GET whose instances come now
 
     @cached_property
     def accepted(self) -> tuple[AcceptedContext, ...]:

@@ -51,13 +51,19 @@ def receiving(
             "no presentation context was proposed with the SCP role, as C-GET needs",
             hint="associate with contexts=for_retrieve(model)",
         )
-    if association._receiver is not None:
-        raise LocalProtocolError("another C-GET receives on this association")
-    call.receiver = _receiver_of(into)
+    # Taken before the folder is made, which lets other threads run: of two calls that both looked
+    # first, one would get the instances of the other.
+    if not association._receiving.acquire(blocking=False):
+        raise LocalProtocolError(
+            "another C-GET receives on this association",
+            hint="iterate over its responses to the end, close() them, or use another association",
+        )
     try:
+        call.receiver = _receiver_of(into)
         yield from steps
     finally:
         call.receiver = None
+        association._receiving.release()
 
 
 def _receiver_of(into: Into) -> Receiver:
