@@ -47,3 +47,35 @@ def test_what_a_fuzzer_adds_is_packed_and_nothing_is_lost(tmp_path, capsys):
     assert corpus.read(tmp_path / "one.tar") == {"a": b"1", "b": b"2", "c": b"3"}
     assert [path.name for path in tmp_path.iterdir()] == ["one.tar"]
     assert capsys.readouterr().out == "one: 3 inputs, 1 of them new\n"
+
+
+@pytest.mark.parametrize("damage", ["cut", "cut at a file", "header", "empty", "no archive"])
+def test_a_damaged_archive_is_refused_and_nothing_is_lost(damage, tmp_path):
+    archive = tmp_path / "one.tar"
+    corpus.write(archive, {"a": b"1", "b": b"2" * 600, "c": b"3"})
+    whole = archive.read_bytes()
+    second = 2 * 512  # a header, and a block of content
+    damaged = {
+        "cut": whole[:1700],
+        "cut at a file": whole[:second],
+        "header": whole[:second] + bytes([whole[second] ^ 1]) + whole[second + 1 :],
+        "empty": b"",
+        "no archive": b"version https://git-lfs.github.com/spec/v1\n",
+    }[damage]
+    archive.write_bytes(damaged)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "d").write_bytes(b"4")
+    for act in corpus.pack, corpus.unpack:
+        with pytest.raises(ValueError, match=r"one\.tar is damaged"):
+            act(tmp_path)
+    assert archive.read_bytes() == damaged
+    assert (tmp_path / "one" / "d").read_bytes() == b"4"
+
+
+def test_a_folder_inside_of_a_folder_is_named_and_nothing_is_lost(tmp_path):
+    (tmp_path / "one" / "crashes").mkdir(parents=True)
+    (tmp_path / "one" / "a").write_bytes(b"1")
+    with pytest.raises(ValueError, match="no input: crashes"):
+        corpus.pack(tmp_path)
+    assert (tmp_path / "one" / "a").exists()
+    assert not (tmp_path / "one.tar").exists()
