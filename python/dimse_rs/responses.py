@@ -184,9 +184,47 @@ class Response:
         """Every command element by keyword."""
         return self.message.command
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the message says: the message itself is of the core, and of this process.
+
+        A `StatusError` has its response with it when it leaves a worker process.
+        """
+        data = self.message.data
+        said = _Said(dict(self.command), None if data is None else bytes(data))
+        return _restored, (said, str(self.transfer_syntax), self._service, self.received)
+
     def __repr__(self) -> str:
         """Show the command set, but no values of the data set."""
         return f"Response({dict(self.command)})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a message said in another process: all that `Response` reads of one."""
+
+    command: dict[str, Any]
+    data: bytes | None
+
+    def get(self, keyword: str) -> Any:
+        return self.command.get(keyword)
+
+    @property
+    def status(self) -> int | None:
+        return self.command.get("Status")
+
+    @property
+    def sop_class(self) -> Any:
+        return self.get("AffectedSOPClassUID") or self.get("RequestedSOPClassUID")
+
+    @property
+    def sop_instance(self) -> Any:
+        return self.get("AffectedSOPInstanceUID") or self.get("RequestedSOPInstanceUID")
+
+
+def _restored(said: Any, syntax: str, service: str, received: Received | None) -> Response:
+    response = Response(said, syntax, service)
+    response.received = received
+    return response
 
 
 _COUNTERS: Final = (

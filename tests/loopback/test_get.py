@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
+import pickle
 import threading
 import time
 from os import PathLike
@@ -675,3 +677,23 @@ def test_counters_that_do_not_add_up_are_given_as_they_are():
     assert (first.remaining, first.completed) == (None, 0)
     assert second.remaining == 65535
     assert last.status == 0
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+def test_the_error_of_a_call_goes_from_one_process_to_another(paths, uids, again):
+    """As out of a pool of processes: with its response, and the data set of that."""
+    with link(archive(paths), CONTEXTS) as association, pytest.raises(StatusError) as caught:
+        list(get(association, lambda request: 0xA700))
+    error, twin = caught.value, again(caught.value)
+    assert str(twin) == str(error)
+    response, copied = error.response, again(error.response)
+    assert repr(copied) == repr(response)
+    assert bytes(copied.data) == bytes(response.data)
+    assert response.failed_uids == tuple(uids)
+    for name in dir(type(response)):
+        if not name.startswith("_") and name != "data":
+            assert getattr(copied, name) == getattr(response, name), name
+    assert copied.received == response.received
+    assert copied.transfer_syntax == response.transfer_syntax
