@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from threading import Event
 
 import pytest
 from pydicom.dataset import Dataset
@@ -469,7 +470,7 @@ def test_a_stream_without_end_is_read_in_constant_memory_and_left_in_time():
 
 @pytest.mark.slow
 def test_a_slow_reader_stops_the_peer():
-    ahead = []
+    ahead, over = [], Event()
 
     def script(peer):
         peer.accept((1, 0, [wire.IMPLICIT]))
@@ -481,13 +482,14 @@ def test_a_slow_reader_stops_the_peer():
                 peer.send(pending)
                 ahead.append(1000)
         peer.close()
+        over.set()
 
     ae = AE("SCU", timeouts=Timeouts(dimse=0.3, idle=0.3, progress=0.3))
     with ScriptedScp(script) as scp_:
         association = ae.associate(scp_.address, contexts=FIND)
         results = query(association)
         next(results)
-        scp_._thread.join(15)
+        assert over.wait(15)
         assert sum(ahead) < 200_000, "what the sockets hold, and some"
         # None of the deadlines passed: what was read is there.
         for _ in range(1000):

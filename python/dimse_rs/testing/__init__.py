@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING
 from dimse_rs.lazy import loader
 
 if TYPE_CHECKING:
+    from .connection import Connection, Heard
     from .instances import make_instance, make_study, write_files
     from .pacs import Pacs
+    from .peer import Proposed, ScriptedPeer
     from .receiver import Arrival, Receiver
     from .worklist import WorklistServer
 
 __all__ = [
     "Arrival",
+    "Connection",
+    "Heard",
     "Pacs",
+    "Proposed",
     "Receiver",
+    "ScriptedPeer",
     "WorklistServer",
     "make_instance",
     "make_study",
@@ -28,8 +34,10 @@ __all__ = [
 __getattr__, __dir__ = loader(
     __name__,
     {
+        ".connection": ("Connection", "Heard"),
         ".instances": ("make_instance", "make_study", "write_files"),
         ".pacs": ("Pacs",),
+        ".peer": ("Proposed", "ScriptedPeer"),
         ".receiver": ("Arrival", "Receiver"),
         ".worklist": ("WorklistServer",),
     },

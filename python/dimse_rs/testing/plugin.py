@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # loaded when a fixture is used: a test run without any costs nothing
-    from . import Pacs, Receiver, WorklistServer
+    from . import Pacs, Receiver, ScriptedPeer, WorklistServer
 
 __all__ = [
     "dicom_pacs",
+    "dicom_peer",
     "dicom_receiver",
     "dicom_worklist",
     "session_dicom_pacs",
+    "session_dicom_peer",
     "session_dicom_receiver",
     "session_dicom_worklist",
 ]
@@ -44,6 +46,13 @@ def _worklist() -> Iterator[WorklistServer]:
 
     with WorklistServer() as worklist:
         yield worklist
+
+
+def _peer() -> Iterator[ScriptedPeer]:
+    from . import ScriptedPeer
+
+    with ScriptedPeer() as peer:
+        yield peer
 
 
 @pytest.fixture
@@ -80,3 +89,15 @@ def dicom_worklist() -> Iterator[WorklistServer]:
 def session_dicom_worklist() -> Iterator[WorklistServer]:
     """As `dicom_worklist`, one for all tests of the session; `clear()` empties it."""
     yield from _worklist()
+
+
+@pytest.fixture
+def dicom_peer() -> Iterator[ScriptedPeer]:
+    """An SCP that misbehaves as it is asked to: `reject`, `abort`, `answer_never`, `play`."""
+    yield from _peer()
+
+
+@pytest.fixture(scope="session")
+def session_dicom_peer() -> Iterator[ScriptedPeer]:
+    """As `dicom_peer`, one for all tests of the session; `clear()` makes it well-behaved again."""
+    yield from _peer()
