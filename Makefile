@@ -24,7 +24,7 @@ pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 6
 passed = @echo "$@: passed"
 
 .NOTPARALLEL:
-.PHONY: help setup peers build quick wheel demo hostile fmt lint test test-fast test-rust test-proto test-net test-python stubs bench bench-load soak attack durability fuzz seeds deny docs doc clean
+.PHONY: help setup peers build quick wheel demo hostile fmt lint test test-fast test-rust test-proto test-net test-python stubs bench bench-counts bench-load soak attack durability fuzz seeds deny docs doc clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -104,6 +104,9 @@ hostile: build peers ## play the hostile cases at our server and at two peers, p
 
 bench: build peers ## print the benchmark table (QUICK=1: under 3 minutes)
 	$(PY) -m tests.bench.run $(if $(filter 1,$(QUICK)),--quick)
+
+bench-counts: build peers ## count system calls and task switches for each instance received, beside DCMTK's
+	$(PY) -m tests.bench.counts
 
 bench-load: build peers ## print what thousands of associations cost, and bad peers (QUICK=1: a few minutes)
 	$(PY) -m tests.load.run $(if $(filter 1,$(QUICK)),--quick)

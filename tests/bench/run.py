@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import measure, secure, services
+from tests.bench import counts, measure, secure, services
 from tests.bench.measure import (
     MEMORY,
     MIB,
