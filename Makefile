@@ -102,8 +102,8 @@ stubs: build ## check the stubs against the built module
 hostile: build peers ## play the hostile cases at our server and at two peers, print the table
 	$(PY) -m tests.hostile.run $(HOSTILE)
 
-bench: build peers ## print the benchmark table (QUICK=1: under 3 minutes)
-	$(PY) -m tests.bench.run $(if $(filter 1,$(QUICK)),--quick)
+bench: build peers ## print the benchmark table (QUICK=1: under 3 minutes; ONLY=word: what has it in its name)
+	$(PY) -m tests.bench.run $(if $(filter 1,$(QUICK)),--quick) $(if $(ONLY),--only '$(ONLY)')
 
 bench-counts: build peers ## count system calls and task switches for each instance received, beside DCMTK's
 	$(PY) -m tests.bench.counts

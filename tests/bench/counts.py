@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import measure
-from tests.bench.report import Report
+from tests.bench.report import FAULTS, Report
 from tests.data.generate import series
-from tests.peers.scp import Running, dcmtk_scp, dimse_scp
+from tests.peers.scp import Running, dcmtk_scp
 from tests.peers.scu import DCMTK_ENV
 from tests.support.process import PeerError, Process, must_succeed
 
 HEAD = ("an instance of", "received by", "voluntary switches", "system calls", "futex", "the calls")
 OURS, DCMTK = "ours (fast)", "DCMTK +B, best"
 RECEIVERS: Mapping[str, measure.Server] = {
-    OURS: lambda folder: dimse_scp(folder, "--mode", "fast"),
+    OURS: lambda folder: measure.storescp(folder, "--mode", "fast"),
     DCMTK: lambda folder: dcmtk_scp(folder, "+B", "+xa", *measure.DCMTK_BEST),
 }
 ROUNDS = 3
@@ -68,7 +68,9 @@ AIMS = {SMALL: Aim(1.3, 0.2, 10), SLICE: Aim(3, 0.3)}
 
 def files_of(folder: Path, size: str, count: int) -> list[Path]:
     """Make instances of one of the sizes of `AIMS`."""
-    return series(folder, size.replace(" ", "-"), count, (1, 32, 50) if size == SMALL else (1, 512, 512))
+    return series(
+        folder, size.replace(" ", "-"), count, (1, 32, 50) if size == SMALL else (1, 512, 512)
+    )
 
 
 def _send(running: Running, files: Sequence[Path]) -> None:
@@ -149,14 +151,16 @@ def counted(server: measure.Server, files: Sequence[Path], rounds: int = 1) -> C
     return Counts(statistics.median(seen), calls(server, files))
 
 
-def add(report: Report, files: Mapping[str, Sequence[Path]], *, peers_only: bool) -> None:
+def add(report: Report, files: Mapping[str, Sequence[Path]]) -> None:
     """Add the table of the counts, and the aims."""
     table = report.table(*HEAD)
     for size, paths in files.items():
         for who, server in RECEIVERS.items():
-            if peers_only and who == OURS:
+            try:
+                seen = counted(server, paths, ROUNDS)
+            except FAULTS as fault:
+                report.failed(f"{size}, {who}, counted", fault)
                 continue
-            seen = counted(server, paths, ROUNDS)
             often = sorted(seen.calls.items(), key=lambda call: -call[1])
             table.add(
                 size,
@@ -180,7 +184,7 @@ def main() -> None:
     report = Report()
     with measure.scratch(measure.MEMORY) as folder:
         files = {SMALL: files_of(folder, SMALL, 1000), SLICE: files_of(folder, SLICE, 300)}
-        add(report, files, peers_only=False)
+        add(report, files)
     print(file=sys.stderr)
     print(report)
 

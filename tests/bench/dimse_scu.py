@@ -5,6 +5,7 @@ usage: dimse_scu.py echo   PORT TITLE COUNT           COUNT C-ECHOs on one assoc
        dimse_scu.py store  PORT TITLE FILE...         ae.send: plan, associate, send, release
        dimse_scu.py secure PORT TITLE KEY CERT CA FILE...  the same over TLS
        dimse_scu.py window PORT TITLE WINDOW FILE...  the same, so many operations outstanding
+       dimse_scu.py many   PORT TITLE ASSOCIATIONS WINDOW FILE...  over so many associations at once
        dimse_scu.py find   PORT TITLE                 C-FIND, each match decoded
        dimse_scu.py raw    PORT TITLE                 C-FIND, undecoded
        dimse_scu.py get    PORT TITLE FOLDER          C-GET into a folder
@@ -27,10 +28,12 @@ from dataclasses import replace
 from dimse_rs import AE, TLS, StudyRoot, Verification, for_retrieve
 
 
-def send(ae: AE, peer: str, paths: Sequence[str], window: int = 1) -> tuple[float, int]:
+def send(
+    ae: AE, peer: str, paths: Sequence[str], window: int = 1, associations: int = 1
+) -> tuple[float, int]:
     """Send files."""
     start = time.perf_counter()
-    report = ae.send(peer, paths, max_ops_invoked=window)
+    report = ae.send(peer, paths, max_ops_invoked=window, associations=associations)
     seconds = time.perf_counter() - start
     report.raise_for_failures()
     return seconds, len(report.results)
@@ -121,6 +124,9 @@ def main() -> None:
             seconds, count = send(replace(ae, tls=TLS(cert, key, ca)), peer, paths)
         case "window":
             seconds, count = send(ae, peer, rest[1:], int(rest[0]))
+        case "many":
+            associations, window = map(int, rest[:2])
+            seconds, count = send(ae, peer, rest[2:], window, associations)
         case "assoc":
             seconds, count = associate(ae, peer, int(rest[0]))
         case "echo":

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from tests.peers.scp import Running
-from tests.peers.scu import DCMTK_ENV
+from tests.peers.scu import DCMTK_ENV, DIMSE as OUR_MODULE, Target
 from tests.support.process import LOOPBACK, PeerError, Process, must_succeed, run
 
 BENCH = Path(__file__).parent
@@ -28,7 +27,6 @@ FRAME = 131072
 """Bytes of a PDU where a side can choose: DCMTK's largest."""
 DCMTK_BEST = ["--max-pdu", str(FRAME)]
 DIMSE = str(Path(sys.executable).with_name("dimse"))
-Name = TypeVar("Name")
 Server = Callable[[Path], contextlib.AbstractContextManager[Running]]
 
 
@@ -169,17 +167,26 @@ def transfer(sender: Sender, server: Server, files: Sequence[Path], parent: Path
         return Run(seconds, count, size, rss, running.process.peak_rss())
 
 
-def build_floor(folder: Path) -> Path:
+@contextlib.contextmanager
+def storescp(folder: Path, *options: str) -> Iterator[Running]:
+    """Run our storescp as users do: it prints its port, and nothing of an instance."""
+    with Process([*OUR_MODULE, "storescp", "0", "-od", str(folder), *options]) as process:
+        port = process.wait_for_line(str.isdecimal)
+        yield Running(Target(int(port), "ANY-SCP"), process, folder)
+
+
+def build_floor(program: Path) -> None:
     """Compile the floor."""
-    program = folder / "floor"
-    must_succeed(["gcc", "-O2", "-o", str(program), str(BENCH / "floor.c")])
-    return program
+    must_succeed(["gcc", "-O2", "-pthread", "-o", str(program), str(BENCH / "floor.c")])
 
 
-def floor(program: Path, files: Sequence[Path], parent: Path) -> Run:
+def floor(
+    program: Path, files: Sequence[Path], parent: Path, connections: int = 1, mode: str = "fast"
+) -> Run:
     """Move `files` by the floor program."""
     with scratch(parent) as folder:
-        argv = [str(program), str(FRAME), str(folder), *map(str, files)]
+        how = [mode, str(connections), str(FRAME), str(folder)]
+        argv = [str(program), *how, *map(str, files)]
         output = must_succeed(argv, seconds=LIMIT_SECONDS)
         return Run(float(output), len(files), sum(path.stat().st_size for path in files))
 
@@ -192,12 +199,3 @@ def wall(argv: Sequence[str], env: Mapping[str, str] | None = None) -> float:
     if done.returncode != 0:
         raise PeerError(f"{' '.join(argv)}: exit code {done.returncode}\n{done.stderr}")
     return seconds
-
-
-def interleaved(rounds: int, cases: Mapping[Name, Callable[[], float]]) -> dict[Name, list[float]]:
-    """Run every case once a round; return the results by round."""
-    seen: dict[Name, list[float]] = {name: [] for name in cases}
-    for _ in range(rounds):
-        for name, case in cases.items():
-            seen[name].append(case())
-    return seen

@@ -6,10 +6,10 @@ import functools
 
 from tests.bench import measure
 from tests.bench.measure import MEMORY, script, transfer
-from tests.bench.report import Report
+from tests.bench.report import Report, cell
 from tests.bench.rounds import Case, Options, Workload, measured
 from tests.data.certificates import Authority
-from tests.peers.scp import dcmtk_scp, dimse_scp
+from tests.peers.scp import dcmtk_scp
 
 OURS = "ours -> ours (fast), TLS"
 DCMTK = "DCMTK -> DCMTK +B, best, TLS"
@@ -29,7 +29,7 @@ def transfers(report: Report, workload: Workload, options: Options) -> None:
                 functools.partial(
                     transfer,
                     script(measure.OUR_SCU, "secure", *files),
-                    lambda to: dimse_scp(to, "--mode", "fast", *tls),
+                    lambda to: measure.storescp(to, "--mode", "fast", *tls),
                 ),
                 key=True,
             ),
@@ -41,7 +41,9 @@ def transfers(report: Report, workload: Workload, options: Options) -> None:
                 key=True,
             ),
         ]
-        seen = measured(workload, cases, options)
+        seen = measured(report, workload, cases, options)
     for name in seen.runs:
-        ratio = f"{seen.ratio(name, DCMTK):.2f}"
+        ratio = cell(seen.ratio(name, DCMTK))
         report.add(workload.name, name, seen.rate(name), "", ratio, seen.memory(name))
+    if not options.peers_only:
+        report.least(f"{workload.name}, TLS", "DCMTK over TLS", 1, seen.ratio(OURS, DCMTK))

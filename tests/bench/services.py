@@ -6,7 +6,7 @@ import contextlib
 import operator
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.bench.measure import (
@@ -15,16 +15,16 @@ from tests.bench.measure import (
     OURS,
     Run,
     check_stored,
-    interleaved,
     rate,
     scratch,
     script,
+    storescp,
     timed,
     transfer,
 )
 from tests.bench.report import Report
-from tests.bench.rounds import Case, Options, Workload, measured
-from tests.peers.scp import Running, announced, dimse_scp
+from tests.bench.rounds import Case, Options, Workload, interleaved, measured, middle
+from tests.peers.scp import Running, announced
 
 PYNETDICOM = "tests.bench.pynetdicom_node"
 DATA_SETS = "C-FIND, data sets, both ends"
@@ -38,10 +38,17 @@ def node(module: str, *words: object) -> contextlib.AbstractContextManager[Runni
     return announced(argv, "BENCH", Path())
 
 
-def ratio(rates: dict[tuple[str, str], list[float]], what: str, ours: str, theirs: str) -> float:
-    """Return the median of the ratios within each round."""
-    pairs = map(operator.truediv, rates[what, ours], rates[what, theirs])
-    return statistics.median(pairs)
+def ratio(
+    rates: Mapping[tuple[str, str], Sequence[float]], what: str, ours: str, theirs: str
+) -> float | None:
+    """Return the median of the ratios within each round; None when one of both failed."""
+    return middle(map(operator.truediv, rates.get((what, ours), []), rates.get((what, theirs), [])))
+
+
+def add_rates(report: Report, rates: Mapping[tuple[str, str], Sequence[float]]) -> None:
+    """Add what was counted a second."""
+    for (what, who), seen in sorted(rates.items()):
+        report.add(what, who, f"{statistics.median(seen):,.0f}/s")
 
 
 def queries(report: Report, options: Options) -> None:
@@ -55,9 +62,10 @@ def queries(report: Report, options: Options) -> None:
             return stack.enter_context(node(module, *words))
 
         find = script(PYNETDICOM, "find")
-        scp = start("pynetdicom_node", "scp", 1000 // few)
         short = start("stream_scp", 2000 // few)
-        cases[DATA_SETS, theirs] = lambda: rate(find, scp)
+        with report.attempt(f"{DATA_SETS}, {theirs}"):
+            scp = start("pynetdicom_node", "scp", 1000 // few)
+            cases[DATA_SETS, theirs] = lambda: rate(find, scp)
         cases[STREAM, theirs] = lambda: rate(find, short)
         if not options.peers_only:
             own = start("dimse_scp", "find", 5000 // few)
@@ -65,11 +73,10 @@ def queries(report: Report, options: Options) -> None:
             cases[DATA_SETS, mine] = lambda: rate(script(OUR_SCU, "find"), own)
             cases[STREAM, mine] = lambda: rate(script(OUR_SCU, "find"), short)
             cases[STREAM, raw] = lambda: rate(script(OUR_SCU, "raw"), long)
-        rates = interleaved(2 if options.quick else 7, cases)
-    for (what, who), seen in sorted(rates.items()):
-        report.add(what, who, f"{statistics.median(seen):,.0f}/s")
+        rates = interleaved(report, 2 if options.quick else 7, cases)
+    add_rates(report, rates)
     if not options.peers_only:
-        report.least(DATA_SETS, "pynetdicom", 5, ratio(rates, DATA_SETS, mine, theirs))
+        report.least(DATA_SETS, "pynetdicom", 8, ratio(rates, DATA_SETS, mine, theirs))
         report.least(f"{STREAM}, raw", "pynetdicom", 30, ratio(rates, STREAM, raw, theirs))
 
 
@@ -84,7 +91,7 @@ def _move(files: Sequence[Path], parent: Path) -> Run:
     folder = files[0].parent
     with (
         scratch(parent) as into,
-        dimse_scp(into, "--mode", "fast") as to,
+        storescp(into, "--mode", "fast") as to,
         node("dimse_scp", "serve", folder, to.target.port) as running,
     ):
         seconds, _, _ = timed(script(OUR_SCU, "move"), running)
@@ -100,14 +107,14 @@ def _retrieved(
 
 
 def _store(files: Sequence[Path], parent: Path) -> Run:
-    return transfer(OURS, lambda folder: dimse_scp(folder, "--mode", "fast"), files, parent)
+    return transfer(OURS, lambda folder: storescp(folder, "--mode", "fast"), files, parent)
 
 
 def retrievals(report: Report, workload: Workload, options: Options) -> None:
     """Add the rates of C-GET and C-MOVE of a whole folder beside that of C-STORE."""
     store = Case("C-STORE, ours -> ours", _store, key=True)
     both = [Case(f"C-{what}, ours -> ours", run, key=True) for what, run in RETRIEVALS.items()]
-    seen = measured(workload, [store, *both], options)
+    seen = measured(report, workload, [store, *both], options)
     for name in seen.runs:
         report.add(workload.name, name, seen.rate(name), "", "", seen.memory(name))
     for case in both:
@@ -122,6 +129,7 @@ def window(report: Report, files: Sequence[Path], options: Options) -> None:
     """Add what a window of eight gains against a peer that is slow to answer."""
     with node("dimse_scp", "slow") as running:
         rates = interleaved(
+            report,
             2 if options.quick else 5,
             {
                 (DELAYED, f"ours, window {size}"): lambda size=size: rate(
@@ -130,8 +138,7 @@ def window(report: Report, files: Sequence[Path], options: Options) -> None:
                 for size in (1, 8)
             },
         )
-    for (what, who), seen in rates.items():
-        report.add(what, who, f"{statistics.median(seen):,.0f}/s")
+    add_rates(report, rates)
     gained = ratio(rates, DELAYED, "ours, window 8", "ours, window 1")
     report.least(f"{DELAYED}, window 8", "window 1", 6, gained)
 
@@ -142,14 +149,17 @@ def crowd(report: Report, folder: Path, files: Sequence[Path], options: Options)
     what = "associations at once: echo + 10 C-STOREs"
     mine, theirs = f"ours, {many:,} in one event loop", f"pynetdicom, {few} threads"
     own = script(OUR_SCU, "crowd", many)
+    their_rate = None
     with node("dimse_scp", "crowd", folder / "crowd") as running:
-        their_rate = rate(script(PYNETDICOM, "crowd", few), running, files)
+        with report.attempt(f"{what}, {theirs}"):
+            their_rate = rate(script(PYNETDICOM, "crowd", few), running, files)
+            report.add(what, theirs, f"{their_rate:,.0f}/s")
         seconds, count, rss = timed(own, running, files)
         server_rss = running.process.peak_rss()
-    report.add(what, theirs, f"{their_rate:,.0f}/s")
     memory = f"{rss / MIB:.0f} / {server_rss / MIB:.0f} MiB"
     report.add(what, mine, f"{count / seconds:,.0f}/s", "", "", memory)
-    report.least(f"{many:,} {what}", "pynetdicom", 10, count / seconds / their_rate)
+    times = count / seconds / their_rate if their_rate else None
+    report.least(f"{many:,} {what}", "pynetdicom", 10, times)
     report.aim(
         f"{many:,} {what}, memory",
         "600 MiB at most",
