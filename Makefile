@@ -24,7 +24,8 @@ pip = $(1) -m pip install -q --disable-pip-version-check --retries 5 --timeout 6
 passed = @echo "$@: passed"
 
 .NOTPARALLEL:
-.PHONY: help setup peers build quick wheel demo hostile fmt lint test test-fast test-rust test-proto test-net test-python stubs bench bench-counts bench-load soak attack durability fuzz seeds deny docs doc clean
+# Every target with a line in `make help`.
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*##.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,7 +73,7 @@ lint: $(VENV)/.ready ## formatting, clippy, ruff, mypy
 	$(BIN)/mypy
 	$(passed)
 
-test: setup lint test-rust build stubs docs test-python wheel demo ## everything that has to hold
+test: setup lint test-rust build stubs types docs test-python wheel demo ## everything that has to hold
 	$(passed)
 
 test-fast: quick test-proto ## while working: unit, loopback without what is slow, dimse-proto; under a minute
@@ -97,6 +98,11 @@ test-python: build ## all Python tests, in JOBS processes if that is set
 
 stubs: build ## check the stubs against the built module
 	$(PY) -m mypy.stubtest dimse_rs._core
+	$(passed)
+
+types: build ## what users write checks, in two type checkers, and every public name has a type
+	$(BIN)/pyright
+	$(BIN)/pyright --verifytypes dimse_rs --ignoreexternal
 	$(passed)
 
 hostile: build peers ## play the hostile cases at our server and at two peers, print the table

@@ -74,13 +74,15 @@ class Allow:
             ValueError: a title, an address, a digest, a service or a class is not valid, or a list
                 is empty.
         """
-        self.calling = _several("calling", calling)
-        self.network = _several("network", network)
+        self.calling: tuple[str, ...] | None = _several("calling", calling)
+        self.network: tuple[str, ...] | None = _several("network", network)
         shown = _several("certificate", certificate)
-        self.certificate = None if shown is None else tuple(map(_digest_or_name, shown))
-        self.services = _several("services", services)
+        self.certificate: tuple[str, ...] | None = (
+            None if shown is None else tuple(map(_digest_or_name, shown))
+        )
+        self.services: tuple[str, ...] | None = _several("services", services)
         classes = None if sop_classes is None else _classes(sop_classes)
-        self.sop_classes = _several("sop_classes", classes)
+        self.sop_classes: tuple[str, ...] | None = _several("sop_classes", classes)
         for service in self.services or ():
             if service not in _FIELD_OF:
                 raise ValueError(f"{service!r} is no DIMSE service: {', '.join(_FIELD_OF)}")

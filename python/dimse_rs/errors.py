@@ -421,13 +421,13 @@ class StatusError(DimseError):
         hint: str = "",
     ) -> None:
         """Make a `Status` of the code, and put its meaning into the message."""
-        self.status = status if isinstance(status, Status) else Status(status)
-        self.comment = comment = comment or ""
+        self.status: Status = status if isinstance(status, Status) else Status(status)
+        self.comment: str = comment or ""
         self.response = response
         self.dataset = dataset
-        self.elements = dict(elements or {})
+        self.elements: dict[str, Any] = dict(elements or {})
         text = f"status 0x{self.status:04X}, {self.status.meaning}"
-        super().__init__(f"{text}: {comment}" if comment else text, hint=hint)
+        super().__init__(f"{text}: {self.comment}" if self.comment else text, hint=hint)
 
 
 def from_core(kind: str, fields: dict[str, Any]) -> DimseError:

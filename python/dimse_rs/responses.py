@@ -75,7 +75,7 @@ class Response:
     ) -> None:
         """Wrap a received message; nothing is decoded yet."""
         self.message = message
-        self.transfer_syntax = TransferSyntax.of(transfer_syntax)
+        self.transfer_syntax: TransferSyntax = TransferSyntax.of(transfer_syntax)
         self._service = service
         self._dataset: Dataset | None = None
         self.received: Received | None = None

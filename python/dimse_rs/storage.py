@@ -220,15 +220,15 @@ class Storage:
         """
         # Checked before the folder is made: a wrong setting leaves nothing behind.
         chosen = _checked(settings)
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
         named = ALL_STORAGE if sop_classes is None else several(sop_classes)
-        self.sop_classes = tuple(SOPClass.of(check_uid(uid)) for uid in named)
+        self.sop_classes: tuple[SOPClass, ...] = tuple(SOPClass.of(check_uid(uid)) for uid in named)
         # Decides who serves a class that a handler names too: handlers come before a storage for
         # every class, and beside a storage that names its classes they are a contradiction.
         self._selective = sop_classes is not None
         self.unknown = unknown
-        self.on_stored = chosen["on_stored"]
-        self.on_stored_timeout = chosen["on_stored_timeout"]
+        self.on_stored: OnStored | None = chosen["on_stored"]
+        self.on_stored_timeout: float = chosen["on_stored_timeout"]
         self._vrs = _collected(chosen["collect"])
         self._core = _core.Folder(
             self.folder,

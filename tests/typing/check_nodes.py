@@ -168,7 +168,6 @@ def on_a_loop(request: StoreRequest[AsyncAssociation]) -> None:
 
 
 assert_type(everything(NotImplemented), int)  # a decorated handler stays what it was
-server.c_store(lambda request: None)
 
 
 @server.c_store  # type: ignore[type-var]

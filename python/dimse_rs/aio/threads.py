@@ -52,7 +52,7 @@ class Threads:
         # idle before it has taken its next function, so that no further thread is started for a
         # function that finds one about to be free.
         self._spare = 0
-        self.busy = 0
+        self.busy: int = 0
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
         """Call a function on a thread; give its result, or raise its error.

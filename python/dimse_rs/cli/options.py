@@ -13,6 +13,7 @@ from dimse_rs.sop_class import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    TransferSyntax,
 )
 from dimse_rs.user_identity import Jwt, Kerberos, Saml, UserIdentity, Username, UsernamePasscode
 
@@ -48,7 +49,7 @@ MIN_PDU: Final = 4096
 MAX_PDU: Final = 16 * 1024 * 1024
 
 _NATIVE: Final = (ExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian)
-PROPOSALS: Final = {
+PROPOSALS: Final[dict[str, tuple[TransferSyntax, ...]]] = {
     "little": _NATIVE,
     "big": (ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian),
     "implicit": (ImplicitVRLittleEndian,),

@@ -71,7 +71,7 @@ class Output:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
-        self.log = log.get(log.CLI)
+        self.log: log.Log = log.get(log.CLI)
         self._lock = threading.Lock()
         self._report: IO[str] | None = None
         if report:
@@ -169,10 +169,10 @@ class Progress:
         )
         self._start = time.monotonic()
         self._next = 0.0
-        self.total = 0
-        self.done = 0
-        self.failed = 0
-        self.bytes = 0
+        self.total: int = 0
+        self.done: int = 0
+        self.failed: int = 0
+        self.bytes: int = 0
 
     def step(self, size: int, *, failed: bool = False) -> None:
         """Count one instance, and draw if the last drawing is old enough."""

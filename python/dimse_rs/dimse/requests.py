@@ -143,10 +143,14 @@ class Request(Generic[A_co]):
                 dataset = from_bytes(data, self.context.transfer_syntax, scanned=True)
                 decode(dataset)  # pydicom decodes values on access: faults are to be found here
             except DecodeError as error:
-                self.unreadable = error
+                self._not_decoded(error)
                 raise
             self._dataset = dataset
         return self._dataset
+
+    def _not_decoded(self, error: DecodeError) -> None:
+        """Keep why the data set has no values: the answer to the request says so."""
+        self.unreadable = error
 
     def _make_room(
         self, data: Buffer | Path, copies: int, *, within: str = "", values: bool = False
@@ -240,7 +244,7 @@ class StoreRequest(Request[A_co]):
                         self.data, self.transfer_syntax, file_meta=True, scanned=True
                     )
             except DecodeError as error:
-                self.unreadable = error
+                self._not_decoded(error)
                 raise
         return self._dataset
 

@@ -104,7 +104,7 @@ class Failed(Exception):
     ) -> None:
         """Keep the elements and the data set of the response."""
         super().__init__(status)
-        self.command = {**response(status, comment), **(elements or {})}
+        self.command: dict[str, Any] = {**response(status, comment), **(elements or {})}
         self.dataset = dataset
 
 

@@ -97,8 +97,9 @@ class MetricsEndpoint:
             self._woken, self._waker = map(opening.enter_context, socket.socketpair())
             for one in (self._listening, self._woken, self._waker):
                 one.setblocking(False)
-            name, self.port = self._listening.getsockname()[:2]
-            self.host = str(name)
+            name, number = self._listening.getsockname()[:2]
+            self.host: str = str(name)
+            self.port: int = number
             self._selector.register(self._listening, selectors.EVENT_READ)
             self._selector.register(self._woken, selectors.EVENT_READ)
             # The page must not keep the server alive: it ends when the server is garbage.

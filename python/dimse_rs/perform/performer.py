@@ -91,11 +91,11 @@ class Performer:
         self._timeouts = timeouts
         self._most = most
         self._node = node
-        self.service = routes.service
-        self.lenient_roles = routes.lenient_roles
+        self.service: _core.Service = routes.service
+        self.lenient_roles: bool = routes.lenient_roles
         self._association: weakref.ref[AssociationFacts] | None = None
         self._workers: Workers[_core.Operation] | None = None
-        self.overdue = 0
+        self.overdue: int = 0
 
     def serve(self, association: AssociationFacts) -> None:
         """Start to answer the peer of this association, until the association ends."""

@@ -46,7 +46,7 @@ class Spool:
 
         path = mkdtemp(prefix="dimse-rs-")
         self._path = path
-        self.folder = _core.Folder(path, "temporary")
+        self.folder: _core.Folder = _core.Folder(path, "temporary")
         self._remove = weakref.finalize(self, _remove, path, os.getpid())
 
     def remove(self) -> None:

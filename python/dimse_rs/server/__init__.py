@@ -1,6 +1,7 @@
 """Servers: blocking ones, those of asyncio, and what they admit."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from dimse_rs.lazy import loader
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncServer", "AsyncServerSettings", "Server", "ServerSettings"]
 
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
 __getattr__, __dir__ = loader(
     __name__,
     {

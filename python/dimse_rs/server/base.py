@@ -25,7 +25,7 @@ from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
 from dimse_rs.perform.routes import routes_of
-from dimse_rs.settings import Peer, check_peers
+from dimse_rs.settings import Peer, PeersByTitle, check_peers
 from dimse_rs.sop_class import SOPClass
 from dimse_rs.storage import Storage
 
@@ -72,7 +72,7 @@ class BaseServer(Handlers):
         """Check and keep the settings."""
         super().__init__()
         chosen = complete(settings, type(self).__name__)
-        self.ae = _own(ae, type(self).__name__)
+        self.ae: AE = _own(ae, type(self).__name__)
         if not isinstance(host, str):
             raise TypeError(f"host is an address or a name, not {described(host)}")
         if not isinstance(port, int) or not 0 <= port <= 65535:
@@ -121,12 +121,12 @@ class BaseServer(Handlers):
         ):
             decider(name, function)
         destinations: Any = chosen["destinations"]
-        self.destinations = check_peers(
+        self.destinations: PeersByTitle = check_peers(
             {} if destinations is None else destinations,
             "destinations",
             asynchronous=self._asynchronous,
         )
-        self.any_destination = chosen["any_destination"]
+        self.any_destination: bool = chosen["any_destination"]
 
     def _prepare(self) -> None:
         """Make the state of a server; nothing is bound and no thread runs yet."""

@@ -4,7 +4,8 @@
 side asks for. They use public names alone: a service of yours can do all that they do.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from dimse_rs.lazy import loader
 
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 # Most programs want one service or none.
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
 __getattr__, __dir__ = loader(
     __name__,
     {

@@ -42,7 +42,7 @@ class Worklist:
 
     def __init__(self, folder: str | PathLike[str]) -> None:
         """Name the folder, which is read by each search."""
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
         # By file name: time and size of the file when it was read, and its item; None when the file
         # is no item, so that it is read and logged once.
         self._items: dict[str, tuple[tuple[int, int], Dataset | None]] = {}

@@ -5,7 +5,8 @@ pytest the classes are context managers. Everything listens on a free port of 12
 itself never imports this module, and this module imports pytest nowhere but in `plugin`.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from dimse_rs.lazy import loader
 
@@ -31,6 +32,8 @@ __all__ = [
     "write_files",
 ]
 
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
 __getattr__, __dir__ = loader(
     __name__,
     {

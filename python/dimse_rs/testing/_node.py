@@ -97,7 +97,7 @@ class Node:
             settings: further settings of `Server`.
         """
         own = AE(ae, timeouts=_TIMEOUTS) if isinstance(ae, str) else ae
-        self.server = Server(own, port=0, any_called=True, **settings)
+        self.server: Server = Server(own, port=0, any_called=True, **settings)
 
     @property
     def ae_title(self) -> str:

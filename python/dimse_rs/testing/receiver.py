@@ -39,8 +39,8 @@ class Arrival:
         self.instance_uid: str = request.instance_uid
         self.transfer_syntax: TransferSyntax = request.transfer_syntax
         self.calling: str = request.peer.ae_title
-        self.status = Status(status)
-        self.data = bytes(request.data)
+        self.status: Status = Status(status)
+        self.data: bytes = bytes(request.data)
 
     @property
     def part10(self) -> bytes:
