@@ -20,7 +20,17 @@ from .handlers import Handlers
 from .observe._narrate import Narrated
 from .perform.performer import Performer
 from .perform.routes import routes_of
-from .settings import Limits, Peer, PeerLike, Timeouts, check_ae_title, for_core, parse_peer
+from .settings import (
+    MOST_OPERATIONS,
+    Limits,
+    Peer,
+    PeerLike,
+    Timeouts,
+    check_ae_title,
+    check_count,
+    for_core,
+    parse_peer,
+)
 from .tls import TLS
 from .user_identity import UserIdentity, fields_of
 
@@ -250,12 +260,14 @@ class AE:
         **limits: int,
     ) -> _core.Config:
         """Make the settings of an association for the core; `limits` replace those of the AE."""
+        invoked = check_count("max_ops_invoked", max_ops_invoked, 0, MOST_OPERATIONS)
+        performed = check_count("max_ops_performed", max_ops_performed, 0, MOST_OPERATIONS)
         return _core.Config(
             _core.Timeouts(**for_core(self.timeouts)),
             _core.Limits(**for_core(self.limits) | limits),
             max_length=self.max_pdu,
-            max_ops_invoked=max_ops_invoked,
-            max_ops_performed=max_ops_performed,
+            max_ops_invoked=invoked,
+            max_ops_performed=performed,
             service=service,
             tls=None if self.tls is None else self.tls._native,
         )

@@ -20,6 +20,7 @@ __all__ = [
     "PeersByTitle",
     "Timeouts",
     "check_ae_title",
+    "check_count",
     "check_peers",
     "find_peer",
     "for_core",
@@ -152,6 +153,9 @@ class Limits:
 
 _MOST: Final = {"read_rate": 0xFFFFFFFF}
 """What the core keeps in fewer bits than an address has."""
+
+MOST_OPERATIONS: Final = 0xFFFF
+"""The largest asynchronous operations window (PS3.7 D.3.3.3)."""
 
 IN_PYTHON: Final = frozenset(("handler", "inflated", "elements", "depth"))
 """Settings that the core does not have: Python calls handlers, and Python decodes."""
@@ -329,6 +333,19 @@ def _split_port(text: str, address: str) -> tuple[str, int]:
     elif ":" in host:
         raise ValueError(f"write an IPv6 address in brackets: [{host}]:{port}")
     return host, int(port)
+
+
+def check_count(name: str, value: int, least: int, most: int | None = None) -> int:
+    """Check a keyword that is a number.
+
+    Raises:
+        ValueError: no integer, or out of range; the message names the keyword.
+    """
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if is_integer and least <= value and (most is None or value <= most):
+        return value
+    bounds = f"{least} up" if most is None else f"{least} to {most}"
+    raise ValueError(f"{name}= is an integer from {bounds}, not {value!r}")
 
 
 def check_ae_title(title: str) -> str:

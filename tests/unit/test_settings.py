@@ -312,6 +312,13 @@ def test_a_wrong_value_of_an_ae_is_refused_with_its_name(wrong):
         AE("X", **wrong)
 
 
+@pytest.mark.parametrize("name", ["max_ops_invoked", "max_ops_performed"])
+@pytest.mark.parametrize("value", [-1, 1 << 16, None, "2", 1.5, True])
+def test_a_window_that_cannot_be_negotiated_is_refused_with_its_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name}= is an integer from 0 to 65535, not "):
+        AE("X").associate("Y@127.0.0.1:9", **{name: value})
+
+
 def test_numbers_that_the_core_cannot_keep_are_refused():
     for name in (field.name for field in dataclasses.fields(Limits)):
         with pytest.raises(ValueError, match=rf"Limits\.{name} is \d+ at most"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from dimse_rs.extended import Extended, answered
 from dimse_rs.observe._narrate import catch_up
 from dimse_rs.observe.events import Events
 from dimse_rs.responses import Received
-from dimse_rs.settings import Limits, Peer, check_ae_title
+from dimse_rs.settings import Limits, Peer, check_ae_title, check_count
 from dimse_rs.sop_class import Model, SOPClass
 from dimse_rs.status import Status
 from dimse_rs.tls import TLSFacts
@@ -226,8 +227,7 @@ class AssociationFacts:
         return scu.Outgoing(self.accepted, message_id, self._timeouts, self._limits)
 
     def _echo(self, repeat: int) -> Generator[Step, Any, Status]:
-        if repeat < 1:
-            raise ValueError(f"repeat is {repeat}, and has to be 1 or more")
+        check_count("repeat", repeat, 1, sys.maxsize)
         return scu.c_echo(self._outgoing(), repeat - 1)
 
     def _store(

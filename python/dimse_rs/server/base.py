@@ -25,12 +25,12 @@ from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
 from dimse_rs.perform.routes import routes_of
-from dimse_rs.settings import Peer, PeersByTitle, check_peers
+from dimse_rs.settings import MOST_OPERATIONS, Peer, PeersByTitle, check_count, check_peers
 from dimse_rs.sop_class import SOPClass
 from dimse_rs.storage import Storage
 
 from ._admission import Admission
-from .settings import AsyncServerSettings, ServerSettings, complete, count, decider, titles
+from .settings import AsyncServerSettings, ServerSettings, complete, decider, titles
 from .supported import implied_contexts, policy_for_unknown
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ class BaseServer(Handlers):
         if self._unknown and self._storage is not None:
             raise ValueError("unknown=True is for handlers: write Storage(..., unknown=True)")
         most = chosen["max_associations"]
-        most = 0 if most is None else count("max_associations", most, 0)
+        most = 0 if most is None else check_count("max_associations", most, 0)
         self._max_associations = most or self.ae.limits.max_associations
         performed = chosen["max_ops_performed"]
-        self._max_ops_performed = count("max_ops_performed", performed, 0, 0xFFFF)
-        self._max_handlers = count("max_handlers", chosen["max_handlers"], 1)
+        self._max_ops_performed = check_count("max_ops_performed", performed, 0, MOST_OPERATIONS)
+        self._max_handlers = check_count("max_handlers", chosen["max_handlers"], 1)
         for name, function in (
             ("accept", chosen["accept"]),
             ("verify_identity", chosen["verify_identity"]),

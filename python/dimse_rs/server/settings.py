@@ -29,7 +29,6 @@ __all__ = [
     "ExtendedAnswers",
     "ServerSettings",
     "complete",
-    "count",
     "decider",
     "titles",
 ]
@@ -208,19 +207,6 @@ def titles(name: str, value: Iterable[str]) -> list[str]:
         return [check_ae_title(title) for title in several(value)]
     except TypeError as error:
         raise TypeError(f"{name}= is a list of AE titles: {error}") from None
-
-
-def count(name: str, value: int, least: int, most: int | None = None) -> int:
-    """Check a setting that is a number.
-
-    Raises:
-        ValueError: no integer, or out of range; the message names the setting.
-    """
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if is_integer and least <= value and (most is None or value <= most):
-        return value
-    bounds = f"{least} up" if most is None else f"{least} to {most}"
-    raise ValueError(f"{name}= is an integer from {bounds}, not {value!r}")
 
 
 def decider(name: str, function: Callable[[Proposal], Any] | None) -> None:
