@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from .instances import make_instance, make_study, write_files
     from .pacs import Pacs
     from .peer import Proposed, ScriptedPeer
+    from .proxy import Proxy
     from .receiver import Arrival, Receiver
+    from .toxics import Toxic
     from .worklist import WorklistServer
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "Heard",
     "Pacs",
     "Proposed",
+    "Proxy",
     "Receiver",
     "ScriptedPeer",
+    "Toxic",
     "WorklistServer",
     "make_instance",
     "make_study",
@@ -41,7 +45,9 @@ __getattr__, __dir__ = loader(
         ".instances": ("make_instance", "make_study", "write_files"),
         ".pacs": ("Pacs",),
         ".peer": ("Proposed", "ScriptedPeer"),
+        ".proxy": ("Proxy",),
         ".receiver": ("Arrival", "Receiver"),
+        ".toxics": ("Toxic",),
         ".worklist": ("WorklistServer",),
     },
 )

@@ -7,21 +7,24 @@ processes of pytest-xdist do not meet. What a fixture has started ends with its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:  # loaded when a fixture is used: a test run without any costs nothing
-    from . import Pacs, Receiver, ScriptedPeer, WorklistServer
+    from . import Pacs, Proxy, Receiver, ScriptedPeer, WorklistServer
 
 __all__ = [
     "dicom_pacs",
     "dicom_peer",
+    "dicom_proxy",
     "dicom_receiver",
     "dicom_worklist",
     "session_dicom_pacs",
     "session_dicom_peer",
+    "session_dicom_proxy",
     "session_dicom_receiver",
     "session_dicom_worklist",
 ]
@@ -53,6 +56,17 @@ def _peer() -> Iterator[ScriptedPeer]:
 
     with ScriptedPeer() as peer:
         yield peer
+
+
+def _proxy() -> Iterator[Callable[[Any], Proxy]]:
+    from . import Proxy
+
+    with ExitStack() as proxies:
+
+        def start(target: Any) -> Proxy:
+            return proxies.enter_context(Proxy(target))
+
+        yield start
 
 
 @pytest.fixture
@@ -101,3 +115,15 @@ def dicom_peer() -> Iterator[ScriptedPeer]:
 def session_dicom_peer() -> Iterator[ScriptedPeer]:
     """As `dicom_peer`, one for all tests of the session; `clear()` makes it well-behaved again."""
     yield from _peer()
+
+
+@pytest.fixture
+def dicom_proxy() -> Iterator[Callable[[Any], Proxy]]:
+    """A function that puts a proxy with faults before a server: `dicom_proxy(dicom_pacs)`."""
+    yield from _proxy()
+
+
+@pytest.fixture(scope="session")
+def session_dicom_proxy() -> Iterator[Callable[[Any], Proxy]]:
+    """As `dicom_proxy`, for proxies that last for the session."""
+    yield from _proxy()
