@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .association import Association
@@ -16,10 +15,8 @@ from .contexts import Context, Contexts, any_storage, expand
 from .errors import AssociationRejected
 from .extended import Options, proposed as proposed_options
 from .fields import C_STORE_RQ
-from .handlers import Handlers
 from .observe._narrate import Narrated
-from .perform.performer import Performer
-from .perform.routes import routes_of
+from .records import dataclass, field
 from .settings import (
     MOST_OPERATIONS,
     Limits,
@@ -36,12 +33,12 @@ from .user_identity import UserIdentity, fields_of
 
 if TYPE_CHECKING:
     from .aio.association import AsyncAssociation, Connecting
+    from .handlers import Handlers
     from .observe.events import Events
+    from .perform.performer import Performer
     from .send_report import SendReport, SendResult
 
 __all__ = ["AE"]
-
-P = TypeVar("P", bound=Performer)
 
 MAX_HANDLERS = 8
 """Handlers that run at once on an association that this side requested."""
@@ -157,7 +154,7 @@ class AE:
         # or raises.
         try:
             with Narrated(events) as narrated:
-                performer = self._performer(Performer, proposed, handlers, narrated, lenient_roles)
+                performer = self._performer(proposed, handlers, narrated, lenient_roles)
                 asked = self._asked(target, request, window, performer, narrated)
                 core = _core.associate(*asked)
         except AssociationRejected as rejected:
@@ -206,14 +203,13 @@ class AE:
         events: Events | None,
         lenient_roles: bool,
     ) -> AsyncAssociation:
-        from .aio._performer import AsyncPerformer
         from .aio.association import AsyncAssociation
         from .completer import Completer
 
         try:
             with Narrated(events) as narrated:
                 performer = self._performer(
-                    AsyncPerformer, proposed, handlers, narrated, lenient_roles
+                    proposed, handlers, narrated, lenient_roles, asynchronous=True
                 )
                 asked = self._asked(target, request, window, performer, narrated)
                 core = await Completer.here().wait(lambda then: _core.associate(*asked, then=then))
@@ -228,14 +224,15 @@ class AE:
 
     def _performer(
         self,
-        kind: type[P],
         proposed: Sequence[Context],
         handlers: Handlers | None,
         narrated: Narrated,
         lenient_roles: bool,
-    ) -> P | None:
+        *,
+        asynchronous: bool = False,
+    ) -> Performer | None:
         """Make the performer of the peer's requests; None when no request can be served."""
-        if handlers is not None and kind is Performer:
+        if handlers is not None and not asynchronous:
             handlers.check_blocking()
         # C-STOREs come only during a C-GET, on contexts in which this side is the SCP. They go to
         # the queue without a handler too: `c_get(into=...)` names their destination later.
@@ -245,6 +242,17 @@ class AE:
         received = (C_STORE_RQ,) if may_receive else ()
         if handlers is None and not received:
             return None
+        # Most requestors serve nothing, so what answers requests is imported for those that do.
+        from .handlers import Handlers
+        from .perform.performer import Performer
+        from .perform.routes import routes_of
+
+        kind = Performer
+        if asynchronous:
+            from .aio._performer import AsyncPerformer
+
+            kind = AsyncPerformer
+
         handlers = handlers or Handlers()
         routes = routes_of(
             handlers, queued=received, events=narrated.events, lenient_roles=lenient_roles

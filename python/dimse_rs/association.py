@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from . import fields
 from .dimse import scu
 from .dimse.calls import AssociationFacts, in_a_file, tags_of
-from .dimse.receive import Into, receiving
 from .dimse.run import emitted, run
 from .dimse.steps import Step
 from .errors import AssociationReleased, DimseError
-from .observe.events import Events
 from .responses import Response
 from .sop_class import Model
 from .status import Status
@@ -24,7 +21,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from . import _core
-    from .observe.events import Kind
+    from .dimse.receive import Into
+    from .observe.events import Events, Kind
 
 __all__ = ["Association", "Responses"]
 
@@ -187,6 +185,8 @@ class Association(AssociationFacts):
         Source: PS3.7 9.1.1, PS3.4 B.
         """
         if isinstance(instance, (str, PathLike)):
+            from pathlib import Path
+
             return self._run(self._store(Path(instance), priority, check))
         if isinstance(instance, (bytes, bytearray, memoryview)) or hasattr(instance, "read"):
             with in_a_file(cast("bytes | IO[bytes]", instance)) as path:
@@ -248,6 +248,8 @@ class Association(AssociationFacts):
 
         Source: PS3.7 9.1.3, PS3.4 C.4.3.
         """
+        from .dimse.receive import receiving
+
         call = scu.Call()
         steps = self._get(call, identifier, model, level, priority)
         return self._responses(call, receiving(self, call, into, steps))

@@ -6,7 +6,6 @@ last pair of a status and None, statuses in a data set, and a count before the i
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -106,6 +105,8 @@ def check_function(name: str, function: Any, *arguments: str) -> None:
 
 def fault_of_arguments(function: Callable[..., Any], count: int = 1) -> str:
     """Say why a function cannot be called with so many arguments; empty when it can."""
+    import inspect
+
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError as error:
@@ -122,6 +123,8 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def is_asynchronous(function: Callable[..., Any]) -> bool:
     """Whether a call of a function has to be awaited, or iterated over asynchronously."""
+    import inspect
+
     call = getattr(type(function), "__call__", None)  # noqa: B004 - its type's, not whether
     return any(
         inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)

@@ -7,11 +7,11 @@ A-ASSOCIATE-RQ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from . import _core
+from .records import dataclass
 from .sop_class import (
     MOST_USED_STORAGE,
     SOP_CLASSES,

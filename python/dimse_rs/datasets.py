@@ -16,7 +16,7 @@ import zlib
 from contextlib import contextmanager
 from io import BytesIO
 from os import PathLike, fspath
-from pathlib import Path
+from os.path import basename
 from typing import IO, TYPE_CHECKING, Final
 
 from . import _core
@@ -31,6 +31,7 @@ from .uids import is_uid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
@@ -373,6 +374,7 @@ def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) ->
 @contextmanager
 def in_a_file(content: bytes | IO[bytes]) -> Iterator[Path]:
     """Put a Part 10 file into the file system, where the core can read it, while a block runs."""
+    from pathlib import Path
     from shutil import copyfileobj
     from tempfile import NamedTemporaryFile
 
@@ -441,7 +443,7 @@ def uid_of(instance: object) -> str:
     try:
         return instance_uids(instance)[1]
     except (DimseError, OSError):
-        name = Path(instance).name.removesuffix(".dcm")
+        name = basename(instance).removesuffix(".dcm")
         return name if "." in name and is_uid(name) else ""
 
 

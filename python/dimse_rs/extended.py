@@ -6,9 +6,9 @@ The information of storage and query/retrieve has types here; that of every othe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
 from typing import Final, TypeAlias, TypeVar
 
+from .records import dataclass, names_of
 from .sop_class import Model, SOPClass
 
 __all__ = [
@@ -101,7 +101,7 @@ def encode(sop_class: SOPClass, value: Extended) -> bytes:
         return bytes((value.level, 0, value.signatures, 0, value.coercion, 0))
     if isinstance(value, QueryRetrieveOptions) and sop_class.service == "query-retrieve":
         if sop_class.keyword.endswith(_FIND):
-            return bytes(astuple(value))
+            return bytes(getattr(value, name) for name in names_of(value))
         relational = value.relational and not _is_composite(sop_class)
         return bytes((relational, value.enhanced_conversion))
     if isinstance(value, (bytes, bytearray)):
@@ -126,7 +126,7 @@ def decode(sop_class: SOPClass, info: bytes) -> Extended:
     if sop_class.service == "query-retrieve":
         flags = [byte == 1 for byte in info]
         if sop_class.keyword.endswith(_FIND):
-            names = [field.name for field in fields(QueryRetrieveOptions)]
+            names = names_of(QueryRetrieveOptions)
         else:
             names = [
                 "reserved" if _is_composite(sop_class) else "relational",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import extended as ext
 from .contexts import Context
 from .extended import Extended
+from .records import dataclass
 from .settings import Peer
 from .sop_class import SOPClass
 from .tls import TLSFacts

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from .records import dataclass, field
 from .sop_class import SOPClass, TransferSyntax
 from .status import Status
 

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,6 +21,7 @@ from .dimse.run import run
 from .dimse.steps import SendFiles
 from .encoding.repair import repair as repair_file
 from .errors import DecodeError, DimseError, NoPresentationContext, StatusError
+from .records import dataclass, field
 from .send_report import SendReport, SendResult, Skipped
 from .sop_class import MediaStorageDirectoryStorage
 from .status import Status

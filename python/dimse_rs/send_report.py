@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PosixPath
 from typing import Self
 
 from .errors import DimseError, StatusError
+from .records import dataclass
 from .status import Status
 
 __all__ = ["SendReport", "SendResult", "Skipped"]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Self, TypeAlias
 
 from .callables import described, fault_of_arguments, is_asynchronous
+from .records import dataclass, names_of
 
 __all__ = [
     "DEFAULT_CALLED_AE",
@@ -77,11 +77,11 @@ class Timeouts:
         Raises:
             ValueError: one is out of range; the message names it.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in names_of(self):
+            value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 <= value <= sys.float_info.max:
                 raise ValueError(
-                    f"Timeouts.{field.name} is a number of seconds, 0 for none: not {value!r}"
+                    f"Timeouts.{name} is a number of seconds, 0 for none: not {value!r}"
                 )
 
 
@@ -139,16 +139,14 @@ class Limits:
         Raises:
             ValueError: one is out of range; the message names it.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name in ("spool_above", "read_rate") else 1
+        for name in names_of(self):
+            value = getattr(self, name)
+            least = 0 if name in ("spool_above", "read_rate") else 1
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"Limits.{field.name} is an integer from {least} up: not {value!r}"
-                )
-            most = _MOST.get(field.name, sys.maxsize)
+                raise ValueError(f"Limits.{name} is an integer from {least} up: not {value!r}")
+            most = _MOST.get(name, sys.maxsize)
             if value > most:
-                raise ValueError(f"Limits.{field.name} is {most} at most: not {value}")
+                raise ValueError(f"Limits.{name} is {most} at most: not {value}")
 
 
 _MOST: Final = {"read_rate": 0xFFFFFFFF}
@@ -163,7 +161,7 @@ IN_PYTHON: Final = frozenset(("handler", "inflated", "elements", "depth"))
 
 def for_core(settings: Timeouts | Limits) -> dict[str, Any]:
     """Give the deadlines or limits of the core, by name."""
-    return {name: value for name, value in asdict(settings).items() if name not in IN_PYTHON}
+    return {name: getattr(settings, name) for name in names_of(settings) if name not in IN_PYTHON}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,7 @@ A function may decide on stored instances, `Storage(on_stored=)`, each of which 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict, Unpack
@@ -21,6 +19,7 @@ from dimse_rs.status import Status, is_defined
 
 from .callables import fault_of_arguments
 from .hints import unexpected
+from .records import dataclass, field
 from .sop_class import SOPClass, TransferSyntax
 from .uids import check_uid, several
 
@@ -321,6 +320,8 @@ def _check_function(on_stored: object) -> None:
         return
     if not callable(on_stored):
         raise TypeError(f"on_stored= is a function, not {on_stored!r}")
+    import inspect
+
     # A generator function returns at once and runs nothing: every instance would be accepted.
     call = getattr(type(on_stored), "__call__", None)  # noqa: B004 - its type's, not whether
     for one in (on_stored, call):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any, Final, Literal
 
 from . import _core
+from .records import dataclass, field, names_of
 
 __all__ = ["PROFILE", "TLS", "Certificate", "TLSFacts"]
 
@@ -108,7 +108,7 @@ class TLS:
         return _restored, ({name: getattr(self, name) for name in _FIELDS},)
 
 
-_FIELDS: Final = [name for name in TLS.__dataclass_fields__ if name != "_native"]
+_FIELDS: Final = [name for name in names_of(TLS) if name != "_native"]
 
 
 def _restored(values: dict[str, Any]) -> TLS:

@@ -7,8 +7,9 @@ it is loaded: import `SOPClass`, `TransferSyntax` and `Model` from there.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
+
+from .records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

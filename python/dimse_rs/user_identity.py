@@ -6,11 +6,11 @@ Secrets appear in no `repr` and no log. A server verifies identities with the fu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from . import _core
 from .errors import LocalProtocolError
+from .records import dataclass, field
 
 __all__ = [
     "Jwt",

@@ -44,6 +44,17 @@ def test_import_loads_nothing_heavy(code):
     assert run.returncode == 0, run.stderr
 
 
+def test_a_requestor_loads_what_it_uses():
+    # Each of these costs a monitoring script some milliseconds at every start.
+    unused = ("dataclasses", "inspect", "pathlib", "dimse_rs.perform", "dimse_rs.observe.events")
+    code = (
+        "import sys\nfrom dimse_rs import AE\nAE('HERE')\n"
+        f"sys.exit(','.join(m for m in {unused} if m in sys.modules) or 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert run.returncode == 0, run.stderr
+
+
 def test_a_debug_build_is_warned_of():
     with pytest.warns(RuntimeWarning, match="debug build.*--release"):
         dimse_rs._check_build(debug=True)

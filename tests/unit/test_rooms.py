@@ -26,7 +26,7 @@ ROOT = Path(dimse_rs.__file__).parent
 # each other as long as there is no circle. `node`, `compat` and `testing` have a place already.
 FLOORS = (
     ("_core",),
-    ("fields", "hints", "lazy", "uids", "status", "callables", "errors", "faults"),
+    ("fields", "hints", "lazy", "records", "uids", "status", "callables", "errors", "faults"),
     ("log", "threads", "completer", "sop_class", "extended", "settings", "tls"),
     ("contexts", "registry", "user_identity", "proposal", "passcodes", "access", "send_report"),
     ("encoding", "datasets", "responses", "storage"),

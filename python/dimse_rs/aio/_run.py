@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from dimse_rs.dimse.run import close, invoke, log_responses, send_files
@@ -27,6 +26,7 @@ from dimse_rs.dimse.steps import (
     Step,
 )
 from dimse_rs.observe._narrate import log_answer, log_message
+from dimse_rs.records import dataclass
 
 from .threads import SHARED, Threads
 

@@ -7,11 +7,11 @@ reads the files, and an outcome has the facts that it has read.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from dimse_rs.errors import NoPresentationContext
+from dimse_rs.records import dataclass
 from dimse_rs.status import Status
 
 from .steps import WAKE, Results, SendFiles, Step

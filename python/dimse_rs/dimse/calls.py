@@ -7,9 +7,9 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
+from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dimse_rs import log
 from dimse_rs.contexts import AcceptedContext, RejectedContext, _accepted, any_storage
@@ -17,7 +17,6 @@ from dimse_rs.datasets import in_a_file
 from dimse_rs.errors import DecodeError, DimseError, LocalProtocolError
 from dimse_rs.extended import Extended, answered
 from dimse_rs.observe._narrate import catch_up
-from dimse_rs.observe.events import Events
 from dimse_rs.responses import Received
 from dimse_rs.settings import Limits, Peer, check_ae_title, check_count
 from dimse_rs.sop_class import Model, SOPClass
@@ -29,10 +28,12 @@ from . import scu
 from .steps import Step
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydicom.dataset import Dataset
 
     from dimse_rs import _core
-    from dimse_rs.observe.events import Kind
+    from dimse_rs.observe.events import Events, Kind
     from dimse_rs.responses import Response
     from dimse_rs.settings import Timeouts
 
@@ -156,6 +157,8 @@ class AssociationFacts:
         _logger.info("%s %s", self, how, extra=log.of(self._core, how))
 
     def _follow(self, kinds: tuple[Kind, ...], timeout: float | None) -> Events:
+        from dimse_rs.observe.events import Events
+
         return Events._of(self._core.follow, kinds, timeout)
 
     @property
@@ -234,8 +237,8 @@ class AssociationFacts:
         self, instance: Path | Dataset, priority: int, check: bool
     ) -> Generator[Step, Any, Status]:
         how = scu.Storing(priority, check)
-        if isinstance(instance, Path):
-            return scu.c_store_file(instance, self._outgoing(), how)
+        if isinstance(instance, PathLike):
+            return scu.c_store_file(cast("Path", instance), self._outgoing(), how)
         scu.check_data_set(instance, "a path, a Part 10 file as bytes, ")
         if isinstance(instance, Mapping):
             instance = scu.data_set_of(instance)

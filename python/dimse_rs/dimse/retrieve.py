@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -16,6 +15,7 @@ from dimse_rs.callables import described, is_code, is_data_set
 from dimse_rs.contexts import FileInfo, plan
 from dimse_rs.datasets import uid_of
 from dimse_rs.errors import DimseError, StatusError
+from dimse_rs.records import dataclass, field
 from dimse_rs.settings import Peer, PeerLike, look_up, peer_of
 from dimse_rs.sop_class import WithoutBulkData
 from dimse_rs.status import CANCEL, CANNOT_UNDERSTAND, PENDING, SUCCESS, Status

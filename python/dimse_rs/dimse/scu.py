@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs import _core
@@ -21,6 +19,7 @@ from dimse_rs.fields import (
     N_CREATE_RQ,
     N_EVENT_REPORT_RQ,
 )
+from dimse_rs.records import dataclass
 from dimse_rs.registry import allows
 from dimse_rs.responses import Received, Response
 from dimse_rs.sop_class import SOPClass, TransferSyntax, Verification
@@ -32,6 +31,7 @@ from .steps import Ask, Emit, Receive, ReceiveMany, Send, SendFiles, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pydicom.dataset import Dataset
 

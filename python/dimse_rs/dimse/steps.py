@@ -37,9 +37,10 @@ yields a step and is sent the outcome:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from dimse_rs.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,13 +6,13 @@ Every other byte stays as it was, and the scanner of the core checks the result.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
 from dimse_rs import _core
 from dimse_rs.errors import DecodeError
+from dimse_rs.records import dataclass, field
 from dimse_rs.sop_class import ExplicitVRLittleEndian, ImplicitVRLittleEndian, TransferSyntax
 from dimse_rs.uids import is_uid
 

@@ -16,7 +16,6 @@ import socket
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -33,6 +32,7 @@ from dimse_rs.fields import (
     N_SET_RQ,
     SERVICE_OF,
 )
+from dimse_rs.records import dataclass, field
 from dimse_rs.status import Status
 
 from .audit import (

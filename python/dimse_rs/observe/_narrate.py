@@ -18,12 +18,12 @@ from dimse_rs import _core, log, threads
 from dimse_rs.errors import DimseError, LocalProtocolError
 from dimse_rs.status import PENDING, PENDING_WARNING, Status
 
-from ._translate import log_event, wanted_by_logs
-from .events import MOST, Events
+from ._translate import MOST, log_event, wanted_by_logs
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .events import Events
 
 __all__ = ["Narrated", "catch_up", "log_answer", "log_message"]
 

@@ -18,7 +18,10 @@ from ._kinds import KINDS
 if TYPE_CHECKING:
     from dimse_rs import _core
 
-__all__ = ["SOURCES", "events_of", "log_event", "wanted_by_logs"]
+__all__ = ["MOST", "SOURCES", "events_of", "log_event", "wanted_by_logs"]
+
+MOST: Final = 100_000
+"""Events that wait for a follower at most; beyond it the newest are lost, and counted."""
 
 
 def _sources() -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDic
 
 from dimse_rs import _core
 
-from ._translate import SOURCES, events_of
+from ._translate import MOST, SOURCES, events_of
 from .audit import Audit
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from ._auditor import Auditor
 
 __all__ = ["Event", "Events", "Kind"]
-
-MOST: Final = 100_000
-"""Events that wait for a follower at most; beyond it the newest are lost, and counted."""
 
 Kind: TypeAlias = Literal[
     "connected",

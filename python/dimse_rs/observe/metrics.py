@@ -10,10 +10,10 @@ make any number of time series.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Self
 
 from dimse_rs import _core
+from dimse_rs.records import dataclass, names_of
 
 __all__ = ["Histogram", "Metrics"]
 
@@ -110,11 +110,13 @@ class Metrics:
     @classmethod
     def _of(cls, core: _core.MetricsFacts, **others: Any) -> Self:
         """Make a snapshot of the counters of the core and of other numbers."""
-        names = [field.name for field in fields(cls) if field.name not in others]
+        names = [name for name in names_of(cls) if name not in others]
         return cls(**{name: _shaped(getattr(core, name)) for name in names}, **others)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the metrics as dicts, lists and numbers, as `json.dumps` takes them."""
+        from dataclasses import asdict
+
         return asdict(self)
 
     def prometheus(self) -> str:

@@ -12,12 +12,12 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 from weakref import ref
 
 from dimse_rs import log, threads
+from dimse_rs.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,11 @@ import os
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dimse_rs import _core
 from dimse_rs.fields import C_STORE_RQ, FIRST_N_SERVICE
+from dimse_rs.records import dataclass
 from dimse_rs.sop_class import SOP_CLASSES
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from dimse_rs import log, threads
+from dimse_rs.records import dataclass
 
 # How many threads there are. One idle thread pulls; when it gets an operation and no other thread
 # is idle, it starts the next one before it serves. So there is always a thread that waits for the

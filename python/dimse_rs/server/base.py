@@ -19,8 +19,8 @@ from dimse_rs.dimse.requests import Handler
 from dimse_rs.errors import LocalProtocolError
 from dimse_rs.fields import C_STORE_RQ
 from dimse_rs.handlers import Handlers, Service, listed_services, register_service
-from dimse_rs.observe._translate import log_event, wanted_by_logs
-from dimse_rs.observe.events import MOST, Events, Kind
+from dimse_rs.observe._translate import MOST, log_event, wanted_by_logs
+from dimse_rs.observe.events import Events, Kind
 from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
