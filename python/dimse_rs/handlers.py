@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from .callables import check_handler, described
 from .dimse.requests import (
@@ -36,6 +36,11 @@ from .fields import (
 from .sop_class import Model, SOPClass
 from .uids import is_uid
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from .dimse.retrieve import Retrieve
+
 __all__ = [
     "ActionRequest",
     "AttributesRequest",
@@ -52,15 +57,24 @@ __all__ = [
 ]
 
 
-H = TypeVar("H", bound=Callable[..., Any])
-P = TypeVar("P", bound=Callable[[Request], int | None])
-S = TypeVar("S", bound=Callable[[StoreRequest], int | None])
-F = TypeVar("F", bound=Callable[[FindRequest], Any])
-R = TypeVar("R", bound=Callable[[RetrieveRequest], Any])
-V = TypeVar("V", bound=Callable[[EventRequest], Any])
-G = TypeVar("G", bound=Callable[[AttributesRequest], Any])
-D = TypeVar("D", bound=Callable[[DatasetRequest], Any])
-N = TypeVar("N", bound=Callable[[ActionRequest], Any])
+# What the handlers of a service return. `Server` takes functions that return this; `AsyncServer`,
+# and a registry of its own, take asynchronous ones too: `_Later` of it, or an async iterator.
+T = TypeVar("T")
+StatusAnswer: TypeAlias = int | None
+DatasetAnswer: TypeAlias = "int | Dataset | Mapping[str, Any] | tuple[int, Any] | None"
+FindAnswer: TypeAlias = Iterable[Any] | int | None
+RetrieveAnswer: TypeAlias = "Iterable[Any] | Retrieve | int | None"
+_Later: TypeAlias = T | Awaitable[T]
+_Many: TypeAlias = T | Awaitable[T] | AsyncIterable[Any]
+
+P = TypeVar("P", bound="Callable[[Request[Any]], _Later[StatusAnswer]]")
+S = TypeVar("S", bound="Callable[[StoreRequest[Any]], _Later[StatusAnswer]]")
+F = TypeVar("F", bound="Callable[[FindRequest[Any]], _Many[FindAnswer]]")
+R = TypeVar("R", bound="Callable[[RetrieveRequest[Any]], _Many[RetrieveAnswer]]")
+V = TypeVar("V", bound="Callable[[EventRequest[Any]], _Later[DatasetAnswer]]")
+G = TypeVar("G", bound="Callable[[AttributesRequest[Any]], _Later[DatasetAnswer]]")
+D = TypeVar("D", bound="Callable[[DatasetRequest[Any]], _Later[DatasetAnswer]]")
+N = TypeVar("N", bound="Callable[[ActionRequest[Any]], _Later[DatasetAnswer]]")
 
 ClassLike: TypeAlias = str | Model
 """A SOP class, or a model, which stands for its SOP class of the service."""
@@ -98,7 +112,7 @@ class Handlers:
     @overload
     def c_echo(self, handler: P, /) -> P: ...
     @overload
-    def c_echo(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def c_echo(self, *classes: ClassLike) -> Callable[[P], P]: ...
     def c_echo(self, *args: Any) -> Any:
         """Answer C-ECHO requests with this handler; without one they are answered Success."""
         return self._decorate(C_ECHO_RQ, args)
@@ -106,7 +120,7 @@ class Handlers:
     @overload
     def c_store(self, handler: S, /) -> S: ...
     @overload
-    def c_store(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def c_store(self, *classes: ClassLike) -> Callable[[S], S]: ...
     def c_store(self, *args: Any) -> Any:
         """Answer C-STORE requests: None or a status."""
         return self._decorate(C_STORE_RQ, args)
@@ -114,7 +128,7 @@ class Handlers:
     @overload
     def c_find(self, handler: F, /) -> F: ...
     @overload
-    def c_find(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def c_find(self, *classes: ClassLike) -> Callable[[F], F]: ...
     def c_find(self, *args: Any) -> Any:
         """Answer C-FIND requests: an iterable of data sets, each a pending response.
 
@@ -126,7 +140,7 @@ class Handlers:
     @overload
     def c_get(self, handler: R, /) -> R: ...
     @overload
-    def c_get(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def c_get(self, *classes: ClassLike) -> Callable[[R], R]: ...
     def c_get(self, *args: Any) -> Any:
         """Answer C-GET requests: an iterable of instances, or a `Retrieve` of them.
 
@@ -139,7 +153,7 @@ class Handlers:
     @overload
     def c_move(self, handler: R, /) -> R: ...
     @overload
-    def c_move(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def c_move(self, *classes: ClassLike) -> Callable[[R], R]: ...
     def c_move(self, *args: Any) -> Any:
         """Answer C-MOVE requests, as `c_get`; `Server(destinations=...)` has the addresses."""
         return self._decorate(C_MOVE_RQ, args)
@@ -147,7 +161,7 @@ class Handlers:
     @overload
     def n_event_report(self, handler: V, /) -> V: ...
     @overload
-    def n_event_report(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_event_report(self, *classes: ClassLike) -> Callable[[V], V]: ...
     def n_event_report(self, *args: Any) -> Any:
         """Answer N-EVENT-REPORT requests: None, a status, a data set, or a pair of both."""
         return self._decorate(N_EVENT_REPORT_RQ, args)
@@ -155,7 +169,7 @@ class Handlers:
     @overload
     def n_get(self, handler: G, /) -> G: ...
     @overload
-    def n_get(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_get(self, *classes: ClassLike) -> Callable[[G], G]: ...
     def n_get(self, *args: Any) -> Any:
         """Answer N-GET requests: the data set of the attributes, or a status and the data set."""
         return self._decorate(N_GET_RQ, args)
@@ -163,7 +177,7 @@ class Handlers:
     @overload
     def n_set(self, handler: D, /) -> D: ...
     @overload
-    def n_set(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_set(self, *classes: ClassLike) -> Callable[[D], D]: ...
     def n_set(self, *args: Any) -> Any:
         """Answer N-SET requests: None, a status, a data set, or a pair of both."""
         return self._decorate(N_SET_RQ, args)
@@ -171,7 +185,7 @@ class Handlers:
     @overload
     def n_action(self, handler: N, /) -> N: ...
     @overload
-    def n_action(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_action(self, *classes: ClassLike) -> Callable[[N], N]: ...
     def n_action(self, *args: Any) -> Any:
         """Answer N-ACTION requests: None, a status, a data set, or a pair of both."""
         return self._decorate(N_ACTION_RQ, args)
@@ -179,7 +193,7 @@ class Handlers:
     @overload
     def n_create(self, handler: D, /) -> D: ...
     @overload
-    def n_create(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_create(self, *classes: ClassLike) -> Callable[[D], D]: ...
     def n_create(self, *args: Any) -> Any:
         """Answer N-CREATE requests: None, a status, a data set, or a pair of both."""
         return self._decorate(N_CREATE_RQ, args)
@@ -187,7 +201,7 @@ class Handlers:
     @overload
     def n_delete(self, handler: P, /) -> P: ...
     @overload
-    def n_delete(self, *classes: ClassLike) -> Callable[[H], H]: ...
+    def n_delete(self, *classes: ClassLike) -> Callable[[P], P]: ...
     def n_delete(self, *args: Any) -> Any:
         """Answer N-DELETE requests: None or a status."""
         return self._decorate(N_DELETE_RQ, args)
@@ -234,6 +248,80 @@ class Handlers:
     def fields(self) -> list[int]:
         """List the Command Fields that have handlers."""
         return list(self._by_field)
+
+
+if TYPE_CHECKING:
+    # The same decorators without asynchronous handlers, for `Server`: narrower than those of its
+    # base on purpose, because it has no event loop and refuses such a handler when it is added.
+    PB = TypeVar("PB", bound=Callable[[Request[Any]], StatusAnswer])
+    SB = TypeVar("SB", bound=Callable[[StoreRequest[Any]], StatusAnswer])
+    FB = TypeVar("FB", bound=Callable[[FindRequest[Any]], FindAnswer])
+    RB = TypeVar("RB", bound=Callable[[RetrieveRequest[Any]], RetrieveAnswer])
+    VB = TypeVar("VB", bound=Callable[[EventRequest[Any]], DatasetAnswer])
+    GB = TypeVar("GB", bound=Callable[[AttributesRequest[Any]], DatasetAnswer])
+    DB = TypeVar("DB", bound=Callable[[DatasetRequest[Any]], DatasetAnswer])
+    NB = TypeVar("NB", bound=Callable[[ActionRequest[Any]], DatasetAnswer])
+
+    class BlockingHandlers(Handlers):
+        """The decorators of a `Server`."""
+
+        @overload  # type: ignore[override]
+        def c_echo(self, handler: PB, /) -> PB: ...
+        @overload
+        def c_echo(self, *classes: ClassLike) -> Callable[[PB], PB]: ...
+        def c_echo(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def c_store(self, handler: SB, /) -> SB: ...
+        @overload
+        def c_store(self, *classes: ClassLike) -> Callable[[SB], SB]: ...
+        def c_store(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def c_find(self, handler: FB, /) -> FB: ...
+        @overload
+        def c_find(self, *classes: ClassLike) -> Callable[[FB], FB]: ...
+        def c_find(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def c_get(self, handler: RB, /) -> RB: ...
+        @overload
+        def c_get(self, *classes: ClassLike) -> Callable[[RB], RB]: ...
+        def c_get(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def c_move(self, handler: RB, /) -> RB: ...
+        @overload
+        def c_move(self, *classes: ClassLike) -> Callable[[RB], RB]: ...
+        def c_move(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def n_event_report(self, handler: VB, /) -> VB: ...
+        @overload
+        def n_event_report(self, *classes: ClassLike) -> Callable[[VB], VB]: ...
+        def n_event_report(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def n_get(self, handler: GB, /) -> GB: ...
+        @overload
+        def n_get(self, *classes: ClassLike) -> Callable[[GB], GB]: ...
+        def n_get(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def n_set(self, handler: DB, /) -> DB: ...
+        @overload
+        def n_set(self, *classes: ClassLike) -> Callable[[DB], DB]: ...
+        def n_set(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def n_action(self, handler: NB, /) -> NB: ...
+        @overload
+        def n_action(self, *classes: ClassLike) -> Callable[[NB], NB]: ...
+        def n_action(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def n_create(self, handler: DB, /) -> DB: ...
+        @overload
+        def n_create(self, *classes: ClassLike) -> Callable[[DB], DB]: ...
+        def n_create(self, *args: Any) -> Any: ...
+        @overload  # type: ignore[override]
+        def n_delete(self, handler: PB, /) -> PB: ...
+        @overload
+        def n_delete(self, *classes: ClassLike) -> Callable[[PB], PB]: ...
+        def n_delete(self, *args: Any) -> Any: ...
+else:
+    BlockingHandlers = Handlers
 
 
 def listed_services(services: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from dimse_rs.ae import AE
 from dimse_rs.association import Association
 from dimse_rs.callables import is_asynchronous
 from dimse_rs.errors import LocalProtocolError
+from dimse_rs.handlers import BlockingHandlers
 from dimse_rs.perform.performer import Performer
 from dimse_rs.storage import Storage
 
@@ -22,7 +23,7 @@ _TURN = 0.2
 """Seconds between two looks of `wait`: not on every system a signal ends a wait without timeout."""
 
 
-class Server(BaseServer):
+class Server(BaseServer, BlockingHandlers):
     """A node that accepts associations on a port.
 
     The server binds to 127.0.0.1 and answers to its own AE title alone, unless the settings say
