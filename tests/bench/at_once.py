@@ -57,12 +57,11 @@ def curves(report: Report, workloads: Sequence[Workload], options: Options, floo
             report.least(f"{workload.name}, {many} associations", "one", 1, gained)
 
 
-def durable(
-    report: Report, workload: Workload, options: Options, floor: Path, disk: tuple[Path, str]
-) -> None:
+def durable(report: Report, workload: Workload, options: Options, floor: Path, where: str) -> None:
     """Add what durable stores on a disk leave of a floor with the same connections and syncs."""
-    parent, where = disk
-    seen = measured(report, workload, _cases(floor, "durable", list(DURABLE)), options, parent)
+    seen = measured(
+        report, workload, _cases(floor, "durable", list(DURABLE)), options, options.disk
+    )
     table = report.table(
         f"durable, on disk: {where}", "associations", FLOOR, OURS, "of floor", "RSS"
     )

@@ -4,6 +4,7 @@ usage: dimse_scp.py find COUNT            C-FIND: a handler that yields so many 
        dimse_scp.py serve FOLDER PORT     C-GET and C-MOVE of a folder; ANY-SCP is at PORT
        dimse_scp.py slow                  eight C-STOREs at once, 20 ms each
        dimse_scp.py crowd FOLDER          Storage for thousands of associations
+       dimse_scp.py wide FOLDER WINDOW PDU  Storage with a window, and PDUs of so many bytes at most
 prints {"event": "listening", "port": N}
 """
 
@@ -66,10 +67,17 @@ def crowd(folder: str) -> Server:
     return Server(AE("BENCH", limits=limits), port=0, services=[Storage(folder, mode="fast")])
 
 
+def wide(folder: str, window: str, pdu: str) -> Server:
+    """Store what comes with many operations outstanding."""
+    ae = AE("BENCH", max_pdu=int(pdu))
+    storage = Storage(folder, mode="fast")
+    return Server(ae, port=0, max_ops_performed=int(window), services=[storage])
+
+
 def main() -> None:
     """Serve until killed."""
     what, *rest = sys.argv[1:]
-    make = {"find": finder, "serve": archive, "slow": slow, "crowd": crowd}[what]
+    make = {"find": finder, "serve": archive, "slow": slow, "crowd": crowd, "wide": wide}[what]
     with make(*rest) as server:
         print(json.dumps({"event": "listening", "port": server.port}), flush=True)
         server.wait()

@@ -20,6 +20,8 @@ class Options:
 
     quick: bool
     peers_only: bool
+    disk: Path
+    """A folder on a disk."""
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def durability(report: Report, workload: Workload, options: Options) -> None:
         Case(f"ours -> ours, {mode}", between(measure.OURS, ours("--mode", mode)), key=True)
         for mode in ("durable", "file-only", "fast")
     ]
-    seen = measured(report, workload, cases, options, DISK)
+    seen = measured(report, workload, cases, options, options.disk)
     for name in seen.runs:
         report.add(
             workload.name, f"{name}, on disk: {where}", seen.rate(name), "", "", seen.memory(name)
@@ -260,14 +260,6 @@ def stores(report: Report, workloads: Sequence[Workload], options: Options, floo
             report.least(what, "DCMTK +B", received, seen.ratio(INTO_OURS, BEST))
 
 
-def modes(report: Report, workloads: Sequence[Workload], options: Options) -> None:
-    """Add what the modes of storing cost on a disk."""
-    rounds = 1 if options.quick else 3
-    for workload in workloads:
-        files = workload.files[:100] if options.quick else workload.files
-        durability(report, dataclasses.replace(workload, files=files, rounds=rounds), options)
-
-
 Step = tuple[str, Callable[[], None]]
 
 
@@ -283,6 +275,7 @@ def steps(report: Report, folder: Path, options: Options) -> Iterator[Step]:
     small = Workload(f"{count:,} x 5 KB", files, rounds, small=True)
     big = Workload("3 x 256 MiB", series(folder, "big", 3, (128, 1024, 1024)), 3 if quick else 5)
     few = dataclasses.replace(ct, rounds=3)
+    few_rounds = 1 if quick else 3
     (folder / "echo").mkdir()
     yield "C-STORE", lambda: stores(report, [ct, small, big], options, floor)
     for path in big.files:
@@ -294,7 +287,11 @@ def steps(report: Report, folder: Path, options: Options) -> Iterator[Step]:
     if options.peers_only:
         return
     yield "2 GiB", lambda: huge(report, folder, ct.files[0])
-    yield "modes", lambda: modes(report, [ct, small], options)
+    # What is stored on the disk stays there until the end.
+    for kind, count in [(ct, 100 if quick else 200), (small, 100 if quick else 2000)]:
+        name = f"{count:,} x {kind.name.partition(' x ')[2]}"
+        some = dataclasses.replace(kind, name=name, files=kind.files[:count], rounds=few_rounds)
+        yield "modes", functools.partial(durability, report, some, options)
     retrieved = dataclasses.replace(ct, rounds=3 if quick else 5)
     yield "retrievals", lambda: services.retrievals(report, retrieved, options)
     window = small.files[: 64 if quick else 200]
@@ -306,7 +303,7 @@ def steps(report: Report, folder: Path, options: Options) -> Iterator[Step]:
     curved = [dataclasses.replace(workload, rounds=5) for workload in (small, ct)]
     yield "associations at once", lambda: at_once.curves(report, curved, options, floor)
     stored = Workload("1,000 x 5 KB", small.files[:1000], 5, small=True)
-    yield "durable", lambda: at_once.durable(report, stored, options, floor, (DISK, disk()))
+    yield "durable", lambda: at_once.durable(report, stored, options, floor, disk())
     counted = {counts.SMALL: small.files[:1000], counts.SLICE: ct.files[:300]}
     yield "counts", lambda: counts.add(report, counted)
 
@@ -320,9 +317,10 @@ def main() -> None:
     words = parser.parse_args()
     report = Report()
     start = time.monotonic()
-    with measure.scratch(MEMORY) as folder:
+    with measure.scratch(MEMORY) as folder, measure.scratch(DISK) as on_disk:
+        options = Options(words.quick, words.peers_only, on_disk)
         try:
-            for name, step in steps(report, folder, Options(words.quick, words.peers_only)):
+            for name, step in steps(report, folder, options):
                 if words.only is None or words.only in name or name.startswith("compiling"):
                     with report.attempt(name):
                         step()
