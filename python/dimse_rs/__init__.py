@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         same_secret as same_secret,
     )
     from .proposal import Proposal as Proposal
+    from .received import ReceivedInstance as ReceivedInstance, ReceivedStudy as ReceivedStudy
     from .registry import classes_of as classes_of, register as register
     from .responses import Received as Received, Response as Response
     from .send_report import (
@@ -104,10 +105,12 @@ if TYPE_CHECKING:
         Schedule as Schedule,
         Worklist as Worklist,
         commit as commit,
+        commit_async as commit_async,
         from_worklist as from_worklist,
         notify_availability as notify_availability,
+        notify_availability_async as notify_availability_async,
     )
-    from .services.query import worklist as worklist
+    from .services.query import worklist as worklist, worklist_async as worklist_async
     from .settings import (
         Limits as Limits,
         Peer as Peer,
@@ -122,6 +125,7 @@ if TYPE_CHECKING:
         StoredInstance as StoredInstance,
         StoredValue as StoredValue,
     )
+    from .studies import StudyWatcher as StudyWatcher
     from .tls import TLS as TLS, Certificate as Certificate, TLSFacts as TLSFacts
     from .user_identity import (
         Jwt as Jwt,
@@ -186,6 +190,7 @@ _NAMES: Final = {
     "observe.prometheus": ("MetricsEndpoint", "serve_metrics"),
     "passcodes": ("Passcodes", "check_passcode", "hash_passcode", "same_secret"),
     "proposal": ("Proposal",),
+    "received": ("ReceivedInstance", "ReceivedStudy"),
     "registry": ("classes_of", "register"),
     "responses": ("Received", "Response"),
     "send_report": ("SendReport", "SendResult", "Skipped"),
@@ -205,14 +210,17 @@ _NAMES: Final = {
         "Schedule",
         "Worklist",
         "commit",
+        "commit_async",
         "from_worklist",
         "notify_availability",
+        "notify_availability_async",
     ),
-    "services.query": ("worklist",),
+    "services.query": ("worklist", "worklist_async"),
     "settings": ("Limits", "Peer", "Timeouts", "parse_peer"),
     "sop_class": ("Model", "SOPClass", "TransferSyntax"),
     "status": ("Status",),
     "storage": ("Storage", "StoredInstance", "StoredValue"),
+    "studies": ("StudyWatcher",),
     "tls": ("TLS", "Certificate", "TLSFacts"),
     "user_identity": ("Jwt", "Kerberos", "Saml", "UserIdentity", "Username", "UsernamePasscode"),
 }

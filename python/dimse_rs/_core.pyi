@@ -42,6 +42,7 @@ __all__ = [
     "FileResult",
     "Folder",
     "Follower",
+    "HeldRelease",
     "HistogramFacts",
     "Identity",
     "Invocation",
@@ -835,6 +836,7 @@ class Service:
         spool: Folder | None = None,
         events: Events | None = None,
         lenient_roles: bool = False,
+        hold_releases: bool = False,
     ) -> Service: ...
     def next_operation(
         self, within: float | None = None, *, then: _Then | None = None
@@ -846,6 +848,12 @@ class Service:
         """Stored instances that wait for a verdict; None when none came in time, or none will."""
     def close_arrivals(self) -> None:
         """End `next_arrivals`; the instances that wait there are answered with a failure."""
+    def next_release(
+        self, within: float | None = None, *, then: _Then | None = None
+    ) -> HeldRelease | None:
+        """The next release to be answered; None when none came within so many seconds."""
+    def close_releases(self) -> None:
+        """Hold no release any more: those that wait are answered."""
 
 @final
 class StoredFacts:
@@ -960,6 +968,16 @@ class Follower:
         """Wait for an event or the end of events; False when neither came in time."""
 
 @final
+class HeldRelease:
+    """A release of the peer, answered by `let_go` or at the deadline of releases."""
+
+    @property
+    def association(self) -> Association:
+        """What is to be released."""
+    def let_go(self) -> None:
+        """Answer it."""
+
+@final
 class Operation:
     """A request of the peer that Python answers."""
 
@@ -975,6 +993,12 @@ class Operation:
         """The same flag as an object, for a sending that has to stop with the operation."""
     def store(self, folder: Folder) -> tuple[Path, list[str]]:
         """Store the instance of a C-STORE request, as a sink would; give path and oddities."""
+    def file_head(self) -> bytes:
+        """Preamble and File Meta Information of a Part 10 file of a C-STORE's instance.
+
+        Raises:
+            StatusError: a UID of the request is none.
+        """
     def reserve(self, bytes: int) -> Reserved:
         """Reserve bytes of the budget for the objects that decoding the data set will make.
 
@@ -1198,6 +1222,9 @@ class Proposal:
     @property
     def titles(self) -> TitlesFacts:
         """Calling and called AE title."""
+    @property
+    def about(self) -> tuple[int, str | None, str | None]:
+        """Maximum length (0: no limit), implementation class UID and version name."""
     @property
     def contexts(self) -> list[ProposedContext]:
         """The contexts with one valid SOP class, in the order proposed."""

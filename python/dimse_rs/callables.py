@@ -21,6 +21,7 @@ from .fields import (
 )
 
 __all__ = [
+    "check_face",
     "check_function",
     "check_handler",
     "described",
@@ -82,13 +83,14 @@ def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:
         )
 
 
-def check_function(name: str, function: Any, *arguments: str) -> None:
+def check_function(name: str, function: Any, *arguments: str, asynchronous: bool = False) -> None:
     """Check that a function for a ready-made service can be called, on a thread.
 
     Args:
         name: the name of the setting, for the message.
         function: the value of the setting.
         arguments: the names of the arguments that the function is called with.
+        asynchronous: whether an `async` function is awaited.
 
     Raises:
         TypeError: the object cannot be called, or not with these arguments, or is asynchronous and
@@ -96,11 +98,31 @@ def check_function(name: str, function: Any, *arguments: str) -> None:
     """
     if not callable(function):
         raise TypeError(f"{name}= is a function, not {described(function)}")
-    if is_asynchronous(function):
+    if not asynchronous and is_asynchronous(function):
         raise TypeError(f"{name}= is asynchronous, and is called on a thread, which awaits nothing")
     if fault := fault_of_arguments(function, len(arguments)):
         given = ", ".join(arguments) or "nothing"
         raise TypeError(f"{name}= is called with {given}: {fault}")
+
+
+def check_face(association: object, twin: str, *, asynchronous: bool = False) -> None:
+    """Check that an association is for a function that blocks, or for one that is awaited.
+
+    Args:
+        association: what the function was given.
+        twin: the function for the other kind of association, for the message.
+        asynchronous: whether the function is awaited.
+
+    Raises:
+        TypeError: the association is of the other kind; nothing was sent.
+    """
+    echo = getattr(type(association), "c_echo", None)
+    if echo is None or inspect.iscoroutinefunction(echo) == asynchronous:
+        return
+    what = type(association).__name__
+    if asynchronous:
+        raise TypeError(f"an {what} blocks, and nothing was sent: it is for {twin}")
+    raise TypeError(f"an {what} is awaited, and nothing was sent: it is for `await {twin}`")
 
 
 def fault_of_arguments(function: Callable[..., Any], count: int = 1) -> str:

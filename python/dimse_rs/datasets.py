@@ -54,6 +54,7 @@ __all__ = [
     "quietly",
     "read",
     "stored_syntax",
+    "tags_of",
     "to_bytes",
     "uid_in",
     "uid_of",
@@ -146,6 +147,7 @@ def from_bytes(
     file_meta: bool = False,
     limits: Limits | None = None,
     scanned: bool = False,
+    only: Sequence[int] | None = None,
 ) -> Dataset:
     """Decode a data set as it comes off the wire. Values are decoded when they are looked at.
 
@@ -156,6 +158,7 @@ def from_bytes(
             `save_as` of pydicom.
         limits: of decoding.
         scanned: the gate has seen the data set before.
+        only: read these elements alone, of those before the pixel data.
 
     Raises:
         DecodeError: the buffer is not a whole data set in that encoding.
@@ -179,6 +182,8 @@ def from_bytes(
                 BytesIO(data),
                 is_implicit_VR=syntax.implicit,
                 is_little_endian=not syntax.big_endian,
+                stop_when=None if only is None else _is_bulk,
+                specific_tags=None if only is None else list(only),
             )
     except Exception as error:
         fault = type(error).__name__
@@ -238,6 +243,23 @@ def _decode(dataset: Dataset) -> None:
             raise DecodeError(f"{name_of(tag)} cannot be read: {fault}", section="PS3.5 6.2")
 
 
+def tags_of(attributes: Sequence[int | str]) -> list[int]:
+    """Turn keywords and tags into tags; a string alone counts as one keyword.
+
+    Raises:
+        DecodeError: a keyword that the data dictionary does not have.
+    """
+    from .encoding.library import tag_for_keyword
+
+    tags = []
+    for attribute in [attributes] if isinstance(attributes, str) else attributes:
+        tag = tag_for_keyword(attribute) if isinstance(attribute, str) else attribute
+        if tag is None:
+            raise DecodeError(f"{attribute} is not a keyword of the data dictionary (PS3.6)")
+        tags.append(int(tag))
+    return tags
+
+
 def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
     """Give the transfer syntax that a data set was read in, or is meant for; None when unknown."""
     meta = getattr(dataset, "file_meta", None)
@@ -281,7 +303,8 @@ def read(
                 return dcmread(path)
             if found is not None and TransferSyntax.of(found.transfer_syntax).deflated:
                 return _header(path, found, only)
-            return dcmread(path, stop_before_pixels=True, specific_tags=list(only))
+            # A value beyond reason stays in the file until it is asked for.
+            return dcmread(path, _HEADER_BYTES, stop_before_pixels=True, specific_tags=list(only))
     except DecodeError:
         raise
     except OSError as error:
@@ -335,13 +358,18 @@ def _header(path: str | PathLike[str], found: Scan, only: Sequence[int]) -> Data
                 data,
                 is_implicit_VR=False,
                 is_little_endian=True,
-                stop_when=lambda tag, vr, length: tag in _BULK_PIXELS,
+                stop_when=_is_bulk,
                 specific_tags=list(only),
             )
             if data.tell() < most or most == found.size:
                 return dataset
             file.seek(found.data_offset)
     return dataset
+
+
+def _is_bulk(tag: int, _vr: str | None, _length: int) -> bool:
+    """Whether reading a header ends at this element."""
+    return tag in _BULK_PIXELS
 
 
 def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) -> None:

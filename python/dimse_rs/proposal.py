@@ -31,6 +31,11 @@ class Proposal:
         identity: the user; None when there is no identity, or one of an undefined type.
         extended: the options of SOP class extended negotiation that are offered.
         tls: the result of the TLS handshake, with the peer's certificate; None without TLS.
+        implementation_class_uid: the requestor's Implementation Class UID; empty without one.
+        implementation_version: its Implementation Version Name, such as "OFFIS_DCMTK_368", with
+            other than printable ASCII characters escaped; empty without one.
+        max_length: largest P-DATA-TF that the requestor takes, in bytes; 0 is no limit. 16384 when
+            the requestor announced nothing.
     """
 
     peer: Peer
@@ -39,6 +44,9 @@ class Proposal:
     identity: UserIdentity | None
     extended: Mapping[SOPClass, Extended]
     tls: TLSFacts | None = None
+    implementation_class_uid: str = ""
+    implementation_version: str = ""
+    max_length: int = 0
 
     @property
     def calling(self) -> str:
@@ -50,6 +58,7 @@ def proposal_of(core: _core.Proposal) -> Proposal:
     """Make the proposal; contexts with malformed UIDs, which are never accepted, are left out."""
     titles = core.titles
     host, port = core.peer or ("", 0)
+    max_length, implementation_class, version = core.about
     common = {item.sop_class: item for item in core.common}
     contexts = []
     for proposed in core.contexts:
@@ -73,4 +82,7 @@ def proposal_of(core: _core.Proposal) -> Proposal:
         identity_of(core.identity),
         ext.answered(core.extended),
         TLSFacts._of(core.tls),
+        implementation_class or "",
+        version or "",
+        max_length,
     )

@@ -20,12 +20,15 @@ from dimse_rs import (
     LocalProtocolError,
     Passcodes,
     Saml,
+    Server,
     Timeouts,
     Username,
     UsernamePasscode,
     Verification,
+    _core,
     hash_passcode,
 )
+from tests.support import wire
 from tests.support.nodes import CT, PATIENT, SCU, at, link, scp, until_idle
 
 ALL = [
@@ -280,6 +283,39 @@ def test_accept_sees_the_proposal_and_decides():
     assert (error.result, error.source, error.reason) == (1, 1, 1)
     assert [c.sop_class for c in seen[0].contexts] == [Verification, CTImageStorage]
     assert seen[0].identity is None
+
+
+@pytest.mark.parametrize("server", [Server, AsyncServer])
+def test_a_proposal_says_what_the_requestor_is(server):
+    seen = []
+    node = server(AE("SCP", timeouts=PATIENT), port=0, accept=lambda one: seen.append(one) or True)
+
+    def ask():
+        AE("SCU", timeouts=PATIENT, max_pdu=20000).associate(at(node)).release()
+        version = wire.item(0x55, b"ODD\nNAME")
+        for user in (wire.user_information(version, max_length=0), wire.item(0x50, b"")):
+            items = wire.item(0x10, wire.APPLICATION_CONTEXT), wire.context(1), user
+            with socket.create_connection(("127.0.0.1", node.port), 15) as peer:
+                peer.settimeout(15)
+                peer.sendall(wire.associate_rq(b"SCP", *items))
+                assert peer.recv(1) == b"\x02"
+
+    async def serve():
+        async with node:
+            await call(ask)
+
+    if server is AsyncServer:
+        asyncio.run(serve())
+    else:
+        with node:
+            ask()
+    assert [
+        (one.implementation_class_uid, one.implementation_version, one.max_length) for one in seen
+    ] == [
+        (*_core.implementation(), 20000),
+        ("1.2.3.4", "ODD\\nNAME", 0),
+        ("", "", 16384),
+    ]
 
 
 def test_accept_rejects_in_its_own_words(caplog):

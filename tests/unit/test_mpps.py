@@ -11,15 +11,8 @@ from pydicom.filereader import read_dataset
 
 from dimse_rs import DecodeError, StatusError
 from dimse_rs.datasets import from_bytes, to_bytes
-from dimse_rs.services.mpps import (
-    _FIXED,
-    _TYPE_1,
-    _TYPE_2,
-    changed,
-    created,
-    from_worklist,
-    selected,
-)
+from dimse_rs.services._step_rules import _FIXED, _TYPE_1, TYPE_2
+from dimse_rs.services.mpps import changed, created, from_worklist, selected
 from dimse_rs.sop_class import ExplicitVRLittleEndian
 from tests.support.datasets import attributes, data_set, ending
 
@@ -38,7 +31,7 @@ def refused(function, *args) -> StatusError:
 
 def test_what_is_left_out_of_type_2_is_there_and_empty():
     step = created(attributes())
-    assert all(step[keyword].is_empty for keyword in _TYPE_2)
+    assert all(step[keyword].is_empty for keyword in TYPE_2)
 
 
 @pytest.mark.parametrize("keyword", _TYPE_1)

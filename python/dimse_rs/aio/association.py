@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast
 
 from dimse_rs import _core, fields
 from dimse_rs.completer import Completer
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from dimse_rs.settings import Peer, Timeouts
 
 __all__ = ["AsyncAssociation", "AsyncResponses", "Connecting"]
+
+_TURN: Final = 1.0
+"""Seconds that results of files are waited for at once."""
 
 T = TypeVar("T")
 V_co = TypeVar("V_co", covariant=True)
@@ -350,6 +353,24 @@ class AsyncAssociation(AssociationFacts):
             raise
         self._outstanding.discard(call)
         return outcome
+
+    async def send_files(
+        self, paths: Sequence[str | PathLike[str]], *, check: bool = True
+    ) -> AsyncGenerator[_core.FileResult]:
+        """Send Part 10 files undecoded, `async for result in ...`: see `Association.send_files`.
+
+        Leaving the loop early begins no further file.
+        """
+        bulk = self._core.send_files(paths, within=self._timeouts.store, check=check)
+        self._outstanding.add(bulk)
+        wait = self._completer.wait
+        try:
+            while (results := await wait(lambda then: bulk.next(_TURN, then=then))) is not None:
+                for result in results:
+                    yield result
+        finally:
+            bulk.stop()
+        self._outstanding.discard(bulk)
 
     def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
         """Follow its events, `async for event in ...`: see `Association.events`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from os import PathLike
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dimse_rs import log
 from dimse_rs.contexts import AcceptedContext, RejectedContext, _accepted, any_storage
-from dimse_rs.datasets import in_a_file
-from dimse_rs.errors import DecodeError, DimseError, LocalProtocolError
+from dimse_rs.datasets import in_a_file, tags_of
+from dimse_rs.errors import DimseError, LocalProtocolError
 from dimse_rs.extended import Extended, answered
 from dimse_rs.observe._narrate import catch_up
 from dimse_rs.responses import Received
@@ -47,23 +47,6 @@ __all__ = [
 ]
 
 _logger = log.get(log.ASSOCIATION)
-
-
-def tags_of(attributes: Sequence[int | str]) -> list[int]:
-    """Turn keywords and tags into tags; a string alone counts as one keyword.
-
-    Raises:
-        DecodeError: a keyword that the data dictionary does not have.
-    """
-    from dimse_rs.encoding.library import tag_for_keyword
-
-    tags = []
-    for attribute in [attributes] if isinstance(attributes, str) else attributes:
-        tag = tag_for_keyword(attribute) if isinstance(attribute, str) else attribute
-        if tag is None:
-            raise DecodeError(f"{attribute} is not a keyword of the data dictionary (PS3.6)")
-        tags.append(int(tag))
-    return tags
 
 
 class Performs(Protocol):
@@ -160,6 +143,11 @@ class AssociationFacts:
         from dimse_rs.observe.events import Events
 
         return Events._of(self._core.follow, kinds, timeout)
+
+    @property
+    def number(self) -> int:
+        """The number of the association, as `association` in events and log records."""
+        return self._core.id
 
     @property
     def peer(self) -> Peer:

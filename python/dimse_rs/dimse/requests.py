@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, TypeAlias
 
 from dimse_rs.errors import DecodeError, LocalProtocolError
 from dimse_rs.fields import (
@@ -52,6 +52,9 @@ __all__ = [
     "request_of",
 ]
 
+
+_CHUNK: Final = 1 << 20
+"""Bytes of a large instance that are in memory at once while it is copied."""
 
 Handler: TypeAlias = Callable[[Any], Any]
 """A function of the user: takes a request, and returns what the service of the request wants."""
@@ -254,6 +257,69 @@ class StoreRequest(Request[A_co]):
         if self.path is None:
             return len(memoryview(self.data))
         return self.path.stat().st_size - (self._message.data_offset or 0)
+
+    def header(self, tags: Sequence[int | str]) -> Dataset:
+        """Read some elements of the data set, of those before the pixel data, and decode no others.
+
+        Args:
+            tags: keywords and tags of the top level. Specific Character Set (0008,0005), without
+                which no text can be decoded, comes along.
+
+        Returns:
+            A data set of those elements that are there.
+
+        Raises:
+            DecodeError: the data set cannot be read, or a keyword is none of the dictionary.
+            LimitExceeded: walking it takes more than the limits of the server.
+        """
+        from dimse_rs.datasets import from_bytes, read, tags_of
+
+        only, path = tags_of(tags), self.path
+        try:
+            if path is not None:
+                return read(path, limits=self.association._limits, only=only)
+            self._make_room(self.data, 2)
+            return from_bytes(self.data, self.transfer_syntax, scanned=True, only=only)
+        except DecodeError as error:
+            self.unreadable = error
+            raise
+
+    def part10(self) -> bytes:
+        """Give the instance as a Part 10 file: File Meta Information, then the data set as it came.
+
+        The sender's AE title is in (0002,0016), as in files of a `Storage`.
+
+        Raises:
+            StatusError: a UID of the request is none. A handler that does not catch it answers with
+                the right status.
+            LocalProtocolError: the request has no data set.
+
+        Source: PS3.10 7.
+        """
+        if self.path is not None:
+            return self.path.read_bytes()
+        data = memoryview(self.data)
+        return self._operation.file_head() + data
+
+    def write_to(self, file: IO[bytes]) -> None:
+        """Write the instance as a Part 10 file into an open binary file, such as an upload.
+
+        A large instance is copied piece by piece. The file is neither flushed nor closed.
+
+        Raises:
+            As `part10`, and what writing to the file raises.
+
+        Source: PS3.10 7.
+        """
+        from shutil import copyfileobj
+
+        if self.path is not None:
+            with self.path.open("rb") as spooled:
+                copyfileobj(spooled, file, _CHUNK)
+            return
+        data = self.data
+        file.write(self._operation.file_head())
+        file.write(memoryview(data))
 
     def save(self, folder: str | PathLike[str] | Storage, *, mode: Mode = "durable") -> Path:
         """Write the instance to `<folder>/<SOPInstanceUID>.dcm`, as `Storage` would.

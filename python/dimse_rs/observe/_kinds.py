@@ -304,6 +304,8 @@ class _Stored(Kind):
             **self.some("uid", "class", "syntax"),
             "path": None if facts["path"] is None else str(facts["path"]),
             **self.some("bytes", "calling", "status"),
+            **self.about,
+            **self.some("study", "series"),
         }
         if facts["status"]:
             event["why"] = facts["detail"]

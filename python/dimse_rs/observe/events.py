@@ -190,9 +190,16 @@ Stored = TypedDict(
         "bytes": int,
         "calling": str,
         "status": int,
+        "association": int,
+        "peer": str,
+        "study": str | None,
+        "series": str | None,
     },
 )
 """An instance was stored, or was refused, with the reason in `why`.
+
+`association` is the number that `ended` has too. `study` and `series` are the UIDs of the data set;
+None when it has none, and of a refused one.
 
 A stored one has `kept` when there was an earlier version, `identical` when the same bytes were
 stored already, and `oddities` when it is complete but not well formed: a list with the first of
@@ -217,7 +224,11 @@ Denied = TypedDict(
 
 
 class Released(TypedDict):
-    """The association was released, or this node aborted it."""
+    """The association was released, or this node aborted it.
+
+    `stored` counts the C-STOREs that were answered with Success or a warning, from a `Storage` or
+    by a handler.
+    """
 
     event: Literal["released", "aborted"]
     stored: int
@@ -236,7 +247,7 @@ class Error(TypedDict):
 
 
 class Ended(TypedDict):
-    """The connection is closed; `code` and `why` say for which reason."""
+    """The connection is closed; `code` and `why` say why, and `stored` counts as in `Released`."""
 
     event: Literal["ended"]
     association: int

@@ -66,6 +66,7 @@ def routes_of(
     queued: Iterable[int] = (),
     events: _core.Events | None = None,
     lenient_roles: bool = False,
+    hold_releases: bool = False,
 ) -> Routes:
     """Make the routes for handlers, and the temporary folder if instances may come to them.
 
@@ -75,6 +76,7 @@ def routes_of(
         queued: Command Fields that are queued without a handler too.
         events: receives the events of the associations.
         lenient_roles: take the instances of a C-GET without the SCP role too.
+        hold_releases: have the answers to releases wait for a function of the user.
     """
     fields = dict.fromkeys((*handlers.fields(), *queued))
     spool = Spool() if C_STORE_RQ in fields else None
@@ -84,6 +86,7 @@ def routes_of(
         spool=None if spool is None else spool.folder,
         events=events,
         lenient_roles=lenient_roles,
+        hold_releases=hold_releases,
     )
     return Routes(service, bool(fields), spool, lenient_roles)
 

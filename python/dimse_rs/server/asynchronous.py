@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from dimse_rs.aio._deciding import AsyncDeciding
 from dimse_rs.aio._performer import AsyncPerformer
+from dimse_rs.aio._releasing import AsyncReleasing
 from dimse_rs.aio.association import AsyncAssociation
 from dimse_rs.aio.threads import SHARED
 from dimse_rs.callables import is_asynchronous
@@ -34,6 +35,7 @@ class AsyncServer(BaseServer):
 
     _performer_kind = AsyncPerformer
     _association_kind = AsyncAssociation
+    _releasing_kind = AsyncReleasing
     _asynchronous = True
 
     def __init__(

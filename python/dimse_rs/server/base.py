@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from dimse_rs import _core, log, threads
 from dimse_rs.ae import AE
-from dimse_rs.callables import described
+from dimse_rs.callables import check_function, described
 from dimse_rs.dimse.calls import AssociationFacts
 from dimse_rs.dimse.requests import Handler
 from dimse_rs.errors import LocalProtocolError
@@ -24,6 +24,7 @@ from dimse_rs.observe.events import Events, Kind
 from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
+from dimse_rs.perform.releasing import Releasing
 from dimse_rs.perform.routes import routes_of
 from dimse_rs.settings import MOST_OPERATIONS, Peer, PeersByTitle, check_count, check_peers
 from dimse_rs.sop_class import SOPClass
@@ -57,10 +58,12 @@ class BaseServer(Handlers):
 
     _performer_kind: type[Performer]
     _association_kind: type[AssociationFacts]
+    _releasing_kind: type[Releasing] = Releasing
 
     _listener: _core.Listener | None = None
     _logging: threading.Thread | None = None
     _deciding: Deciding | None = None
+    _releasing: Releasing | None = None
 
     def __init__(
         self,
@@ -127,6 +130,11 @@ class BaseServer(Handlers):
             asynchronous=self._asynchronous,
         )
         self.any_destination: bool = chosen["any_destination"]
+        self._on_release: Callable[[Any], object] | None = chosen["on_release"]
+        if self._on_release is not None:
+            check_function(
+                "on_release", self._on_release, "an association", asynchronous=self._asynchronous
+            )
 
     def _prepare(self) -> None:
         """Make the state of a server; nothing is bound and no thread runs yet."""
@@ -187,7 +195,8 @@ class BaseServer(Handlers):
         # The listener accepts as soon as it was made. The log follower and the thread of
         # `on_stored` start before it, since they must not miss an event or an instance. The threads
         # that take from the listener's queues start after it: an early request waits there.
-        routes = routes_of(self, storage=self._storage, events=self._events)
+        hold = self._on_release is not None
+        routes = routes_of(self, storage=self._storage, events=self._events, hold_releases=hold)
         self._performer = self._performer_kind(
             self, routes, self.ae.timeouts, self._max_handlers, node=self
         )
@@ -211,6 +220,15 @@ class BaseServer(Handlers):
         )
         self._admission.start(self._listener, self._max_handlers)
         self._performer.start()
+        if self._on_release is not None:
+            self._releasing = self._releasing_kind(
+                self._performer.service,
+                self._on_release,
+                self.association_of,
+                within=self.ae.timeouts.release,
+                most=self._max_handlers,
+            )
+            self._releasing.start()
         self._logging = threads.start("dimse-events", _log_events, self._log_follower, self._logged)
 
     def _undo_start(self) -> None:
@@ -219,6 +237,8 @@ class BaseServer(Handlers):
         if listener is not None:
             listener.stop(0.0)
         self._admission.stop()
+        if self._releasing is not None:
+            self._releasing.stop()
         if self._performer is not None:
             self._performer.stop()
         self._clean_up()
@@ -276,6 +296,8 @@ class BaseServer(Handlers):
             self._deciding.stop()
         self._events.close()
         self._admission.stop()
+        if self._releasing is not None:
+            self._releasing.stop()
         if self._performer is not None:
             self._performer.stop()
 

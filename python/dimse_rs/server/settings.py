@@ -112,6 +112,12 @@ class ServerSettings(_Values, total=False):
         any_destination: call handlers of C-MOVE for other titles too. They give the address with
             `Retrieve(..., destination=)`, and without one the answer is A801. Default False.
 
+    At the end of an association:
+        on_release: a function of the association, called when the peer asks for its release and
+            everything that it asked for is answered. The peer gets its answer when the function has
+            returned, or at the latest after `Timeouts.release`; a function that raises, or is late,
+            is logged. Not called for an association that is aborted or lost.
+
     Concurrency:
         max_associations: established associations. Default the limit of the AE.
         max_ops_performed: operations that a peer may have outstanding on one association; 0 is no
@@ -129,6 +135,7 @@ class ServerSettings(_Values, total=False):
     verify_identity: Callable[[Proposal], bool | bytes] | None
     extended: ExtendedAnswers | None
     destinations: PeersByTitle | None
+    on_release: Callable[[Any], object] | None
 
 
 _AsyncAllowList: TypeAlias = (
@@ -155,6 +162,7 @@ class AsyncServerSettings(_Values, total=False):
         Mapping[str | Model, Extended | _AsyncExtendedFunction] | _AsyncExtendedFunction | None
     )
     destinations: _AsyncPeersByTitle | None
+    on_release: Callable[[Any], object] | None
 
 
 # Types have no defaults. A test holds the keys of this table equal to those of both classes.
@@ -172,6 +180,7 @@ DEFAULTS: Final[ServerSettings] = {
     "unknown": False,
     "extended": None,
     "destinations": None,
+    "on_release": None,
     "any_destination": False,
     "max_associations": None,
     "max_ops_performed": 1,

@@ -12,8 +12,12 @@ from dimse_rs.lazy import loader
 if TYPE_CHECKING:
     from dimse_rs.storage import Storage, StoredInstance, StoredValue
 
-    from .availability import InstanceAvailability, notify_availability
-    from .commitment import Commitment, CommitmentReport, CommitmentReports, commit
+    from .availability import (
+        InstanceAvailability,
+        notify_availability,
+        notify_availability_async,
+    )
+    from .commitment import Commitment, CommitmentReport, CommitmentReports, commit, commit_async
     from .index import Index
     from .matching import IdentifierError, Matcher, Rules, matches, respond
     from .mpps import Mpps, MppsEvent, PerformedStep, from_worklist
@@ -39,9 +43,11 @@ __all__ = [
     "StoredValue",
     "Worklist",
     "commit",
+    "commit_async",
     "from_worklist",
     "matches",
     "notify_availability",
+    "notify_availability_async",
     "respond",
 ]
 
@@ -51,8 +57,18 @@ __dir__: Callable[[], list[str]]
 __getattr__, __dir__ = loader(
     __name__,
     {
-        ".availability": ("InstanceAvailability", "notify_availability"),
-        ".commitment": ("Commitment", "CommitmentReport", "CommitmentReports", "commit"),
+        ".availability": (
+            "InstanceAvailability",
+            "notify_availability",
+            "notify_availability_async",
+        ),
+        ".commitment": (
+            "Commitment",
+            "CommitmentReport",
+            "CommitmentReports",
+            "commit",
+            "commit_async",
+        ),
         ".index": ("Index",),
         ".matching": ("IdentifierError", "Matcher", "Rules", "matches", "respond"),
         ".mpps": ("Mpps", "MppsEvent", "PerformedStep", "from_worklist"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from dimse_rs.callables import check_function, name_of
+from dimse_rs.callables import check_face, check_function, name_of
 from dimse_rs.datasets import data_set_of, is_uid, new_uid, quietly
 from dimse_rs.errors import StatusError
 from dimse_rs.sop_class import InstanceAvailabilityNotification, ModalityPerformedProcedureStep
@@ -21,9 +21,9 @@ from ._sequences import items_of
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs import Association, DatasetRequest, Handlers, Response
+    from dimse_rs import Association, AsyncAssociation, DatasetRequest, Handlers, Response
 
-__all__ = ["InstanceAvailability", "notify_availability"]
+__all__ = ["InstanceAvailability", "notify_availability", "notify_availability_async"]
 
 
 AVAILABILITIES: Final = ("ONLINE", "NEARLINE", "OFFLINE", "UNAVAILABLE")
@@ -94,7 +94,6 @@ def _check(dataset: Dataset, keywords: Iterable[str]) -> None:
             raise StatusError(MISSING_ATTRIBUTE_VALUE, f"{keyword} has no value")
 
 
-@quietly
 def notify_availability(
     association: Association,
     study: str,
@@ -116,10 +115,43 @@ def notify_availability(
 
     Raises:
         ValueError: there are no instances, or there is no such availability.
+        TypeError: an `AsyncAssociation`, which is for `notify_availability_async`.
         As `Association.n_create`.
 
     Source: PS3.4 R.3.2.
     """
+    check_face(association, "notify_availability_async(...)")
+    notice = _notice(study, instances, retrieve_ae_title, availability, performed_step)
+    return association.n_create(
+        notice, sop_class=InstanceAvailabilityNotification, instance_uid=new_uid()
+    )
+
+
+async def notify_availability_async(
+    association: AsyncAssociation,
+    study: str,
+    instances: Iterable[tuple[str, str, str]],
+    *,
+    retrieve_ae_title: str,
+    availability: str = "ONLINE",
+    performed_step: str | None = None,
+) -> Response:
+    """Notify a peer on an event loop: see `notify_availability`."""
+    check_face(association, "notify_availability(...)", asynchronous=True)
+    notice = _notice(study, instances, retrieve_ae_title, availability, performed_step)
+    return await association.n_create(
+        notice, sop_class=InstanceAvailabilityNotification, instance_uid=new_uid()
+    )
+
+
+@quietly
+def _notice(
+    study: str,
+    instances: Iterable[tuple[str, str, str]],
+    retrieve_ae_title: str,
+    availability: str,
+    performed_step: str | None,
+) -> Dataset:
     from dimse_rs.encoding.library import Dataset
 
     if availability not in AVAILABILITIES:
@@ -149,9 +181,7 @@ def notify_availability(
         _item(SeriesInstanceUID=series, ReferencedSOPSequence=items)
         for series, items in by_series.items()
     ]
-    return association.n_create(
-        notice, sop_class=InstanceAvailabilityNotification, instance_uid=new_uid()
-    )
+    return notice
 
 
 def _item(**values: Any) -> Dataset:

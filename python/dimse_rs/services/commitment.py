@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import Handlers, SOPClass, log
-from dimse_rs.callables import check_function, is_data_set, name_of
+from dimse_rs.callables import check_face, check_function, is_data_set, name_of
 from dimse_rs.datasets import instance_uids, is_uid, new_uid, quietly
 from dimse_rs.errors import DecodeError, DimseTimeout, StatusError
 from dimse_rs.settings import PeerLike, PeersByTitle, check_peers
@@ -36,11 +38,11 @@ from ._sequences import items_of
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs import AE, ActionRequest, Association, EventRequest
+    from dimse_rs import AE, ActionRequest, Association, AsyncAssociation, EventRequest
 
     from ._async_reports import Transaction
 
-__all__ = ["Commitment", "CommitmentReport", "CommitmentReports", "commit"]
+__all__ = ["Commitment", "CommitmentReport", "CommitmentReports", "commit", "commit_async"]
 
 _logger = log.get(log.SERVER)
 
@@ -264,6 +266,7 @@ class CommitmentReports:
         self._asked: dict[str, tuple[str, ...]] = {}
         self._reports: dict[str, CommitmentReport] = {}
         self._changed = threading.Condition()
+        self._waiters: set[Callable[[], object]] = set()
 
     def __repr__(self) -> str:
         """Show how many reports are to come, and how many have come."""
@@ -275,7 +278,6 @@ class CommitmentReports:
         """Add a handler of N-EVENT-REPORT."""
         handlers.n_event_report(StorageCommitmentPushModel)(self._reported)
 
-    @quietly
     def ask(self, association: Association, instances: Iterable[Any]) -> str:
         """Ask for commitment (N-ACTION).
 
@@ -290,38 +292,49 @@ class CommitmentReports:
         Raises:
             StatusError: the peer refused the request.
             ValueError: there are no instances.
+            TypeError: an `AsyncAssociation`, which is for `ask_async`.
             As `Association.n_action`.
 
         Source: PS3.4 J.3.2.
         """
-        from dimse_rs.encoding.library import Dataset
-
-        references = dict(pair for one in instances if (pair := _reference(one)) is not None)
-        if not references:
-            raise ValueError("no instances to ask commitment for")
-        request = Dataset()
-        request.TransactionUID = uid = new_uid()
-        items = []
-        for instance, sop_class in references.items():
-            item = Dataset()
-            item.ReferencedSOPClassUID = sop_class
-            item.ReferencedSOPInstanceUID = instance
-            items.append(item)
-        request.ReferencedSOPSequence = items
-        # Before the request: the report may come before the response.
-        with self._changed:
-            self._asked[uid] = tuple(references)
-        try:
+        check_face(association, "ask_async(...)")
+        request = _request_for(instances)
+        with self._expecting(request) as uid:
             association.n_action(
                 REQUEST,
                 request,
                 sop_class=StorageCommitmentPushModel,
                 instance_uid=StorageCommitmentPushModelInstance,
             )
+        return uid
+
+    async def ask_async(self, association: AsyncAssociation, instances: Iterable[Any]) -> str:
+        """Ask for commitment on an event loop: see `ask`."""
+        import asyncio
+
+        check_face(association, "ask(...)", asynchronous=True)
+        request = await asyncio.to_thread(_request_for, instances)  # it may read files
+        with self._expecting(request) as uid:
+            await association.n_action(
+                REQUEST,
+                request,
+                sop_class=StorageCommitmentPushModel,
+                instance_uid=StorageCommitmentPushModelInstance,
+            )
+        return uid
+
+    @contextmanager
+    def _expecting(self, request: Dataset) -> Iterator[str]:
+        """Expect the report of a request, which may come before the response to the request."""
+        uid = str(request.TransactionUID)
+        with self._changed:
+            items = request.ReferencedSOPSequence
+            self._asked[uid] = tuple(str(item.ReferencedSOPInstanceUID) for item in items)
+        try:
+            yield uid
         except BaseException:
             self.forget(uid)
             raise
-        return uid
 
     def wait(
         self, uid: str, timeout: float = 60.0, *, association: Association | None = None
@@ -342,18 +355,52 @@ class CommitmentReports:
         """
         deadline = time.monotonic() + timeout
         with self._changed:
-            while uid not in self._reports:
-                if uid not in self._asked:
-                    raise KeyError(uid)
-                if association is not None and association.ended is not None:
-                    raise association.ended
-                # In turns: neither the end of the association nor Ctrl-C notifies the condition.
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    what = f"no commitment report for {uid} after {timeout:g} s"
-                    raise DimseTimeout("dimse", timeout, message=what)
-                self._changed.wait(min(left, _TURN))
+            while not self._has_come(uid, association):
+                self._changed.wait(_turn(uid, deadline, timeout))
             return self._reports.pop(uid)
+
+    async def wait_async(
+        self,
+        uid: str,
+        timeout: float = 60.0,  # noqa: ASYNC109 - the arguments are those of `wait`
+        *,
+        association: AsyncAssociation | None = None,
+    ) -> CommitmentReport:
+        """Wait for the report of a transaction on an event loop: see `wait`."""
+        import asyncio
+
+        deadline = time.monotonic() + timeout
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        wake = partial(loop.call_soon_threadsafe, woken.set)
+        try:
+            while True:
+                with self._changed:
+                    woken.clear()
+                    self._waiters.add(wake)
+                    if self._has_come(uid, association):
+                        return self._reports.pop(uid)
+                turn = _turn(uid, deadline, timeout)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(turn):
+                        await woken.wait()
+        finally:
+            with self._changed:
+                self._waiters.discard(wake)
+
+    def _has_come(self, uid: str, association: Association | AsyncAssociation | None) -> bool:
+        """Whether a report has come; the lock is held.
+
+        Raises:
+            KeyError: it will not come, since there is no such transaction.
+            AssociationError, TransportError: the association is over, and the report did not come.
+        """
+        if uid in self._reports:
+            return True
+        if uid not in self._asked:
+            raise KeyError(uid)
+        if association is not None and association.ended is not None:
+            raise association.ended
+        return False
 
     def forget(self, uid: str) -> None:
         """Forget a transaction; its report, should one come, is refused."""
@@ -382,6 +429,47 @@ class CommitmentReports:
             if self._asked.pop(uid, None) is not None:
                 self._reports[uid] = report
                 self._changed.notify_all()
+                for wake in self._waiters:
+                    with suppress(RuntimeError):  # that loop was closed
+                        wake()
+
+
+def _turn(uid: str, deadline: float, timeout: float) -> float:
+    """Give the seconds until the next look: the end of the association and Ctrl-C wake no one.
+
+    Raises:
+        DimseTimeout: the time is over.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        what = f"no commitment report for {uid} after {timeout:g} s"
+        raise DimseTimeout("dimse", timeout, message=what)
+    return min(left, _TURN)
+
+
+@quietly
+def _request_for(instances: Iterable[Any]) -> Dataset:
+    """Make the action information of a request, with a new transaction UID.
+
+    Raises:
+        ValueError: there are no instances.
+        DecodeError: an instance has no UIDs.
+    """
+    from dimse_rs.encoding.library import Dataset
+
+    references = dict(pair for one in instances if (pair := _reference(one)) is not None)
+    if not references:
+        raise ValueError("no instances to ask commitment for")
+    request = Dataset()
+    request.TransactionUID = new_uid()
+    items = []
+    for instance, sop_class in references.items():
+        item = Dataset()
+        item.ReferencedSOPClassUID = sop_class
+        item.ReferencedSOPInstanceUID = instance
+        items.append(item)
+    request.ReferencedSOPSequence = items
+    return request
 
 
 def _report_of(uid: str, dataset: Dataset, asked: tuple[str, ...]) -> CommitmentReport:
@@ -445,3 +533,19 @@ def commit(
     ) as association:
         uid = reports.ask(association, instances)
         return reports.wait(uid, timeout, association=association)
+
+
+async def commit_async(
+    ae: AE,
+    peer: PeerLike,
+    instances: Iterable[Any],
+    *,
+    timeout: float = 60.0,  # noqa: ASYNC109 - the arguments are those of `commit`
+) -> CommitmentReport:
+    """Ask for commitment and wait for the report on an event loop: see `commit`."""
+    reports = CommitmentReports()
+    async with ae.associate_async(
+        peer, contexts=StorageCommitmentPushModel, handlers=Handlers([reports])
+    ) as association:
+        uid = await reports.ask_async(association, instances)
+        return await reports.wait_async(uid, timeout, association=association)

@@ -13,7 +13,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from dimse_rs import Retrieve, Unreadable
-from dimse_rs.callables import check_function, described, name_of
+from dimse_rs.callables import check_face, check_function, described, name_of
 from dimse_rs.datasets import data_set_of, quietly, read, stored_syntax, uid_of
 from dimse_rs.sop_class import ModalityWorklist, WithoutBulkData
 
@@ -23,9 +23,18 @@ from .matching import QUERY, WORKLIST, Matcher, Rules
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs import Association, FindRequest, Handlers, Model, Request, RetrieveRequest, Status
+    from dimse_rs import (
+        Association,
+        AsyncAssociation,
+        FindRequest,
+        Handlers,
+        Model,
+        Request,
+        RetrieveRequest,
+        Status,
+    )
 
-__all__ = ["Archive", "QueryRetrieve", "Schedule", "worklist"]
+__all__ = ["Archive", "QueryRetrieve", "Schedule", "worklist", "worklist_async"]
 
 Instance: TypeAlias = "str | PathLike[str] | Dataset | bytes"
 """A Part 10 file by its path, a pydicom data set, or a Part 10 file as bytes."""
@@ -228,7 +237,6 @@ def without_bulk_data(instance: Instance) -> Dataset:
     return small
 
 
-@quietly
 def worklist(association: Association, **keys: Any) -> list[Dataset]:
     """Query a Modality Worklist.
 
@@ -242,17 +250,33 @@ def worklist(association: Association, **keys: Any) -> list[Dataset]:
         The items; the scheduled step is in `ScheduledProcedureStepSequence`.
 
     Raises:
+        TypeError: an `AsyncAssociation`, which is for `worklist_async`.
         As `Association.c_find`.
 
     Source: PS3.4 K.4.1, Table K.6-1.
     """
+    check_face(association, "worklist_async(...)")
+    found = association.c_find(_of_worklist(keys), model=ModalityWorklist)
+    items: list[Dataset] = list(found)
+    return items
+
+
+async def worklist_async(association: AsyncAssociation, **keys: Any) -> list[Dataset]:
+    """Query a Modality Worklist on an event loop: see `worklist`."""
+    check_face(association, "worklist(...)", asynchronous=True)
+    found = association.c_find(_of_worklist(keys), model=ModalityWorklist)
+    return [item async for item in found]
+
+
+@quietly
+def _of_worklist(keys: dict[str, Any]) -> Dataset:
+    """Make the identifier of a query of the worklist."""
     steps = {key: keys.pop(key, None) for key in _STEP_KEYS}
     identifier = data_set_of(dict.fromkeys(_ITEM_KEYS) | keys)
     identifier.ScheduledProcedureStepSequence = [data_set_of(steps)]
     for keyword in _ITEM_SEQUENCES:
         identifier.setdefault(keyword, [])
-    found: list[Dataset] = list(association.c_find(identifier, model=ModalityWorklist))
-    return found
+    return identifier
 
 
 _STEP_KEYS: Final = (

@@ -61,6 +61,8 @@ pub(crate) struct Driver {
     request: Option<Associate>,
     opened: Option<oneshot::Sender<Result<(), Error>>>,
     releasing: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// Whether the answer to the peer's release waits for the user.
+    hold: endings::Hold,
     admission: Option<Registration>,
     /// The proposal that waits for the user's decision.
     asking: Option<Associate>,
@@ -120,6 +122,7 @@ impl Driver {
             request: None,
             opened: None,
             releasing: Vec::new(),
+            hold: endings::Hold::NotAsked,
             admission: None,
             asking: None,
             closed: false,
@@ -471,6 +474,7 @@ impl Driver {
             Command::Bulk(transfer) => self.exchange.transfers.push_back(transfer),
             Command::Admit(decision) => self.decided(decision),
             Command::Release(done) => self.releasing.push(done),
+            Command::LetGo => self.hold = endings::Hold::Over,
             Command::Abort => self.line.abort(Error::LocalAbort),
             Command::Close(why) => {
                 self.line.end_with(why);

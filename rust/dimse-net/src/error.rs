@@ -30,6 +30,8 @@ pub enum Deadline {
     Idle,
     /// No answer to A-RELEASE-RQ.
     Release,
+    /// The user holds the answer to the peer's A-RELEASE-RQ.
+    Hold,
     /// The peer does not read.
     Write,
     /// The peer stopped in the middle of a message.
@@ -55,7 +57,7 @@ impl Deadline {
             Self::Acse => "acse",
             Self::Dimse | Self::Drain => "dimse",
             Self::Idle => "idle",
-            Self::Release => "release",
+            Self::Release | Self::Hold => "release",
             Self::Write => "write",
             Self::Progress | Self::Pace => "progress",
             Self::Verdict => "on_stored_timeout",

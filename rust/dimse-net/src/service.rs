@@ -33,6 +33,8 @@ pub struct Service {
     pub operations: Option<Sender<Operation>>,
     /// Large instances for a handler are kept here until it is done.
     pub spool: Option<Arc<Folder>>,
+    /// The queue in which the user holds the answers to releases.
+    pub releases: Option<Sender<HeldRelease>>,
 }
 
 /// The folder and the classes it takes.
@@ -72,6 +74,24 @@ pub(crate) struct Retrieving {
     pub(crate) contexts: Vec<u8>,
     /// Where the caller of one wants the instances: before any handler.
     pub(crate) into: Option<Arc<Folder>>,
+}
+
+/// A release that the peer has asked for. The answer leaves when this is dropped, or at the deadline of a release.
+#[derive(Debug)]
+pub struct HeldRelease(pub(crate) Association);
+
+impl HeldRelease {
+    /// The association, on which everything but the answer has left.
+    #[must_use]
+    pub fn association(&self) -> &Association {
+        &self.0
+    }
+}
+
+impl Drop for HeldRelease {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
 }
 
 /// Where a request goes.

@@ -178,7 +178,9 @@ fn stored(facts: &Facts<'_>, stored: &StoredEvent) -> PyResult<()> {
     facts.set_item("identical", stored.identical)?;
     // Not verified: an encoding that the core cannot read is stored as it came.
     facts.set_item("verified", stored.verified)?;
-    facts.set_item("oddities", texts(&stored.oddities))
+    facts.set_item("oddities", texts(&stored.oddities))?;
+    facts.set_item("study", stored.study.as_ref().map(Uid::to_text))?;
+    facts.set_item("series", stored.series.as_ref().map(Uid::to_text))
 }
 
 fn denied(facts: &Facts<'_>, denied: &Denied) -> PyResult<()> {

@@ -87,7 +87,7 @@ mod _core {
     #[pymodule_export]
     use super::scan::{Bounds, Dictionary, Reserved, Scan, scan, scan_file};
     #[pymodule_export]
-    use super::service::{Operation, Service, Sink};
+    use super::service::{HeldRelease, Operation, Service, Sink};
     #[pymodule_export]
     use super::tls::{CertificateFacts, Credentials, Tls, TlsFacts};
     #[pymodule_export]

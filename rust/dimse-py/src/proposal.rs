@@ -11,7 +11,7 @@ use dimse_net::terms as net;
 use dimse_net::terms::{Rejection, Terms};
 use dimse_proto::Uid;
 use dimse_proto::dimse::CommandField;
-use dimse_proto::ul::negotiate::UserIdentity;
+use dimse_proto::ul::negotiate::{Negotiated, UserIdentity};
 use dimse_proto::ul::reason::AssociateRj;
 use dimse_proto::ul::user_info::UserItem;
 use pyo3::exceptions::PyValueError;
@@ -79,6 +79,19 @@ impl Proposal {
             calling: request.calling_ae().to_text(),
             called: request.called_ae().to_text(),
         }
+    }
+
+    /// Largest P-DATA-TF that the requestor takes, 0 for no limit; Implementation Class UID and Implementation Version
+    /// Name, each None where the requestor sent none.
+    #[getter]
+    fn about(&self) -> (u32, Option<String>, Option<String>) {
+        let about = Negotiated::about(self.inner.request());
+        let class = about.peer_implementation_class.as_ref().map(Uid::to_text);
+        (
+            about.peer_max_length,
+            class,
+            about.peer_implementation_version,
+        )
     }
 
     /// Contexts with one valid abstract syntax, in order.

@@ -16,7 +16,7 @@ use dimse_proto::dimse::CommandField;
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::association::Association;
 use crate::blocking::OfProcess;
@@ -38,6 +38,8 @@ pub(crate) struct Service {
     operations: OfProcess<Arc<Queue<net::Operation>>>,
     /// What is stored and waits for a verdict of Python, where there is a function for that.
     arrivals: Option<OfProcess<Arc<Queue<Arrival>>>>,
+    /// The releases whose answers Python holds, where there is a function for that.
+    releases: Option<OfProcess<Arc<Queue<net::HeldRelease>>>>,
 }
 
 /// SOP classes, or None for all that were negotiated.
@@ -91,9 +93,15 @@ impl Sink {
 impl Service {
     /// `echo`: answer C-ECHO. `sink`: what instances go to. `handled`: Command Field -> classes that are for Python.
     /// `spool`: where large instances for Python wait. `events`: where they go. `lenient_roles`: take the instances of
-    /// a C-GET of this node without the SCP role, and on its own context.
+    /// a C-GET of this node without the SCP role, and on its own context. `hold_releases`: answers to releases wait for
+    /// `next_release`.
     #[new]
-    #[pyo3(signature = (*, echo=true, sink=None, handled=None, spool=None, events=None, lenient_roles=false))]
+    #[pyo3(signature = (*, echo=true, sink=None, handled=None, spool=None, events=None, lenient_roles=false,
+                        hold_releases=false))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a setting of a service, named on the Python side"
+    )]
     fn new(
         py: Python<'_>,
         echo: bool,
@@ -102,6 +110,7 @@ impl Service {
         spool: Option<&Bound<'_, Folder>>,
         events: Option<&Bound<'_, Events>>,
         lenient_roles: bool,
+        hold_releases: bool,
     ) -> PyResult<Self> {
         let mut folder = None;
         let mut arrivals = None;
@@ -127,6 +136,8 @@ impl Service {
             .collect::<PyResult<_>>()?;
         // Without a bound of its own: the windows and `Limits.operations` of each association bound what waits here.
         let (sender, operations) = Queue::new(usize::MAX);
+        // An association has one release: their number is the bound.
+        let (asked, releases) = hold_releases.then(|| Queue::new(usize::MAX)).unzip();
         Ok(Self {
             inner: OfProcess::from(Arc::new(net::Service {
                 echo,
@@ -135,12 +146,14 @@ impl Service {
                 handled,
                 operations: Some(sender),
                 spool: spool.map(|spool| Arc::clone(&spool.get().inner)),
+                releases: asked,
             })),
             events: events
                 .map(|events| Hub::clone(&events.get().inner))
                 .unwrap_or_default(),
             operations: Arc::new(operations).into(),
             arrivals,
+            releases: releases.map(|releases| Arc::new(releases).into()),
         })
     }
 
@@ -189,6 +202,65 @@ impl Service {
             Some(operation) => Operation::new(py, operation)?.into_py_any(py),
             None => Ok(py.None()),
         })
+    }
+
+    /// The next release to be answered; None when none came within `within` seconds.
+    #[pyo3(signature = (within=None, *, then=None))]
+    fn next_release(
+        &self,
+        py: Python<'_>,
+        within: Option<f64>,
+        then: Option<Then<'_>>,
+    ) -> PyResult<Py<PyAny>> {
+        let within = blocking::patience(within);
+        let queue = self.releases.as_ref().map(|queue| Arc::clone(queue));
+        let next = async move {
+            let queue = queue?;
+            blocking::at_most(within, queue.next()).await
+        };
+        settle(py, then, next, |py, held| match held {
+            Some(held) => HeldRelease::new(py, held)?.into_py_any(py),
+            None => Ok(py.None()),
+        })
+    }
+
+    /// Takes no more for `next_release`; releases that wait are answered.
+    fn close_releases(&self, py: Python<'_>) -> PyResult<()> {
+        blocking::check_process()?;
+        if let Some(queue) = &self.releases {
+            py.detach(|| queue.close());
+        }
+        Ok(())
+    }
+}
+
+/// A release of the peer that is answered when Python lets it go, or at the deadline of releases.
+#[pyclass(frozen, module = "dimse_rs._core")]
+pub(crate) struct HeldRelease {
+    association: Py<Association>,
+    held: Mutex<Option<OfProcess<net::HeldRelease>>>,
+}
+
+impl HeldRelease {
+    fn new(py: Python<'_>, held: net::HeldRelease) -> PyResult<Self> {
+        Ok(Self {
+            association: Py::new(py, Association::from(held.association().clone()))?,
+            held: Mutex::new(Some(held.into())),
+        })
+    }
+}
+
+#[pymethods]
+impl HeldRelease {
+    /// What is to be released.
+    #[getter]
+    fn association(&self, py: Python<'_>) -> Py<Association> {
+        self.association.clone_ref(py)
+    }
+
+    /// Answers the release.
+    fn let_go(&self) {
+        drop(self.held.lock().take());
     }
 }
 
@@ -244,6 +316,14 @@ impl Operation {
         Cancellation {
             flag: Arc::clone(&self.cancelled),
         }
+    }
+
+    /// What a Part 10 file of the instance of a C-STORE begins with: preamble and group 0002, as of a stored one.
+    fn file_head<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let request = self.association.get().store_request(self.message.get());
+        let head = request.head();
+        head.map(|head| PyBytes::new(py, &head))
+            .map_err(|refusal| errors::refusal(py, &refusal))
     }
 
     /// Room in the byte budget for what is about to be made of the data set.

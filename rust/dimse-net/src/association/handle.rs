@@ -269,6 +269,11 @@ impl Association {
         let _gone = self.mailbox.send(Command::Admit(decision));
     }
 
+    /// The user holds the answer to a release no longer.
+    pub(crate) fn let_go(&self) {
+        let _gone = self.mailbox.send(Command::LetGo);
+    }
+
     fn command(&self, command: Command) -> Result<(), Error> {
         // The end is asked first: the driver that has ended may still carry out what stores need, and takes nothing
         // new.

@@ -52,6 +52,8 @@ pub(crate) enum Command {
     /// The user's decision on the proposal.
     Admit(Decision),
     Release(oneshot::Sender<Result<(), Error>>),
+    /// The answer to the peer's release may leave.
+    LetGo,
     Abort,
     /// Close the connection, without a word.
     Close(Error),

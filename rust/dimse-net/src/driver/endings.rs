@@ -12,7 +12,16 @@ use super::Driver;
 use crate::association::mailbox::Command;
 use crate::error::{Deadline, Error};
 use crate::events::event::{Event, Kinds};
+use crate::service::HeldRelease;
 use crate::transport::tls;
+
+/// Whether the answer to the peer's release waits for the user, who is asked once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    NotAsked,
+    Waiting,
+    Over,
+}
 
 impl Driver {
     /// A command that came when all was over, or about to be.
@@ -32,7 +41,7 @@ impl Driver {
                 self.closed = true;
                 self.exchange.undecided.hurried = true;
             }
-            Command::Admit(_) | Command::Abort | Command::Shutdown => {}
+            Command::Admit(_) | Command::LetGo | Command::Abort | Command::Shutdown => {}
         }
     }
 
@@ -43,8 +52,10 @@ impl Driver {
         // In a collision the acceptor's turn comes only after the requestor's (Sta10, R-214).
         if self.line.release_asked
             && self.exchange.owes_nothing()
+            && !self.holds_release()
             && self.line.connection.release_response().is_ok()
         {
+            self.deadlines.clear(Deadline::Hold);
             self.line.release_asked = false;
             self.line.end_with(Error::Released);
             self.carry_out();
@@ -58,6 +69,20 @@ impl Driver {
             self.deadlines.set(Deadline::Release, release);
             self.carry_out();
         }
+    }
+
+    /// Asks the user to let the answer to a release leave, where a user wants to be asked.
+    fn holds_release(&mut self) -> bool {
+        if let Some(releases) = &self.line.settings.service.releases
+            && self.hold == Hold::NotAsked
+        {
+            // A closed queue drops the release, which lets the answer go.
+            self.hold = Hold::Waiting;
+            let _closed = releases.send(HeldRelease(self.line.handle()));
+            let release = self.line.settings.timeouts.release;
+            self.deadlines.set(Deadline::Hold, release);
+        }
+        self.hold == Hold::Waiting
     }
 
     /// The socket failed.

@@ -9,6 +9,7 @@ use dimse_proto::ul::State;
 use dimse_proto::ul::reason::AbortReason;
 use tokio::time::Instant;
 
+use super::endings::Hold;
 use super::{BUDGET_WAIT, COOLING, Driver, READ_SMALLEST};
 use crate::error::{Deadline, Error};
 use crate::transport::stream::LEAST_BUFFER;
@@ -90,6 +91,7 @@ impl Driver {
                         self.line.read_size = READ_SMALLEST;
                     }
                 }
+                Deadline::Hold => self.hold = Hold::Over,
                 Deadline::Verdict => self.exchange.overdue(&mut self.line, Instant::now()),
                 Deadline::Budget => self
                     .exchange

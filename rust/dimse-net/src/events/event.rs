@@ -103,7 +103,7 @@ pub enum Event {
         /// The log needs no warning for this end: an earlier event has the cause (a rejection by this node, a fault
         /// of the peer), the user ended the association, or the connection closed before its first byte.
         told: bool,
-        /// C-STOREs stored on it.
+        /// C-STOREs answered with Success or a warning on it, from the folder or by the user.
         stored: u64,
         /// Messages received on it.
         messages: u64,
@@ -200,6 +200,10 @@ pub struct StoredEvent {
     pub verified: bool,
     /// What is not well formed in it, the first of each kind.
     pub oddities: Vec<Oddity>,
+    /// Study Instance UID (0020,000D), when stored.
+    pub study: Option<Uid>,
+    /// Series Instance UID (0020,000E), when stored.
+    pub series: Option<Uid>,
 }
 
 // Bits of one number: what all followers want together is their union, and one look at it answers whether an event has

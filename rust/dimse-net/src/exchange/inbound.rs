@@ -602,7 +602,6 @@ impl Exchange {
         command: &CommandSet,
         stored: &Stored,
     ) {
-        self.stored = self.stored.saturating_add(1);
         if let Some(report) = self.report(command) {
             report.subject.clone_from(&stored.subject);
             report.identical = stored.identical;

@@ -201,7 +201,7 @@ impl Exchange {
             let Some(performed) = self.performing.remove(&id) else {
                 return;
             };
-            self.count_received(line, response);
+            self.count_store(line, response);
             if let Some(running) = &performed.running {
                 running.answered(response.status().unwrap_or(Status::SUCCESS));
             }
@@ -214,13 +214,17 @@ impl Exchange {
         }
     }
 
-    /// Counts what became of an instance that came while a C-GET of ours is outstanding.
-    fn count_received(&self, line: &Line, response: &CommandSet) {
-        if response.field() == CommandField::C_STORE_RQ.response()
-            && !self.retrieving().contexts.is_empty()
-        {
+    /// Counts what became of an instance: of the association, and of the C-GET of ours that is outstanding.
+    fn count_store(&mut self, line: &Line, response: &CommandSet) {
+        if response.field() != CommandField::C_STORE_RQ.response() {
+            return;
+        }
+        let status = response.status().unwrap_or(Status::SUCCESS);
+        if !status.is_failure() {
+            self.stored = self.stored.saturating_add(1);
+        }
+        if !self.retrieving().contexts.is_empty() {
             let comment = response.text(element::ERROR_COMMENT).unwrap_or_default();
-            let status = response.status().unwrap_or(Status::SUCCESS);
             line.life.received.lock().count(status, comment);
         }
     }

@@ -66,6 +66,8 @@ impl Exchange {
                 identical: false,
                 verified: false,
                 oddities: Vec::new(),
+                study: None,
+                series: None,
             };
             match outcome {
                 Ok(stored) => {
@@ -74,6 +76,8 @@ impl Exchange {
                     event.identical = stored.identical;
                     event.verified = stored.verified;
                     event.oddities.clone_from(&stored.oddities);
+                    event.study.clone_from(&stored.subject.study);
+                    event.series.clone_from(&stored.series);
                 }
                 Err(refusal) => {
                     event.status = refusal.status;

@@ -76,6 +76,21 @@ impl StoreRequest {
         }
         Ok(())
     }
+
+    /// What a Part 10 file of the instance begins with: preamble and File Meta Information.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn head(&self) -> Result<Vec<u8>, Refusal> {
+        self.check()?;
+        Ok(part10::header(
+            &self.sop_class,
+            &self.sop_instance,
+            &self.transfer_syntax,
+            self.calling_ae,
+            self.called_ae,
+        ))
+    }
 }
 
 /// The study and the patient of an instance, from its data set.
@@ -238,14 +253,7 @@ impl Writer {
     /// # Errors
     /// As [`StoreRequest::check`].
     pub fn new(folder: Arc<Folder>, request: StoreRequest) -> Result<Self, Refusal> {
-        request.check()?;
-        let header = part10::header(
-            &request.sop_class,
-            &request.sop_instance,
-            &request.transfer_syntax,
-            request.calling_ae,
-            request.called_ae,
-        );
+        let header = request.head()?;
         Ok(Self {
             check: if folder.is_strict() {
                 Check::strict(&request.transfer_syntax, &WANTED)

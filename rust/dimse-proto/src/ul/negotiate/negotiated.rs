@@ -86,7 +86,8 @@ impl Negotiated {
     }
 
     /// What an A-ASSOCIATE PDU alone says about its sender. Contexts and options are still to be negotiated.
-    pub(super) fn about(peer: &Associate) -> Self {
+    #[must_use]
+    pub fn about(peer: &Associate) -> Self {
         let mut warnings = Vec::new();
         let announced = first(peer, |item| match item {
             UserItem::MaximumLength(length) => Some(*length),
