@@ -116,6 +116,8 @@ def check_face(association: object, twin: str, *, asynchronous: bool = False) ->
     Raises:
         TypeError: the association is of the other kind; nothing was sent.
     """
+    import inspect
+
     echo = getattr(type(association), "c_echo", None)
     if echo is None or inspect.iscoroutinefunction(echo) == asynchronous:
         return
