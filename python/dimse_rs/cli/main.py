@@ -28,6 +28,7 @@ VERBS: Final = {
     "mppsscu": "report a performed procedure step (N-CREATE, N-SET)",
     "stgcmtscu": "request storage commitment for instances (N-ACTION)",
     "scp": "serve a folder: store, find, get, move, worklist",
+    "inbox": "take anything from any peer, and show what came",
 }
 
 USAGE: Final = "usage: dimse <verb> [options] ...\n\nverbs:\n" + "".join(

@@ -20,9 +20,10 @@ from .options import add_already_so, calling_ae, count, port_number
 from .secure import add_tls_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
+    from dimse_rs.observe.events import Kind
     from dimse_rs.server.blocking import Server
     from dimse_rs.settings import Peer
 
@@ -115,7 +116,13 @@ def port_of(parser: Parser, args: argparse.Namespace) -> int:
 
 
 def serve(
-    server: Server, output: Output, *, free: bool, metrics: tuple[str, int] | None = None
+    server: Server,
+    output: Output,
+    *,
+    free: bool,
+    metrics: tuple[str, int] | None = None,
+    kinds: Sequence[Kind] = (),
+    show: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> int:
     """Serve until Ctrl-C or SIGTERM; a second signal ends the tool at once.
 
@@ -124,6 +131,8 @@ def serve(
         output: for its events.
         free: print the port, since a free one was taken.
         metrics: address and port for Prometheus.
+        kinds: of the events; default the usual ones.
+        show: called with each event, `listening` the first, in place of the output.
 
     Raises:
         CliError: an address cannot be bound (64).
@@ -149,21 +158,23 @@ def serve(
 
     signals = signal.SIGINT, signal.SIGTERM
     previous: dict[int, Any] = {number: signal.getsignal(number) for number in signals}
-    events = server.events() if output.wants_events else None
+    events = server.events(*kinds) if output.wants_events or show else None
+
+    emit = show or (lambda event: output.event(**event))
     try:
         start(server)
         stopping.start()
         page = {} if metrics is None else {"metrics": _start_metrics(server, *metrics)}
         for number in signals:
             signal.signal(number, stop)
-        output.event("listening", host=server.host, port=server.port, **page)
+        emit({"event": "listening", "host": server.host, "port": server.port, **page})
         if free:
             output.data(str(server.port))
         if events is None:
             server.wait()
         else:
             for event in events:
-                output.event(**event)
+                emit(event)
         server.stop()  # that thread has begun to stop it: wait until it is done
     finally:
         # After an exception no signal has woken the thread that stops the server.

@@ -87,17 +87,19 @@ class Node:
         server: the `Server`: its events, its metrics.
     """
 
-    _noun = "node"
-
-    def __init__(self, ae: AE | str, **settings: Any) -> None:
+    def __init__(
+        self, ae: AE | str, *, host: str = "127.0.0.1", port: int = 0, **settings: Any
+    ) -> None:
         """Make the server.
 
         Args:
             ae: the AE title; or an AE, for TLS, deadlines and limits of its own.
+            host: the address to listen on.
+            port: 0 takes a free one.
             settings: further settings of `Server`.
         """
         own = AE(ae, timeouts=_TIMEOUTS) if isinstance(ae, str) else ae
-        self.server: Server = Server(own, port=0, any_called=True, **settings)
+        self.server: Server = Server(own, host, port, any_called=True, **settings)
 
     @property
     def ae_title(self) -> str:

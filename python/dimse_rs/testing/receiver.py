@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Arrival", "Receiver"]
 
 _SUCCESS: Final = 0x0000
+
+_TURN: Final = 0.1
+"""Seconds between two looks at the sender, while its answer is delayed."""
 
 
 class Arrival:
@@ -139,12 +143,19 @@ class Receiver(Node):
 
     def _store(self, request: StoreRequest[Any]) -> None:
         status, comment, delay = self._decide()
-        arrival = Arrival(request, status)
-        if delay:
-            self._stopping.wait(delay)
-        self._keep(arrival)
+        arrival = self._arrived(request, status)
+        until = time.monotonic() + delay
+        while not request.cancelled and (left := until - time.monotonic()) > 0:
+            if self._stopping.wait(min(left, _TURN)):
+                break
+        if arrival is not None:
+            self._keep(arrival)
         if status != _SUCCESS:
             raise StatusError(status, comment)
+
+    def _arrived(self, request: StoreRequest[Any], status: Status) -> Arrival | None:
+        """Take an instance over from its request; None when nothing is to be kept in memory."""
+        return Arrival(request, status)
 
     def _keep(self, arrival: Arrival) -> None:
         self._came.add(arrival)
