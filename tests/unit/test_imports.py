@@ -23,7 +23,7 @@ HEAVY = "pydicom", "pynetdicom", "numpy", "asyncio", "ssl", "unittest", "email"
         "import dimse_rs",
         "import dimse_rs, importlib, pkgutil\n"
         "for found in pkgutil.walk_packages(dimse_rs.__path__, 'dimse_rs.'):\n"
-        "    loop = 'aio', 'async', 'completer', 'testing'\n"
+        "    loop = 'aio', 'async', 'completer', 'testing.plugin'\n"
         "    if not any(part in found.name for part in (*loop, '__main__', 'library')):\n"
         "        importlib.import_module(found.name)",
         "import dimse_rs.cli; dimse_rs.cli.main(['--help'])",

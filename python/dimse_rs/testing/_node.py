@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from dimse_rs import AE, Peer, Server, Timeouts
-from dimse_rs.aio import Threads
 
 __all__ = ["PATIENCE", "Came", "Node"]
 
@@ -22,15 +21,15 @@ _GRACE: Final = 1.0
 # A test waits for silence or for a failure at times: its peer shall not be so patient.
 _TIMEOUTS: Final = Timeouts(artim=10, acse=10, release=5, write=10, dimse=20, store=20)
 
-_THREADS: Final = Threads()
-
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 async def on_a_thread(function: Callable[..., R], *args: object) -> R:
     """Call a function that waits, from an event loop that goes on meanwhile."""
-    return await _THREADS.call(function, *args)
+    from dimse_rs.aio import Threads  # only now: a test without an event loop needs no asyncio
+
+    return await Threads().call(function, *args)
 
 
 class Came(Generic[T]):
