@@ -110,7 +110,7 @@ class AE:
         max_ops_performed: int = 1,
         identity: UserIdentity | None = None,
         extended: Options | None = None,
-        events: Events | None = None,
+        events: Events[Any] | None = None,
         lenient_roles: bool = False,
     ) -> Association:
         """Connect to a peer and establish an association.
@@ -177,7 +177,7 @@ class AE:
         max_ops_performed: int = 1,
         identity: UserIdentity | None = None,
         extended: Options | None = None,
-        events: Events | None = None,
+        events: Events[Any] | None = None,
         lenient_roles: bool = False,
     ) -> Connecting:
         """Connect for asyncio, with the arguments of `associate`: await it, or use `async with`.
@@ -200,7 +200,7 @@ class AE:
         request: _core.AssociateRequest,
         window: tuple[int, int],
         handlers: Handlers | None,
-        events: Events | None,
+        events: Events[Any] | None,
         lenient_roles: bool,
     ) -> AsyncAssociation:
         from .aio.association import AsyncAssociation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast, overload
 
 from . import fields
 from .dimse import scu
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from . import _core
     from .dimse.receive import Into
-    from .observe.events import Events, Kind
+    from .observe.events import Event, Events, Kind, follows
+else:
+    from .callables import unchanged as follows
 
 __all__ = ["Association", "Responses"]
 
@@ -193,12 +195,32 @@ class Association(AssociationFacts):
                 return self._run(self._store(path, priority, check))
         return self._run(self._store(cast("Dataset", instance), priority, check))
 
+    @overload
     def c_find(
         self,
         identifier: Dataset | Mapping[str, Any],
         *,
         model: Model | str,
-        level: str | None = None,
+        level: scu.Level | None = None,
+        priority: int = 0,
+        raw: Literal[False] = False,
+    ) -> Responses[Dataset]: ...
+    @overload
+    def c_find(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        level: scu.Level | None = None,
+        priority: int = 0,
+        raw: bool,
+    ) -> Responses[Any]: ...
+    def c_find(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        level: scu.Level | None = None,
         priority: int = 0,
         raw: bool = False,
     ) -> Responses[Any]:
@@ -225,7 +247,7 @@ class Association(AssociationFacts):
         identifier: Dataset | Mapping[str, Any],
         *,
         model: Model | str,
-        level: str | None = None,
+        level: scu.Level | None = None,
         into: Into | None = None,
         priority: int = 0,
     ) -> Responses[Response]:
@@ -260,7 +282,7 @@ class Association(AssociationFacts):
         *,
         model: Model | str,
         destination: str,
-        level: str | None = None,
+        level: scu.Level | None = None,
         priority: int = 0,
     ) -> Responses[Response]:
         """Have the peer send instances to another AE, which the peer must know.
@@ -475,7 +497,8 @@ class Association(AssociationFacts):
         self._outstanding.add(bulk)
         return bulk
 
-    def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
+    @follows
+    def events(self, *kinds: Kind, timeout: float | None = None) -> Events[Event]:
         """Follow the events of the association, from now until it has ended.
 
         Args:

@@ -7,7 +7,7 @@ last pair of a status and None, statuses in a data set, and a count before the i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from .fields import (
     C_ECHO_RQ,
@@ -54,9 +54,17 @@ _GIVES: Final = {
 _OF_N_SERVICES: Final = "None, a status, a data set or a mapping, or a pair of a status and one"
 
 
+T = TypeVar("T")
+
+
 def gives(field: int) -> str:
     """Describe the results of a handler, for a message."""
     return f"a handler of {SERVICE_OF[field]} gives {_GIVES.get(field, _OF_N_SERVICES)}"
+
+
+def unchanged(function: T) -> T:
+    """Give a function as it is: stands for a decorator that is for type checkers alone."""
+    return function
 
 
 def check_handler(field: int, handler: Any, *, asynchronous: bool) -> None:

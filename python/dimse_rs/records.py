@@ -51,9 +51,12 @@ class Field:
         compare: bool = True,
         kw_only: bool | None = None,
     ) -> None:
-        self.default = default
-        self.factory = default_factory
-        self.init, self.repr, self.compare, self.kw_only = init, repr, compare, kw_only
+        self.default: Any = default
+        self.factory: Callable[[], Any] | None = default_factory
+        self.init: bool = init
+        self.repr: bool = repr
+        self.compare: bool = compare
+        self.kw_only: bool | None = kw_only
         self.annotation: Any = None
 
 

@@ -90,7 +90,7 @@ class StudyWatcher:
         self._complete: deque[ReceivedStudy] = deque()
         self._changed = Condition()
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
-        self._sources: set[Events] = set()
+        self._sources: set[Events[Any]] = set()
         self._followed = False
         self._closed = False
         self.without_study = 0
@@ -133,7 +133,7 @@ class StudyWatcher:
             else:
                 self._take_instance(one)
 
-    def follow(self, events: Events) -> Self:
+    def follow(self, events: Events[Any]) -> Self:
         """Count the instances of events, on a thread, until the events are over.
 
         Args:
@@ -159,7 +159,7 @@ class StudyWatcher:
             raise
         return self
 
-    def _pull(self, events: Events) -> None:
+    def _pull(self, events: Events[Any]) -> None:
         try:
             for event in events:
                 self._take_event(event)
@@ -168,7 +168,7 @@ class StudyWatcher:
         finally:
             self._leave(events)
 
-    def _leave(self, events: Events) -> None:
+    def _leave(self, events: Events[Any]) -> None:
         with self._changed:
             self._sources.discard(events)
             self._wake()

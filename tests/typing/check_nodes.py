@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import Any, assert_type
+
+from pydicom import Dataset
 
 from dimse_rs import (
     AE,
@@ -17,6 +19,7 @@ from dimse_rs import (
     CTImageStorage,
     DimseError,
     DimseTimeout,
+    Event,
     Events,
     Limits,
     MRImageStorage,
@@ -41,9 +44,6 @@ from dimse_rs import (
     Verification,
     for_retrieve,
 )
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 ae = AE("MYAE", timeouts=Timeouts(dimse=30), limits=Limits(operations=8), max_pdu=65536)
 AE()
@@ -178,8 +178,22 @@ def wrong(request: StoreRequest) -> str:
 def serve() -> None:
     with server:
         assert_type(server.port, int)
-        assert_type(server.events(timeout=1), Events)
+        assert_type(server.events(timeout=1), Events[Event])
+        for event in server.events("stored"):
+            if event["event"] != "lost":
+                assert_type(event["uid"], str)
+                print(event["status"])
+                print(event["pdu"])  # type: ignore[typeddict-item]
+        server.events("store")  # type: ignore[call-overload]
         server.wait()
+
+
+def retrieve(association: Association) -> None:
+    for found in association.c_find({"PatientID": "1"}, model=StudyRoot, level="STUDY"):
+        assert_type(found, Dataset)
+    for step in association.c_get({"PatientID": "1"}, model=StudyRoot, level="SERIES", into="in/"):
+        assert_type(step, Response)
+    association.c_find({"PatientID": "1"}, model=StudyRoot, level="study")  # type: ignore[call-overload]
 
 
 settings: ServerSettings = {"any_called": True, "max_associations": 8, "called": ["A"]}

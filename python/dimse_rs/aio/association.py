@@ -7,7 +7,19 @@ from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator, Map
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast
+from typing import (
+    IO,
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NoReturn,
+    Self,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from dimse_rs import _core, fields
 from dimse_rs.completer import Completer
@@ -16,7 +28,6 @@ from dimse_rs.dimse.calls import AssociationFacts, Performs, in_a_file, tags_of
 from dimse_rs.dimse.receive import Into, receiving
 from dimse_rs.dimse.steps import Emit, Step
 from dimse_rs.errors import AssociationReleased, DimseError
-from dimse_rs.observe.events import Events
 from dimse_rs.responses import Response
 from dimse_rs.sop_class import Model
 from dimse_rs.status import Status
@@ -26,8 +37,10 @@ from ._run import advance, run
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from dimse_rs.observe.events import Kind
+    from dimse_rs.observe.events import Event, Events, Kind, follows
     from dimse_rs.settings import Peer, Timeouts
+else:
+    from dimse_rs.callables import unchanged as follows
 
 __all__ = ["AsyncAssociation", "AsyncResponses", "Connecting"]
 
@@ -215,12 +228,32 @@ class AsyncAssociation(AssociationFacts):
                 spooled.__exit__(None, None, None)
         return await self._run(self._store(cast("Dataset", instance), priority, check))
 
+    @overload
     def c_find(
         self,
         identifier: Dataset | Mapping[str, Any],
         *,
         model: Model | str,
-        level: str | None = None,
+        level: scu.Level | None = None,
+        priority: int = 0,
+        raw: Literal[False] = False,
+    ) -> AsyncResponses[Dataset]: ...
+    @overload
+    def c_find(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        level: scu.Level | None = None,
+        priority: int = 0,
+        raw: bool,
+    ) -> AsyncResponses[Any]: ...
+    def c_find(
+        self,
+        identifier: Dataset | Mapping[str, Any],
+        *,
+        model: Model | str,
+        level: scu.Level | None = None,
         priority: int = 0,
         raw: bool = False,
     ) -> AsyncResponses[Any]:
@@ -234,7 +267,7 @@ class AsyncAssociation(AssociationFacts):
         identifier: Dataset | Mapping[str, Any],
         *,
         model: Model | str,
-        level: str | None = None,
+        level: scu.Level | None = None,
         into: Into | None = None,
         priority: int = 0,
     ) -> AsyncResponses[Response]:
@@ -249,7 +282,7 @@ class AsyncAssociation(AssociationFacts):
         *,
         model: Model | str,
         destination: str,
-        level: str | None = None,
+        level: scu.Level | None = None,
         priority: int = 0,
     ) -> AsyncResponses[Response]:
         """Have the peer send instances to another AE: see `Association.c_move`."""
@@ -372,7 +405,8 @@ class AsyncAssociation(AssociationFacts):
             bulk.stop()
         self._outstanding.discard(bulk)
 
-    def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
+    @follows
+    def events(self, *kinds: Kind, timeout: float | None = None) -> Events[Event]:
         """Follow its events, `async for event in ...`: see `Association.events`."""
         return self._follow(kinds, timeout)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from dimse_rs import _core
-    from dimse_rs.observe.events import Events, Kind
+    from dimse_rs.observe.events import Event, Events, Kind
     from dimse_rs.responses import Response
     from dimse_rs.settings import Timeouts
 
@@ -139,7 +139,7 @@ class AssociationFacts:
         catch_up(self._core.id)
         _logger.info("%s %s", self, how, extra=log.of(self._core, how))
 
-    def _follow(self, kinds: tuple[Kind, ...], timeout: float | None) -> Events:
+    def _follow(self, kinds: tuple[Kind, ...], timeout: float | None) -> Events[Event]:
         from dimse_rs.observe.events import Events
 
         return Events._of(self._core.follow, kinds, timeout)
@@ -237,7 +237,7 @@ class AssociationFacts:
         call: scu.Call,
         identifier: Dataset | Mapping[str, Any],
         model: Model | str,
-        level: str | None,
+        level: scu.Level | None,
         priority: int,
         raw: bool,
     ) -> Generator[Step, Any, None]:
@@ -256,7 +256,7 @@ class AssociationFacts:
         call: scu.Call,
         identifier: Dataset | Mapping[str, Any],
         model: Model | str,
-        level: str | None,
+        level: scu.Level | None,
         priority: int,
     ) -> Generator[Step, Any, None]:
         self._warn_without_role()
@@ -275,7 +275,7 @@ class AssociationFacts:
         call: scu.Call,
         identifier: Dataset | Mapping[str, Any],
         model: Model | str,
-        level: str | None,
+        level: scu.Level | None,
         priority: int,
         destination: str,
     ) -> Generator[Step, Any, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from dimse_rs import _core
 from dimse_rs.datasets import check_data_set, data_set_of
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call",
+    "Level",
     "Outgoing",
     "Receiver",
     "Storing",
@@ -55,6 +56,9 @@ __all__ = [
     "data_set_of",
     "n_service",
 ]
+
+Level: TypeAlias = Literal["PATIENT", "STUDY", "SERIES", "IMAGE"]
+"""The Query/Retrieve Levels (PS3.4 C.3)."""
 
 
 # How an operation with many responses ends. `Call` is shared by the generator, which fills it, and
@@ -237,7 +241,7 @@ def c_find(
     identifier: Dataset | Mapping[str, Any],
     *,
     sop_class: str,
-    level: str | None,
+    level: Level | None,
     priority: int,
     raw: bool,
 ) -> Generator[Step, Any, None]:
@@ -267,7 +271,7 @@ def c_retrieve(
     identifier: Dataset | Mapping[str, Any],
     *,
     sop_class: str,
-    level: str | None,
+    level: Level | None,
     priority: int,
     destination: str | None = None,
     received: Callable[[], Received] = Received,
@@ -378,7 +382,7 @@ def _check_finished(call: Call) -> None:
 
 @quietly
 def _encoded(
-    identifier: Dataset | Mapping[str, Any], level: str | None, context: AcceptedContext
+    identifier: Dataset | Mapping[str, Any], level: Level | None, context: AcceptedContext
 ) -> bytes:
     from dimse_rs.datasets import to_bytes
 

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from dimse_rs import _core, log, threads
 from dimse_rs.errors import DimseError, LocalProtocolError
@@ -82,7 +82,7 @@ class Narrated:
         events: the hub for the core; None when there is no follower yet.
     """
 
-    def __init__(self, events: Events | None) -> None:
+    def __init__(self, events: Events[Any] | None) -> None:
         """Take the user's `Events`, if any.
 
         Raises:

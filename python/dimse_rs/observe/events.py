@@ -11,7 +11,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, cast, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NotRequired,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    get_args,
+    overload,
+)
 
 from dimse_rs import _core
 
@@ -194,6 +208,10 @@ Stored = TypedDict(
         "peer": str,
         "study": str | None,
         "series": str | None,
+        "why": NotRequired[str],
+        "kept": NotRequired[str],
+        "identical": NotRequired[bool],
+        "oddities": NotRequired[list[str]],
     },
 )
 """An instance was stored, or was refused, with the reason in `why`.
@@ -286,7 +304,77 @@ Event: TypeAlias = (
 )
 
 
-class Events:
+E_co = TypeVar("E_co", covariant=True)
+
+if TYPE_CHECKING:
+
+    class Follow(Protocol):
+        """The type of `events`: an iterator of one kind has the keys of that kind, or is `lost`."""
+
+        @overload
+        def __call__(
+            self, kind: Literal["connected"], /, *, timeout: float | None = None
+        ) -> Events[Connected | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["associated"], /, *, timeout: float | None = None
+        ) -> Events[Associated | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["negotiated"], /, *, timeout: float | None = None
+        ) -> Events[Negotiated | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["rejected"], /, *, timeout: float | None = None
+        ) -> Events[Rejected | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["pdu"], /, *, timeout: float | None = None
+        ) -> Events[Pdu | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["state"], /, *, timeout: float | None = None
+        ) -> Events[State | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["message"], /, *, timeout: float | None = None
+        ) -> Events[Message | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["suboperation"], /, *, timeout: float | None = None
+        ) -> Events[SubOperation | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["stored", "refused"], /, *, timeout: float | None = None
+        ) -> Events[Stored | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["denied"], /, *, timeout: float | None = None
+        ) -> Events[Denied | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["released", "aborted"], /, *, timeout: float | None = None
+        ) -> Events[Released | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["error"], /, *, timeout: float | None = None
+        ) -> Events[Error | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["ended"], /, *, timeout: float | None = None
+        ) -> Events[Ended | Lost]: ...
+        @overload
+        def __call__(
+            self, kind: Literal["audit"], /, *, timeout: float | None = None
+        ) -> Events[Audit | Lost]: ...
+        @overload
+        def __call__(self, *kinds: Kind, timeout: float | None = None) -> Events[Event]: ...
+
+    def follows(method: Callable[..., Events[Event]]) -> Follow:
+        """Give a method `events` this type."""
+
+
+class Events(Generic[E_co]):
     """An iterator over events, in the order in which they happen, for `for` or `async for`.
 
     Passed to `AE.associate(events=...)` it follows that association from its beginning, also when
@@ -343,7 +431,7 @@ class Events:
         self._kinds = frozenset((*(kinds or USUAL), "lost"))
         self._timeout = timeout
         self._auditor = auditor
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[Any] = deque()
         names = {name for kind in self._kinds for name in SOURCES[kind]}
         self._follower = follow(sorted(names), MOST)
 
@@ -366,20 +454,21 @@ class Events:
         """Give itself."""
         return self
 
-    def __next__(self) -> Event:
+    def __next__(self) -> E_co:
         """Wait for the next event."""
         begun = time.monotonic()
         # One event of the core makes none, one or several events here: hence queue and loop.
         while not self._waiting:
             if not self._take(self._follower.next(self._patience(begun)), begun):
                 raise StopIteration
-        return self._waiting.popleft()
+        event: E_co = self._waiting.popleft()
+        return event
 
     def __aiter__(self) -> Self:
         """Give itself."""
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> E_co:
         """Wait for the next event."""
         from dimse_rs.completer import Completer
 
@@ -390,7 +479,8 @@ class Events:
             )
             if not self._take(batch, begun):
                 raise StopAsyncIteration
-        return self._waiting.popleft()
+        event: E_co = self._waiting.popleft()
+        return event
 
     def _patience(self, begun: float) -> float | None:
         if self._timeout is None:
@@ -404,7 +494,7 @@ class Events:
         for fact in batch:
             for event in events_of(fact):
                 if event["event"] in self._kinds:
-                    self._waiting.append(cast("Event", event))
+                    self._waiting.append(event)
             if self._auditor is not None:
                 # In the order of the core's events, so that audit stands among the others.
                 self._waiting.extend(self._auditor.take(fact))

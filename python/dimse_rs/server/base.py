@@ -20,7 +20,7 @@ from dimse_rs.errors import LocalProtocolError
 from dimse_rs.fields import C_STORE_RQ
 from dimse_rs.handlers import Handlers, Service, listed_services, register_service
 from dimse_rs.observe._translate import MOST, log_event, wanted_by_logs
-from dimse_rs.observe.events import Events, Kind
+from dimse_rs.observe.events import Event, Events, Kind
 from dimse_rs.observe.metrics import Metrics
 from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
@@ -36,6 +36,9 @@ from .supported import implied_contexts, policy_for_unknown
 
 if TYPE_CHECKING:
     from dimse_rs.contexts import Contexts
+    from dimse_rs.observe.events import follows
+else:
+    from dimse_rs.callables import unchanged as follows
 
 __all__ = ["BaseServer"]
 
@@ -327,7 +330,8 @@ class BaseServer(Handlers):
 
     # ---- for programs: events and metrics
 
-    def events(self, *kinds: Kind, timeout: float | None = None) -> Events:
+    @follows
+    def events(self, *kinds: Kind, timeout: float | None = None) -> Events[Event]:
         """Follow what happens: dicts as `dimse storescp --json` prints them, each with key `event`.
 
         Args:

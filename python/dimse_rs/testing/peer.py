@@ -140,7 +140,7 @@ class ScriptedPeer:
         self._playing = 0
         self._heard: Came[Heard] = Came()
         self._proposals: Came[Proposed] = Came()
-        self.port = 0
+        self.port: int = 0
         self.clear()
 
     # ---- what it does

@@ -175,10 +175,10 @@ class Proxy:
             seed: of what varies by chance, so that a test can be repeated.
         """
         where: Any = getattr(target, "peer", target)
-        self.target = parse_peer(where)
-        self.port = 0
+        self.target: Peer = parse_peer(where)
+        self.port: int = 0
         self.passed: dict[Stream, int] = {"upstream": 0, "downstream": 0}
-        self.connections = 0
+        self.connections: int = 0
         self._seed = seed
         self._toxics: tuple[Toxic, ...] = ()
         self._lock = threading.Lock()
