@@ -20,6 +20,7 @@ from .errors import DimseError
 
 __all__ = [
     "TLS",
+    "AddressFacts",
     "Arrivals",
     "AssociateRequest",
     "Association",
@@ -40,16 +41,19 @@ __all__ = [
     "ExtendedAnswer",
     "FileFacts",
     "FileResult",
+    "FixedLimits",
     "Folder",
     "Follower",
     "HeldRelease",
     "HistogramFacts",
     "Identity",
+    "ImplementationFacts",
     "Invocation",
     "Limits",
     "Listener",
     "Message",
     "MetricsFacts",
+    "MoveOriginator",
     "Operation",
     "Payload",
     "Permit",
@@ -57,8 +61,10 @@ __all__ = [
     "Proposal",
     "ProposedContext",
     "ReceivedFacts",
+    "Refusal",
     "RefusedFacts",
     "Reserved",
+    "SavedFacts",
     "Scan",
     "Service",
     "Sink",
@@ -106,11 +112,11 @@ def check_process() -> None:
         RuntimeError: this process was forked after the core had started.
     """
 
-def fixed_limits() -> list[tuple[str, int]]:
-    """What no setting changes, by name."""
+def fixed_limits() -> FixedLimits:
+    """The limits that no setting changes."""
 
-def implementation() -> tuple[str, str]:
-    """Implementation Class UID and version name (PS3.7 D.3.3.2)."""
+def implementation() -> ImplementationFacts:
+    """What implements this node (PS3.7 D.3.3.2)."""
 
 def alive_tasks() -> int:
     """Tasks of the core that are alive in this process; tests check that none is left over."""
@@ -166,6 +172,45 @@ class TitlesFacts:
     def calling(self) -> str: ...
     @property
     def called(self) -> str: ...
+
+@final
+class AddressFacts:
+    """Where a peer, or a listener, is."""
+
+    @property
+    def host(self) -> str:
+        """The IP address."""
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+
+@final
+class ImplementationFacts:
+    """What implements a node (PS3.7 D.3.3.2); empty where a peer did not name it."""
+
+    @property
+    def class_uid(self) -> str:
+        """Implementation Class UID."""
+    @property
+    def version(self) -> str:
+        """Implementation Version Name."""
+
+@final
+class FixedLimits:
+    """The limits that no setting changes."""
+
+    @property
+    def contexts(self) -> int:
+        """Presentation contexts of a proposal."""
+    @property
+    def transfer_syntaxes(self) -> int:
+        """Transfer syntaxes of a presentation context."""
+    @property
+    def sequence_depth(self) -> int:
+        """Sequences inside each other in a data set."""
+    @property
+    def empty_fragments(self) -> int:
+        """Fragments without bytes in a message."""
 
 @final
 class WindowFacts:
@@ -634,7 +679,7 @@ class Association:
     def window(self) -> WindowFacts:
         """Operations this end may have outstanding, and the peer may."""
     @property
-    def peer_implementation(self) -> tuple[str | None, str | None]:
+    def peer_implementation(self) -> ImplementationFacts:
         """The peer's Implementation Class UID and version name."""
     @property
     def warnings(self) -> list[str]:
@@ -652,7 +697,7 @@ class Association:
     def titles(self) -> TitlesFacts:
         """Calling and called AE title."""
     @property
-    def peer(self) -> tuple[str, int] | None:
+    def peer(self) -> AddressFacts | None:
         """Host and port of the peer."""
     @property
     def ended(self) -> DimseError | None:
@@ -683,7 +728,7 @@ class Association:
         *,
         priority: int = 0,
         within: float = 0.0,
-        move_originator: tuple[str, int] | None = None,
+        move_originator: MoveOriginator | None = None,
         part_of: Cancellation | None = None,
         check: bool = True,
     ) -> Bulk:
@@ -696,6 +741,21 @@ class Association:
         """Release the association when every outstanding operation has its response."""
     def abort(self, *, then: _Then | None = None) -> None:
         """Abort the association and wait until the connection is closed, at most a second."""
+
+@final
+class MoveOriginator:
+    """The C-MOVE that files are sent for (PS3.7 9.1.1.1).
+
+    Args:
+        title: AE title of the node that asked for the C-MOVE; checked when files are sent.
+        message_id: Message ID of the C-MOVE.
+    """
+
+    def __new__(cls, title: str, message_id: int) -> MoveOriginator: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def message_id(self) -> int: ...
 
 @final
 class Invocation:
@@ -759,6 +819,17 @@ class FileResult:
     def unreadable(self) -> OSError | None:
         """The error of the operating system, when that is why."""
     def __iter__(self) -> Iterator[Any]: ...
+
+@final
+class SavedFacts:
+    """An instance that a handler has saved."""
+
+    @property
+    def path(self) -> Path:
+        """The Part 10 file."""
+    @property
+    def oddities(self) -> list[str]:
+        """What is odd in its data set."""
 
 @final
 class Collect:
@@ -887,7 +958,7 @@ class StoredFacts:
     @property
     def called(self) -> str: ...
     @property
-    def peer(self) -> tuple[str, int] | None:
+    def peer(self) -> AddressFacts | None:
         """Host and port of the sender."""
     @property
     def identical(self) -> bool:
@@ -902,17 +973,30 @@ class StoredFacts:
         """VR, if the encoding has it, and bytes of the elements that `Collect` names, by tag."""
 
 @final
+class Refusal:
+    """The verdict that an instance is not to be kept.
+
+    Args:
+        status: the failure status that answers its C-STORE.
+        comment: the Error Comment beside it; may be empty.
+    """
+
+    def __new__(cls, status: int, comment: str) -> Refusal: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def comment(self) -> str: ...
+
+@final
 class Arrivals:
     """Up to 256 stored instances without an answer; deleted unsettled, they stay stored."""
 
     def facts(self) -> list[StoredFacts]:
         """What is known of each."""
-    def settle(
-        self, verdicts: Sequence[tuple[int, str] | None], *, then: _Then | None = None
-    ) -> list[str]:
+    def settle(self, verdicts: Sequence[Refusal | None], *, then: _Then | None = None) -> list[str]:
         """Give a verdict on each: a refusal restores the former version, then the peer is answered.
 
-        A verdict is None for Success, or status and comment. The result of each is empty when the
+        A verdict is None for Success, or a refusal. The result of each is empty when the
         peer gets the verdict, "late" after another answer, "gone" when the association was over, or
         the reason why the former version could not be restored.
         """
@@ -991,8 +1075,8 @@ class Operation:
     @property
     def cancellation(self) -> Cancellation:
         """The same flag as an object, for a sending that has to stop with the operation."""
-    def store(self, folder: Folder) -> tuple[Path, list[str]]:
-        """Store the instance of a C-STORE request, as a sink would; give path and oddities."""
+    def store(self, folder: Folder) -> SavedFacts:
+        """Store the instance of a C-STORE request in a folder, as a sink would."""
     def file_head(self) -> bytes:
         """Preamble and File Meta Information of a Part 10 file of a C-STORE's instance.
 
@@ -1104,7 +1188,7 @@ class Listener:
         cls, host: str, port: int, policy: Policy, config: Config, *, ask: str = "never"
     ) -> Listener: ...
     @property
-    def address(self) -> tuple[str, int]:
+    def address(self) -> AddressFacts:
         """Host and port it listens on."""
     @property
     def associations(self) -> list[Association]:
@@ -1217,7 +1301,7 @@ class Proposal:
     def association(self) -> int:
         """Number that the association has, if the proposal is accepted."""
     @property
-    def peer(self) -> tuple[str, int] | None:
+    def peer(self) -> AddressFacts | None:
         """Host and port of the requestor."""
     @property
     def titles(self) -> TitlesFacts:

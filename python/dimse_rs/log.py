@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 from .faults import FAULTS
 
@@ -123,11 +123,25 @@ def of(core: _core.Association, code: str) -> dict[str, Any]:
     return {"association": core.id, "peer": address(core.peer), "code": code}
 
 
-def address(peer: tuple[str, int] | None) -> str | None:
+class Located(Protocol):
+    """A peer, or where one is."""
+
+    @property
+    def host(self) -> str:
+        """The IP address, or a name."""
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+
+
+def address(peer: Located | None) -> str | None:
+    """Write where a peer is as one text."""
+    return None if peer is None else where(peer.host, peer.port)
+
+
+def where(host: str, port: int) -> str:
     """Write host and port as one text, an IPv6 address in brackets."""
-    if not peer:
-        return None
-    host, port = peer
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -9,7 +9,7 @@ from . import extended as ext
 from .contexts import Context
 from .extended import Extended
 from .records import dataclass
-from .settings import Peer
+from .settings import Peer, peer_at
 from .sop_class import SOPClass
 from .tls import TLSFacts
 from .user_identity import UserIdentity, identity_of
@@ -57,7 +57,6 @@ class Proposal:
 def proposal_of(core: _core.Proposal) -> Proposal:
     """Make the proposal; contexts with malformed UIDs, which are never accepted, are left out."""
     titles = core.titles
-    host, port = core.peer or ("", 0)
     max_length, implementation_class, version = core.about
     common = {item.sop_class: item for item in core.common}
     contexts = []
@@ -76,7 +75,7 @@ def proposal_of(core: _core.Proposal) -> Proposal:
             continue  # the core rejects this context, whatever the functions decide
         contexts.append(context)
     return Proposal(
-        Peer.received(titles.calling, host, port),
+        peer_at(titles.calling, core.peer),
         titles.called,
         tuple(contexts),
         identity_of(core.identity),

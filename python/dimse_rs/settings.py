@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from .callables import described, fault_of_arguments, is_asynchronous
 from .records import dataclass, names_of
+
+if TYPE_CHECKING:
+    from . import _core
 
 __all__ = [
     "DEFAULT_CALLED_AE",
@@ -26,6 +29,7 @@ __all__ = [
     "for_core",
     "look_up",
     "parse_peer",
+    "peer_at",
     "peer_of",
 ]
 
@@ -289,6 +293,13 @@ def find_peer(peers: PeersByTitle, title: str) -> Peer | None:
 def look_up(peers: PeersByTitle, title: str) -> PeerLike | None:
     """Look up an AE title; of an `async` function this gives a coroutine to be awaited."""
     return peers.get(title) if isinstance(peers, Mapping) else peers(title)
+
+
+def peer_at(ae_title: str, address: _core.AddressFacts | None) -> Peer:
+    """Make the peer of an A-ASSOCIATE-RQ from what the core knows of it."""
+    if address is None:
+        return Peer.received(ae_title, "", 0)
+    return Peer.received(ae_title, address.host, address.port)
 
 
 def peer_of(found: PeerLike | None, title: str) -> Peer | None:

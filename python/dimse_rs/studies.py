@@ -211,7 +211,7 @@ class StudyWatcher:
             what = "a StudyWatcher takes stored instances, events and StoreRequests"
             raise TypeError(f"{what}, not {described(one)}")
         peer = one.peer
-        address = log.address((peer.host, peer.port)) or ""
+        address = log.address(peer) or ""
         about = (path, one.size, peer.ae_title, address, number, identical)
         self._count(uid, ReceivedInstance(one.instance_uid, one.sop_class, series, *about))
 

@@ -13,7 +13,8 @@ from tests.support.nodes import Puppet, at, link, picky, scp, silent_after
 from tests.support.process import Process
 from tests.support.tools import DIMSE, dimse, events
 
-CLASS, VERSION = _core.implementation()
+IMPLEMENTATION = _core.implementation()
+CLASS, VERSION = IMPLEMENTATION.class_uid, IMPLEMENTATION.version
 
 
 @pytest.fixture(scope="module")

@@ -140,7 +140,7 @@ def test_requests_are_pulled_and_answered():
 
     async def main():
         wait = Completer.here().wait
-        association = await associate(listener.address[1])
+        association = await associate(listener.address.port)
         asked = asyncio.ensure_future(echo(association))
         operation = await wait(lambda then: service.next_operation(then=then))
         await wait(lambda then: operation.respond({"Status": 0x0001}, then=then))

@@ -715,10 +715,11 @@ def test_answers_in_no_encoding_are_text_all_the_same(caplog):
         with pytest.raises(StatusError) as caught:
             association.c_echo()
         response = caught.value.response
+        implementation = association._core.peer_implementation
         shown = [
             *(str(caught.value), repr(caught.value), caught.value.comment),
             *(repr(response), response.instance_uid, str(response.sop_class)),
-            *(repr(association), str(association._core.peer_implementation)),
+            *(repr(association), implementation.class_uid, implementation.version),
         ]
     for text in [*shown, *(record.getMessage() for record in caplog.records)]:
         text.encode("utf-8", "surrogatepass")

@@ -66,7 +66,8 @@ def associate(archive, service):
         _core.ProposedContext(CTImageStorage, [EXPLICIT], scu=False, scp=True),
     ]
     request = _core.AssociateRequest("SCU", "SCP", contexts)
-    return _core.associate(*archive.listener.address, request, SCU._config(service))
+    to = archive.listener.address
+    return _core.associate(to.host, to.port, request, SCU._config(service))
 
 
 def c_get(archive, association, into=None, **options):

@@ -287,7 +287,7 @@ def test_accept_sees_the_proposal_and_decides():
 
 @pytest.mark.parametrize("server", [Server, AsyncServer])
 def test_a_proposal_says_what_the_requestor_is(server):
-    seen = []
+    ours, seen = _core.implementation(), []
     node = server(AE("SCP", timeouts=PATIENT), port=0, accept=lambda one: seen.append(one) or True)
 
     def ask():
@@ -312,7 +312,7 @@ def test_a_proposal_says_what_the_requestor_is(server):
     assert [
         (one.implementation_class_uid, one.implementation_version, one.max_length) for one in seen
     ] == [
-        (*_core.implementation(), 20000),
+        (ours.class_uid, ours.version, 20000),
         ("1.2.3.4", "ODD\\nNAME", 0),
         ("", "", 16384),
     ]

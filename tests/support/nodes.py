@@ -64,7 +64,7 @@ def picky(folder: Path, accepts: dict[str, Sequence[str]]) -> Iterator[str]:
         SCU._config(service),
     )
     try:
-        yield f"SCP@127.0.0.1:{listener.address[1]}"
+        yield f"SCP@127.0.0.1:{listener.address.port}"
     finally:
         listener.stop(0.0)
 

@@ -72,7 +72,7 @@ class Inbox(Receiver):
             "syntax": str(request.transfer_syntax),
             "bytes": request.size,
             "calling": request.peer.ae_title,
-            "peer": log.address((request.peer.host, request.peer.port)),
+            "peer": log.address(request.peer),
         }
         if self._names:
             facts |= _patient_of(request)
@@ -144,7 +144,7 @@ class Lines:
 
     def await_association(self, host: str, port: int) -> None:
         """Wait until the association of an instance was shown: events come from another thread."""
-        where = log.address((host, port))
+        where = log.where(host, port)
         with self._changed:
             self._changed.wait_for(lambda: where in self._open, _PATIENCE)
 
@@ -157,7 +157,7 @@ class Lines:
     def _text(self, event: Mapping[str, Any]) -> str:
         match event["event"]:
             case "listening":
-                where = log.address((event["host"], event["port"]))
+                where = log.where(event["host"], event["port"])
                 return f"listening on {where}; the last {self._keep} are kept in {self._folder}"
             case "negotiated":
                 return f"{_who(event)} -> {event['called']}: {_contexts(event['contexts'])}"

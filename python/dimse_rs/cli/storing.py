@@ -132,7 +132,8 @@ def save(request: StoreRequest, storage: Storage, output: Output) -> Path:
         StatusError: the instance cannot be stored; the peer gets this status.
     """
     size = request.size  # before `saved`, which may take the data set out of the request
-    path, oddities = request.saved(storage)
+    saved = request.saved(storage)
+    path, oddities = saved.path, saved.oddities
     output.event(
         "stored",
         uid=request.instance_uid,

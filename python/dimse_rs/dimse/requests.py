@@ -337,11 +337,11 @@ class StoreRequest(Request[A_co]):
             OSError: the folder cannot be made.
             ValueError: a `Storage` with a function that only servers call.
         """
-        return self.saved(folder, mode)[0]
+        return self.saved(folder, mode).path
 
     def saved(
         self, folder: str | PathLike[str] | Storage, mode: Mode = "durable"
-    ) -> tuple[Path, list[str]]:
+    ) -> _core.SavedFacts:
         """Write the instance as `save` does; give its path and its oddities; private."""
         from dimse_rs import _core
         from dimse_rs.storage import Storage

@@ -464,7 +464,8 @@ def _over_others(
         except Exception as error:
             _report(job, path, error)
             job.tally.fail(uid_of(path))
-    originator = (job.operation.association.titles.calling, job.request.message_id)
+    calling = job.operation.association.titles.calling
+    originator = _core.MoveOriginator(calling, job.request.message_id)
     for part in plan(files):
         if job.request.cancelled:
             return
@@ -495,7 +496,7 @@ def _send(
     job: _Job,
     association: AssociationFacts,
     paths: Sequence[Path],
-    originator: tuple[str, int] | None,
+    originator: _core.MoveOriginator | None,
 ) -> Generator[Step, Any, None]:
     # `part_of`: the core sees a C-CANCEL before this generator can, and begins no further file.
     sending = Sending(SendFiles(paths, job.priority, job.timeouts.store, originator, job.operation))

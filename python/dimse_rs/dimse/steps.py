@@ -116,7 +116,7 @@ class SendFiles:
         paths: of the files.
         priority: value of (0000,0700).
         within: how many seconds each response may take.
-        move_originator: AE title and Message ID of the C-MOVE that the files are sent for.
+        move_originator: the C-MOVE that the files are sent for.
         part_of: the request whose sub-operations these are; its C-CANCEL ends the sending.
         check: whether a file that is cut short is refused.
     """
@@ -124,7 +124,7 @@ class SendFiles:
     paths: Sequence[str | PathLike[str]]
     priority: int
     within: float
-    move_originator: tuple[str, int] | None = None
+    move_originator: _core.MoveOriginator | None = None
     part_of: _core.Operation | None = None
     check: bool = True
 

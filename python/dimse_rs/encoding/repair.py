@@ -106,7 +106,7 @@ def _header(sop_class: str, sop_instance: str, syntax: str) -> bytes:
     """Make preamble, prefix and group 0002."""
     group = b"\x02\0\x01\0OB\0\0\x02\0\0\0\x00\x01"
     uids = ((0x02, sop_class), (0x03, sop_instance), (0x10, syntax))
-    implementation = ((0x12, _core.implementation()[0]),)
+    implementation = ((0x12, _core.implementation().class_uid),)
     for number, uid in (*uids, *implementation):
         value = uid.encode("ascii", "replace")
         value += b"\0" * (len(value) % 2)

@@ -437,7 +437,7 @@ def _aetitles(*titles: str) -> str:
 
 
 def _host(facts: Facts) -> str:
-    return facts["peer"][0] if facts["peer"] else ""
+    return facts["peer"].host if facts["peer"] else ""
 
 
 def _outcome(status: int) -> _Outcome:

@@ -12,16 +12,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from dimse_rs import log, threads
+from dimse_rs import _core, log, threads
 from dimse_rs.callables import described
 from dimse_rs.dimse.scp import response
-from dimse_rs.settings import Peer
+from dimse_rs.settings import peer_at
 from dimse_rs.sop_class import SOPClass, TransferSyntax
 from dimse_rs.status import CANNOT_UNDERSTAND, Status, is_defined
 from dimse_rs.storage import StoredInstance, StoredValue
 
 if TYPE_CHECKING:
-    from dimse_rs import _core
     from dimse_rs.storage import OnStored, Storage
 
 __all__ = ["Deciding", "check_answer"]
@@ -31,8 +30,8 @@ _logger = log.get(log.SERVER)
 TURN: Final = 0.5
 """Seconds after which an idle thread checks whether to end."""
 
-_Verdict = tuple[int, str] | None
-"""A failure status and its comment, or None for Success."""
+_Verdict = _core.Refusal | None
+"""None for Success."""
 
 
 class Deciding:
@@ -115,7 +114,7 @@ class Deciding:
             series_uid=facts.series,
             size=facts.size,
             digest=facts.digest,
-            peer=Peer.received(facts.calling, *(facts.peer or ("", 0))),
+            peer=peer_at(facts.calling, facts.peer),
             called=facts.called,
             association=facts.association,
             identical=facts.identical,
@@ -142,7 +141,7 @@ class Deciding:
             extra={"code": "on-stored-failed"},
         )
         self.verdicts(items)
-        return [(CANNOT_UNDERSTAND, "on_stored failed")] * len(items)
+        return [_core.Refusal(CANNOT_UNDERSTAND, "on_stored failed")] * len(items)
 
     def log_outcomes(
         self, items: Sequence[StoredInstance], verdicts: Sequence[_Verdict], outcomes: Sequence[str]
@@ -158,7 +157,7 @@ class Deciding:
         for item, verdict, what in zip(items, verdicts, outcomes, strict=True):
             if not what:
                 continue
-            said = "Success" if verdict is None else f"{verdict[0]:04X}"
+            said = "Success" if verdict is None else f"{verdict.status:04X}"
             extra: dict[str, Any] = {"association": item.association}
             if what == "late":
                 _logger.warning(
@@ -209,7 +208,7 @@ def _sendable(refusal: tuple[int, str] | None) -> _Verdict:
     if refusal is None:
         return None
     status, comment = refusal
-    return status, response(status, comment).get("ErrorComment", "")
+    return _core.Refusal(status, response(status, comment).get("ErrorComment", ""))
 
 
 def _close(awaitable: object) -> None:

@@ -26,7 +26,14 @@ from dimse_rs.perform.deciding import Deciding
 from dimse_rs.perform.performer import Performer
 from dimse_rs.perform.releasing import Releasing
 from dimse_rs.perform.routes import routes_of
-from dimse_rs.settings import MOST_OPERATIONS, Peer, PeersByTitle, check_count, check_peers
+from dimse_rs.settings import (
+    MOST_OPERATIONS,
+    Peer,
+    PeersByTitle,
+    check_count,
+    check_peers,
+    peer_at,
+)
 from dimse_rs.sop_class import SOPClass
 from dimse_rs.storage import Storage
 
@@ -156,12 +163,12 @@ class BaseServer(Handlers):
     @property
     def host(self) -> str:
         """The address that the server listens on; before the start, that of the settings."""
-        return self._bind[0] if self._listener is None else self._listener.address[0]
+        return self._bind[0] if self._listener is None else self._listener.address.host
 
     @property
     def port(self) -> int:
         """The port that the server listens on; before the start, that of the settings."""
-        return self._bind[1] if self._listener is None else self._listener.address[1]
+        return self._bind[1] if self._listener is None else self._listener.address.port
 
     @property
     def is_started(self) -> bool:
@@ -366,13 +373,17 @@ class BaseServer(Handlers):
         """
         if self._listener is None or self._performer is None:
             raise LocalProtocolError("the server was not started")
+        fixed = _core.fixed_limits()
         limits = {
             **asdict(self.ae.limits),
             "max_associations": self._max_associations,
             "max_handlers": self._max_handlers,
             "max_ops_performed": self._max_ops_performed,
             "max_pdu": self.ae.max_pdu,
-            **dict(_core.fixed_limits()),
+            "contexts": fixed.contexts,
+            "transfer_syntaxes": fixed.transfer_syntaxes,
+            "sequence_depth": fixed.sequence_depth,
+            "empty_fragments": fixed.empty_fragments,
         }
         return Metrics._of(
             self._listener.metrics(),
@@ -426,8 +437,7 @@ class BaseServer(Handlers):
         with self._lock:
             known = self._associations.get(core.id)
             if known is None:
-                host, port = core.peer or ("", 0)
-                peer = Peer.received(core.titles.calling, host, port)
+                peer = peer_at(core.titles.calling, core.peer)
                 known = self._association_kind(core, self.ae.timeouts, peer)
                 known._limits = self.ae.limits
                 self._associations[core.id] = known

@@ -19,8 +19,8 @@ use crate::completions::{Then, settle};
 use crate::errors;
 use crate::events::{Follower, kinds};
 use crate::facts::{
-    Cancellation, ContextFacts, ReceivedFacts, RefusedFacts, TitlesFacts, WindowFacts, address,
-    contexts_of, title_of,
+    AddressFacts, Cancellation, ContextFacts, ImplementationFacts, ReceivedFacts, RefusedFacts,
+    TitlesFacts, WindowFacts, contexts_of, title_of,
 };
 use crate::folder::Folder;
 use crate::items::Identity;
@@ -118,18 +118,16 @@ impl Association {
         WindowFacts { invoked, performed }
     }
 
-    /// The peer's Implementation Class UID and version name.
+    /// What the peer says implements it.
     #[getter]
-    fn peer_implementation(&self) -> (Option<String>, Option<String>) {
-        self.negotiated().map_or((None, None), |agreed| {
-            (
-                agreed
-                    .peer_implementation_class
-                    .as_ref()
-                    .map(dimse_proto::Uid::to_text),
-                agreed.peer_implementation_version.clone(),
-            )
-        })
+    fn peer_implementation(&self) -> ImplementationFacts {
+        let agreed = self.negotiated();
+        let class = agreed.and_then(|agreed| agreed.peer_implementation_class.as_ref());
+        let version = agreed.and_then(|agreed| agreed.peer_implementation_version.clone());
+        ImplementationFacts {
+            class_uid: class.map(dimse_proto::Uid::to_text).unwrap_or_default(),
+            version: version.unwrap_or_default(),
+        }
     }
 
     /// Mistakes of the peer in the negotiation that were tolerated.
@@ -187,10 +185,10 @@ impl Association {
         )
     }
 
-    /// Host and port of the peer.
+    /// Where the peer is; None before the association is established.
     #[getter]
-    fn peer(&self) -> Option<(String, u16)> {
-        self.inner.established()?.peer.map(address)
+    fn peer(&self) -> Option<AddressFacts> {
+        self.inner.established()?.peer.map(AddressFacts::from)
     }
 
     /// Why it is over, as an exception; None while it lives.
@@ -286,14 +284,17 @@ impl Association {
         paths: Vec<PathBuf>,
         priority: u16,
         within: f64,
-        move_originator: Option<(String, u16)>,
+        move_originator: Option<&Bound<'_, MoveOriginator>>,
         part_of: Option<&Bound<'_, Cancellation>>,
         check: bool,
     ) -> PyResult<Bulk> {
         blocking::check_process()?;
         // Parsed before the first file is read: a bad title is the caller's, and no file must be blamed for it.
         let move_originator = match move_originator {
-            Some((title, id)) => Some((title_of(&title)?, id)),
+            Some(originator) => {
+                let MoveOriginator { title, message_id } = originator.get();
+                Some((title_of(title)?, *message_id))
+            }
             None => None,
         };
         let options = Options {
@@ -339,6 +340,24 @@ impl Association {
     fn __repr__(&self) -> String {
         let TitlesFacts { calling, called } = self.titles();
         format!("<_core.Association {} {called}<-{calling}>", self.id())
+    }
+}
+
+/// The C-MOVE that files are sent for (PS3.7 9.1.1.1).
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct MoveOriginator {
+    /// AE title of the node that asked for the C-MOVE.
+    title: String,
+    /// Message ID of the C-MOVE.
+    message_id: u16,
+}
+
+#[pymethods]
+impl MoveOriginator {
+    /// `title`: checked when files are sent.
+    #[new]
+    const fn new(title: String, message_id: u16) -> Self {
+        Self { title, message_id }
     }
 }
 

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors;
-use crate::facts::{address, contexts_of, texts};
+use crate::facts::{AddressFacts, contexts_of, texts};
 use crate::message::command_to_py;
 use crate::pdu::items_of;
 use crate::tls::TlsFacts;
@@ -38,7 +38,7 @@ impl EventFacts {
     pub(crate) fn of(py: Python<'_>, told: &net::EventRecord) -> PyResult<Self> {
         // One dictionary for each event: its keys differ by kind, and Python makes a flat event of it by the same names.
         let facts = PyDict::new(py);
-        facts.set_item("peer", told.peer.map(address))?;
+        facts.set_item("peer", told.peer.map(AddressFacts::from))?;
         facts.set_item("calling", told.titles.calling.to_text())?;
         facts.set_item("called", told.titles.called.to_text())?;
         // A clock that was set back before 1970 gives 0: an event is never lost for its time.

@@ -2,9 +2,11 @@
 //! floor of the crate: nothing here knows an association, a service or an event.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dimse_net::receive::Stored;
 use dimse_net::send::FileInfo;
 use dimse_proto::dataset::{Oddity, Tag};
 use dimse_proto::dimse::{CommandField, Status};
@@ -23,6 +25,35 @@ pub(crate) struct TitlesFacts {
     pub(crate) calling: String,
     /// Of the acceptor.
     pub(crate) called: String,
+}
+
+/// Where a peer, or a listener, is.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+#[derive(Clone)]
+pub(crate) struct AddressFacts {
+    /// The IP address.
+    host: String,
+    /// The TCP port.
+    port: u16,
+}
+
+impl From<SocketAddr> for AddressFacts {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            // Never a host name: a name server that is slow or wrong must not decide on what is logged.
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
+}
+
+/// What implements an application entity (PS3.7 D.3.3.2); empty where a peer did not name it.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct ImplementationFacts {
+    /// Implementation Class UID.
+    pub(crate) class_uid: String,
+    /// Implementation Version Name.
+    pub(crate) version: String,
 }
 
 /// The asynchronous operations window (PS3.7 D.3.3.3), from this end's point of view; 0 is no limit.
@@ -149,6 +180,24 @@ impl FileFacts {
     }
 }
 
+/// An instance that a handler has saved.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+pub(crate) struct SavedFacts {
+    /// The Part 10 file.
+    path: PathBuf,
+    /// What is odd in its data set.
+    oddities: Vec<String>,
+}
+
+impl From<Stored> for SavedFacts {
+    fn from(stored: Stored) -> Self {
+        Self {
+            oddities: texts(&stored.oddities),
+            path: stored.path,
+        }
+    }
+}
+
 /// What became of the C-STOREs that came while a C-GET of this end was outstanding.
 #[pyclass(frozen, get_all, module = "dimse_rs._core")]
 pub(crate) struct ReceivedFacts {
@@ -195,12 +244,6 @@ impl Cancellation {
     fn cancelled(&self) -> bool {
         self.flag.load(Ordering::Relaxed)
     }
-}
-
-/// Host and port, as Python writes an address.
-pub(crate) fn address(peer: SocketAddr) -> (String, u16) {
-    // Never a host name: a name server that is slow or wrong must not decide on what is logged.
-    (peer.ip().to_string(), peer.port())
 }
 
 /// What is odd in a data set, as texts for a log and for JSON.

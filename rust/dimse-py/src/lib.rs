@@ -46,7 +46,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::association::{Association, Invocation};
+    use super::association::{Association, Invocation, MoveOriginator};
     #[pymodule_export]
     use super::blocking::check_process;
     #[pymodule_export]
@@ -65,8 +65,9 @@ mod _core {
     use super::events::{Events, Follower};
     #[pymodule_export]
     use super::facts::{
-        Cancellation, ContextFacts, FileFacts, ReceivedFacts, RefusedFacts, TitlesFacts,
-        WindowFacts, command_fields, context_results, status_codes,
+        AddressFacts, Cancellation, ContextFacts, FileFacts, ImplementationFacts, ReceivedFacts,
+        RefusedFacts, SavedFacts, TitlesFacts, WindowFacts, command_fields, context_results,
+        status_codes,
     };
     #[pymodule_export]
     use super::folder::{Collect, Folder};
@@ -91,9 +92,11 @@ mod _core {
     #[pymodule_export]
     use super::tls::{CertificateFacts, Credentials, Tls, TlsFacts};
     #[pymodule_export]
-    use super::verdict::{Arrivals, StoredFacts};
+    use super::verdict::{Arrivals, Refusal, StoredFacts};
     #[pymodule_export]
-    use super::{alive_tasks, fixed_limits, implementation, is_debug_build, panics, probe};
+    use super::{
+        FixedLimits, alive_tasks, fixed_limits, implementation, is_debug_build, panics, probe,
+    };
 
     /// Of the package, as Cargo.toml has it.
     #[pymodule_export]
@@ -101,14 +104,14 @@ mod _core {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 }
 
-/// Implementation Class UID and version name (PS3.7 D.3.3.2).
+/// What implements this node (PS3.7 D.3.3.2).
 #[pyfunction]
-fn implementation() -> (String, &'static str) {
+fn implementation() -> facts::ImplementationFacts {
     use dimse_proto::ul::negotiate::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
-    (
-        IMPLEMENTATION_CLASS_UID.to_text(),
-        IMPLEMENTATION_VERSION_NAME,
-    )
+    facts::ImplementationFacts {
+        class_uid: IMPLEMENTATION_CLASS_UID.to_text(),
+        version: IMPLEMENTATION_VERSION_NAME.to_owned(),
+    }
 }
 
 /// Whether the core was built without optimisation, and is many times slower than it should be.
@@ -117,21 +120,31 @@ const fn is_debug_build() -> bool {
     cfg!(debug_assertions)
 }
 
-/// Limits that no setting changes, by name.
+/// Limits that no setting changes.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+struct FixedLimits {
+    /// Presentation contexts of a proposal.
+    contexts: usize,
+    /// Transfer syntaxes of a presentation context.
+    transfer_syntaxes: usize,
+    /// Sequences inside each other in a data set.
+    sequence_depth: usize,
+    /// Fragments without bytes in a message.
+    empty_fragments: u32,
+}
+
+/// Limits that no setting changes.
 #[pyfunction]
-fn fixed_limits() -> [(&'static str, usize); 4] {
+fn fixed_limits() -> FixedLimits {
     use dimse_proto::connection::AssemblyLimits;
     use dimse_proto::dataset::DEPTH_LIMIT;
     use dimse_proto::ul::associate::{MAX_CONTEXTS, MAX_TRANSFER_SYNTAXES};
-    [
-        ("contexts", MAX_CONTEXTS),
-        ("transfer_syntaxes", MAX_TRANSFER_SYNTAXES),
-        ("sequence_depth", DEPTH_LIMIT),
-        (
-            "empty_fragments",
-            AssemblyLimits::default().empty_fragments as usize,
-        ),
-    ]
+    FixedLimits {
+        contexts: MAX_CONTEXTS,
+        transfer_syntaxes: MAX_TRANSFER_SYNTAXES,
+        sequence_depth: DEPTH_LIMIT,
+        empty_fragments: AssemblyLimits::default().empty_fragments,
+    }
 }
 
 /// Panics of the core in this process, since its threads were started. Each panic is a fault of the core.

@@ -17,7 +17,7 @@ use crate::association::Association;
 use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::config::Config;
-use crate::facts;
+use crate::facts::AddressFacts;
 use crate::metrics::MetricsFacts;
 use crate::policy::Policy;
 use crate::proposal::Proposal;
@@ -70,10 +70,10 @@ impl Listener {
             .map_err(|error| errors::os(py, &error, &address.to_string()))
     }
 
-    /// Host and port it listens on.
+    /// Where it listens.
     #[getter]
-    fn address(&self) -> (String, u16) {
-        facts::address(self.inner.address())
+    fn address(&self) -> AddressFacts {
+        AddressFacts::from(self.inner.address())
     }
 
     /// Established associations.

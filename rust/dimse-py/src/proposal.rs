@@ -20,7 +20,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::blocking::{self, OfProcess};
-use crate::facts::{TitlesFacts, address};
+use crate::facts::{AddressFacts, TitlesFacts};
 use crate::items::{
     self, CommonExtended, ExtendedArgs, Identity, ProposedContext, SupportedContext,
 };
@@ -65,10 +65,10 @@ impl Proposal {
         self.inner.association()
     }
 
-    /// Host and port of the requestor.
+    /// Where the requestor is.
     #[getter]
-    fn peer(&self) -> Option<(String, u16)> {
-        self.inner.peer().map(address)
+    fn peer(&self) -> Option<AddressFacts> {
+        self.inner.peer().map(AddressFacts::from)
     }
 
     /// Calling and called AE title.

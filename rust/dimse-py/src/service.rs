@@ -1,7 +1,6 @@
 //! `_core.Service`: what this node answers by itself, and the queues from which Python pulls the rest.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,7 +21,7 @@ use crate::association::Association;
 use crate::blocking::OfProcess;
 use crate::completions::{Then, settle};
 use crate::events::Events;
-use crate::facts::{Cancellation, texts, uid_of};
+use crate::facts::{Cancellation, SavedFacts, uid_of};
 use crate::folder::Folder;
 use crate::message::Message;
 use crate::scan::Reserved;
@@ -332,17 +331,15 @@ impl Operation {
         Reserved::new(py, &self.budget, bytes)
     }
 
-    /// Stores the instance of a C-STORE request in a folder, as a sink would; gives the path, and what is odd.
-    fn store(
-        &self,
-        py: Python<'_>,
-        folder: &Bound<'_, Folder>,
-    ) -> PyResult<(PathBuf, Vec<String>)> {
+    /// Stores the instance of a C-STORE request in a folder, as a sink would.
+    fn store(&self, py: Python<'_>, folder: &Bound<'_, Folder>) -> PyResult<SavedFacts> {
         blocking::check_process()?;
         let message = self.message.get();
         let request = self.association.get().store_request(message);
-        let stored = folder.get().store(py, request, message)?;
-        Ok((stored.path, texts(&stored.oddities)))
+        folder
+            .get()
+            .store(py, request, message)
+            .map(SavedFacts::from)
     }
 
     /// Sends a response: `command` has Status and what goes with it, identifiers of the request are filled in.

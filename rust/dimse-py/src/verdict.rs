@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dimse_net::queue::Queue;
-use dimse_net::receive::{Arrival, Met, Refusal, Stored};
+use dimse_net::receive::{self, Arrival, Met, Stored};
 use dimse_net::runtime;
 use dimse_proto::Uid;
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::blocking::{self, OfProcess};
 use crate::completions::{Then, settle};
-use crate::facts::{address, texts};
+use crate::facts::{AddressFacts, texts};
 
 /// Instances given to Python at a time.
 const TOGETHER: usize = 256;
@@ -45,8 +45,23 @@ impl Arrivals {
     }
 }
 
-/// Of one instance: none for Success, or the status and comment of a refusal.
-type VerdictArgs = Option<(u16, String)>;
+/// The verdict that an instance is not to be kept.
+#[pyclass(frozen, get_all, module = "dimse_rs._core")]
+#[derive(Clone)]
+pub(crate) struct Refusal {
+    /// The failure status that answers the C-STORE.
+    status: u16,
+    /// The Error Comment beside it; may be empty.
+    comment: String,
+}
+
+#[pymethods]
+impl Refusal {
+    #[new]
+    const fn new(status: u16, comment: String) -> Self {
+        Self { status, comment }
+    }
+}
 
 #[pymethods]
 impl Arrivals {
@@ -60,13 +75,13 @@ impl Arrivals {
             .collect()
     }
 
-    /// Has each answered: None for Success, (status, comment) for a refusal, after what was there before is back.
+    /// Has each answered: None for Success, or a refusal, after what was there before is back.
     /// Gives for each what its verdict met: "" for in time, "late", "gone", or why it could not be put back.
     #[pyo3(signature = (verdicts, *, then=None))]
     fn settle(
         &self,
         py: Python<'_>,
-        verdicts: Vec<VerdictArgs>,
+        verdicts: Vec<Option<Bound<'_, Refusal>>>,
         then: Option<Then<'_>>,
     ) -> PyResult<Py<PyAny>> {
         blocking::check_process()?;
@@ -77,13 +92,17 @@ impl Arrivals {
             let what = format!("{given} verdicts for {wanted} instances");
             return Err(PyValueError::new_err(what));
         }
+        let verdicts = verdicts
+            .into_iter()
+            .map(|verdict| verdict.map(|refusal| refusal.get().clone()))
+            .collect();
         settle(py, then, carry_out(arrivals, verdicts), |py, met| {
             Ok(met.into_pyobject(py)?.into_any().unbind())
         })
     }
 }
 
-async fn carry_out(arrivals: Vec<Arrival>, verdicts: Vec<VerdictArgs>) -> Vec<String> {
+async fn carry_out(arrivals: Vec<Arrival>, verdicts: Vec<Option<Refusal>>) -> Vec<String> {
     let mut met = vec![Met::InTime; arrivals.len()];
     let mut refused = Vec::new();
     for ((index, arrival), verdict) in arrivals.into_iter().enumerate().zip(verdicts) {
@@ -98,9 +117,9 @@ async fn carry_out(arrivals: Vec<Arrival>, verdicts: Vec<VerdictArgs>) -> Vec<St
     let mut refused = refused.into_iter();
     loop {
         while working.len() < AT_ONCE
-            && let Some((index, arrival, (status, comment))) = refused.next()
+            && let Some((index, arrival, Refusal { status, comment })) = refused.next()
         {
-            let refusal = Refusal {
+            let refusal = receive::Refusal {
                 status,
                 detail: format!("refused by on_stored: {comment}"),
                 comment: comment.into(),
@@ -150,8 +169,8 @@ pub(crate) struct StoredFacts {
     association: u64,
     calling: String,
     called: String,
-    /// Host and port of the sender.
-    peer: Option<(String, u16)>,
+    /// Where the sender is.
+    peer: Option<AddressFacts>,
     /// The same bytes were there already.
     identical: bool,
     /// Where an earlier version with other bytes went.
@@ -184,7 +203,7 @@ impl StoredFacts {
             association: arrival.association,
             calling: arrival.titles.calling.to_text(),
             called: arrival.titles.called.to_text(),
-            peer: arrival.peer.map(address),
+            peer: arrival.peer.map(AddressFacts::from),
             identical: stored.identical,
             kept: stored.kept.clone(),
             oddities: texts(&stored.oddities),
