@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 WHEEL_VENV := build/wheel-venv
+SAMPLE_VENV := build/sample-venv
 CARGO_FLAGS ?= --locked
 FUZZ_SECONDS ?= 60
 ROUNDS ?= 300
@@ -49,13 +50,21 @@ build: $(VENV)/.ready ## build the native module into the virtual environment (e
 quick: $(VENV)/.ready ## the same with little optimization: seconds after a change, and enough for test-fast
 	$(call retry,VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --profile quick $(CARGO_FLAGS))
 
-wheel: $(VENV)/.ready ## build the abi3 wheel; run the README where there is no Rust
+wheel: $(VENV)/.ready ## build the abi3 wheel; run the README and the sample project where there is no Rust
 	rm -rf dist $(WHEEL_VENV)
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin build --release $(CARGO_FLAGS) --out dist
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(call retry,$(call pip,$(WHEEL_VENV)/bin/python) 'pip>=25.1')
 	$(call retry,$(call pip,$(WHEEL_VENV)/bin/python) --group readme dist/*.whl)
 	env -i HOME="$$HOME" PATH=$(abspath $(WHEEL_VENV))/bin CI="$${CI:-}" $(WHEEL_VENV)/bin/python -m pytest tests/examples
+	$(MAKE) sample
+
+sample: ## run the tests of the sample project with the wheel in dist/ and its extra alone
+	rm -rf $(SAMPLE_VENV)
+	$(PYTHON) -m venv $(SAMPLE_VENV)
+	$(call retry,$(call pip,$(SAMPLE_VENV)/bin/python) "$$(ls dist/*.whl)[test]")
+	cd examples/sample-project && env -i HOME="$$HOME" PATH=$(abspath $(SAMPLE_VENV))/bin:/usr/bin:/bin \
+		timeout 300 python -m pytest -p no:cacheprovider
 
 demo: build ## the main job on real files: send, store, find, get, move, compare
 	$(PY) -m tests.demo.run

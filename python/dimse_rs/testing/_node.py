@@ -19,7 +19,7 @@ _GRACE: Final = 1.0
 """Seconds that requests in progress have when a server of a test stops."""
 
 # A test waits for silence or for a failure at times: its peer shall not be so patient.
-_TIMEOUTS: Final = Timeouts(artim=10, acse=10, release=5, write=10, dimse=20, store=20)
+_TIMEOUTS: Final = Timeouts(artim=10, acse=10, release=5, write=10, dimse=20, store=20, progress=5)
 
 T = TypeVar("T")
 R = TypeVar("R")

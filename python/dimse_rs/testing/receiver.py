@@ -13,6 +13,7 @@ from dimse_rs.datasets import quietly, read
 
 from . import wire
 from ._node import PATIENCE, Came, Node, on_a_thread
+from .instances import made_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Arrival", "Receiver"]
 
 _SUCCESS: Final = 0x0000
+
+_KIT: Final = made_uid("implementation").encode()
+"""Implementation Class UID of the files that are made here."""
 
 _TURN: Final = 0.1
 """Seconds between two looks at the sender, while its answer is delayed."""
@@ -79,7 +83,7 @@ def part10(data: bytes, transfer_syntax: str, sop_class: str, instance_uid: str)
         wire.data_element(0x0002, 0x0002, b"UI", sop_class.encode()),
         wire.data_element(0x0002, 0x0003, b"UI", instance_uid.encode()),
         wire.data_element(0x0002, 0x0010, b"UI", transfer_syntax.encode()),
-        wire.data_element(0x0002, 0x0012, b"UI", b"1.2.3.4"),
+        wire.data_element(0x0002, 0x0012, b"UI", _KIT),
     ]
     group = b"".join(head)
     length = wire.data_element(0x0002, 0x0000, b"UL", len(group).to_bytes(4, "little"))
