@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         NoPresentationContext as NoPresentationContext,
         ProtocolError as ProtocolError,
         RemoteProtocolError as RemoteProtocolError,
+        SendingCancelled as SendingCancelled,
         StatusError as StatusError,
         TlsError as TlsError,
         TransportError as TransportError,
@@ -81,7 +82,9 @@ if TYPE_CHECKING:
     from .received import ReceivedInstance as ReceivedInstance, ReceivedStudy as ReceivedStudy
     from .registry import classes_of as classes_of, register as register
     from .responses import Received as Received, Response as Response
+    from .retrying import RETRYABLE as RETRYABLE
     from .send_report import (
+        SendInterrupted as SendInterrupted,
         SendReport as SendReport,
         SendResult as SendResult,
         Skipped as Skipped,
@@ -178,6 +181,7 @@ _NAMES: Final = {
         "NoPresentationContext",
         "ProtocolError",
         "RemoteProtocolError",
+        "SendingCancelled",
         "StatusError",
         "TlsError",
         "TransportError",
@@ -193,7 +197,8 @@ _NAMES: Final = {
     "received": ("ReceivedInstance", "ReceivedStudy"),
     "registry": ("classes_of", "register"),
     "responses": ("Received", "Response"),
-    "send_report": ("SendReport", "SendResult", "Skipped"),
+    "retrying": ("RETRYABLE",),
+    "send_report": ("SendInterrupted", "SendReport", "SendResult", "Skipped"),
     "server.asynchronous": ("AsyncServer",),
     "server.blocking": ("Server",),
     "server.settings": ("AsyncServerSettings", "ServerSettings"),

@@ -32,10 +32,14 @@ from .tls import TLS
 from .user_identity import UserIdentity, fields_of
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from .aio.association import AsyncAssociation, Connecting
     from .handlers import Handlers
     from .observe.events import Events
     from .perform.performer import Performer
+    from .retrying import Backoff
+    from .send import Way
     from .send_report import SendReport, SendResult
 
 __all__ = ["AE"]
@@ -338,16 +342,20 @@ class AE:
         repair: bool = False,
         reassociate: int = 3,
         check: bool = True,
+        retries: int = 0,
+        backoff: Backoff = 10.0,
+        cancel: Event | None = None,
+        resume: SendReport | None = None,
         on_result: Callable[[SendResult], object] | None = None,
         on_event: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> SendReport:
         """Send files unconverted, and report the result of each.
 
         The contexts are planned from the SOP classes and transfer syntaxes of the files; files that
-        do not fit into the 128 contexts of one association go over further ones. No file is sent
-        twice: every file has one result, and a failure never ends the others. When an association
-        ends early, as with a peer that aborts at a file, the files on their way are failed, and the
-        files after them go over another association.
+        do not fit into the 128 contexts of one association go over further ones. Every file has one
+        result, and a failure never ends the others. When an association ends early, as with a peer
+        that aborts at a file, the files on their way are failed, and the files after them go over
+        another association. Without `retries` no file is sent twice.
 
         A file without preamble or File Meta Information is recognised by its data set: Explicit or
         Implicit VR Little Endian, complete, with both SOP UIDs. Other files in a searched folder
@@ -369,28 +377,112 @@ class AE:
             reassociate: how many associations in a row may end early without an answer to any file
                 until the remaining files are given up; 0 never associates again.
             check: refuse files that are cut short, as `Association.c_store` does; False sends them.
-            on_result: called with each result at once, on one thread at a time.
-            on_event: called with events: associated, progress.
+            retries: how often the files are sent again whose failure may pass by itself, by the
+                table `RETRYABLE`. A file whose answer was lost may come to the peer twice.
+            backoff: seconds before the first retry, doubled for each further one up to an hour; the
+                wait is a random part of that, so that many senders do not come back together. Or a
+                function of the number of the retry, from 1, that gives the seconds.
+            cancel: when another thread sets this event, no further file begins. Files on their way
+                have five seconds to be answered, then their associations are aborted.
+            resume: the report of an earlier sending: files that the peer stored then are not sent,
+                and have their result in this report too.
+            on_result: called with each result at once, on one thread at a time; a failure that is
+                tried again has none yet.
+            on_event: called with events: `associated`; `progress`, at the beginning and after each
+                result, with `done` and `total`, `bytes` and `total_bytes`; `retry`, with `files`,
+                `retry`, `seconds` and `why`.
 
         Returns:
-            One result for each file; `report.raise_for_failures()` turns failures into an error.
+            One result for each file; `report.raise_for_failures()` turns failures into an error,
+            `report.cancelled` says that files were left.
 
         Raises:
             LocalProtocolError: a passcode would be sent in clear.
             ValueError: the address or a number is not allowed, there are no paths, or one is "".
-            KeyboardInterrupt: Ctrl-C; the associations are aborted.
+            SendInterrupted: Ctrl-C, a KeyboardInterrupt with the `report`; the associations are
+                aborted.
 
         Source: PS3.7 9.1.1, PS3.4 B.
         """
-        from .send import Way, send
+        from .send import send
 
+        way = self._way(
+            peer,
+            (called, max_ops_invoked, identity),
+            associations=associations,
+            recurse=recurse,
+            contexts=contexts,
+            repair=repair,
+            reassociate=reassociate,
+            check=check,
+            retries=retries,
+            backoff=backoff,
+            cancel=() if cancel is None else (cancel,),
+            resume=resume,
+        )
+        return send(way, paths, on_result, on_event)
+
+    async def send_async(
+        self,
+        peer: PeerLike,
+        paths: Iterable[str | PathLike[str]] | str | PathLike[str],
+        *,
+        associations: int = 1,
+        recurse: bool = True,
+        contexts: Contexts | None = None,
+        called: str | None = None,
+        max_ops_invoked: int = 1,
+        identity: UserIdentity | None = None,
+        repair: bool = False,
+        reassociate: int = 3,
+        check: bool = True,
+        retries: int = 0,
+        backoff: Backoff = 10.0,
+        cancel: Event | None = None,
+        resume: SendReport | None = None,
+        on_result: Callable[[SendResult], object] | None = None,
+        on_event: Callable[[Mapping[str, Any]], object] | None = None,
+    ) -> SendReport:
+        """Send files on an event loop: see `send`.
+
+        The files are sent by threads, and `on_result` and `on_event` are called on the loop. When
+        the task is cancelled, the sending is cancelled as by `cancel`; the note of the
+        CancelledError says how many files were sent.
+        """
+        from .aio.sending import send_async
+
+        way = self._way(
+            peer,
+            (called, max_ops_invoked, identity),
+            associations=associations,
+            recurse=recurse,
+            contexts=contexts,
+            repair=repair,
+            reassociate=reassociate,
+            check=check,
+            retries=retries,
+            backoff=backoff,
+            cancel=() if cancel is None else (cancel,),
+            resume=resume,
+        )
+        return await send_async(way, paths, on_result, on_event)
+
+    def _way(
+        self,
+        peer: PeerLike,
+        asked: tuple[str | None, int, UserIdentity | None],
+        **options: Any,
+    ) -> Way:
+        """Make the way of a sending; `asked`: called AE title, operations, and identity."""
+        from .send import Way
+
+        called, max_ops_invoked, identity = asked
         fields_of(identity, secured=self.tls is not None)
         target = parse_peer(peer, called=called)
         associate = partial(
             self.associate, target, max_ops_invoked=max_ops_invoked, identity=identity
         )
-        way = Way(associate, target, associations, recurse, repair, contexts, reassociate, check)
-        return send(way, paths, on_result, on_event)
+        return Way(associate, target, **options)
 
 
 # The data class has made its own `__setattr__`, which says of any name that the field is frozen: of

@@ -18,6 +18,7 @@ DimseError                                      .message .hint
 |   `-- RemoteProtocolError                     the peer broke a rule; already answered with A-ABORT
 |-- DecodeError(ValueError)                     .offset .section
 |   `-- LimitExceeded                           .limit .most: decoding would take too much
+|-- SendingCancelled                            in results of `AE.send`: this file was not sent
 `-- StatusError(status, comment, response)      a failure status: raised by calls, and by handlers
                                                 to answer one
 ```
@@ -47,6 +48,7 @@ __all__ = [
     "NoPresentationContext",
     "ProtocolError",
     "RemoteProtocolError",
+    "SendingCancelled",
     "StatusError",
     "TlsError",
     "TransportError",
@@ -394,6 +396,14 @@ _MEASURES: Final = {
     "depth": "has sequences nested deeper than {}",
     "byte_budget": "takes more memory decoded than is left of {} bytes",
 }
+
+
+class SendingCancelled(DimseError):
+    """The sending was cancelled, or interrupted by Ctrl-C, before this file was sent."""
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        """Use the one sentence unless a message is given."""
+        super().__init__(message or "not sent: the sending was cancelled before", hint=hint)
 
 
 class StatusError(DimseError):

@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from os import PathLike
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
-from . import _core, log, threads
+from . import log, threads
+from .accounting import Account
 from .contexts import Contexts, FileInfo, Plan, expand, plan
-from .datasets import in_a_file
 from .dimse.bulk import Sending
 from .dimse.run import run
-from .dimse.steps import SendFiles
+from .dimse.steps import WAKE, SendFiles
 from .encoding.repair import repair as repair_file
-from .errors import DecodeError, DimseError, NoPresentationContext, StatusError
+from .errors import (
+    AssociationAborted,
+    DecodeError,
+    DimseError,
+    NoPresentationContext,
+    SendingCancelled,
+    StatusError,
+)
+from .finding import look, look_at as look_at, named, unreadable_file
 from .records import dataclass, field
-from .send_report import SendReport, SendResult, Skipped
-from .sop_class import MediaStorageDirectoryStorage
+from .retrying import Backoff, delay_before
+from .send_report import SendInterrupted, SendReport, SendResult, Skipped
 from .status import Status
 
 if TYPE_CHECKING:
     from .association import Association
+    from .dimse.bulk import Outcome
     from .settings import Peer
 
 __all__ = ["SendReport", "SendResult", "Skipped", "send"]
 
 _logger = log.get(log.ASSOCIATION)
 
-_DICOMDIR: Final = "DICOMDIR"
-_DIRECTORY: Final = "a directory of instances, not one of them"
-
 REASSOCIATE: Final = 3
 """Associations in a row that may end without any answer, before the remaining files fail."""
+
+_TURN: Final = 0.1
+"""Seconds between two looks at whether a sending is cancelled."""
+
+_GRACE: Final = 5.0
+"""Seconds that the files on their way have to be answered when a sending is cancelled."""
+
+_LAST: Final = 1.0
+"""Seconds that are waited after Ctrl-C for the results of what was aborted."""
 
 
 def send(
@@ -48,153 +62,44 @@ def send(
     on_event: Callable[[Mapping[str, Any]], object] | None,
 ) -> SendReport:
     """Carry out `AE.send`."""
-    if way.associations < 1:
-        raise ValueError(f"associations is at least 1, not {way.associations}")
-    if way.reassociate < 0:
-        raise ValueError(f"reassociate is 0 or more, not {way.reassociate}")
-    found = _look_at(_named(paths), way.recurse, way.repair)
-    readable = tuple(file for file in found.order if isinstance(file, FileInfo))
-    plans = plan(readable) if way.contexts is None else [Plan(expand(way.contexts), readable)]
-    account = _Account(way, found.repaired, on_result, on_event)
-    account.tell(event="progress", total=len(found.order))
-    for file in found.order:
-        if isinstance(file, SendResult):
-            account.add(file)
+    way.check_numbers()
+    found = look(named(paths), way.recurse, way.repair)
+    account = Account(found, way.resume, on_result, on_event)
     started = time.perf_counter()
+    try:
+        _send_all(account, way)
+    except KeyboardInterrupt as interrupt:
+        raise SendInterrupted(account.report(time.perf_counter() - started)) from interrupt
+    return account.report(time.perf_counter() - started)
+
+
+def _send_all(account: Account, way: Way) -> None:
+    """Send the files, and those that failed for a while again, as often as is allowed."""
+    files = account.begin()
+    for number in range(1, way.retries + 2):
+        account.is_last = number > way.retries
+        _send_once(_Sender(way, account), way, files)
+        files = account.postponed()
+        if not files or way.is_cancelled():
+            break
+        seconds, why = delay_before(number, way.backoff), account.why_postponed()
+        account.tell(event="retry", files=len(files), retry=number, seconds=seconds, why=why)
+        what = (way.peer, len(files), why, seconds)
+        text = "%s: %d files failed, first %s; trying again in %.1f s"
+        _logger.warning(text, *what, extra={"code": "retry"})
+        if way.wait(seconds):
+            break
+    account.settle()
+
+
+def _send_once(sender: _Sender, way: Way, files: Sequence[FileInfo]) -> None:
+    plans = plan(files) if way.contexts is None else [Plan(expand(way.contexts), tuple(files))]
     jobs = [part for whole in plans if whole.files for part in _split(whole, way.associations)]
     if way.associations == 1 or len(jobs) < 2:
         for job in jobs:
-            account.run(job)
+            sender.run(job)
     else:
-        _run_together(account, jobs, way.associations)
-    seconds = time.perf_counter() - started
-    results = tuple(account.results[file.path] for file in found.order)
-    return SendReport(results, seconds, tuple(found.skipped))
-
-
-def look_at(
-    paths: Iterable[str | PathLike[str]], *, recurse: bool = True
-) -> list[FileInfo | SendResult]:
-    """Look at files, and search folders, as `AE.send` does before it sends.
-
-    Returns:
-        In order, a description of each file, or a result with the reason why it cannot be sent.
-
-    Raises:
-        ValueError: a path is empty.
-    """
-    return _look_at(_named(paths), recurse, False).order
-
-
-def _named(paths: Iterable[str | PathLike[str]] | str | PathLike[str]) -> list[Path]:
-    """Make paths of the arguments.
-
-    Raises:
-        ValueError: there are no paths, or an empty one, which would mean the current folder.
-    """
-    given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
-    if not given:
-        raise ValueError("no paths: there is nothing to send")
-    if "" in given:
-        raise ValueError('"" is no path; the current folder is "."')
-    return [Path(path) for path in given]
-
-
-@dataclass
-class _Found:
-    repair: bool = False
-    order: list[FileInfo | SendResult] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    seen: set[Path] = field(default_factory=set)
-    repaired: dict[Path, tuple[str, ...]] = field(default_factory=dict)
-
-    def skip(self, path: Path, reason: str) -> None:
-        """Keep a path that is not sent, with the reason."""
-        _logger.info("skipped %s: %s", path, reason, extra={"code": "skipped"})
-        self.skipped.append(Skipped(path, reason))
-
-    def fail(self, path: Path, problem: DimseError | OSError) -> None:
-        """Keep a file that cannot be sent, with the reason."""
-        error = problem if isinstance(problem, DimseError) else _unreadable(path, problem)
-        self.order.append(SendResult(path, error=error))
-
-
-def _look_at(paths: Iterable[Path], recurse: bool, repair: bool) -> _Found:
-    found = _Found(repair)
-    for path in paths:
-        if os.path.isdir(path):
-            for inside in _files_in(path, recurse, found):
-                _look_at_file(inside, found, searched=True)
-        else:
-            _look_at_file(path, found, searched=False)
-    return found
-
-
-def _files_in(folder: Path, recurse: bool, found: _Found) -> Iterator[Path]:
-    def unreadable(problem: OSError) -> None:
-        found.fail(Path(problem.filename or folder), problem)
-
-    for where, folders, names in os.walk(folder, onerror=unreadable):
-        folders.sort()
-        for name in folders if recurse else ():
-            inside = Path(where, name)
-            if inside.is_symlink():  # it may lead to a folder above, and so in a circle
-                found.skip(inside, "a link to a folder: those are not followed")
-        if not recurse:
-            folders.clear()
-        for name in sorted(names):
-            yield Path(where, name)
-
-
-def _look_at_file(path: Path, found: _Found, *, searched: bool) -> None:
-    # A file is sent once, however often it is met. One that is named has a result even where a
-    # search passes it over.
-    if not searched and path in found.skipped:
-        found.skipped = [skipped for skipped in found.skipped if skipped != path]
-    elif path in found.seen:
-        return
-    found.seen.add(path)
-    try:
-        if searched and not stat.S_ISREG(path.stat().st_mode):
-            found.skip(path, "not a regular file")
-            return
-        file = FileInfo._of(path, _core.probe(path))
-    except (DecodeError, OSError) as problem:
-        _look_again(path, found, problem, searched=searched)
-        return
-    if searched and file.sop_class == MediaStorageDirectoryStorage:
-        found.skip(path, _DIRECTORY)
-        return
-    found.order.append(file)
-
-
-def _look_again(
-    path: Path, found: _Found, problem: DecodeError | OSError, *, searched: bool
-) -> None:
-    """Decide on a file that cannot be sent: it is repaired, passed over, or a failure."""
-    if isinstance(problem, OSError) or not found.repair or (searched and path.name == _DICOMDIR):
-        pass
-    else:
-        try:
-            mended = repair_file(path)
-            with in_a_file(mended.content) as spooled:
-                facts = _core.probe(spooled)
-        except DecodeError as failed:
-            _logger.debug("%s", failed, extra={"code": "unrepaired"})
-        except OSError as failed:
-            problem = failed
-        else:
-            found.repaired[path] = mended.done
-            found.order.append(FileInfo._of(path, facts))
-            return
-    if not searched or isinstance(problem, OSError):
-        found.fail(path, problem)
-    elif path.name == _DICOMDIR:
-        found.skip(path, _DIRECTORY)
-    elif problem.message.startswith(f"{path}: not a DICOM file"):
-        found.skip(path, problem.message.removeprefix(f"{path}: "))
-    else:  # it looks like an instance, and is a damaged one
-        found.fail(path, problem)
+        _run_together(sender, jobs, way.associations)
 
 
 def _split(whole: Plan, parts: int) -> list[Plan]:
@@ -228,6 +133,10 @@ class Way:
         reassociate: associations in a row that may end before their time without any answer; 0
             never associates again.
         check: whether files that are cut short are refused.
+        retries: how often files are sent again that failed for a while.
+        backoff: before the first retry.
+        cancel: cancels the sending when it is set, by any of its owners.
+        resume: the report of an earlier sending; what was stored then is not sent.
     """
 
     associate: Callable[..., Association]
@@ -238,42 +147,49 @@ class Way:
     contexts: Contexts | None = None
     reassociate: int = REASSOCIATE
     check: bool = True
+    retries: int = 0
+    backoff: Backoff = 0.0
+    cancel: tuple[Event, ...] = ()
+    resume: SendReport | None = None
+
+    def check_numbers(self) -> None:
+        """Check the arguments before anything is looked at.
+
+        Raises:
+            ValueError: a number is not allowed.
+        """
+        if self.associations < 1:
+            raise ValueError(f"associations is at least 1, not {self.associations}")
+        for name, number in (("reassociate", self.reassociate), ("retries", self.retries)):
+            if number < 0:
+                raise ValueError(f"{name} is 0 or more, not {number}")
+        if not callable(self.backoff) and not self.backoff >= 0:
+            raise ValueError(f"backoff is a number of seconds or a function, not {self.backoff}")
+
+    def is_cancelled(self) -> bool:
+        """Whether the sending is to end."""
+        return any(event.is_set() for event in self.cancel)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; return earlier, with True, when the sending is cancelled."""
+        # In turns: several events cannot be waited for at once, and Ctrl-C is to be heard.
+        end = time.monotonic() + seconds
+        while not self.is_cancelled():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _TURN))
+        return True
 
 
-class _Account:
-    """Runs jobs and keeps one result for each file.
+class _Sender:
+    """Runs jobs, each over one association at a time, and gives results to the account."""
 
-    Each thread runs one job at a time, over one association at a time. Results and callbacks are
-    under one lock: a callback of the user's is not called from two threads at once.
-    """
-
-    def __init__(
-        self,
-        way: Way,
-        repaired: Mapping[Path, tuple[str, ...]],
-        on_result: Callable[[SendResult], object] | None,
-        on_event: Callable[[Mapping[str, Any]], object] | None,
-    ) -> None:
-        self.results: dict[Path, SendResult] = {}
-        self._peer = way.peer
+    def __init__(self, way: Way, account: Account) -> None:
         self._way = way
-        self._repaired = repaired
-        self._on_result = on_result
-        self._on_event = on_event
-        self._lock = Lock()
+        self._account = account
         self._live: set[Association] = set()
         self._stopped = False
-
-    def add(self, result: SendResult) -> None:
-        with self._lock:
-            self.results[result.path] = result
-            if self._on_result is not None:
-                self._on_result(result)
-
-    def tell(self, **event: Any) -> None:
-        if self._on_event is not None:
-            with self._lock:
-                self._on_event(event)
 
     def stop(self) -> None:
         """Abort the associations that live, and let no further one begin."""
@@ -281,14 +197,19 @@ class _Account:
         for association in tuple(self._live):
             association.abort()
 
+    def _is_over(self) -> bool:
+        return self._stopped or self._way.is_cancelled()
+
     def run(self, job: Plan) -> None:
         """Send the files of one association, and the files that its end leaves over further ones.
 
         Only files of which no byte was sent are left: the peer may have stored any other.
         """
         unfruitful = 0  # associations in a row without an answer
-        while job.files and not self._stopped:
+        while job.files and not self._is_over():
             left = self._run_once(job)
+            if self._is_over():
+                return  # files without a result are for the report
             unfruitful = 0 if left.answered else unfruitful + 1
             most = self._way.reassociate
             if left.error is not None and (unfruitful > most or not most):
@@ -299,7 +220,7 @@ class _Account:
             unsent = set(left.files)
             job = Plan(job.contexts, tuple(file for file in job.files if file in unsent))
             if job.files:
-                what = (self._peer, left.error, len(job.files))
+                what = (self._way.peer, left.error, len(job.files))
                 text = "%s ended before its time, %s: associating again for %d files"
                 _logger.warning(text, *what, extra={"code": "reassociate"})
 
@@ -307,7 +228,9 @@ class _Account:
         """Send files over one association; give the files that its end left unsent."""
         left = _Left()
         try:
-            association = self._way.associate(contexts=job.contexts)
+            association = self._associate(job.contexts)
+        except SendingCancelled:
+            return left
         except DimseError as error:
             self._not_sent(job.files, error)
             return left
@@ -315,7 +238,8 @@ class _Account:
         try:
             if self._stopped:  # while it was made, so that `stop` could not abort it
                 association.abort()
-            self.tell(event="associated", peer=str(self._peer), contexts=_told(association))
+            peer = str(self._way.peer)
+            self._account.tell(event="associated", peer=peer, contexts=_told(association))
             self._send(association, job.files, left)
         except BaseException:
             association.abort()
@@ -331,9 +255,30 @@ class _Account:
                 _logger.warning("%s was not released: %s", association, error, extra=told)
         return left
 
+    def _associate(self, contexts: Contexts) -> Association:
+        """Ask for an association, and give up waiting for it when the sending is cancelled.
+
+        Raises:
+            SendingCancelled: it was.
+            DimseError: there is no association.
+        """
+        if not self._way.cancel:
+            return self._way.associate(contexts=contexts)
+        asking = _Asking(partial(self._way.associate, contexts=contexts))
+        threads.start("dimse-associate", asking.ask)
+        try:
+            while not asking.over.wait(_TURN):
+                if self._is_over():
+                    raise SendingCancelled
+        except BaseException:
+            asking.leave()
+            raise
+        return asking.given()
+
     def _send(self, association: Association, files: Sequence[FileInfo], left: _Left) -> None:
-        singly = [file for file in files if file.path in self._repaired]
-        files = [file for file in files if file.path not in self._repaired]
+        repaired = self._account.repaired
+        singly = [file for file in files if file.path in repaired]
+        files = [file for file in files if file.path not in repaired]
         core, within = association._core, association._timeouts.store
         sending = Sending(
             SendFiles([file.path for file in files], 0, within, check=self._way.check)
@@ -344,28 +289,73 @@ class _Account:
             left.add(files, over)
             left.add(singly, over)
             return
-        while (outcomes := run(core, sending.outcomes())) is not None:
-            for sent in outcomes:
-                file = files[sent.index]
-                if sent.status is not None:
-                    left.answered = True
-                    self.add(_result(file, status=sent.status, comment=sent.comment, sent=True))
-                elif sent.convertible:
-                    singly.append(file)
-                elif not sent.begun and sent.error and not isinstance(sent.error, DecodeError):
-                    left.add([file], sent.error)
-                else:
-                    self.add(_result(file, error=sent.error, sent=sent.begun))
+        within = _TURN if self._way.cancel else WAKE
+        ends: float | None = None
+        try:
+            while (outcomes := run(core, sending.outcomes(within))) is not None:
+                self._take(outcomes, files, singly, left)
+                if not self._way.is_cancelled():
+                    continue
+                if ends is None:
+                    sending.stop()
+                    ends = time.monotonic() + _GRACE
+                elif time.monotonic() > ends:
+                    association.abort()
+        except KeyboardInterrupt:
+            association.abort()
+            self._take_last(association, sending, files)
+            raise
         for file in singly:
+            if self._is_over():
+                return
             self._send_singly(association, file, left)
+
+    def _take(
+        self,
+        outcomes: Iterable[Outcome],
+        files: Sequence[FileInfo],
+        singly: list[FileInfo],
+        left: _Left,
+    ) -> None:
+        """Account for outcomes: results, files to be sent singly, and files that are left."""
+        for sent in outcomes:
+            file = files[sent.index]
+            if sent.status is not None:
+                left.answered = True
+                self._add(_result(file, status=sent.status, comment=sent.comment, sent=True))
+            elif sent.convertible:
+                singly.append(file)
+            elif not sent.begun and sent.error and not isinstance(sent.error, DecodeError):
+                left.add([file], sent.error)
+            else:
+                self._add(_result(file, error=sent.error, sent=sent.begun))
+
+    def _take_last(
+        self, association: Association, sending: Sending, files: Sequence[FileInfo]
+    ) -> None:
+        """Take the results of files that were on their way at Ctrl-C: they may be stored."""
+        end = time.monotonic() + _LAST
+        with suppress(Exception):
+            while time.monotonic() < end:
+                outcomes = run(association._core, sending.outcomes(_TURN))
+                if outcomes is None:
+                    break
+                self._take(outcomes, files, [], _Left())
+            # Python raises KeyboardInterrupt as a call returns, and drops what it returned.
+            doubt = AssociationAborted(0, local=True, message="interrupted as its answer came")
+            for index in sending.left:
+                self._add(_result(files[index], error=doubt, sent=True))
+
+    def _add(self, result: SendResult) -> None:
+        self._account.add(result)
 
     def _not_sent(self, files: Iterable[FileInfo], error: DimseError) -> None:
         for file in files:
-            self.add(_result(file, error=error))
+            self._add(_result(file, error=error))
 
     def _send_singly(self, association: Association, file: FileInfo, left: _Left) -> None:
         """Send a file that was repaired, or whose transfer syntax the peer did not accept."""
-        done = self._repaired.get(file.path, ())
+        done = self._account.repaired.get(file.path, ())
         # Asked before the request: on an association that is over, no byte of the file has left.
         alive = association.is_established
         try:
@@ -382,11 +372,50 @@ class _Account:
                 return
             result = _result(file, error=error, sent=True)
         except OSError as problem:
-            result = _result(file, error=_unreadable(file.path, problem))
+            result = _result(file, error=unreadable_file(file.path, problem))
         else:
             left.answered = True
             result = _result(file, status=status, sent=True)
-        self.add(replace(result, repaired=done if result.bytes else ()))
+        self._add(replace(result, repaired=done if result.bytes else ()))
+
+
+class _Asking:
+    """An association that is asked for on a thread of its own, which may be left behind."""
+
+    def __init__(self, associate: Callable[[], Association]) -> None:
+        self.over = Event()
+        self._associate = associate
+        self._lock = Lock()
+        self._left = False
+        self._association: Association | None = None
+        self._error: BaseException | None = None
+
+    def ask(self) -> None:
+        association: Association | None = None
+        try:
+            association = self._associate()
+        except BaseException as error:
+            self._error = error
+        with self._lock:
+            self._association = association
+            left = self._left
+        if left and association is not None:
+            association.abort()
+        self.over.set()
+
+    def leave(self) -> None:
+        """Abort the association, now or when it is made."""
+        with self._lock:
+            self._left = True
+            association = self._association
+        if association is not None:
+            association.abort()
+
+    def given(self) -> Association:
+        if self._error is not None:
+            raise self._error
+        assert self._association is not None  # noqa: S101 - it is one or the other
+        return self._association
 
 
 @dataclass(slots=True)
@@ -407,10 +436,6 @@ class _Left:
         """Keep files that were not sent, with the reason."""
         self.files += files
         self.error = error
-
-
-def _unreadable(path: Path, problem: OSError) -> DecodeError:
-    return DecodeError(f"{path}: {problem.strerror or problem}")
 
 
 def _result(
@@ -440,7 +465,7 @@ def _told(association: Association) -> list[dict[str, str]]:
     ]
 
 
-def _run_together(account: _Account, jobs: Sequence[Plan], together: int) -> None:
+def _run_together(sender: _Sender, jobs: Sequence[Plan], together: int) -> None:
     """Carry jobs out on threads, daemons, so that Ctrl-C need not wait for a connection."""
     waiting = SimpleQueue[Plan]()
     for job in jobs:
@@ -454,25 +479,28 @@ def _run_together(account: _Account, jobs: Sequence[Plan], together: int) -> Non
             except Empty:
                 return
             try:
-                account.run(job)
+                sender.run(job)
             except BaseException as failure:  # of a callback: raised to the caller of `send`
                 failures.append(failure)
-                account.stop()
+                sender.stop()
 
-    senders: list[Thread] = []
+    running: list[Thread] = []
     try:
         for number in range(min(together, len(jobs))):
             try:
-                senders.append(threads.start(f"dimse-send-{number}", work))
+                running.append(threads.start(f"dimse-send-{number}", work))
             except (RuntimeError, MemoryError):
                 break  # no thread can be started now: the running ones do its share
-        if not senders:
+        if not running:
             work()
-        for sender in senders:
-            while sender.is_alive():
-                sender.join(0.1)  # not for longer: a waiting thread does not hear Ctrl-C
-    except BaseException:
-        account.stop()
+        for thread in running:
+            while thread.is_alive():
+                thread.join(0.1)  # not for longer: a waiting thread does not hear Ctrl-C
+    except BaseException as failure:
+        sender.stop()
+        end = time.monotonic() + _LAST
+        for thread in running if isinstance(failure, KeyboardInterrupt) else ():
+            thread.join(max(0.0, end - time.monotonic()))  # it has results of what was aborted
         raise
     if failures:
         raise failures[0]

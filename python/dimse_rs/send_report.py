@@ -7,11 +7,12 @@ from os import PathLike
 from pathlib import Path, PosixPath
 from typing import Self
 
-from .errors import DimseError, StatusError
+from .errors import DimseError, SendingCancelled, StatusError
 from .records import dataclass
+from .retrying import is_retryable
 from .status import Status
 
-__all__ = ["SendReport", "SendResult", "Skipped"]
+__all__ = ["SendInterrupted", "SendReport", "SendResult", "Skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class SendResult:
     def ok(self) -> bool:
         """Whether the peer stored the instance: success or warning."""
         return self.category in ("ok", "warning")
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the failure may pass by itself, by the table `RETRYABLE`; False of a success."""
+        return not self.ok and is_retryable(self.status, self.error)
 
     @property
     def category(self) -> str:
@@ -116,6 +122,21 @@ class SendReport:
         return tuple(result for result in self.results if not result.ok)
 
     @property
+    def sent(self) -> tuple[SendResult, ...]:
+        """Files that the peer stored, with or without a warning."""
+        return tuple(result for result in self.results if result.ok)
+
+    @property
+    def left(self) -> tuple[Path, ...]:
+        """The files that the peer did not store, for another sending."""
+        return tuple(result.path for result in self.failures)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the sending was cancelled, or interrupted, before all files were sent."""
+        return any(isinstance(result.error, SendingCancelled) for result in self.results)
+
+    @property
     def warnings(self) -> tuple[SendResult, ...]:
         """Files that the peer stored with a warning."""
         return tuple(result for result in self.results if result.category == "warning")
@@ -138,3 +159,21 @@ class SendReport:
         error = StatusError(Status(0) if first.status is None else first.status, first.comment)
         error.add_note(text)
         raise error
+
+
+class SendInterrupted(KeyboardInterrupt):
+    """Ctrl-C while files were sent; its text says how many were.
+
+    Attributes:
+        report: the results so far. Files that were not sent have the error `SendingCancelled`.
+            `AE.send(peer, paths, resume=interrupted.report)` sends what is left.
+    """
+
+    def __init__(self, report: SendReport) -> None:
+        """Keep the report."""
+        super().__init__(f"{len(report.sent)} of {len(report.results)} files sent")
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[Self], tuple[SendReport]]:
+        """Pickle with the report."""
+        return type(self), (self.report,)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, s
 from tests.support.odd_files import ODD, Aborting, instance, part10
 from tests.support.process import Process
 from tests.support.tools import DIMSE, dimse, events
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +243,7 @@ def test_130_on_ctrl_c(options, study):
         tool.interrupt()
         assert tool.wait() == 130
         assert time.monotonic() - started < 2
-        assert tool.errors().splitlines()[-1] == "interrupted"
+        assert tool.errors().splitlines()[-1] == "interrupted: 0 of 10 files sent"
 
 
 def test_a_reader_that_leaves_is_not_a_crash(study, tmp_path):
@@ -332,3 +336,49 @@ def test_files_behind_one_at_which_the_peer_aborts_are_sent(tmp_path):
         assert (summary["sent"], summary["failed"], summary["not_sent"]) == (3, 3, 0)
         done = dimse("storescu", "--json", "--reassociate", 0, peer.address, tmp_path)
     assert events(done.stdout)[-1]["not_sent"] == 5 - 1
+
+
+def test_ctrl_c_says_how_many_were_sent(study, tmp_path):
+    came, gate = [], threading.Event()
+    server = scp()
+
+    @server.c_store
+    def store(request):
+        came.append(request.instance_uid)
+        if len(came) > 3:
+            gate.wait(20)
+
+    report = tmp_path / "report.jsonl"
+    with server:
+        command = [*DIMSE, "storescu", "--report", str(report), at(server), str(study)]
+        with Process(command) as tool:
+            until(lambda: len(came) == 4)
+            started = time.monotonic()
+            tool.interrupt()
+            assert tool.wait() == 130
+            assert time.monotonic() - started < 5
+            gate.set()
+            assert re.search(r"interrupted: \d of 10 files sent", tool.errors())
+    told = [json.loads(line) for line in report.read_text().splitlines()]
+    [summary] = [event for event in told if event["event"] == "summary"]
+    assert (summary["files"], summary["sent"] + summary["failed"] >= 4) == (10, True)
+    assert told[-1]["code"] == 130
+
+
+def test_retries_wait_for_a_peer_that_has_no_room(study):
+    came = []
+    server = scp()
+
+    @server.c_store
+    def store(request):
+        came.append(request.instance_uid)
+        return 0xA700 if len(came) == 1 else 0
+
+    with server:
+        done = dimse("storescu", "--json", "--retries", "2", "--backoff", "0", at(server), study)
+    assert done.returncode == 0
+    told = events(done.stdout)
+    [retry] = [event for event in told if event["event"] == "retry"]
+    assert (retry["files"], retry["retry"]) == (1, 1)
+    assert len([event for event in told if event["event"] == "sent"]) == 10
+    assert len([event for event in told if event["event"] == "progress"]) == 1

@@ -128,9 +128,15 @@ def test_callbacks_see_every_file_once_and_one_at_a_time(study, tmp_path):
             at(server), study, associations=3, on_result=on_result, on_event=events.append
         )
     assert sorted(seen, key=lambda result: result.path) == list(report.results)
-    assert events[0] == {"event": "progress", "total": 30}
-    associated = events[1:]
-    assert [event["event"] for event in associated] == ["associated"] * 3
+    total = sum(len(data_set(path)) for path in slices(study))
+    progress = [event for event in events if event["event"] == "progress"]
+    assert [(event["done"], event["total"]) for event in progress] == [(n, 30) for n in range(31)]
+    assert (progress[0]["bytes"], progress[-1]["bytes"]) == (0, total)
+    assert {event["total_bytes"] for event in progress} == {total}
+    assert events[0] is progress[0]
+    associated = [event for event in events if event["event"] == "associated"]
+    assert len(associated) == 3
+    assert len(associated) + len(progress) == len(events)
     assert associated[0]["peer"] == at(server)
     assert {context["class"] for context in associated[0]["contexts"]} == {CTImageStorage}
 

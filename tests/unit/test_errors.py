@@ -24,6 +24,7 @@ SAMPLES = [
     errors.LocalProtocolError("not now"),
     errors.RemoteProtocolError("bad PDU"),
     errors.DecodeError("length runs out", 12, "PS3.8 9.3.1"),
+    errors.SendingCancelled(),
     errors.StatusError(0xA700, "disk full", {"response": True}),
 ]
 
@@ -54,7 +55,7 @@ def test_tree_joins_the_builtin_exceptions_that_users_catch():
 
 def test_tree_in_the_docstring_names_every_class():
     classes = [name for name in errors.__all__ if isinstance(getattr(errors, name), type)]
-    assert len(classes) == 17
+    assert len(classes) == 18
     for name in classes:
         assert name in errors.__doc__
 

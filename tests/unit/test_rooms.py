@@ -36,6 +36,7 @@ FLOORS = (
         "passcodes",
         "access",
         "send_report",
+        "retrying",
         "received",
     ),
     ("encoding", "datasets", "responses", "storage"),
@@ -44,7 +45,7 @@ FLOORS = (
     ("handlers", "studies"),
     ("perform",),
     ("association",),
-    ("send",),
+    ("finding", "accounting", "send"),
     ("aio",),
     ("ae",),
     ("server",),
@@ -71,6 +72,7 @@ EXCEPTIONS = {
     ("ae:associate", "parameters"): "each keyword is public, and has its line in help()",
     ("ae:associate_async", "parameters"): "as associate",
     ("ae:send", "parameters"): "as associate",
+    ("ae:send_async", "parameters"): "as associate",
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dimse_rs.contexts import Context
+from dimse_rs.send_report import SendInterrupted
 from dimse_rs.sop_class import MOST_USED_STORAGE
 
 from .exits import CliError, ExitCode, report_code
@@ -20,6 +21,7 @@ from .options import (
     count,
     peer_and_rest,
     requestor,
+    seconds,
     user_identity,
     whole,
 )
@@ -114,6 +116,22 @@ def _add_sending_options(result: Parser) -> None:
         help="go on after a file at which the peer aborts, until N associations in a row end "
         "without an answer; 0: never (default: 3)",
     )
+    group.add_argument(
+        "--retries",
+        metavar="N",
+        type=whole,
+        default=0,
+        help="send files again, N times at most, whose failure may pass by itself: no connection, "
+        "an abort, no resources (default: 0)",
+    )
+    group.add_argument(
+        "--backoff",
+        metavar="SECONDS",
+        type=seconds,
+        default=10.0,
+        help="before the first retry, doubled for each further one; a random part of it is waited "
+        "(default: 10)",
+    )
     add_report_option(group)
     add_propose_options(group, " for the 120 most used classes")
 
@@ -136,7 +154,12 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
         fields = dict(event)
         name = fields.pop("event")
         if name == "progress":
-            progress.total = fields.get("total") or progress.total
+            progress.total = fields["total"]
+            if fields.get("done"):
+                return
+            fields = {"total": fields["total"]}
+        elif name == "retry":
+            progress.clear()
         if name not in ("sent", "rejected"):  # `on_result` prints these
             output.event(name, **fields)
 
@@ -144,19 +167,38 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
     options: dict[str, Any] = {} if args.max_ops == 1 else {"max_ops_invoked": args.max_ops}
     if (identity := user_identity(parser, args)) is not None:
         options["identity"] = identity
-    report: SendReport = ae.send(
-        str(peer),
-        paths,
-        associations=args.associations,
-        recurse=not args.no_recurse,
-        repair=args.repair,
-        reassociate=args.reassociate,
-        on_result=on_result,
-        on_event=on_event,
-        contexts=_contexts(args.propose),
-        **options,
-    )
+    options |= {"retries": args.retries, "backoff": args.backoff}
+    interrupted = False
+    try:
+        report = ae.send(
+            str(peer),
+            paths,
+            associations=args.associations,
+            recurse=not args.no_recurse,
+            repair=args.repair,
+            reassociate=args.reassociate,
+            on_result=on_result,
+            on_event=on_event,
+            contexts=_contexts(args.propose),
+            **options,
+        )
+    except SendInterrupted as interrupt:
+        report, interrupted = interrupt.report, True
     progress.clear()
+    _tell_skipped(report, inputs, output)
+    for reason, times in reasons.items():
+        if times > 1:
+            output.log.error("%d more not sent, %s", times - 1, reason)
+    code = _summary(report, output, progress)
+    if not interrupted:
+        return code
+    text = f"interrupted: {len(report.sent)} of {len(report.results)} files sent"
+    output.message(text)
+    output.event("error", code=ExitCode.INTERRUPTED.value, message=text)
+    return ExitCode.INTERRUPTED
+
+
+def _tell_skipped(report: SendReport, inputs: list[str], output: Output) -> None:
     for skipped in report.skipped:
         output.event("skipped", path=str(skipped), reason=skipped.reason)
     if not report.results:
@@ -166,10 +208,6 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
         first = report.skipped[0]
         count = len(report.skipped)
         output.log.warning("%d skipped (-v names each), first %s: %s", count, first, first.reason)
-    for reason, times in reasons.items():
-        if times > 1:
-            output.log.error("%d more not sent, %s", times - 1, reason)
-    return _summary(report, output, progress)
 
 
 def _inputs(inputs: list[str], args: argparse.Namespace) -> list[Path]:
