@@ -123,6 +123,9 @@ bench: build peers ## print the benchmark table (QUICK=1: under 3 minutes; ONLY=
 bench-counts: build peers ## count system calls and task switches for each instance received, beside DCMTK's
 	$(PY) -m tests.bench.counts
 
+bench-network: build ## print what window, associations and PDU length bring, on loopback and 50 ms away
+	$(PY) -m tests.bench.network
+
 bench-load: build peers ## print what thousands of associations cost, and bad peers (QUICK=1: a few minutes)
 	$(PY) -m tests.load.run $(if $(filter 1,$(QUICK)),--quick)
 
