@@ -57,6 +57,7 @@ def test_json_has_one_event_for_each_file(tmp_path):
     first = stored[0]
     assert first.keys() == {
         *("event", "uid", "class", "syntax", "path", "bytes", "calling", "status"),
+        *("association", "peer", "study", "series"),
     }
     assert first["class"] == CTImageStorage
     assert first["bytes"] == len(data_set(files[0]))

@@ -229,6 +229,7 @@ BLOCKING = {
     "complete": lambda association: PerformedStep(association, "1.2").complete({}),
     "discontinue": lambda association: PerformedStep(association, "1.2").discontinue({}),
     "ask": lambda association: CommitmentReports().ask(association, PAIRS),
+    "wait": lambda association: CommitmentReports().wait("1.2", association=association),
 }
 AWAITED = {
     "worklist": worklist_async,
@@ -241,6 +242,7 @@ AWAITED = {
     "complete": lambda association: PerformedStep(association, "1.2").complete_async({}),
     "discontinue": lambda association: PerformedStep(association, "1.2").discontinue_async({}),
     "ask": lambda association: CommitmentReports().ask_async(association, PAIRS),
+    "wait": lambda association: CommitmentReports().wait_async("1.2", association=association),
 }
 
 

@@ -350,9 +350,11 @@ class CommitmentReports:
             DimseTimeout: no report came in time.
             AssociationError, TransportError: the association ended before.
             KeyError: there is no such transaction, or its report was given before.
+            TypeError: an `AsyncAssociation`, which is for `wait_async`.
 
         Source: PS3.4 J.3.3.
         """
+        check_face(association, "wait_async(...)")
         deadline = time.monotonic() + timeout
         with self._changed:
             while not self._has_come(uid, association):
@@ -369,6 +371,7 @@ class CommitmentReports:
         """Wait for the report of a transaction on an event loop: see `wait`."""
         import asyncio
 
+        check_face(association, "wait(...)", asynchronous=True)
         deadline = time.monotonic() + timeout
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         wake = partial(loop.call_soon_threadsafe, woken.set)
