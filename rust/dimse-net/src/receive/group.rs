@@ -5,63 +5,111 @@
 // is alone does not wait.
 //
 // A sync that runs is no use to a store that comes now: its name may have been written after the sync began. That is
-// why there are two rounds for each folder, the one that runs and the next. One of those who wait for the next
-// round becomes its leader as soon as the running one has ended, and closes the round before it calls `sync`: later
-// ones open another. All of a round get the leader's outcome, also when its sync fails or panics.
+// why there are two rounds for each folder, the one that runs and the next. When the running one has ended, one of those
+// who wait for the next becomes its leader, and closes the round before it calls `sync`: later ones open another. All
+// of a round get the leader's outcome, also when its sync fails or panics.
+//
+// Nobody is woken for nothing: those whose round has ended, all at once, and one to lead the next. With one condition
+// for all, every end of a sync woke every store of every folder, to look and to sleep again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::hash_map::Entry;
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex as StdMutex, MutexGuard, PoisonError};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::receive::refusal::{OUT_OF_RESOURCES, Refusal};
 
 /// Which folder: device and inode.
 pub(crate) type Identity = (u64, u64);
 
+type Outcome = Result<(), Refusal>;
+
 /// The syncs in progress, folder by folder.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    waiters: Mutex<HashMap<Identity, Waiters>>,
-    ended: Condvar,
+    /// The round after the one that runs. A folder without a running sync is not here.
+    next: Mutex<HashMap<Identity, Arc<Round>>>,
 }
 
-/// Those who wait at one folder.
+/// One sync, and those who wait for it.
 #[derive(Debug, Default)]
-struct Waiters {
-    running: bool,
-    /// The sync that has not begun.
-    next: Arc<Round>,
+struct Round {
+    // Not parking_lot's condition: that wakes one after the other, and here all have the same to do.
+    stage: StdMutex<Stage>,
+    changed: Condvar,
 }
 
-/// One sync, by how it ended.
-type Round = OnceLock<Result<(), Refusal>>;
+#[derive(Clone, Debug, Default)]
+enum Stage {
+    /// Another sync runs, or this one does.
+    #[default]
+    Waiting,
+    /// One of those who wait is to lead.
+    Due,
+    Ended(Outcome),
+}
+
+impl Round {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The outcome, or `None` for one that is to lead.
+    fn wait(&self) -> Option<Outcome> {
+        let mut stage = self.stage();
+        loop {
+            match &*stage {
+                Stage::Waiting => {
+                    stage = self
+                        .changed
+                        .wait(stage)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                Stage::Due => {
+                    *stage = Stage::Waiting;
+                    return None;
+                }
+                Stage::Ended(outcome) => return Some(outcome.clone()),
+            }
+        }
+    }
+
+    fn appoint(&self) {
+        *self.stage() = Stage::Due;
+        self.changed.notify_one();
+    }
+
+    fn end(&self, outcome: Outcome) {
+        *self.stage() = Stage::Ended(outcome);
+        self.changed.notify_all();
+    }
+}
 
 impl Group {
     /// Returns when a sync that began after this call has ended, as it ended. `sync` is called if it is this
     /// caller's turn to sync for all, with the number of stores. The caller holds the folder open, so that nothing else
     /// gets its identity.
-    pub(crate) fn sync(
-        &self,
-        folder: Identity,
-        sync: impl FnOnce(usize) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let mut waiters = self.waiters.lock();
-        let round = Arc::clone(&waiters.entry(folder).or_default().next);
-        loop {
-            if let Some(outcome) = round.get() {
-                return outcome.clone();
+    pub(crate) fn sync(&self, folder: Identity, sync: impl FnOnce(usize) -> Outcome) -> Outcome {
+        let round = match self.next.lock().entry(folder) {
+            Entry::Occupied(next) => Some(Arc::clone(next.get())),
+            Entry::Vacant(none) => {
+                none.insert(Arc::default());
+                None
             }
-            let at = waiters.entry(folder).or_default();
-            if !at.running {
-                at.running = true;
-                at.next = Arc::default();
-                break;
+        };
+        let round = match round {
+            None => Arc::default(),
+            Some(round) => {
+                if let Some(outcome) = round.wait() {
+                    return outcome;
+                }
+                // Closed: who comes now waits for the round after this one.
+                self.next.lock().insert(folder, Arc::default());
+                round
             }
-            self.ended.wait(&mut waiters);
-        }
-        // Others may queue up for the next round while this one runs.
-        drop(waiters);
+        };
         let mut leader = Leader {
             group: self,
             folder,
@@ -84,27 +132,27 @@ struct Leader<'a> {
     group: &'a Group,
     folder: Identity,
     round: Arc<Round>,
-    outcome: Result<(), Refusal>,
+    outcome: Outcome,
 }
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        let mut waiters = self.group.waiters.lock();
-        if let Some(at) = waiters.get_mut(&self.folder) {
-            at.running = false;
+        let mut folders = self.group.next.lock();
+        if let Some(next) = folders.get_mut(&self.folder) {
             if self.outcome.is_err() {
                 // The system may have given up names that came while it ran, and reports that only once: a second
                 // sync would succeed and prove nothing. They fail with this one.
-                let _ = at.next.set(self.outcome.clone());
-                at.next = Arc::default();
+                mem::take(next).end(self.outcome.clone());
             }
-            if Arc::strong_count(&at.next) == 1 {
-                waiters.remove(&self.folder);
+            // One that waits holds the round; none can come while the folders are locked.
+            if Arc::strong_count(next) > 1 {
+                next.appoint();
+            } else {
+                folders.remove(&self.folder);
             }
         }
-        let _ = self.round.set(self.outcome.clone());
-        drop(waiters);
-        self.group.ended.notify_all();
+        drop(folders);
+        self.round.end(self.outcome.clone());
     }
 }
 
@@ -149,7 +197,7 @@ mod tests {
                     })
                 })
                 .collect();
-            while Arc::strong_count(&group.waiters.lock()[&FOLDER].next) < 9 {
+            while Arc::strong_count(&group.next.lock()[&FOLDER]) < 9 {
                 thread::yield_now();
             }
             group.sync((1, 3), |_| Ok(())).unwrap(); // another folder does not wait
@@ -159,7 +207,7 @@ mod tests {
                 .map(|thread| thread.join().is_ok_and(|outcome| outcome.is_ok()))
                 .collect()
         });
-        assert!(group.waiters.lock().is_empty());
+        assert!(group.next.lock().is_empty());
         (ended, syncs.into_inner())
     }
 

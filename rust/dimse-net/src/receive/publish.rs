@@ -405,10 +405,11 @@ pub(super) fn file_name(uid: &Uid) -> OsString {
 
 /// Stores of one name take turns within the process, whichever [`Folder`] they go through.
 pub(super) fn turn_of(name: &OsStr) -> MutexGuard<'static, ()> {
-    static TURNS: [Mutex<()>; 256] = [const { Mutex::new(()) }; 256];
+    // A turn is held while a disk syncs. So many slots, a byte each, that two names hardly ever share one.
+    static TURNS: [Mutex<()>; 1 << 16] = [const { Mutex::new(()) }; 1 << 16];
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
-    let [slot, ..] = hasher.finish().to_le_bytes();
-    #[expect(clippy::indexing_slicing, reason = "a u8 indexes 256 slots")]
-    TURNS[usize::from(slot)].lock()
+    let [low, high, ..] = hasher.finish().to_le_bytes();
+    #[expect(clippy::indexing_slicing, reason = "a u16 indexes 65,536 slots")]
+    TURNS[usize::from(u16::from_le_bytes([low, high]))].lock()
 }
