@@ -265,7 +265,10 @@ class _Sender:
         if not self._way.cancel:
             return self._way.associate(contexts=contexts)
         asking = _Asking(partial(self._way.associate, contexts=contexts))
-        threads.start("dimse-associate", asking.ask)
+        try:
+            threads.start("dimse-associate", asking.ask)
+        except (RuntimeError, MemoryError):
+            asking.ask()  # no thread can be started now: cancelling waits for the association
         try:
             while not asking.over.wait(_TURN):
                 if self._is_over():

@@ -204,7 +204,9 @@ def test_sending_and_telling_do_without(shortage, tmp_path, caplog):
     with scp(tmp_path / "in") as server:
         shortage.on = True
         report = SCU.send(at(server), files, associations=2)
+        again = SCU.send(at(server), files, cancel=threading.Event())
         shortage.on = False
+    again.raise_for_failures()
     assert [result.ok for result in report.results] == [True] * 4
     assert "A-ASSOCIATE-RQ" in caplog.text
 
