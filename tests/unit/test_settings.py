@@ -198,6 +198,7 @@ SETTINGS = {
     "extended": lambda sop_class, offered: None,
     "destinations": {"A": "A@127.0.0.1:104"},
     "any_destination": True,
+    "on_release": lambda association: None,
     "max_associations": 3,
     "max_ops_performed": 2,
     "max_handlers": 1,

@@ -54,8 +54,9 @@ class Server(BaseServer, BlockingHandlers):
             settings: the keywords that `ServerSettings` explains: any_called, called, calling,
                 allow, accept, verify_identity, require_identity and passcode_in_clear for which
                 peers are admitted; services, supported, unknown and extended for what is
-                supported; destinations and any_destination for where C-MOVE sends to;
-                max_associations, max_ops_performed and max_handlers for how much is served at once.
+                supported; destinations and any_destination for where C-MOVE sends to; on_release
+                for the end of an association; max_associations, max_ops_performed and max_handlers
+                for how much is served at once.
 
         Raises:
             ValueError: a title, a number or an option is not allowed, there are two `Storage`s, or

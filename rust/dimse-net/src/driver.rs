@@ -62,7 +62,7 @@ pub(crate) struct Driver {
     opened: Option<oneshot::Sender<Result<(), Error>>>,
     releasing: Vec<oneshot::Sender<Result<(), Error>>>,
     /// Whether the answer to the peer's release waits for the user.
-    hold: endings::Hold,
+    hold: Hold,
     admission: Option<Registration>,
     /// The proposal that waits for the user's decision.
     asking: Option<Associate>,
@@ -77,6 +77,14 @@ pub(crate) struct Driver {
     /// When the association was established.
     since: Option<Instant>,
     tls: Option<Arc<TlsFacts>>,
+}
+
+/// Whether the answer to the peer's release waits for the user, who is asked once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    NotAsked,
+    Waiting,
+    Over,
 }
 
 /// An acceptor's entry with its listener, removed however the driver ends.
@@ -122,7 +130,7 @@ impl Driver {
             request: None,
             opened: None,
             releasing: Vec::new(),
-            hold: endings::Hold::NotAsked,
+            hold: Hold::NotAsked,
             admission: None,
             asking: None,
             closed: false,
@@ -474,7 +482,7 @@ impl Driver {
             Command::Bulk(transfer) => self.exchange.transfers.push_back(transfer),
             Command::Admit(decision) => self.decided(decision),
             Command::Release(done) => self.releasing.push(done),
-            Command::LetGo => self.hold = endings::Hold::Over,
+            Command::LetGo => self.hold = Hold::Over,
             Command::Abort => self.line.abort(Error::LocalAbort),
             Command::Close(why) => {
                 self.line.end_with(why);

@@ -379,13 +379,12 @@ impl Invocation {
         if runtime::is_foreign() {
             return; // the association is the parent's
         }
-        match self.inner.try_lock() {
-            Ok(mut invocation) => invocation.close(),
+        if let Ok(mut invocation) = self.inner.try_lock() {
+            invocation.close();
+        } else {
             // A call of an event loop that was given up a moment ago still has the lock.
-            Err(_) => {
-                let inner = Arc::clone(&self.inner);
-                runtime::handle().spawn(async move { inner.lock().await.close() });
-            }
+            let inner = Arc::clone(&self.inner);
+            runtime::handle().spawn(async move { inner.lock().await.close() });
         }
     }
 

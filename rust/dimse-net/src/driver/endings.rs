@@ -8,20 +8,12 @@ use dimse_proto::connection::output::PAbortOrigin;
 use dimse_proto::ul::State;
 use tokio::time::{Instant, sleep_until};
 
-use super::Driver;
+use super::{Driver, Hold};
 use crate::association::mailbox::Command;
 use crate::error::{Deadline, Error};
 use crate::events::event::{Event, Kinds};
 use crate::service::HeldRelease;
 use crate::transport::tls;
-
-/// Whether the answer to the peer's release waits for the user, who is asked once.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
-    NotAsked,
-    Waiting,
-    Over,
-}
 
 impl Driver {
     /// A command that came when all was over, or about to be.

@@ -9,8 +9,7 @@ use dimse_proto::ul::State;
 use dimse_proto::ul::reason::AbortReason;
 use tokio::time::Instant;
 
-use super::endings::Hold;
-use super::{BUDGET_WAIT, COOLING, Driver, READ_SMALLEST};
+use super::{BUDGET_WAIT, COOLING, Driver, Hold, READ_SMALLEST};
 use crate::error::{Deadline, Error};
 use crate::transport::stream::LEAST_BUFFER;
 
