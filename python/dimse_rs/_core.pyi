@@ -783,6 +783,8 @@ class Bulk:
         `gather`: wait a moment for further results, which costs fewer calls; otherwise give the
         first at once.
         """
+    def last(self) -> list[FileResult]:
+        """The results that `next` gave last: Python drops a result when Ctrl-C comes with it."""
     def stop(self) -> None:
         """Begin no further file; the result of each file not begun is an error."""
 

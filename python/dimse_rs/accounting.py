@@ -83,6 +83,10 @@ class Account:
                 self._on_result(result)
             self._tell_progress()
 
+    def has(self, path: Path) -> bool:
+        """Whether a file has a result, final or not."""
+        return path in self._results or path in self._held
+
     def tell(self, **event: Any) -> None:
         """Call the user's function with an event."""
         if self._on_event is not None:

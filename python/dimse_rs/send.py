@@ -20,7 +20,6 @@ from .dimse.run import run
 from .dimse.steps import WAKE, SendFiles
 from .encoding.repair import repair as repair_file
 from .errors import (
-    AssociationAborted,
     DecodeError,
     DimseError,
     NoPresentationContext,
@@ -338,16 +337,14 @@ class _Sender:
     ) -> None:
         """Take the results of files that were on their way at Ctrl-C: they may be stored."""
         end = time.monotonic() + _LAST
+        # Python raises KeyboardInterrupt as a call returns, and drops what the call returned: the
+        # last outcomes are asked for once more, and those that were accounted for are left out.
+        outcomes: list[Outcome] | None = sending.last()
         with suppress(Exception):
-            while time.monotonic() < end:
+            while outcomes is not None and time.monotonic() < end:
+                new = [one for one in outcomes if not self._account.has(files[one.index].path)]
+                self._take(new, files, [], _Left())
                 outcomes = run(association._core, sending.outcomes(_TURN))
-                if outcomes is None:
-                    break
-                self._take(outcomes, files, [], _Left())
-            # Python raises KeyboardInterrupt as a call returns, and drops what it returned.
-            doubt = AssociationAborted(0, local=True, message="interrupted as its answer came")
-            for index in sending.left:
-                self._add(_result(files[index], error=doubt, sent=True))
 
     def _add(self, result: SendResult) -> None:
         self._account.add(result)

@@ -324,9 +324,8 @@ def test_ctrl_c_says_how_many_were_sent_and_the_report_survives(study, associati
     report = caught.value.report
     assert len(report.results) == 12
     assert str(caught.value) == f"{len(report.sent)} of 12 files sent"
-    # What came is sent, or in doubt where Ctrl-C came between an answer and its reader.
-    categories = Counter(result.category for result in report.results)
-    assert categories["ok"] + categories["failed"] >= len(handler.came)
+    # What was answered is sent, also what came in the moment of Ctrl-C; what was on its way is not.
+    assert len(report.sent) >= 5 - associations
     assert {result.sop_instance for result in report.results if result.bytes} >= set(handler.came)
     assert report.cancelled
 

@@ -103,6 +103,10 @@ class Sending:
             del self.left[result.index]
         return [Outcome.of(result) for result in results]
 
+    def last(self) -> list[Outcome]:
+        """Give the last outcomes once more, which Ctrl-C may have kept from the caller."""
+        return [] if self._bulk is None else [Outcome.of(one) for one in self._bulk.last()]
+
     def stop(self) -> None:
         """Begin no more files."""
         if self.left and self._bulk is not None:

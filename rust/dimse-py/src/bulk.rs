@@ -9,6 +9,7 @@ use std::time::Duration;
 use dimse_net::error::Error;
 use dimse_net::send::{BulkResult, Sending};
 use dimse_proto::dimse::element;
+use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList};
@@ -24,6 +25,8 @@ use crate::message::Message;
 pub(crate) struct Bulk {
     // Shared with the future of a call that waits: the call may outlive this object.
     sending: OfProcess<Arc<Sending>>,
+    /// What `next` gave last: Python drops what a call returns when Ctrl-C comes in that moment.
+    last: Arc<Mutex<Option<Py<PyList>>>>,
 }
 
 /// How long the first result waits for others, so that one call takes several.
@@ -54,7 +57,8 @@ impl Bulk {
             let next = async { Some(sending.next(gather).await) };
             blocking::at_most(Some(within), next).await
         };
-        settle(py, then, next, |py, results| {
+        let last = Arc::clone(&self.last);
+        settle(py, then, next, move |py, results| {
             // Nothing within the time is an empty list, the end is None: a caller can look for a C-CANCEL in between.
             let Some(results) = results.unwrap_or_else(|| Some(Vec::new())) else {
                 return Ok(py.None());
@@ -63,8 +67,16 @@ impl Bulk {
             for result in results {
                 list.append(FileResult::of(py, result)?)?;
             }
+            *last.lock() = Some(list.clone().unbind());
             Ok(list.into_any().unbind())
         })
+    }
+
+    /// The results that `next` gave last, once more.
+    fn last(&self, py: Python<'_>) -> Py<PyList> {
+        let last = self.last.lock();
+        last.as_ref()
+            .map_or_else(|| PyList::empty(py).unbind(), |list| list.clone_ref(py))
     }
 
     /// Files not begun are not sent, and their results say so; what is begun goes on.
@@ -77,6 +89,7 @@ impl From<Sending> for Bulk {
     fn from(sending: Sending) -> Self {
         Self {
             sending: Arc::new(sending).into(),
+            last: Arc::default(),
         }
     }
 }
