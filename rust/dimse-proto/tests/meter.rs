@@ -159,3 +159,24 @@ proptest! {
         prop_assert_eq!(outcome, meter(encoding, &bytes, MANY));
     }
 }
+
+#[test]
+fn a_value_whose_end_is_looked_for_is_told() {
+    let searches = |bytes: &[u8]| {
+        let mut meter = Meter::new(ImplicitLe, dictionary(), MANY);
+        meter.feed(bytes).unwrap();
+        meter.searches()
+    };
+    let delimiter = hex!("FEFFDDE0 00000000");
+    assert!(searches(
+        &[&hex!("08000800 FFFFFFFF")[..], &delimiter].concat()
+    ));
+    assert!(!searches(
+        &[&hex!("08001011 FFFFFFFF")[..], &delimiter].concat()
+    ));
+    // A reader of headers stops before pixel data of the top level.
+    let pixels = [&hex!("E07F1000 4F42 0000 FFFFFFFF")[..], &delimiter].concat();
+    let mut meter = Meter::new(ExplicitLe, dictionary(), MANY);
+    meter.feed(&pixels).unwrap();
+    assert!(!meter.searches());
+}

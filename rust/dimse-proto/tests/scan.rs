@@ -160,6 +160,65 @@ fn collected_elements_are_kept_up_to_four_kibibytes() {
 }
 
 #[test]
+fn what_all_readers_read_alike_is_plain() {
+    let plain: [(Encoding, &[u8]); 4] = [
+        (ExplicitLe, &hex!("1000 2000 4C4F 0200 4131")),
+        (ExplicitLe, &hex!("1000 2000 4C4F 0100 41")), // of odd length
+        (ExplicitLe, &hex!("1000 0210 5351 0000 00000000")),
+        (ImplicitLe, &hex!("1000 2000 02000000 4131")),
+    ];
+    for (encoding, bytes) in plain {
+        assert!(
+            collected(encoding, &[OTHER_IDS], bytes, 5).is_plain(),
+            "{bytes:02x?}"
+        );
+    }
+    let mut ambiguous: Vec<(Encoding, Vec<u8>)> = [
+        // An unknown VR, a UN of undefined length, elements out of order, one that is repeated, zeros behind it.
+        &hex!("1000 2000 5A5A 0200 4131")[..],
+        &hex!("1000 2110 554E 0000 FFFFFFFF FEFFDDE0 00000000"),
+        &hex!("2000 0D00 5549 0000 1000 2000 4C4F 0000"),
+        &hex!("2000 0D00 5549 0000 2000 0D00 5549 0000"),
+        &hex!("1000 2000 4C4F 0000 00000000 00000000"),
+        // A sequence where a value is wanted.
+        &hex!("1000 2000 5351 0000 FFFFFFFF FEFFDDE0 00000000"),
+    ]
+    .map(|bytes| (ExplicitLe, bytes.to_vec()))
+    .to_vec();
+    // The length of the first element looks like a VR, "OB"; and an element is too long to keep.
+    let mut long = hex!("0800 0800 4F420000").to_vec();
+    long.resize(8 + 0x424f, b'x');
+    ambiguous.push((ImplicitLe, long));
+    let mut long = hex!("1000 0210 08200000").to_vec();
+    long.resize(8 + 0x2008, 0);
+    ambiguous.push((ImplicitLe, long));
+    for (encoding, bytes) in &ambiguous {
+        let tags = [OTHER_IDS, Tag::PATIENT_ID];
+        let scanner = collected(*encoding, &tags, bytes, 5);
+        assert!(!scanner.is_plain(), "{:02x?}", &bytes[..12]);
+    }
+}
+
+#[test]
+fn collected_elements_are_listed_as_they_are_encoded() {
+    let bytes = hex!(
+        "1000 2000 4C4F 0200 4131"
+        "1000 0210 5351 0000 FFFFFFFF FEFFDDE0 00000000"
+        "1100 0110 4C4F 0200 4131"
+    );
+    let scanner = collected(ExplicitLe, &[PRIVATE, OTHER_IDS], &bytes, 7);
+    let found: Vec<_> = scanner
+        .collected()
+        .map(|element| (element.tag, element.vr, element.delimited, element.value))
+        .collect();
+    let expected = [
+        (OTHER_IDS, Some(*b"SQ"), true, &b""[..]),
+        (PRIVATE, Some(*b"LO"), false, b"A1"),
+    ];
+    assert_eq!(found, expected, "the wanted element is not collected");
+}
+
+#[test]
 fn nothing_is_refused_for_being_collected() {
     let bytes = hex!(
         "1000 0210 5351 0000 00000000"

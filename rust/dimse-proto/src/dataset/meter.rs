@@ -135,6 +135,8 @@ pub struct Meter {
     stack: Vec<Frame>,
     /// An element of zeros was met: padding, which is counted once.
     padding: bool,
+    /// The end of a value was looked for in its bytes.
+    searched: bool,
     failed: Option<MeterError>,
 }
 
@@ -166,6 +168,7 @@ impl Meter {
                 limit: u64::MAX,
             }],
             padding: false,
+            searched: false,
             failed: None,
         }
     }
@@ -174,6 +177,14 @@ impl Meter {
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.cost
+    }
+
+    /// Whether a decoder finds the end of some value by its first bytes that look like a delimiter, which may stand
+    /// elsewhere than a reader of its structure finds the end. Pixel data of the top level does not count: a decoder of
+    /// headers stops before it.
+    #[must_use]
+    pub fn searches(&self) -> bool {
+        self.searched
     }
 
     /// Number of next bytes that belong to a value of no interest: [`Self::pass`] skips them.
@@ -415,6 +426,8 @@ impl Meter {
             let bytes = !open && vr != Some(*b"SQ")
                 || vr.is_none() && !private && known.is_some_and(|known| known != *b"SQ");
             return if bytes {
+                let pixels = matches!(tag, Tag(0x7fe0, 0x0008 | 0x0009 | 0x0010));
+                self.searched |= !(pixels && self.stack.len() == 1);
                 self.stack.push(Frame {
                     inside: Inside::Bytes { matched: 0 },
                     limit: frame.limit,

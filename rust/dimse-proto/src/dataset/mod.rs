@@ -26,4 +26,4 @@ pub use meter::{Bounds, Cost, Dictionary, Meter, MeterError};
 pub use oddity::{Oddity, OddityKind};
 pub use scan::Scanner;
 pub use tag::Tag;
-pub use wanted::{CAPTURE_LIMIT, COLLECT_LIMIT};
+pub use wanted::{CAPTURE_LIMIT, COLLECT_LIMIT, Element};

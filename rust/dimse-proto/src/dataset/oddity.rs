@@ -76,10 +76,14 @@ impl fmt::Display for Oddity {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Oddities {
     met: Vec<Oddity>,
+    /// Some reader may read what was walked in another way.
+    pub(super) ambiguous: bool,
 }
 
 impl Oddities {
     pub(super) fn add(&mut self, oddity: Oddity) {
+        // A length is a length, odd or even. Every other oddity is passed over by some readers and not by others.
+        self.ambiguous |= oddity.kind != OddityKind::OddLength;
         if !self.met.iter().any(|met| met.kind == oddity.kind) {
             self.met.push(oddity);
         }

@@ -11,6 +11,7 @@ use super::fault::ScanError;
 use super::oddity::Oddity;
 use super::tag::Tag;
 use super::walk::{Walk, length_of};
+use super::wanted::Element;
 
 // Theory. Structure can be checked without knowing any attribute, because every element says its own length, and a
 // sequence of undefined length ends at its delimiter. So the scanner jumps from header to header, and its cost is
@@ -113,6 +114,19 @@ impl Scanner {
     #[must_use]
     pub fn element(&self, tag: Tag) -> Option<(Option<[u8; 2]>, &[u8])> {
         self.best().wanted.element(tag)
+    }
+
+    /// The elements that were [collected](Self::collecting), as far as they are complete, in the order of tags.
+    pub fn collected(&self) -> impl Iterator<Item = Element<'_>> + Clone {
+        self.best().wanted.collected()
+    }
+
+    /// Whether all readers read what was scanned in the same way: it has no fault and no oddity but odd lengths, each
+    /// construct has one reading, and each collected element that it has was kept. What a decoder would make of a
+    /// plain data set is what was collected; of another one only the decoder knows.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.others.is_empty() && self.walk.is_plain()
     }
 
     /// The oddities so far, the first of each kind.

@@ -128,6 +128,7 @@ impl Walk {
     /// Reads `bytes`. Walks with the other reading of a doubt met in them are appended to `forks`.
     pub(super) fn advance(&mut self, mut bytes: &[u8], forks: &mut Vec<Self>) {
         while let Some((rest, doubt)) = self.feed(bytes) {
+            self.oddities.ambiguous = true;
             let mut other = self.clone();
             match doubt {
                 Doubt::UnknownVr => {
@@ -280,6 +281,11 @@ impl Walk {
             && header.tag != Tag::PIXEL_DATA
     }
 
+    /// Whether all readers read what was walked in the same way, and every collected element was kept.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.oddities.ambiguous && self.failed.is_none() && !self.wanted.has_lost()
+    }
+
     /// Records an oddity that is accepted.
     fn note(&mut self, kind: OddityKind, tag: Option<Tag>) {
         self.oddities.add(Oddity {
@@ -406,8 +412,12 @@ impl Walk {
         // Explicit VR in a transfer syntax of Implicit VR: the VR ("CS") stands where the length should begin. As a
         // length, two capital letters are at least 16 KiB, and no data set begins with an element that long.
         let [low, high, ..] = header.length.to_le_bytes();
-        if self.at == 0 && header.vr.is_none() && has_short_length([low, high]) {
-            return Err(ScanErrorKind::BadStructure);
+        if self.at == 0 && header.vr.is_none() {
+            if has_short_length([low, high]) {
+                return Err(ScanErrorKind::BadStructure);
+            }
+            // Some readers take any two capital letters there for a VR.
+            self.oddities.ambiguous |= low.is_ascii_uppercase() && high.is_ascii_uppercase();
         }
         self.order(header.tag)?;
         let is_sequence = header.length == UNDEFINED || header.vr == Some(*b"SQ");
@@ -514,8 +524,8 @@ impl Walk {
         };
         if let Some(wanted) = self.wanted.get_mut(index) {
             wanted.state = state;
-            self.keeping = wanted.met(header).then_some(index);
         }
+        self.keeping = self.wanted.keep(index, header);
         Ok(())
     }
 

@@ -6,6 +6,19 @@ use alloc::vec::Vec;
 use super::header::{Header, UNDEFINED};
 use super::tag::Tag;
 
+/// A collected element of the top level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// Which.
+    pub tag: Tag,
+    /// As the data set says it; none in Implicit VR.
+    pub vr: Option<[u8; 2]>,
+    /// Its length is undefined, and a delimiter ended it.
+    pub delimited: bool,
+    /// As encoded, padding included; of a sequence what is between header and delimiter.
+    pub value: &'a [u8],
+}
+
 /// Longest value that is kept of a wanted element, in bytes. A longer value is skipped as if it were not wanted.
 pub const CAPTURE_LIMIT: u32 = 1024;
 
@@ -19,6 +32,7 @@ const DELIMITER: usize = 8;
 pub(super) struct Wanted {
     pub(super) tag: Tag,
     vr: Option<[u8; 2]>,
+    delimited: bool,
     pub(super) value: Vec<u8>,
     pub(super) state: Capture,
     /// Wanted: a second element with another value is a fault or an oddity.
@@ -43,6 +57,7 @@ impl Wanted {
         Self {
             tag,
             vr: None,
+            delimited: false,
             value: Vec::new(),
             state: Capture::NotMet,
             once: false,
@@ -54,6 +69,7 @@ impl Wanted {
     pub(super) fn met(&mut self, header: Header) -> bool {
         if self.state == Capture::NotMet {
             self.vr = header.vr;
+            self.delimited = header.length == UNDEFINED;
             self.state = Capture::Open;
         }
         let limit = if self.collected {
@@ -84,6 +100,8 @@ pub(super) struct KeptValues {
     all: Vec<Wanted>,
     /// The collected sequence or pixel data whose items are being read, by index, and whether a delimiter ends it.
     recording: Option<(usize, bool)>,
+    /// A collected element was met and is not kept, since it is too long, or a sequence where a value is wanted.
+    lost: bool,
 }
 
 impl KeptValues {
@@ -91,6 +109,7 @@ impl KeptValues {
         let mut kept = Self {
             all: Vec::with_capacity(wanted.len()),
             recording: None,
+            lost: false,
         };
         for &tag in wanted {
             kept.want(tag, |wanted| wanted.once = true);
@@ -132,18 +151,45 @@ impl KeptValues {
             .then_some((wanted.vr, wanted.value.as_slice()))
     }
 
+    /// All collected elements whose value is complete, in the order of tags.
+    pub(super) fn collected(&self) -> impl Iterator<Item = Element<'_>> + Clone {
+        let all = self.all.iter().filter(|wanted| wanted.collected);
+        all.filter(|wanted| matches!(wanted.state, Capture::Whole | Capture::Again(..)))
+            .map(|wanted| Element {
+                tag: wanted.tag,
+                vr: wanted.vr,
+                delimited: wanted.delimited,
+                value: &wanted.value,
+            })
+    }
+
+    /// Whether a collected element was met and is not kept.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// The value of the element that begins is kept, or it is not.
+    pub(super) fn keep(&mut self, index: usize, header: Header) -> Option<usize> {
+        let wanted = self.all.get_mut(index)?;
+        let kept = wanted.met(header);
+        self.lost |= wanted.collected && !kept;
+        kept.then_some(index)
+    }
+
     /// A sequence or encapsulated pixel data of the top level begins: its items are kept, if it is collected.
     pub(super) fn begin_recording(&mut self, header: Header) {
-        if let Ok(index) = self.index(header.tag)
-            && let Some(wanted) = self.all.get_mut(index)
-            && wanted.collected
-            && !wanted.once
-            && wanted.state == Capture::NotMet
-        {
-            let delimited = header.length == UNDEFINED;
-            if wanted.met(header) || delimited {
-                self.recording = Some((index, delimited));
-            }
+        let Ok(index) = self.index(header.tag) else {
+            return;
+        };
+        let Some(wanted) = self.all.get_mut(index).filter(|wanted| wanted.collected) else {
+            return;
+        };
+        let delimited = header.length == UNDEFINED;
+        let is_first = !wanted.once && wanted.state == Capture::NotMet;
+        if is_first && (wanted.met(header) || delimited) {
+            self.recording = Some((index, delimited));
+        } else {
+            self.lost = true;
         }
     }
 
@@ -163,6 +209,7 @@ impl KeptValues {
         if wanted.value.len().saturating_add(bytes.len()) > most {
             wanted.value = Vec::new();
             self.recording = None;
+            self.lost = true;
         } else {
             wanted.value.extend_from_slice(bytes);
         }
