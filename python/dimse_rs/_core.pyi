@@ -437,6 +437,56 @@ def scan_file(path: _Path, limits: Bounds, dictionary: Dictionary) -> Scan:
     """
 
 @final
+class Headers:
+    """Which elements of the top level are collected, and the limits of decoding what has them.
+
+    An element is collected up to 4 KiB; of two with the same tag the first.
+
+    Args:
+        tags: of the elements.
+        limits: of decoding the whole data set.
+        dictionary: of pydicom.
+    """
+
+    def __new__(cls, tags: Sequence[int], limits: Bounds, dictionary: Dictionary) -> Headers: ...
+    def read(self, paths: Sequence[str]) -> list[HeaderFacts | Exception]:
+        """Read files, on a few threads. Each is walked to its end as by `scan_file`.
+
+        Gives the facts of each file, or the exception that `scan_file` raises.
+        """
+
+@final
+class HeaderFacts:
+    """Elements that were collected of one data set."""
+
+    @property
+    def transfer_syntax(self) -> str:
+        """(0002,0010), or what the file turned out to be in."""
+    @property
+    def packed(self) -> bytes:
+        """The elements in the order of tags, undecoded.
+
+        Each is `struct` "<I2sH" and the value: tag; VR, zeros in Implicit VR; length, of which the
+        highest bit says that the data set leaves the length undefined. Values are as encoded, those
+        of sequences without the delimiter.
+        """
+    @property
+    def plain(self) -> bool:
+        """Whether decoders read the data set as the core does.
+
+        And no element was left out because it is too long, and decoding takes no more than the
+        limits.
+        """
+
+@final
+class Groups:
+    """Groups of tags."""
+
+    def __new__(cls, groups: Sequence[Sequence[int]]) -> Groups: ...
+    def split(self, packed: bytes) -> tuple[bytes, ...]:
+        """Give the packed elements of each group; those without a value are left out."""
+
+@final
 class Reserved:
     """Bytes of the byte budget, reserved until `release` or until this object is deleted."""
 
@@ -838,11 +888,11 @@ class Collect:
     """What a folder keeps of each instance, for a function that decides on it.
 
     Args:
-        tags: elements of the data set.
-        digest: its SHA-256.
+        headers: says which elements of the data set; None for no element.
+        digest: its BLAKE3.
     """
 
-    def __new__(cls, tags: Sequence[int] = ..., *, digest: bool = False) -> Collect: ...
+    def __new__(cls, headers: Headers | None = None, *, digest: bool = False) -> Collect: ...
 
 @final
 class Folder:
@@ -951,7 +1001,7 @@ class StoredFacts:
         """Length of the data set in bytes."""
     @property
     def digest(self) -> bytes | None:
-        """SHA-256 of the data set, when that was asked for."""
+        """BLAKE3 of the data set, when that was asked for."""
     @property
     def association(self) -> int:
         """Number of the association that it came over."""
@@ -971,8 +1021,11 @@ class StoredFacts:
     @property
     def oddities(self) -> list[str]: ...
     @property
-    def values(self) -> dict[int, tuple[str | None, bytes]]:
-        """VR, if the encoding has it, and bytes of the elements that `Collect` names, by tag."""
+    def packed(self) -> bytes:
+        """The elements that `Collect` names, as in `HeaderFacts`."""
+    @property
+    def plain(self) -> bool:
+        """As in `HeaderFacts`."""
 
 @final
 class Refusal:

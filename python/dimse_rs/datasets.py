@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from . import _core
 from .callables import is_data_set
+from .encoding.collected import Collected, Decoder, Groups, headers
 from .encoding.encode import encode, name_of, undecoded
 from .encoding.gate import check_whole, scan, scan_file
 from .encoding.keywords import check_data_set, data_set_of
@@ -41,11 +42,15 @@ if TYPE_CHECKING:
     from .settings import Limits
 
 __all__ = [
+    "Collected",
+    "Decoder",
+    "Groups",
     "check_data_set",
     "convert",
     "data_set_of",
     "decode",
     "from_bytes",
+    "headers",
     "in_a_file",
     "instance_uids",
     "is_uid",

@@ -6,10 +6,10 @@ A function may decide on stored instances, `Storage(on_stored=)`, each of which 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypedDict, Unpack
 
 from dimse_rs import _core
 from dimse_rs.errors import LocalProtocolError
@@ -18,10 +18,15 @@ from dimse_rs.sop_class import ALL_STORAGE
 from dimse_rs.status import Status, is_defined
 
 from .callables import fault_of_arguments
+from .encoding.collected import Collected, StoredValue
+from .encoding.gate import collector
 from .hints import unexpected
 from .records import dataclass, field
 from .sop_class import SOPClass, TransferSyntax
 from .uids import check_uid, several
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 __all__ = ["Duplicates", "Layout", "Mode", "OnStored", "Storage", "StorageSettings"]
 __all__ += ["StoredInstance", "StoredValue"]
@@ -32,20 +37,6 @@ Duplicates = Literal["keep-both", "reject"]
 
 
 _CHARACTER_SET: Final = 0x00080005
-
-
-class StoredValue(NamedTuple):
-    """An element of a data set as it was received.
-
-    Attributes:
-        vr: value representation: of the data set, or in Implicit VR of the data dictionary; "UN"
-            where neither has one.
-        data: the encoded value, padding included, in the byte order of the transfer syntax; of a
-            sequence the bytes between its header and its delimiter.
-    """
-
-    vr: str
-    data: bytes
 
 
 class _Decision:
@@ -83,7 +74,8 @@ class StoredInstance:
         identical: the same data set was there already, and nothing was changed.
         replaces: path that the earlier version has now, when there was one with other bytes.
         oddities: in what the data set, which is whole, is not well formed.
-        values: by tag, each element of `Storage(collect=)` that the data set has, up to 4 KiB long.
+        collected: the elements of `Storage(collect=)` that the data set has, undecoded, up to 4 KiB
+            each; `Index.add` takes them.
     """
 
     path: Path
@@ -100,8 +92,32 @@ class StoredInstance:
     identical: bool = False
     replaces: Path | None = None
     oddities: tuple[str, ...] = ()
-    values: Mapping[int, StoredValue] = field(default_factory=dict, repr=False)
+    collected: Collected = field(default_factory=Collected, repr=False)
     _decision: _Decision = field(default_factory=_Decision, init=False, repr=False)
+
+    @property
+    def values(self) -> dict[int, StoredValue]:
+        """By tag, VR and encoded value of each element that was collected."""
+        return self.collected.values()
+
+    @property
+    def attributes(self) -> Dataset:
+        """The elements of `Storage(collect=)`, decoded as pydicom decodes them in the file.
+
+        They come from what was collected, with the character set of the data set. From an instance
+        that is not well formed, has an element above 4 KiB among them, or is beyond the default
+        `Limits` of decoding, they are read from the file, without those from the pixel data on.
+
+        Raises:
+            DecodeError: pydicom cannot read the file.
+            LimitExceeded: decoding takes more than a limit allows.
+            OSError: the file cannot be read.
+        """
+        if self.collected.is_plain:
+            return self.collected.dataset()
+        from .datasets import read
+
+        return read(self.path, only=self.collected.only)
 
     def refuse(self, status: int, comment: str = "") -> None:
         """Answer the sender with this status instead of Success, and restore the folder.
@@ -228,7 +244,7 @@ class Storage:
         self.unknown = unknown
         self.on_stored: OnStored | None = chosen["on_stored"]
         self.on_stored_timeout: float = chosen["on_stored_timeout"]
-        self._vrs = _collected(chosen["collect"])
+        self._tags = _tags(chosen["collect"])
         self._core = _core.Folder(
             self.folder,
             mode,
@@ -236,7 +252,9 @@ class Storage:
             duplicates,
             reserve=chosen["reserve"],
             strict=chosen["strict"],
-            collect=_core.Collect(list(self._vrs), digest=chosen["digest"]),
+            collect=_core.Collect(
+                collector(self._tags) if self._tags else None, digest=chosen["digest"]
+            ),
         )
 
     @property
@@ -260,9 +278,9 @@ class Storage:
         return self._core
 
     @property
-    def vrs(self) -> Mapping[int, str]:
-        """Tags to collect, each with its VR in the data dictionary; private to `Server`."""
-        return self._vrs
+    def tags(self) -> tuple[int, ...]:
+        """Tags of the elements that are collected; private to `Server`."""
+        return self._tags
 
     def check_undecided(self, where: str) -> None:
         """Refuse a use of the storage that would never call `on_stored`; private.
@@ -331,15 +349,15 @@ def _check_function(on_stored: object) -> None:
         raise TypeError(f"on_stored= is called with one argument, the list of instances: {fault}")
 
 
-def _collected(what: Iterable[str | int]) -> dict[int, str]:
-    """Give the tags of keywords and tags, with the VR that each has in the data dictionary.
+def _tags(what: Iterable[str | int]) -> tuple[int, ...]:
+    """Give the tags of keywords and tags, and that of Specific Character Set.
 
     Raises:
         ValueError: an attribute is no keyword, or no tag that a data set can have.
     """
     if not what:  # pydicom is not loaded in vain
-        return {}
-    from .encoding.library import dictionary_VR, tag_for_keyword
+        return ()
+    from .encoding.library import tag_for_keyword
 
     tags = {_CHARACTER_SET}  # without it no text among the values could be decoded
     for attribute in what:
@@ -348,10 +366,4 @@ def _collected(what: Iterable[str | int]) -> dict[int, str]:
         if tag is None or not 0x00080000 <= tag <= 0xFFFFFFFF:
             raise ValueError(f"collect= has keywords and tags of data elements, not {attribute!r}")
         tags.add(int(tag))
-    vrs = {}
-    for tag in sorted(tags):
-        try:
-            vrs[tag] = dictionary_VR(tag)
-        except KeyError:  # a private tag, or an unknown one
-            vrs[tag] = "UN"
-    return vrs
+    return tuple(sorted(tags))

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import at_once, counts, measure, secure, services
+from tests.bench import at_once, counts, index, measure, secure, services
 from tests.bench.measure import (
     MEMORY,
     MIB,
@@ -306,6 +306,7 @@ def steps(report: Report, folder: Path, options: Options) -> Iterator[Step]:
     yield "durable", lambda: at_once.durable(report, stored, options, floor, disk())
     counted = {counts.SMALL: small.files[:1000], counts.SLICE: ct.files[:300]}
     yield "counts", lambda: counts.add(report, counted)
+    yield "index", lambda: index.rows(report, folder, small.files, options)
 
 
 def main() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
 from pydicom.dataset import Dataset
 
 from dimse_rs import sop_class as uids
-from dimse_rs.datasets import write
+from dimse_rs.datasets import Collected, headers, write
 from dimse_rs.errors import DecodeError
 from dimse_rs.services.hierarchy import LEVELS, MODELS, UNIQUE_KEYS
 from dimse_rs.services.index import Index
@@ -145,6 +148,36 @@ def check_by_hand(index: Index, there: dict[int, tuple]) -> None:
         assert one.PatientID == made.PatientID
         if not made.PatientID:
             assert one.PatientName == made.get("PatientName", "")
+
+
+@cache
+def collected(place, patient, says) -> Collected:
+    """Give an instance as the core collects it from a file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "a.dcm")
+        made = instance(place, patient, says)
+        made.set_original_encoding(bool(says % 2), True)  # Implicit VR for some
+        write(path, made)
+        [found] = headers([path], Index.keys())
+    assert isinstance(found, Collected)
+    assert found.is_plain
+    return found
+
+
+@pytest.mark.slow
+@settings(max_examples=80, deadline=None)
+@given(STEPS, st.integers(1, 2))
+@example(REPLACED, 1)
+def test_what_was_collected_is_answered_as_what_was_decoded(steps, every):
+    decoded, index = Index("SCP"), Index("SCP")
+    for step in steps:
+        if isinstance(step, int):
+            assert index.remove(str(step)) == decoded.remove(str(step))
+            continue
+        file, *rest = step
+        decoded.add(str(file), instance(*rest))
+        index.add(str(file), instance(*rest) if file % every else collected(*rest))
+    assert answers(index) == answers(decoded)
 
 
 @settings(max_examples=80, deadline=None)

@@ -105,11 +105,11 @@ def run(parser: Parser, args: argparse.Namespace, output: Output) -> int:
         # Before the response, not by events: a peer that has got Success finds the instance.
         for item in items:
             try:
-                index.add(item.path)
+                index.add(item.path, item.collected)
             except (DecodeError, OSError) as error:
                 output.log.warning("stored, but cannot be found: %s", error)
 
-    storage = storage_of(args, output, unknown=False, on_stored=add)
+    storage = storage_of(args, output, unknown=False, on_stored=add, collect=index.keys())
     services: list[Any] = [QueryRetrieve(index), *([] if storage is None else [storage])]
     if args.worklist is not None:
         if not Path(args.worklist).is_dir():

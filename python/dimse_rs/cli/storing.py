@@ -10,6 +10,7 @@ from .options import add_already_so, size
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from dimse_rs import Storage, StoreRequest
     from dimse_rs.storage import OnStored
@@ -89,6 +90,7 @@ def storage_of(
     *,
     unknown: bool,
     on_stored: OnStored | None = None,
+    collect: Iterable[int] = (),
 ) -> Storage | None:
     """Make the storage from the options; None for --ignore.
 
@@ -97,6 +99,7 @@ def storage_of(
         output: for a warning.
         unknown: accept classes that are not in the tables too.
         on_stored: the function that decides on stored instances.
+        collect: tags of the elements that the function gets.
 
     Raises:
         CliError: the folder cannot be made or written to (40).
@@ -117,6 +120,7 @@ def storage_of(
             unknown=unknown,
             reserve=args.reserve,
             strict=args.strict,
+            collect=collect,
             on_stored=on_stored,
         )
     except OSError as error:

@@ -25,7 +25,7 @@ from dimse_rs.settings import Limits
 from dimse_rs.sop_class import TransferSyntax
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pydicom import Dataset
     from pydicom.dataelem import DataElement, RawDataElement
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Room = Callable[[int], _core.Reserved]
     """Reserves bytes, or raises `LimitExceeded`."""
 
-__all__ = ["check_whole", "memory_of", "scan", "scan_file"]
+__all__ = ["check_whole", "collector", "memory_of", "scan", "scan_file"]
 
 ELEMENT_BYTES: Final = 1024
 """Memory of a decoded element, and of an item: 270 to 660 bytes, with room for the allocator."""
@@ -71,7 +71,7 @@ def scan(
     encoding: Literal["implicit", "explicit", "big"]
     encoding = "implicit" if syntax.implicit else "big" if syntax.big_endian else "explicit"
     inflated = min(limits.inflated, getattr(limits, within)) if within else limits.inflated
-    bounds = _core.Bounds(inflated=inflated, elements=limits.elements, depth=limits.depth)
+    bounds = _bounds(limits, inflated)
     source = data if isinstance(data, (bytes, _core.Payload)) else bytes(data)
     try:
         return _core.scan(source, encoding, syntax.deflated, bounds, _dictionary(), lenient=lenient)
@@ -92,8 +92,22 @@ def scan_file(path: str | PathLike[str], limits: Limits | None = None) -> _core.
     Source: PS3.10 7, PS3.5 7, A.5.
     """
     limits = limits or _ANY
-    bounds = _core.Bounds(inflated=limits.inflated, elements=limits.elements, depth=limits.depth)
-    return _core.scan_file(fspath(path), bounds, _dictionary())
+    return _core.scan_file(fspath(path), _bounds(limits, limits.inflated), _dictionary())
+
+
+def collector(tags: Iterable[int], limits: Limits | None = None) -> _core.Headers:
+    """Make the core collect elements of what it walks, and know what passes the gate.
+
+    Args:
+        tags: of the elements, which are those of the top level.
+        limits: of decoding.
+    """
+    limits = limits or _ANY
+    return _core.Headers(list(tags), _bounds(limits, limits.inflated), _dictionary())
+
+
+def _bounds(limits: Limits, inflated: int) -> _core.Bounds:
+    return _core.Bounds(inflated=inflated, elements=limits.elements, depth=limits.depth)
 
 
 def memory_of(scan: _core.Scan, copies: int, *, values: bool = False) -> int:

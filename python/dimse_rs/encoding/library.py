@@ -18,6 +18,7 @@ from pydicom.charset import (
     STAND_ALONE_ENCODINGS as STAND_ALONE_ENCODINGS,
     convert_encodings as convert_encodings,
     decode_bytes as decode_bytes,
+    default_encoding as default_encoding,
     encode_string as encode_string,
     python_encoding as python_encoding,
 )
@@ -35,7 +36,7 @@ from pydicom.dataelem import (
 from pydicom.dataset import FileMetaDataset as FileMetaDataset
 from pydicom.errors import InvalidDicomError as InvalidDicomError
 from pydicom.filebase import DicomBytesIO as DicomBytesIO
-from pydicom.filereader import read_dataset as read_dataset
+from pydicom.filereader import read_dataset as read_dataset, read_sequence as read_sequence
 from pydicom.filewriter import (
     correct_ambiguous_vr_element as correct_ambiguous_vr_element,
     write_data_element as write_data_element,

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from dimse_rs import _core, log, threads
 from dimse_rs.callables import described
 from dimse_rs.dimse.scp import response
+from dimse_rs.encoding.collected import Collected
 from dimse_rs.settings import peer_at
 from dimse_rs.sop_class import SOPClass, TransferSyntax
 from dimse_rs.status import CANNOT_UNDERSTAND, Status, is_defined
-from dimse_rs.storage import StoredInstance, StoredValue
+from dimse_rs.storage import StoredInstance
 
 if TYPE_CHECKING:
     from dimse_rs.storage import OnStored, Storage
@@ -47,7 +48,7 @@ class Deciding:
         assert storage.on_stored is not None  # noqa: S101 - the server has checked that
         self._service = service
         self._function: OnStored = storage.on_stored
-        self._vrs = storage.vrs
+        self._tags = storage.tags
         self._timeout = storage.on_stored_timeout
         self._stopping = False
 
@@ -120,10 +121,9 @@ class Deciding:
             identical=facts.identical,
             replaces=facts.kept,
             oddities=tuple(facts.oddities),
-            values={
-                tag: StoredValue(vr or self._vrs.get(tag, "UN"), data)
-                for tag, (vr, data) in facts.values.items()
-            },
+            collected=Collected(
+                facts.transfer_syntax, facts.packed, is_plain=facts.plain, only=self._tags
+            ),
         )
 
     def verdicts(self, items: Sequence[StoredInstance]) -> list[_Verdict]:

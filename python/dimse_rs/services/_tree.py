@@ -18,11 +18,13 @@ What holds between two changes:
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from ._headers import Header
+from ._headers import Header, shared, text_of
 from .hierarchy import UNIQUE_KEYS
+
+if TYPE_CHECKING:
+    from dimse_rs.datasets import Decoder
 
 __all__ = ["IMAGE", "MODALITY", "PATIENT", "SERIES", "SOP_CLASS", "STUDY"]
 __all__ += ["Instance", "Node", "Study", "Tree", "named"]
@@ -36,18 +38,50 @@ PATIENT, STUDY, SERIES, IMAGE = range(4)
 
 
 class Instance:
-    """An instance: its file, and what it says, by level."""
+    """An instance: its file, and what it says, by level.
 
-    __slots__ = ("above", "headers", "name", "number", "path")
+    Attributes:
+        above: its series.
+        name: its SOP Instance UID.
+        path: of its file, without a `Path` around it: an index has many instances.
+        decoder: of its headers; None when they are pydicom's elements.
+        number: its place in the order in which instances were added.
+    """
+
+    __slots__ = ("_own", "_upper", "above", "decoder", "name", "number", "path")
 
     above: Node
 
-    def __init__(self, name: str, path: Path, headers: tuple[Header, ...]) -> None:
+    def __init__(
+        self, name: str, path: str, headers: tuple[Header, ...], decoder: Decoder | None = None
+    ) -> None:
         """Keep what the instance says; it has no place in a tree yet."""
         self.name = name
         self.path = path
-        self.headers = headers
-        self.number = 0  # place in the order in which instances were added
+        # Most instances of a series have the three upper levels in common, as one object.
+        *upper, self._own = headers
+        self._upper = tuple(upper)
+        self.decoder = decoder
+        self.number = 0
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """What it says, from the level PATIENT down."""
+        return (*self._upper, self._own)
+
+    def header(self, depth: int) -> Header:
+        """Give what it says at a level."""
+        return self._own if depth == IMAGE else self._upper[depth]
+
+    def share(self, like: Instance) -> None:
+        """Take over what another instance says as well: once in memory is enough."""
+        if self.decoder is not like.decoder:
+            return  # the same bytes may be another text
+        if self._upper == like._upper and self.decoder is not None:
+            self._upper = like._upper
+            return
+        self._upper = tuple(map(shared, self._upper, like._upper))
+        self._own = shared(self._own, like._own)
 
     @property
     def newest(self) -> Instance:
@@ -56,8 +90,7 @@ class Instance:
 
     def text(self, depth: int, tag: int) -> str:
         """Give the value of a key as text; empty when the instance does not say it."""
-        element = self.headers[depth].get(tag)
-        return "" if element is None else str(element.value).strip(" \0")
+        return text_of(self.header(depth), tag, self.decoder)
 
     @property
     def patient(self) -> tuple[str, str]:
@@ -136,7 +169,7 @@ class Tree:
         """Start empty."""
         self.patients: dict[str, dict[str, Node]] = {}
         self.studies: dict[str, Study] = {}
-        self.files: dict[Path, Instance] = {}
+        self.files: dict[str, Instance] = {}
         self._number = 0
 
     # ---- changes
@@ -180,7 +213,7 @@ class Tree:
         study.tally(MODALITY, instance.text(SERIES, MODALITY), 1)
         self._belong(study)
 
-    def remove(self, path: Path) -> bool:
+    def remove(self, path: str) -> bool:
         """Remove the instance of a file, and what is empty without it; whether there was one."""
         instance = self.files.pop(path, None)
         if instance is None:

@@ -1,8 +1,9 @@
 """An index of stored instances in memory, for a Query/Retrieve SCP over a folder (PS3.4 Annex C).
 
-`_headers` keeps the attributes of `hierarchy` of every instance, by level; attributes that repeat
-in a series are kept once. `_tree` keeps the instances in order. An index writes nothing, and an
-instance takes a few kilobytes of memory: an index is for folders, not for archives.
+`_headers` keeps the attributes of `hierarchy` of every instance, by level; those of the levels
+above the instance are kept once for a series. `_tree` keeps the instances in order. An index
+writes nothing, and an instance takes a kilobyte of memory: an index is for folders, not for
+archives.
 
 The answers depend on the present instances and their order alone, never on former ones:
 
@@ -21,15 +22,15 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dimse_rs import Model, log
-from dimse_rs.datasets import quietly, read
+from dimse_rs.datasets import Collected, headers, quietly, read
 from dimse_rs.errors import DecodeError
 
-from ._headers import OF_ALL_LEVELS, by_level, depths, header_of, shared
+from ._headers import OF_ALL_LEVELS, by_level, coded, depths, element_of, header_of
 from ._tree import IMAGE, MODALITY, PATIENT, SERIES, SOP_CLASS, STUDY, Instance, Tree, named
 from .hierarchy import (
     AVAILABILITY,
@@ -85,8 +86,13 @@ class Index:
 
     # ---- what is in it
 
+    @staticmethod
+    def keys() -> list[int]:
+        """List the tags that an index keeps of an instance, for `Storage(collect=Index.keys())`."""
+        return [*tags(), *OF_ALL_LEVELS]
+
     @quietly
-    def add(self, path: str | PathLike[str], dataset: Dataset | None = None) -> None:
+    def add(self, path: str | PathLike[str], dataset: Dataset | Collected | None = None) -> None:
         """Add an instance; an instance with the same UIDs, or in the same file, is replaced.
 
         When the instance cannot be added, the former instance of the file is removed all the same:
@@ -94,8 +100,9 @@ class Index:
 
         Args:
             path: of the file; names the instance for `remove`.
-            dataset: attributes of the instance; by default they are read from the file, up to the
-                pixel data.
+            dataset: attributes of the instance, or what was collected of it while it was stored,
+                `StoredInstance.collected`; by default they are read from the file, up to the pixel
+                data.
 
         Raises:
             DecodeError: the file is no whole DICOM file, or lacks a UID of study, series or
@@ -103,33 +110,39 @@ class Index:
             LimitExceeded: reading the file takes more than the default `Limits`.
             OSError: the file cannot be read.
         """
-        where = Path(path)
+        where = str(Path(path))
         try:
-            whole = _read(where) if dataset is None else dataset
-            headers = by_level(header_of(whole, _COMPUTED))
-            instance = Instance("", where, headers)
-            names = [
-                instance.text(depth, UNIQUE_KEYS[level]) for depth, level in enumerate(LEVELS)
-            ][1:]
-            for level, name in zip(LEVELS[1:], names, strict=True):
-                if not name:
-                    tag = UNIQUE_KEYS[level]
-                    missing = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-                    raise DecodeError(f"{fspath(where)} has no {missing}", section="PS3.4 C.6")
+            if dataset is None:
+                [found] = headers([where], self.keys())
+                if isinstance(found, Exception):
+                    raise found
+                dataset = found
+            self._put(where, dataset)
         except BaseException:
             self.remove(where)
             raise
+
+    def _put(self, where: str, found: Dataset | Collected) -> None:
+        """Put an instance into the tree, in place of what the file was before."""
+        instance = _instance(where, found)
+        names = [instance.text(depth, UNIQUE_KEYS[level]) for depth, level in enumerate(LEVELS)][1:]
+        for level, name in zip(LEVELS[1:], names, strict=True):
+            if not name:
+                tag = UNIQUE_KEYS[level]
+                missing = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+                raise DecodeError(f"{where} has no {missing}", section="PS3.4 C.6")
         study, series, instance.name = names
         # Compared outside the lock. If the other instance is removed meanwhile, its headers live on
         # in this one: headers never change.
         with self._lock:
             like = self._tree.like(study, series, instance)
         if like is not None:
-            instance.headers = tuple(map(shared, headers, like.headers))
+            instance.share(like)
         with self._lock:
             self._tree.remove(where)
             self._tree.put(instance, study, series)
 
+    @quietly
     def add_folder(self, folder: str | PathLike[str]) -> int:
         """Add every instance below a folder, without files that are no instances.
 
@@ -140,10 +153,14 @@ class Index:
             How many were added.
         """
         count = 0
-        for _, path in sorted(_files(folder)):
+        paths = _files(folder)
+        for path, found in zip(paths, headers(paths, self.keys()), strict=True):
             try:
-                self.add(path)
+                if isinstance(found, Exception):
+                    raise found
+                self._put(path, found)
             except (DecodeError, OSError) as error:
+                self.remove(path)
                 _logger.info("not in the index: %s", error, extra={"code": "not-indexed"})
             else:
                 count += 1
@@ -152,7 +169,7 @@ class Index:
     def remove(self, path: str | PathLike[str]) -> bool:
         """Remove the instance of a file; whether there was one."""
         with self._lock:
-            return self._tree.remove(Path(path))
+            return self._tree.remove(str(Path(path)))
 
     def __len__(self) -> int:
         """Count the instances."""
@@ -298,17 +315,20 @@ class _Entity:
             if len(chain) > 1:
                 chain = (chain[STUDY].above, *chain[1:])
             self._chain = chain
-            self._headers = [node.newest.headers[depth] for depth, node in enumerate(chain)]
+            newest = [node.newest for node in chain]
+        self._headers = [(one.header(depth), one.decoder) for depth, one in enumerate(newest)]
 
     def get(self, tag: Any, default: Any = None, /) -> Any:
         """Give an element, from the level that the attribute belongs to."""
-        if tag in OF_ALL_LEVELS:
-            return self._headers[-1].get(tag, default)
         compute = _COMPUTED.get(tag)
         if compute is not None:
             return self._computed(tag, compute)
-        depth = depths().get(tag, len(LEVELS))
-        return self._headers[depth].get(tag, default) if depth < len(self._chain) else default
+        depth = -1 if tag in OF_ALL_LEVELS else depths().get(tag, len(LEVELS))
+        if depth >= len(self._chain):
+            return default
+        header, decoder = self._headers[depth]
+        element = element_of(header, tag, decoder)
+        return default if element is None else element
 
     def _computed(self, tag: int, compute: Callable[[_Entity], Any]) -> DataElement:
         from dimse_rs.encoding.library import DataElement, dictionary_VR
@@ -352,6 +372,7 @@ _COMPUTED: Final[dict[int, Callable[[_Entity], Any]]] = {
     RETRIEVE_AE_TITLE: _Entity.retrieve_ae_title,
     AVAILABILITY: lambda _: "ONLINE",
 }
+_NOT_KEPT: Final = tuple(_COMPUTED)
 
 
 def _stored_file(instance: Instance) -> Path:
@@ -360,20 +381,31 @@ def _stored_file(instance: Instance) -> Path:
     return path
 
 
-def _files(folder: str | PathLike[str]) -> Iterator[tuple[int, Path]]:
-    """List the files below a folder, and when each was written."""
-    for parent, _, files in os.walk(folder):
+def _files(folder: str | PathLike[str]) -> list[str]:
+    """List the files below a folder, in the order in which they were written."""
+    found = []
+    for parent, _, files in os.walk(Path(folder)):
         for name in files:
             if name.startswith(".") or name.endswith("~"):
                 continue  # being written, or an earlier version
-            path = Path(parent, name)
+            path = os.path.join(parent, name)
             try:
-                at = path.stat()
+                at = os.stat(path)
             except OSError:
                 continue  # gone since
             if stat.S_ISREG(at.st_mode):
-                yield at.st_mtime_ns, path
+                # A separator sorts before all other characters, as in the order of paths.
+                found.append((at.st_mtime_ns, path.replace(os.sep, "\0")))
+    found.sort()
+    return [path.replace("\0", os.sep) for _, path in found]
 
 
-def _read(path: Path) -> Dataset:
-    return read(path, only=[*tags(), *OF_ALL_LEVELS])
+def _instance(path: str, found: Dataset | Collected) -> Instance:
+    """Make an instance of what is known of it."""
+    if isinstance(found, Collected):
+        parts = coded(found, _NOT_KEPT)
+        if parts is not None:
+            decoder, levels = parts
+            return Instance("", path, levels, decoder)
+        found = read(path, only=Index.keys())
+    return Instance("", path, by_level(header_of(found, _NOT_KEPT)))

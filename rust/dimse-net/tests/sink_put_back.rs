@@ -18,10 +18,11 @@ use common::{
     tree,
 };
 use dimse_net::files::Disk;
+use dimse_net::files::collected::{DecodeLimits, Reading};
 use dimse_net::receive::{
     Duplicates, Durability, Folder, Layout, Tentative, Writer, store_tentatively, store_whole,
 };
-use dimse_proto::dataset::Tag;
+use dimse_proto::dataset::{Bounds, Tag};
 
 const EIO: i32 = 5;
 const EROFS: i32 = 30;
@@ -226,11 +227,21 @@ fn a_series_that_was_left_empty_is_made_anew_and_its_name_is_synced() {
 
 #[test]
 fn values_and_digest_are_taken_while_it_is_stored() {
-    let wanted = vec![
-        Tag(0x0011, 0x1001),
-        Tag::SOP_INSTANCE_UID,
-        Tag(0x0040, 0xa730),
-    ];
+    let reading = Arc::new(Reading {
+        tags: vec![
+            Tag(0x0011, 0x1001),
+            Tag::SOP_INSTANCE_UID,
+            Tag(0x0040, 0xa730),
+        ],
+        limits: DecodeLimits {
+            inflated: 1 << 20,
+            bounds: Bounds {
+                elements: 100,
+                depth: 4,
+            },
+        },
+        dictionary: Arc::default(),
+    });
     let mut data = instance(UID, &[7; 3000]);
     data.truncate(data.len() - 3012);
     data.extend(element(0x0011, 0x1001, "LO", b"kept"));
@@ -244,23 +255,20 @@ fn values_and_digest_are_taken_while_it_is_stored() {
             Duplicates::KeepBoth,
             Arc::new(Disk),
         );
-        let folder = Arc::new(open.unwrap().with_collected(wanted.clone()).with_digest());
+        let folder = Arc::new(
+            open.unwrap()
+                .with_collected(Arc::clone(&reading))
+                .with_digest(),
+        );
         let mut writer = Writer::new(folder, request(UID, syntax)).unwrap();
         for part in bytes.chunks(100) {
             writer.write(&[Bytes::copy_from_slice(part)]).unwrap();
         }
         let stored = writer.commit().unwrap();
         assert_eq!(stored.digest, Some(*blake3::hash(&bytes).as_bytes()));
-        let values: Vec<_> = stored
-            .values
-            .iter()
-            .map(|value| (value.tag, value.vr, &value.bytes[..]))
-            .collect();
-        let expected: [(_, _, &[u8]); 2] = [
-            (Tag(0x0011, 0x1001), Some(*b"LO"), b"kept"),
-            (Tag::SOP_INSTANCE_UID, Some(*b"UI"), b"1.2.3\0"),
-        ];
-        assert_eq!(values, expected);
+        let expected = b"\x18\0\x08\0UI\x06\x001.2.3\0\x01\x10\x11\0LO\x04\0kept";
+        assert_eq!(stored.collected.packed, expected);
+        assert!(stored.collected.plain);
         assert_eq!(stored.series, Some(common::uid(SERIES)));
     }
 }

@@ -68,8 +68,30 @@ pub(crate) fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = T> + Se
     loop {
         // The interpreter is free while this thread waits, and taken back between two glances: only a thread that
         // holds it can run signal handlers. A KeyboardInterrupt drops the future, which gives up what it waited for.
-        match py.detach(|| poll_for_a_while(future.as_mut(), &waker)) {
+        match py.detach(|| poll_for_a_while(future.as_mut(), &waker, GLANCE)) {
             Poll::Ready(outcome) => return Ok(outcome),
+            Poll::Pending => py.check_signals()?,
+        }
+    }
+}
+
+/// Waits so long for the next item of something; for ever by default.
+pub(crate) fn wait_at_most<T: Send>(
+    py: Python<'_>,
+    within: Option<Duration>,
+    next: impl Future<Output = Option<T>> + Send,
+) -> PyResult<Option<T>> {
+    // The deadline is this thread's own: a timer of the runtime wakes an I/O thread when it is set, for each item.
+    let due = within.and_then(|within| Instant::now().checked_add(within));
+    check_process()?;
+    let mut next = pin!(next);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let most = left.map_or(GLANCE, |left| left.min(GLANCE));
+        match py.detach(|| poll_for_a_while(next.as_mut(), &waker, most)) {
+            Poll::Ready(item) => return Ok(item),
+            Poll::Pending if left.is_some_and(|left| left <= most) => return Ok(None),
             Poll::Pending => py.check_signals()?,
         }
     }
@@ -84,9 +106,13 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits on this thread, at most until the next glance. A timer of the runtime would do the same, but setting one
+/// Waits on this thread, so long at most. A timer of the runtime would do the same, but setting one
 /// wakes an I/O thread.
-fn poll_for_a_while<T>(mut future: Pin<&mut impl Future<Output = T>>, waker: &Waker) -> Poll<T> {
+fn poll_for_a_while<T>(
+    mut future: Pin<&mut impl Future<Output = T>>,
+    waker: &Waker,
+    most: Duration,
+) -> Poll<T> {
     // Deadlines inside the future register with the timer of the runtime that is entered here.
     let _timers_work = runtime::handle().enter();
     let started = Instant::now();
@@ -95,7 +121,7 @@ fn poll_for_a_while<T>(mut future: Pin<&mut impl Future<Output = T>>, waker: &Wa
             return Poll::Ready(outcome);
         }
         // A wake-up between the poll and the park is not lost: `unpark` leaves a permit, and `park` returns at once.
-        let left = GLANCE.saturating_sub(started.elapsed());
+        let left = most.saturating_sub(started.elapsed());
         if left.is_zero() {
             return Poll::Pending;
         }

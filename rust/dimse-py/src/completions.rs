@@ -9,6 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use dimse_net::runtime;
 use parking_lot::Mutex;
@@ -83,6 +84,25 @@ where
         Box::new(move |py: Python<'_>| convert(py, outcome)) as Outcome
     })?;
     Ok(py.None())
+}
+
+/// The same for the next item of something, or none that came within a time.
+pub(crate) fn settle_next<T, F, C>(
+    py: Python<'_>,
+    then: Option<Then<'_>>,
+    within: Option<Duration>,
+    next: F,
+    convert: C,
+) -> PyResult<Py<PyAny>>
+where
+    T: Send + 'static,
+    F: Future<Output = Option<T>> + Send + 'static,
+    C: FnOnce(Python<'_>, Option<T>) -> PyResult<Py<PyAny>> + Send + 'static,
+{
+    if then.is_none() {
+        return convert(py, blocking::wait_at_most(py, within, next)?);
+    }
+    settle(py, then, blocking::at_most(within, next), convert)
 }
 
 #[pymethods]

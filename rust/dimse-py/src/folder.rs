@@ -6,28 +6,32 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dimse_net::files::Disk;
+use dimse_net::files::collected::Reading;
 use dimse_net::receive::{self as sink, Duplicates, Durability, Layout};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errors;
-use crate::facts::tag_of;
+use crate::header::Headers;
 use crate::message::Message;
 
 /// What a folder keeps of each instance for a function that decides on it.
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Collect {
-    tags: Vec<u32>,
+    reading: Option<Arc<Reading>>,
     digest: bool,
 }
 
 #[pymethods]
 impl Collect {
-    /// `tags`: elements of the data set. `digest`: its SHA-256.
+    /// `headers`: says which elements of the data set. `digest`: its BLAKE3.
     #[new]
-    #[pyo3(signature = (tags=vec![], *, digest=false))]
-    const fn new(tags: Vec<u32>, digest: bool) -> Self {
-        Self { tags, digest }
+    #[pyo3(signature = (headers=None, *, digest=false))]
+    fn new(headers: Option<&Bound<'_, Headers>>, digest: bool) -> Self {
+        Self {
+            reading: headers.map(|headers| headers.get().reading()),
+            digest,
+        }
     }
 }
 
@@ -86,7 +90,9 @@ impl Folder {
             folder = folder.with_reserve(bytes);
         }
         if let Some(collect) = collect.map(Bound::get) {
-            folder = folder.with_collected(collect.tags.iter().copied().map(tag_of).collect());
+            if let Some(reading) = &collect.reading {
+                folder = folder.with_collected(Arc::clone(reading));
+            }
             if collect.digest {
                 folder = folder.with_digest();
             }

@@ -9,6 +9,7 @@
 //! | `facts`, `metrics`, `bytes`, `completions`, `pdu` | what Rust knows as classes; buffers; outcomes for event loops |
 //! | `items`, `message`, `scan`, `tls` | negotiation items; DIMSE messages; data sets before they are decoded |
 //! | `event`, `events`, `bulk`, `connection`, `verdict` | what happened; files on their way; stored instances |
+//! | `header`, `folder` | some elements of files and of received data sets; a folder that receives |
 //! | `association`, `service` | the handle of an association; what a node answers, and its queues |
 //! | `config`, `policy`, `proposal` | settings; what a server accepts by itself, and what it asks Python about |
 //! | `open`, `listener` | the two ends that begin associations |
@@ -25,6 +26,7 @@ mod event;
 mod events;
 mod facts;
 mod folder;
+mod header;
 mod items;
 mod listener;
 mod message;
@@ -71,6 +73,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::folder::{Collect, Folder};
+    #[pymodule_export]
+    use super::header::{Groups, HeaderFacts, Headers};
     #[pymodule_export]
     use super::items::{CommonExtended, Identity, ProposedContext, SupportedContext};
     #[pymodule_export]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dimse_net::files::SourceErrorKind;
-use dimse_net::files::walk::{self, Coding, DecodeLimits, WalkFault, Walked};
+use dimse_net::files::collected::DecodeLimits;
+use dimse_net::files::walk::{self, Coding, WalkFault, Walked};
 use dimse_net::limits;
 use dimse_proto::dataset::{self, Encoding};
 use parking_lot::Mutex;
@@ -19,6 +20,12 @@ use crate::errors;
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Dictionary {
     inner: Arc<dataset::Dictionary>,
+}
+
+impl Dictionary {
+    pub(crate) fn core(&self) -> Arc<dataset::Dictionary> {
+        Arc::clone(&self.inner)
+    }
 }
 
 #[pymethods]
@@ -87,6 +94,12 @@ impl From<Walked> for Scan {
 #[pyclass(frozen, module = "dimse_rs._core")]
 pub(crate) struct Bounds {
     inner: DecodeLimits,
+}
+
+impl Bounds {
+    pub(crate) const fn core(&self) -> DecodeLimits {
+        self.inner
+    }
 }
 
 #[pymethods]
@@ -164,7 +177,8 @@ pub(crate) fn scan_file(
         .map_err(|fault| error(py, &fault, &path.display().to_string()))
 }
 
-fn error(py: Python<'_>, fault: &WalkFault, name: &str) -> PyErr {
+/// The exception for a data set that is refused; `name` is that of the file.
+pub(crate) fn error(py: Python<'_>, fault: &WalkFault, name: &str) -> PyErr {
     let named = |what: &str| {
         if name.is_empty() {
             what.to_owned()

@@ -19,7 +19,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::association::Association;
 use crate::blocking::OfProcess;
-use crate::completions::{Then, settle};
+use crate::completions::{Then, settle_next};
 use crate::events::Events;
 use crate::facts::{Cancellation, SavedFacts, uid_of};
 use crate::folder::Folder;
@@ -167,11 +167,8 @@ impl Service {
     ) -> PyResult<Py<PyAny>> {
         let within = blocking::patience(within);
         let queue = self.arrivals.as_ref().map(|queue| Arc::clone(queue));
-        let next = async move {
-            let queue = queue?;
-            blocking::at_most(within, Arrivals::next(queue)).await
-        };
-        settle(py, then, next, |py, arrivals| match arrivals {
+        let next = async move { Arrivals::next(queue?).await };
+        settle_next(py, then, within, next, |py, arrivals| match arrivals {
             Some(arrivals) => arrivals.into_py_any(py),
             None => Ok(py.None()),
         })
@@ -196,8 +193,8 @@ impl Service {
     ) -> PyResult<Py<PyAny>> {
         let within = blocking::patience(within);
         let operations = Arc::clone(&self.operations);
-        let next = async move { blocking::at_most(within, operations.next()).await };
-        settle(py, then, next, |py, operation| match operation {
+        let next = async move { operations.next().await };
+        settle_next(py, then, within, next, |py, operation| match operation {
             Some(operation) => Operation::new(py, operation)?.into_py_any(py),
             None => Ok(py.None()),
         })
@@ -213,11 +210,8 @@ impl Service {
     ) -> PyResult<Py<PyAny>> {
         let within = blocking::patience(within);
         let queue = self.releases.as_ref().map(|queue| Arc::clone(queue));
-        let next = async move {
-            let queue = queue?;
-            blocking::at_most(within, queue.next()).await
-        };
-        settle(py, then, next, |py, held| match held {
+        let next = async move { queue?.next().await };
+        settle_next(py, then, within, next, |py, held| match held {
             Some(held) => HeldRelease::new(py, held)?.into_py_any(py),
             None => Ok(py.None()),
         })

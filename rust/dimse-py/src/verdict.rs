@@ -13,7 +13,7 @@ use dimse_proto::Uid;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyBytes;
 use tokio::task::JoinSet;
 
 use crate::blocking::{self, OfProcess};
@@ -69,10 +69,8 @@ impl Arrivals {
     fn facts(&self, py: Python<'_>) -> PyResult<Vec<StoredFacts>> {
         blocking::check_process()?;
         let arrivals = self.inner.lock();
-        arrivals
-            .iter()
-            .map(|arrival| StoredFacts::of(py, arrival))
-            .collect()
+        let facts = arrivals.iter().map(|arrival| StoredFacts::of(py, arrival));
+        Ok(facts.collect())
     }
 
     /// Has each answered: None for Success, or a refusal, after what was there before is back.
@@ -163,7 +161,7 @@ pub(crate) struct StoredFacts {
     series: String,
     /// Length of the data set in bytes.
     size: u64,
-    /// SHA-256 of the data set, when that was asked for.
+    /// BLAKE3 of the data set, when that was asked for.
     digest: Option<Py<PyBytes>>,
     /// Number of the association that it came over.
     association: u64,
@@ -176,22 +174,18 @@ pub(crate) struct StoredFacts {
     /// Where an earlier version with other bytes went.
     kept: Option<PathBuf>,
     oddities: Vec<String>,
-    /// VR, where the encoding says, and bytes of the elements that were asked for, by tag.
-    values: Py<PyDict>,
+    /// The elements that were asked for, as `HeaderFacts.packed`.
+    packed: Py<PyBytes>,
+    /// As `HeaderFacts.plain`.
+    plain: bool,
 }
 
 impl StoredFacts {
-    fn of(py: Python<'_>, arrival: &Arrival) -> PyResult<Self> {
+    fn of(py: Python<'_>, arrival: &Arrival) -> Self {
         let stored: &Stored = &arrival.stored;
         let text = |uid: &Option<Uid>| uid.as_ref().map(Uid::to_text).unwrap_or_default();
-        let values = PyDict::new(py);
-        for value in &stored.values {
-            let tag = u32::from(value.tag.0) << 16 | u32::from(value.tag.1);
-            let vr = value.vr.map(|vr| String::from_utf8_lossy(&vr).into_owned());
-            values.set_item(tag, (vr, PyBytes::new(py, &value.bytes)))?;
-        }
         let digest = stored.digest.map(|digest| PyBytes::new(py, &digest));
-        Ok(Self {
+        Self {
             path: stored.path.clone(),
             sop_class: stored.sop_class.to_text(),
             sop_instance: stored.sop_instance.to_text(),
@@ -207,7 +201,8 @@ impl StoredFacts {
             identical: stored.identical,
             kept: stored.kept.clone(),
             oddities: texts(&stored.oddities),
-            values: values.unbind(),
-        })
+            packed: PyBytes::new(py, &stored.collected.packed).unbind(),
+            plain: stored.collected.plain,
+        }
     }
 }

@@ -2,11 +2,16 @@
 //! streaming inflater (PS3.5 A.5).
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dimse_proto::Uid;
-use dimse_proto::dataset::{Encoding, Oddity, ScanError, ScanErrorKind, Scanner, Tag, is_deflated};
+use dimse_proto::dataset::{
+    Encoding, Meter, Oddity, ScanError, ScanErrorKind, Scanner, Tag, is_deflated,
+};
 use flate2::{Decompress, FlushDecompress, Status};
+
+use crate::files::collected::{Collected, Reading};
 
 /// Inflated bytes that are scanned whatever the ratio. Real segmentation masks exceed 1000:1, so the ratio alone
 /// is no sign of an attack; this bounds the processor time one instance can take.
@@ -20,7 +25,7 @@ const INFLATE_BUFFER: usize = 64 * 1024;
 /// Scans a data set as it passes by.
 #[derive(Debug)]
 pub(crate) enum Check {
-    Plain(Scanner),
+    Plain(Box<Walker>),
     Deflated(Box<Inflater>),
     /// Unknown transfer syntax: nothing can be said about the bytes.
     Opaque,
@@ -116,13 +121,13 @@ impl Check {
         Self::with(Scanner::strict, transfer_syntax, wanted)
     }
 
-    /// Keeps the elements of these tags too.
-    pub(crate) fn collecting(self, collected: &[Tag]) -> Self {
+    /// Keeps elements too, and finds out whether decoders read the data set as this walk does.
+    pub(crate) fn collecting(self, reading: &Reading) -> Self {
         match self {
-            Self::Plain(scanner) => Self::Plain(scanner.collecting(collected)),
+            Self::Plain(walker) => Self::Plain(Box::new(walker.collecting(reading))),
             Self::Deflated(inflater) => {
                 let mut inflater = *inflater;
-                inflater.scanner = inflater.scanner.collecting(collected);
+                inflater.walker = inflater.walker.collecting(reading);
                 Self::Deflated(Box::new(inflater))
             }
             Self::Opaque => Self::Opaque,
@@ -137,18 +142,22 @@ impl Check {
         let Some(encoding) = Encoding::of_transfer_syntax(transfer_syntax) else {
             return Self::Opaque;
         };
-        let scanner = scanner(encoding, wanted);
+        let walker = Walker {
+            scanner: scanner(encoding, wanted),
+            encoding,
+            gauge: None,
+        };
         if is_deflated(transfer_syntax) {
-            Self::Deflated(Box::new(Inflater::new(scanner)))
+            Self::Deflated(Box::new(Inflater::new(walker)))
         } else {
-            Self::Plain(scanner)
+            Self::Plain(Box::new(walker))
         }
     }
 
     /// Takes the next received bytes.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), CheckError> {
         match self {
-            Self::Plain(scanner) => Ok(scanner.feed(bytes)?),
+            Self::Plain(walker) => Ok(walker.feed(bytes)?),
             Self::Deflated(inflater) => inflater.feed(bytes),
             Self::Opaque => Ok(()),
         }
@@ -158,9 +167,13 @@ impl Check {
     pub(crate) fn pass(&mut self, most: u64) -> u64 {
         // Of pixel data the scanner knows the length and needs nothing else: gigabytes need not be read for it. What is
         // deflated has to be inflated to know where it ends.
-        let Self::Plain(scanner) = self else {
+        let Self::Plain(walker) = self else {
             return 0;
         };
+        if walker.gauge.is_some() {
+            return 0; // what costs has to be seen
+        }
+        let scanner = &mut walker.scanner;
         let passed = scanner.passable().min(most);
         scanner.pass(passed);
         passed
@@ -169,8 +182,8 @@ impl Check {
     /// Says that there are no more bytes. Whether the walk covered them all.
     pub(crate) fn finish(&mut self) -> Result<bool, CheckError> {
         match self {
-            Self::Plain(scanner) => {
-                scanner.finish()?;
+            Self::Plain(walker) => {
+                walker.scanner.finish()?;
                 Ok(true)
             }
             Self::Deflated(inflater) => inflater.finish(),
@@ -183,9 +196,22 @@ impl Check {
         self.scanner()?.value(tag)
     }
 
-    /// The same with its VR, if it has one.
-    pub(crate) fn element(&self, tag: Tag) -> Option<(Option<[u8; 2]>, &[u8])> {
-        self.scanner()?.element(tag)
+    /// What was collected, once the walk is finished.
+    pub(crate) fn collected(&self) -> Collected {
+        let (walker, covered) = match self {
+            Self::Plain(walker) => (walker.as_ref(), true),
+            Self::Deflated(inflater) => (&inflater.walker, inflater.state == Inflating::Ended),
+            Self::Opaque => return Collected::default(),
+        };
+        let most = match (self, &walker.gauge) {
+            (Self::Deflated(_), Some(gauge)) => gauge.inflated,
+            _ => u64::MAX,
+        };
+        let within = walker.scanner.offset() <= most;
+        Collected::new(
+            walker.scanner.collected(),
+            covered && within && walker.is_plain(),
+        )
     }
 
     /// What is not well formed in what was walked, the first of each kind. Of a deflated data set offsets count
@@ -196,8 +222,8 @@ impl Check {
 
     fn scanner(&self) -> Option<&Scanner> {
         match self {
-            Self::Plain(scanner) => Some(scanner),
-            Self::Deflated(inflater) => Some(&inflater.scanner),
+            Self::Plain(walker) => Some(&walker.scanner),
+            Self::Deflated(inflater) => Some(&inflater.walker.scanner),
             Self::Opaque => None,
         }
     }
@@ -209,10 +235,58 @@ impl Check {
     }
 }
 
+/// The walk itself, and what it would cost to decode what is walked, where elements are collected.
+#[derive(Debug)]
+pub(crate) struct Walker {
+    scanner: Scanner,
+    encoding: Encoding,
+    gauge: Option<Box<Gauge>>,
+}
+
+#[derive(Debug)]
+struct Gauge {
+    meter: Meter,
+    /// A bound is passed.
+    over: bool,
+    /// The most that a deflated data set may inflate to.
+    inflated: u64,
+}
+
+impl Walker {
+    fn collecting(self, reading: &Reading) -> Self {
+        let dictionary = Arc::clone(&reading.dictionary);
+        let meter = Meter::new(self.encoding, dictionary, reading.limits.bounds);
+        Self {
+            scanner: self.scanner.collecting(&reading.tags),
+            gauge: Some(Box::new(Gauge {
+                meter,
+                over: false,
+                inflated: reading.limits.inflated,
+            })),
+            ..self
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
+        // What costs too much is stored nevertheless: it is for whoever decodes it to refuse.
+        if let Some(gauge) = &mut self.gauge
+            && !gauge.over
+        {
+            gauge.over = gauge.meter.feed(bytes).is_err();
+        }
+        self.scanner.feed(bytes)
+    }
+
+    fn is_plain(&self) -> bool {
+        let gauge = self.gauge.as_ref();
+        self.scanner.is_plain() && gauge.is_some_and(|gauge| !gauge.over && !gauge.meter.searches())
+    }
+}
+
 /// A scanner fed with what a raw deflate stream inflates to, in constant memory.
 #[derive(Debug)]
 pub(crate) struct Inflater {
-    scanner: Scanner,
+    walker: Walker,
     inflate: Decompress,
     buffer: Box<[u8]>,
     state: Inflating,
@@ -228,9 +302,9 @@ enum Inflating {
 }
 
 impl Inflater {
-    fn new(scanner: Scanner) -> Self {
+    fn new(walker: Walker) -> Self {
         Self {
-            scanner,
+            walker,
             inflate: Decompress::new(false),
             buffer: vec![0; INFLATE_BUFFER].into_boxed_slice(),
             state: Inflating::Running,
@@ -248,7 +322,7 @@ impl Inflater {
             let made = self.inflate.total_out().saturating_sub(made);
             bytes = rest(bytes, taken);
             let made = usize::try_from(made).unwrap_or(usize::MAX);
-            self.scanner
+            self.walker
                 .feed(self.buffer.get(..made).unwrap_or_default())?;
             let budget = self
                 .inflate
@@ -273,7 +347,7 @@ impl Inflater {
                 offset: self.inflate.total_in(),
             }),
             Inflating::Ended => {
-                self.scanner.finish()?;
+                self.walker.scanner.finish()?;
                 Ok(true)
             }
             Inflating::GivenUp => Ok(false),

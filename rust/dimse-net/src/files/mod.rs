@@ -2,7 +2,9 @@
 
 pub(crate) mod bare;
 pub(crate) mod check;
+pub mod collected;
 pub(crate) mod disk;
+pub mod header;
 pub(crate) mod open;
 pub mod part10;
 pub(crate) mod source_error;

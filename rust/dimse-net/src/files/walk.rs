@@ -7,23 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::files::check::CheckError;
+use crate::files::collected::{Collected, DecodeLimits};
 use crate::files::open::{CHUNK, open, read_at, widen};
 use crate::files::source_error::SourceErrorKind;
 use bytes::Bytes;
 use dimse_proto::Uid;
 use dimse_proto::dataset::{
-    Bounds, Cost, Dictionary, Encoding, Meter, MeterError, ScanError, Scanner, is_deflated,
+    Cost, Dictionary, Encoding, Meter, MeterError, ScanError, Scanner, Tag, is_deflated,
 };
 use flate2::{Decompress, FlushDecompress, Status};
-
-/// The most that decoding may take.
-#[derive(Clone, Copy, Debug)]
-pub struct DecodeLimits {
-    /// Length of the data set once it is inflated, in bytes.
-    pub inflated: u64,
-    /// Elements and depth.
-    pub bounds: Bounds,
-}
 
 /// What is known of a whole data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,10 +101,24 @@ pub fn file(
     limits: DecodeLimits,
     dictionary: Arc<Dictionary>,
 ) -> Result<Walked, WalkFault> {
+    collecting(path, limits, dictionary, &[]).map(|(walked, _nothing)| walked)
+}
+
+/// The same, and collects elements of the top level on the way. Where the transfer syntax is not known nothing is plain.
+///
+/// # Errors
+/// As [`file`].
+pub(crate) fn collecting(
+    path: &Path,
+    limits: DecodeLimits,
+    dictionary: Arc<Dictionary>,
+    tags: &[Tag],
+) -> Result<(Walked, Collected), WalkFault> {
     let opened = open(path)?;
     let start = opened.head.slice(opened.meta.data_offset..);
     let syntax = opened.meta.transfer_syntax;
-    let encoding = Encoding::of_transfer_syntax(&syntax).unwrap_or_else(|| guess(&start));
+    let known = Encoding::of_transfer_syntax(&syntax);
+    let encoding = known.unwrap_or_else(|| guess(&start));
     let reading = Coding {
         encoding,
         deflated: is_deflated(&syntax),
@@ -120,6 +126,7 @@ pub fn file(
     };
     let data_offset = widen(opened.meta.data_offset);
     let mut walk = Walk::new(reading, limits, dictionary, data_offset);
+    walk.scanner = walk.scanner.collecting(tags);
     let mut at = widen(opened.head.len());
     walk.feed(&start)?;
     while at < opened.size {
@@ -132,7 +139,10 @@ pub fn file(
         walk.feed(&chunk)?;
         at = at.saturating_add(widen(chunk.len()));
     }
-    walk.finish(syntax, data_offset)
+    let walked = walk.finish(syntax, data_offset)?;
+    let plain = known.is_some() && walk.scanner.is_plain() && !walk.meter.searches();
+    let collected = Collected::new(walk.scanner.collected(), plain);
+    Ok((walked, collected))
 }
 
 fn guess(start: &[u8]) -> Encoding {
@@ -237,7 +247,7 @@ impl Walk {
         passed
     }
 
-    fn finish(mut self, transfer_syntax: Uid, data_offset: u64) -> Result<Walked, WalkFault> {
+    fn finish(&mut self, transfer_syntax: Uid, data_offset: u64) -> Result<Walked, WalkFault> {
         let base = match &self.inflate {
             Some(inflate) if !inflate.ended => {
                 return Err(self.broken(inflate.stream.total_in()));
@@ -245,7 +255,7 @@ impl Walk {
             Some(_) => 0,
             None => self.base,
         };
-        match (self.scanner.finish(), self.lost) {
+        match (self.scanner.finish(), self.lost.take()) {
             (Err(_), Some(_)) if self.meter.is_whole() => {}
             (finished, _) => finished.map_err(|error| not_whole(&error.into(), base))?,
         }

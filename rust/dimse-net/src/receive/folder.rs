@@ -12,10 +12,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use dimse_proto::Uid;
-use dimse_proto::dataset::Tag;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::files::collected::Reading;
 use crate::files::disk::Files;
 use crate::metrics::Syncs;
 use crate::receive::group::Group;
@@ -76,7 +76,7 @@ pub struct Folder {
     strict: bool,
     reserve: Option<u64>,
     /// Elements of the top level that are kept of what is stored.
-    collected: Vec<Tag>,
+    collected: Option<Arc<Reading>>,
     /// Whether data sets are hashed.
     digest: bool,
     /// For this node alone, and made anew when it is removed.
@@ -129,7 +129,7 @@ impl Folder {
             duplicates,
             strict: false,
             reserve: None,
-            collected: Vec::new(),
+            collected: None,
             digest: false,
             private: false,
             files,
@@ -160,12 +160,12 @@ impl Folder {
         self.strict
     }
 
-    /// Keeps these elements of the top level of each data set, up to 4 KiB each, in [`Stored::values`].
+    /// Keeps elements of the top level of each data set, up to 4 KiB each, in [`Stored::collected`].
     ///
-    /// [`Stored::values`]: crate::receive::sink::Stored::values
+    /// [`Stored::collected`]: crate::receive::sink::Stored::collected
     #[must_use]
-    pub fn with_collected(mut self, tags: Vec<Tag>) -> Self {
-        self.collected = tags;
+    pub fn with_collected(mut self, reading: Arc<Reading>) -> Self {
+        self.collected = Some(reading);
         self
     }
 
@@ -178,8 +178,8 @@ impl Folder {
         self
     }
 
-    pub(crate) fn collected(&self) -> &[Tag] {
-        &self.collected
+    pub(crate) fn collected(&self) -> Option<&Reading> {
+        self.collected.as_deref()
     }
 
     pub(crate) fn digests(&self) -> bool {

@@ -12,8 +12,7 @@ pub(crate) mod verdict;
 pub use folder::{Duplicates, Durability, Folder, Layout};
 pub use refusal::Refusal;
 pub use sink::{
-    PatientStudy, Spooled, StoreRequest, Stored, Tentative, Value, Writer, store_tentatively,
-    store_whole,
+    PatientStudy, Spooled, StoreRequest, Stored, Tentative, Writer, store_tentatively, store_whole,
 };
 pub use undo::Hold;
 pub use verdict::{Arrival, Met, OnStored};

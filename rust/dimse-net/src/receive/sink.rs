@@ -24,6 +24,7 @@ use dimse_proto::dataset::{Oddity, OddityKind, Tag};
 use dimse_proto::{AeTitle, Uid};
 
 use crate::files::check::{Check, CheckError};
+use crate::files::collected::Collected;
 use crate::files::part10;
 use crate::receive::folder::{Folder, Layout, Temporary, TemporaryName};
 use crate::receive::publish::Instance;
@@ -161,19 +162,8 @@ pub struct Stored {
     pub series: Option<Uid>,
     /// BLAKE3 of the data set as received, where the folder hashes.
     pub digest: Option<[u8; 32]>,
-    /// What the folder collects, in its order, as far as it is there and not too long.
-    pub values: Vec<Value>,
-}
-
-/// An element of the top level of a data set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value {
-    /// Which.
-    pub tag: Tag,
-    /// As the data set says it; none in Implicit VR.
-    pub vr: Option<[u8; 2]>,
-    /// As encoded, padding included.
-    pub bytes: Bytes,
+    /// What the folder collects.
+    pub collected: Collected,
 }
 
 /// An instance that is in the folder until the user has decided. Dropped, it stays.
@@ -254,13 +244,16 @@ impl Writer {
     /// As [`StoreRequest::check`].
     pub fn new(folder: Arc<Folder>, request: StoreRequest) -> Result<Self, Refusal> {
         let header = request.head()?;
+        let check = if folder.is_strict() {
+            Check::strict(&request.transfer_syntax, &WANTED)
+        } else {
+            Check::new(&request.transfer_syntax, &WANTED)
+        };
         Ok(Self {
-            check: if folder.is_strict() {
-                Check::strict(&request.transfer_syntax, &WANTED)
-            } else {
-                Check::new(&request.transfer_syntax, &WANTED)
-            }
-            .collecting(folder.collected()),
+            check: match folder.collected() {
+                Some(reading) => check.collecting(reading),
+                None => check,
+            },
             digest: folder.digests().then(Box::default),
             data_offset: u64::try_from(header.len()).unwrap_or(u64::MAX),
             data_length: 0,
@@ -455,14 +448,10 @@ impl Writer {
             series,
             subject,
         } = findings;
-        let collected = self.folder.collected().iter();
-        let values = collected
-            .filter_map(|&tag| {
-                let (vr, bytes) = self.check.element(tag)?;
-                let bytes = Bytes::copy_from_slice(bytes);
-                Some(Value { tag, vr, bytes })
-            })
-            .collect();
+        let collected = match self.folder.collected() {
+            Some(_) => self.check.collected(),
+            None => Collected::default(),
+        };
         let temporary = self.temporary.take().ok_or_else(empty)?;
         self.folder.sync_contents(&temporary.file)?;
         let instance = Instance {
@@ -489,7 +478,7 @@ impl Writer {
             oddities: self.check.oddities().to_vec(),
             series: self.check.uid(Tag::SERIES_INSTANCE_UID),
             digest: self.digest.map(|digest| *digest.finalize().as_bytes()),
-            values,
+            collected,
         };
         Ok((stored, kept))
     }

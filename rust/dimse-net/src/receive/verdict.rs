@@ -142,11 +142,7 @@ impl Arrival {
     /// Bytes that it takes while it waits, about.
     pub(crate) fn cost(stored: &Stored) -> usize {
         const REST: usize = 1024;
-        stored
-            .values
-            .iter()
-            .map(|value| value.bytes.len().saturating_add(size_of_val(value)))
-            .fold(REST, usize::saturating_add)
+        stored.collected.packed.len().saturating_add(REST)
     }
 }
 
