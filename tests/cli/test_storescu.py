@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from dimse_rs import CTImageStorage, MRImageStorage, Storage
+from dimse_rs.testing import ScriptedPeer
 from tests.data.files import data_set
 from tests.data.generate import series
 from tests.support.nodes import CT, JPEG_2000, MR_IMPLICIT, Puppet, at, picky, scp, silent_after
-from tests.support.odd_files import ODD, Aborting, instance, part10
+from tests.support.odd_files import ODD, instance, part10
 from tests.support.process import Process
 from tests.support.tools import DIMSE, dimse, events
 from tests.support.waiting import until
@@ -328,12 +329,15 @@ def test_files_behind_one_at_which_the_peer_aborts_are_sent(tmp_path):
     for number in range(6):
         data = instance(b"1.2.3.%d" % number)
         (tmp_path / f"{number}.dcm").write_bytes(part10(data))
-    with Aborting({1, 2, 4}) as peer:
+    with ScriptedPeer() as peer:
+        peer.abort(at=[2, 3, 5])
         done = dimse("storescu", "--json", peer.address, tmp_path)
         assert done.returncode == 69
-        assert peer.stored == [0, 3, 5]
+        assert [one.instance_uid for one in peer.heard] == [f"1.2.3.{n}" for n in range(6)]
         summary = events(done.stdout)[-1]
         assert (summary["sent"], summary["failed"], summary["not_sent"]) == (3, 3, 0)
+        peer.clear()
+        peer.abort(at=2)
         done = dimse("storescu", "--json", "--reassociate", 0, peer.address, tmp_path)
     assert events(done.stdout)[-1]["not_sent"] == 5 - 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -25,6 +26,7 @@ from dimse_rs import (
     for_retrieve,
 )
 from dimse_rs.datasets import from_bytes
+from dimse_rs.testing import ScriptedPeer
 from tests.data.files import data_set
 from tests.data.generate import series
 from tests.support import wire
@@ -33,7 +35,6 @@ from tests.support.odd_files import (
     EXPLICIT,
     IMPLICIT,
     ODD,
-    Aborting,
     element,
     instance,
     part10,
@@ -223,24 +224,36 @@ def twenty(tmp_path_factory):
     return folder
 
 
+@contextmanager
+def aborting(*bad):
+    """A peer that aborts at some instances, or at every one."""
+    with ScriptedPeer() as peer:
+        peer.abort(at=[number + 1 for number in bad] or None)
+        yield peer
+
+
+def heard(peer):
+    return [int(one.instance_uid.rpartition(".")[2]) for one in peer.heard]
+
+
 def test_a_peer_that_aborts_at_one_file_gets_those_behind_it(twenty):
-    with Aborting({5}) as peer:
+    with aborting(5) as peer:
         report = SCU.send(peer.address, twenty)
     assert [n for n, result in enumerate(report.results) if not result.ok] == [5]
     bad = report.results[5]
     assert bad.category == "failed"
     assert isinstance(bad.error, AssociationAborted)
-    assert peer.associations == 2
-    assert peer.stored == [n for n in range(20) if n != 5], "each once"
+    assert len(peer.proposals) == 2
+    assert heard(peer) == list(range(20)), "each once"
 
 
 def test_files_that_are_left_keep_their_order(twenty, monkeypatch):
     # Their outcomes come from the thread that reads ahead and from the association.
     other = in_the_other_order(send_module.Sending.outcomes)
     monkeypatch.setattr(send_module.Sending, "outcomes", other)
-    with Aborting({5}) as peer:
+    with aborting(5) as peer:
         report = SCU.send(peer.address, twenty)
-    assert peer.stored == [n for n in range(20) if n != 5]
+    assert heard(peer) == list(range(20))
     assert report.results[5].category == "failed"
 
 
@@ -256,10 +269,10 @@ def in_the_other_order(outcomes):
 
 def test_several_bad_files_in_a_row_are_passed_as_far_as_allowed(twenty):
     bad = {4, 5, 6, 7, 12, 13, 19}
-    with Aborting(bad) as peer:
+    with aborting(*bad) as peer:
         report = SCU.send(peer.address, twenty, reassociate=3)
     assert {n for n, result in enumerate(report.results) if not result.ok} == bad
-    with Aborting(bad) as peer:
+    with aborting(*bad) as peer:
         report = SCU.send(peer.address, twenty, reassociate=2)
     assert sum(result.ok for result in report.results) == 4
     categories = [result.category for result in report.results]
@@ -267,13 +280,13 @@ def test_several_bad_files_in_a_row_are_passed_as_far_as_allowed(twenty):
 
 
 def test_a_peer_that_always_aborts_is_asked_so_often_and_no_more(twenty):
-    with Aborting(set(), never=True) as peer:
+    with aborting() as peer:
         report = SCU.send(peer.address, twenty, reassociate=3)
-    assert peer.associations == 4
+    assert len(peer.proposals) == 4
     assert [result.category for result in report.results] == ["failed"] * 4 + ["not-sent"] * 16
-    with Aborting(set(), never=True) as peer:
+    with aborting() as peer:
         report = SCU.send(peer.address, twenty, reassociate=0)
-    assert peer.associations == 1
+    assert len(peer.proposals) == 1
     assert all(isinstance(result.error, AssociationAborted) for result in report.results)
     with pytest.raises(ValueError, match="reassociate"):
         SCU.send(peer.address, twenty, reassociate=-1)
@@ -281,14 +294,9 @@ def test_a_peer_that_always_aborts_is_asked_so_often_and_no_more(twenty):
 
 @pytest.mark.slow
 def test_a_peer_that_is_gone_after_an_abort_leaves_a_result_for_every_file(twenty):
-    with Aborting({0}) as peer:
-        peer._listener.settimeout(5)
-
-        def close(result):
-            peer._listener.close()
-
+    with aborting(0) as peer:
         ae = AE("SCU", timeouts=Timeouts(connect=2, acse=2))
-        report = ae.send(peer.address, twenty, on_result=close)
+        report = ae.send(peer.address, twenty, on_result=lambda result: peer.stop())
     assert report.results[0].category == "failed"
     assert {result.category for result in report.results[1:]} == {"not-sent"}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import tempfile
 import threading
 
 import pydicom
@@ -26,8 +29,18 @@ from dimse_rs import (
     from_worklist,
     worklist,
 )
-from dimse_rs.testing import Pacs, Receiver, WorklistServer, make_instance, make_study, write_files
+from dimse_rs.testing import (
+    Pacs,
+    Proxy,
+    Receiver,
+    ScriptedPeer,
+    WorklistServer,
+    make_instance,
+    make_study,
+    write_files,
+)
 from tests.data.certificates import Authority
+from tests.support.waiting import until
 
 ME = AE("ME")
 
@@ -274,3 +287,37 @@ def test_it_is_shown_with_its_address_and_stops(kind):
 def test_session_fixtures_are_others(session_dicom_receiver, dicom_receiver, session_dicom_pacs):
     ports = {session_dicom_receiver.port, dicom_receiver.port, session_dicom_pacs.port}
     assert len(ports) == 3
+
+
+def descriptors():
+    gc.collect()  # a server and its handlers name each other
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_nothing_is_left_behind():
+    def everything():
+        with (
+            Pacs() as pacs,
+            Receiver() as receiver,
+            WorklistServer() as worklist_,
+            ScriptedPeer() as peer,
+            Proxy(pacs) as proxy,
+        ):
+            pacs.destinations["ME"] = receiver.peer
+            pacs.add(make_study(series=1, instances=2))
+            with ME.associate(proxy.peer, contexts=StudyRoot) as association:
+                move = {"model": StudyRoot, "level": "STUDY", "destination": "ME"}
+                keys = {"StudyInstanceUID": make_instance().StudyInstanceUID}
+                list(association.c_move(keys, **move))
+            for node in (peer, worklist_, receiver):
+                with ME.associate(node.peer) as association:
+                    association.c_echo()
+
+    everything()  # what is made once for the process
+    files, threads = descriptors(), threading.active_count()
+    temporary = set(os.listdir(tempfile.gettempdir()))
+    for _ in range(3):
+        everything()
+    until(lambda: descriptors() <= files and threading.active_count() <= threads)
+    new = set(os.listdir(tempfile.gettempdir())) - temporary
+    assert [name for name in new if "dimse" in name or name.endswith(".dcm")] == []
