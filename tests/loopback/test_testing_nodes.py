@@ -65,6 +65,9 @@ def test_the_receiver_keeps_what_came(dicom_receiver, send):
     assert [one.PatientName for one in dicom_receiver.instances] == ["Test^Patient"] * 4
     first = dicom_receiver.arrivals[0]
     assert (first.sop_class, first.calling, first.status) == (CTImageStorage, "ME", 0)
+    assert len({arrival.association for arrival in dicom_receiver.arrivals}) == 1
+    assert first.part10.endswith(first.data)
+    assert "Test" not in repr(first)
     assert len(dicom_receiver) == 4
     dicom_receiver.clear()
     assert dicom_receiver.instances == []

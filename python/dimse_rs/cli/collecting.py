@@ -72,6 +72,7 @@ class Inbox(Receiver):
             "syntax": str(request.transfer_syntax),
             "bytes": request.size,
             "calling": request.peer.ae_title,
+            "association": request.association.number,
             "peer": log.address(request.peer),
         }
         if self._names:

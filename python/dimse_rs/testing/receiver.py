@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -11,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dimse_rs import AE, SOPClass, Status, StatusError, StoreRequest, TransferSyntax
 from dimse_rs.datasets import quietly, read
 
-from . import wire
 from ._node import PATIENCE, Came, Node, on_a_thread
-from .instances import made_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -22,13 +21,11 @@ __all__ = ["Arrival", "Receiver"]
 
 _SUCCESS: Final = 0x0000
 
-_KIT: Final = made_uid("implementation").encode()
-"""Implementation Class UID of the files that are made here."""
-
 _TURN: Final = 0.1
 """Seconds between two looks at the sender, while its answer is delayed."""
 
 
+@dataclass(eq=False)
 class Arrival:
     """A C-STORE request that came to a `Receiver`.
 
@@ -37,23 +34,20 @@ class Arrival:
         instance_uid: Affected SOP Instance UID.
         transfer_syntax: how the data set was encoded.
         calling: the calling AE title.
+        association: the number of its association, as in events.
         status: how the request was answered.
         data: the data set as it came, without file meta information.
+        part10: the instance as a Part 10 file, its data set as it came.
     """
 
-    def __init__(self, request: StoreRequest[Any], status: int) -> None:
-        """Keep what came."""
-        self.sop_class: SOPClass = request.sop_class
-        self.instance_uid: str = request.instance_uid
-        self.transfer_syntax: TransferSyntax = request.transfer_syntax
-        self.calling: str = request.peer.ae_title
-        self.status: Status = Status(status)
-        self.data: bytes = bytes(request.data)
-
-    @property
-    def part10(self) -> bytes:
-        """The instance as a Part 10 file, its data set as it came."""
-        return part10(self.data, self.transfer_syntax, self.sop_class, self.instance_uid)
+    sop_class: SOPClass
+    instance_uid: str
+    transfer_syntax: TransferSyntax
+    calling: str
+    association: int
+    status: Status
+    data: bytes = field(repr=False)
+    part10: bytes = field(repr=False)
 
     @cached_property
     @quietly
@@ -74,20 +68,6 @@ class Arrival:
         """Show class, instance and status; nothing of a patient."""
         name = self.sop_class.name or self.sop_class
         return f"<Arrival {name} {self.instance_uid} {self.status:04X}>"
-
-
-def part10(data: bytes, transfer_syntax: str, sop_class: str, instance_uid: str) -> bytes:
-    """Put file meta information before an encoded data set (PS3.10 7.1)."""
-    head = [
-        wire.data_element(0x0002, 0x0001, b"OB", b"\x00\x01"),
-        wire.data_element(0x0002, 0x0002, b"UI", sop_class.encode()),
-        wire.data_element(0x0002, 0x0003, b"UI", instance_uid.encode()),
-        wire.data_element(0x0002, 0x0010, b"UI", transfer_syntax.encode()),
-        wire.data_element(0x0002, 0x0012, b"UI", _KIT),
-    ]
-    group = b"".join(head)
-    length = wire.data_element(0x0002, 0x0000, b"UL", len(group).to_bytes(4, "little"))
-    return bytes(128) + b"DICM" + length + group + data
 
 
 def part10_of(dataset: Dataset) -> bytes:
@@ -159,7 +139,16 @@ class Receiver(Node):
 
     def _arrived(self, request: StoreRequest[Any], status: Status) -> Arrival | None:
         """Take an instance over from its request; None when nothing is to be kept in memory."""
-        return Arrival(request, status)
+        return Arrival(
+            sop_class=request.sop_class,
+            instance_uid=request.instance_uid,
+            transfer_syntax=request.transfer_syntax,
+            calling=request.peer.ae_title,
+            association=request.association.number,
+            status=status,
+            data=bytes(request.data),
+            part10=request.part10(),
+        )
 
     def _keep(self, arrival: Arrival) -> None:
         self._came.add(arrival)
