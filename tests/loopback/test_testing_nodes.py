@@ -297,7 +297,9 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_nothing_is_left_behind():
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     def everything():
         with (
             Pacs() as pacs,
@@ -318,9 +320,7 @@ def test_nothing_is_left_behind():
 
     everything()  # what is made once for the process
     files, threads = descriptors(), threading.active_count()
-    temporary = set(os.listdir(tempfile.gettempdir()))
     for _ in range(3):
         everything()
     until(lambda: descriptors() <= files and threading.active_count() <= threads)
-    new = set(os.listdir(tempfile.gettempdir())) - temporary
-    assert [name for name in new if "dimse" in name or name.endswith(".dcm")] == []
+    assert list(tmp_path.iterdir()) == []
