@@ -436,6 +436,31 @@ def scan_file(path: _Path, limits: Bounds, dictionary: Dictionary) -> Scan:
         OSError: it cannot be opened, or read.
     """
 
+def encode_elements(
+    elements: dict[Any, Any], encoding: Literal["implicit", "explicit", "big"], utf8: bool
+) -> list[Any]:
+    """Encode the elements of pydicom whose values are plain, in ascending order of their tags.
+
+    Without groups 0000 and 0002, and group lengths. `elements`: by tag. `utf8`: whether text is
+    encoded in UTF-8, of a data set that was made in this process; otherwise ASCII alone is.
+
+    Returns:
+        Bytes, and the tag of each element that is not among them in its place.
+    """
+
+def raw_elements(
+    data: bytes,
+    encoding: Literal["implicit", "explicit", "big"],
+    tag: Callable[[int], Any],
+    element: Callable[[tuple[Any, ...]], Any],
+    common: tuple[Any, ...],
+) -> dict[Any, Any] | None:
+    """Split a whole data set into elements of pydicom, by tag; None when only pydicom can read it.
+
+    `tag` makes a tag of a number, `element` an element of a tuple: of its tag, VR, length, value
+    and the offset of the value, and of what is in `common`.
+    """
+
 @final
 class Headers:
     """Which elements of the top level are collected, and the limits of decoding what has them.

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Final
 from . import _core
 from .callables import is_data_set
 from .encoding.collected import Collected, Decoder, Groups, headers
+from .encoding.decode import data_set, is_bulk
 from .encoding.encode import encode, name_of, undecoded
 from .encoding.gate import check_whole, scan, scan_file
 from .encoding.keywords import check_data_set, data_set_of
@@ -69,7 +70,6 @@ __all__ = [
 ]
 
 _UNDEFINED: Final = 0xFFFFFFFF
-_BULK_PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _HEADER_BYTES: Final = 4 * 1024 * 1024
 """Inflated bytes in which the elements before the pixel data are looked for first."""
 
@@ -171,7 +171,7 @@ def from_bytes(
 
     Source: PS3.5 7, 10, A.
     """
-    from .encoding.library import UID, FileMetaDataset, read_dataset
+    from .encoding.library import UID, FileMetaDataset
 
     syntax = TransferSyntax.of(transfer_syntax)
     data = bytes(buffer)
@@ -183,42 +183,18 @@ def from_bytes(
     fault = ""
     try:
         with quiet():
-            dataset = read_dataset(
-                BytesIO(data),
-                is_implicit_VR=syntax.implicit,
-                is_little_endian=not syntax.big_endian,
-                stop_when=None if only is None else _is_bulk,
-                specific_tags=None if only is None else list(only),
-            )
+            dataset = data_set(data, syntax, only)
+    except DecodeError:
+        raise
     except Exception as error:
         fault = type(error).__name__
     if fault:
         raise DecodeError(f"not a data set in {syntax.name or syntax}: {fault}", section="PS3.5 7")
-    _check_end(dataset)
     if file_meta:
         meta = FileMetaDataset()
         meta.TransferSyntaxUID = UID(syntax)
         dataset.file_meta = meta
     return dataset
-
-
-def _check_end(dataset: Dataset) -> None:
-    """Refuse a data set whose last value is cut short: pydicom gives the part that is there.
-
-    Every value is looked at, because the element that was read last need not have the highest tag.
-    Behind an unknown VR whose length has 32 bits pydicom and the gate differ, and pydicom takes
-    parts of a value for elements; such a data set ends inside one of them.
-    """
-    from .encoding.library import RawDataElement
-
-    for last in dataset._dict.values():
-        if not isinstance(last, RawDataElement) or last.value is None:
-            continue
-        if last.length != _UNDEFINED and len(last.value) < last.length:
-            raise DecodeError(
-                f"the data set ends in {last.tag}: {len(last.value)} of {last.length} bytes",
-                section="PS3.5 7.1",
-            )
 
 
 def decode(dataset: Dataset) -> None:
@@ -267,7 +243,8 @@ def tags_of(attributes: Sequence[int | str]) -> list[int]:
 
 def stored_syntax(dataset: Dataset) -> TransferSyntax | None:
     """Give the transfer syntax that a data set was read in, or is meant for; None when unknown."""
-    meta = getattr(dataset, "file_meta", None)
+    # Not by `getattr`: of a data set without one, pydicom searches its dictionaries for the name.
+    meta = vars(dataset).get("file_meta")
     uid = getattr(meta, "TransferSyntaxUID", None)
     return TransferSyntax.of(str(uid)) if uid else None
 
@@ -363,18 +340,13 @@ def _header(path: str | PathLike[str], found: Scan, only: Sequence[int]) -> Data
                 data,
                 is_implicit_VR=False,
                 is_little_endian=True,
-                stop_when=_is_bulk,
+                stop_when=is_bulk,
                 specific_tags=list(only),
             )
             if data.tell() < most or most == found.size:
                 return dataset
             file.seek(found.data_offset)
     return dataset
-
-
-def _is_bulk(tag: int, _vr: str | None, _length: int) -> bool:
-    """Whether reading a header ends at this element."""
-    return tag in _BULK_PIXELS
 
 
 def write(path: str | PathLike[str], dataset: Dataset, *, check: bool = True) -> None:
@@ -560,7 +532,7 @@ def _needs_codec(what: str, target: TransferSyntax, action: str) -> None:
 
 def _is_encapsulated(dataset: Dataset) -> bool:
     # Asked undecoded: decoding pixel data would copy it.
-    element = undecoded(dataset, 0x7FE00010) if 0x7FE00010 in dataset else None
+    element = undecoded(dataset, 0x7FE00010) if 0x7FE00010 in dataset._dict else None
     if element is None:
         return False
     length = getattr(element, "length", None)

@@ -36,7 +36,7 @@ FLOORS: dict[str, list[tuple[str, ...]]] = {
         ("blocking", "errors"),
         ("bytes", "completions", "facts", "metrics", "pdu"),
         ("items", "message", "scan", "tls"),
-        ("bulk", "connection", "event", "header"),
+        ("bulk", "connection", "elements", "event", "header"),
         ("events", "folder", "verdict"),
         ("association",),
         ("service",),

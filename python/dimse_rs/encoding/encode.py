@@ -16,10 +16,12 @@ from __future__ import annotations
 from array import array
 from contextlib import suppress
 from copy import copy
+from functools import cache
 from math import isfinite
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from dimse_rs import _core
 from dimse_rs.errors import DecodeError
 
 from .text import (
@@ -52,9 +54,6 @@ _WORDS: Final = {
     **{"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8},
 }
 _BULK: Final = frozenset(("OW", "OL", "OF", "OD", "OV"))
-# VRs of text whose length has 16 bits in explicit VR, and the first that may not fit (PS3.5 7.1.2).
-_SHORT: Final = frozenset(("AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UI"))
-_LONG: Final = 0xFFFE
 # PS3.5 6.1.2.2: VRs of text that (0008,0005) governs, and VRs of ASCII alone.
 _TEXT: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _ASCII: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"))
@@ -89,6 +88,8 @@ class _Writer:
         self._raw_element, self._decoded = RawDataElement, convert_raw_data_element
         self._target = target
         self._encoding = (target.implicit, not target.big_endian)
+        self._name: Literal["implicit", "explicit", "big"]
+        self._name = "implicit" if target.implicit else "big" if target.big_endian else "explicit"
         order = ">" if target.big_endian else "<"
         self._header = Struct(order + ("HHI" if target.implicit else "HH2sH"))
         self._wide = Struct(order + "HH2sHI")
@@ -142,7 +143,7 @@ class _Writer:
         raise self._refused(what, hint=hint)
 
     def _declared(self, dataset: Dataset) -> Repertoire | None:
-        if _CHARACTER_SET not in dataset:
+        if _CHARACTER_SET not in dataset._dict:
             return None
         value: Any = undecoded(dataset, _CHARACTER_SET).value or ""
         if isinstance(value, bytes):
@@ -158,50 +159,38 @@ class _Writer:
         self, lineage: tuple[Dataset, ...], within: Repertoire, *, declare: bool = False
     ) -> bytes:
         """Write the elements of one level, in ascending order of their tags (PS3.5 7.1)."""
-        dataset, implicit, header = lineage[0], self._target.implicit, self._header
-        tags = sorted(dataset.keys(), key=int)  # pydicom's comparison of tags is slow
+        dataset = lineage[0]
+        elements: Any = dataset._dict
+        if declare or not isinstance(elements, dict):
+            elements = dict(elements)
         if declare:
-            tags = sorted({*tags, _tag(_CHARACTER_SET)}, key=int)
-        parts: list[bytes] = []
-        for tag in tags:
-            if tag.group in NOT_SENT or (tag.element == 0 and tag.group > 6):
-                continue  # group lengths are retired (PS3.5 7.2)
-            if declare and tag == _CHARACTER_SET:
-                parts.append(self._short(tag, "CS", b"ISO_IR 192"))
-                continue
-            element = undecoded(dataset, tag)
-            vr, value = element.VR, element.value
-            # ASCII is the same in every specific character set (PS3.3 C.12.1.1.2), and most values
-            # are short ASCII text: they are written here, without a call.
-            if (
-                vr in _SHORT
-                and isinstance(value, str)
-                and value.isascii()
-                and "\x1b" not in value
-                and len(value) < _LONG
-            ):
-                content = value.encode()
-                if len(content) % 2:
-                    content += b"\0" if vr == "UI" else b" "
-                kind = () if implicit else (vr.encode(),)
-                parts.append(header.pack(tag.group, tag.element, *kind, len(content)) + content)
-                continue
-            self._at = tag
-            fault = ""
-            try:
-                parts.append(self._element(element, lineage, within))
-            except (Unfit, DecodeError):
-                raise
-            except Undecodable:
-                if within.anew:
-                    raise
-                fault = "holds bytes that its character set does not have"
-            except Exception as error:  # pydicom raises whatever comes up while it encodes a value
-                fault = f"has no value that can be encoded as VR {vr}: {type(error).__name__}"
-            if fault:  # outside of the handler, which would chain pydicom's message with its value
-                self._at = tag
-                raise self._refused(fault)
+            elements[_tag(_CHARACTER_SET)] = _declares_utf_8()
+        # Most values are short plain text, which the core writes. What it leaves is written here.
+        made = dataset.original_encoding[0] is None
+        utf8 = made and within.encodings == UTF_8.encodings
+        parts = _core.encode_elements(elements, self._name, utf8)
+        for place, part in enumerate(parts):
+            if not isinstance(part, bytes):
+                parts[place] = self._one(part, lineage, within)
         return b"".join(parts)
+
+    def _one(self, tag: BaseTag, lineage: tuple[Dataset, ...], within: Repertoire) -> bytes:
+        """Write an element; name it in every error."""
+        element = undecoded(lineage[0], tag)
+        self._at = tag
+        try:
+            return self._element(element, lineage, within)
+        except (Unfit, DecodeError):
+            raise
+        except Undecodable:
+            if within.anew:
+                raise
+            fault = "holds bytes that its character set does not have"
+        except Exception as error:  # pydicom raises whatever comes up while it encodes a value
+            fault = f"has no value that can be encoded as VR {element.VR}: {type(error).__name__}"
+        # Outside of the handler, which would chain pydicom's message with its value.
+        self._at = tag
+        raise self._refused(fault)
 
     def _element(
         self,
@@ -408,6 +397,13 @@ def _tag(tag: int) -> BaseTag:
     from .library import BaseTag
 
     return BaseTag(tag)
+
+
+@cache
+def _declares_utf_8() -> DataElement:
+    from .library import DataElement
+
+    return DataElement(_CHARACTER_SET, "CS", "ISO_IR 192")
 
 
 def _vr(

@@ -8,6 +8,7 @@
 //! | `blocking`, `errors` | waiting without the interpreter; errors as exceptions |
 //! | `facts`, `metrics`, `bytes`, `completions`, `pdu` | what Rust knows as classes; buffers; outcomes for event loops |
 //! | `items`, `message`, `scan`, `tls` | negotiation items; DIMSE messages; data sets before they are decoded |
+//! | `elements` | data sets as bytes, and as the objects of pydicom |
 //! | `event`, `events`, `bulk`, `connection`, `verdict` | what happened; files on their way; stored instances |
 //! | `header`, `folder` | some elements of files and of received data sets; a folder that receives |
 //! | `association`, `service` | the handle of an association; what a node answers, and its queues |
@@ -21,6 +22,7 @@ mod bytes;
 mod completions;
 mod config;
 mod connection;
+mod elements;
 mod errors;
 mod event;
 mod events;
@@ -61,6 +63,8 @@ mod _core {
     use super::config::{Config, Limits, Timeouts};
     #[pymodule_export]
     use super::connection::Connection;
+    #[pymodule_export]
+    use super::elements::{encode_elements, raw_elements};
     #[pymodule_export]
     use super::event::{EventFacts, event_kinds, followed_kinds};
     #[pymodule_export]

@@ -117,6 +117,17 @@ impl Bounds {
     }
 }
 
+/// Reads the name of an encoding. Names and not UIDs: the encodings of PS3.5 are three, whatever transfer syntax a data
+/// set comes in.
+pub(crate) fn encoding_of(name: &str) -> PyResult<Encoding> {
+    match name {
+        "implicit" => Ok(Encoding::ImplicitLe),
+        "explicit" => Ok(Encoding::ExplicitLe),
+        "big" => Ok(Encoding::ExplicitBe),
+        other => Err(PyValueError::new_err(format!("encoding={other:?}"))),
+    }
+}
+
 /// Walks a data set in memory. `encoding`: "implicit", "explicit" or "big". `lenient`: refuse only what is cut short.
 #[pyfunction]
 #[pyo3(signature = (data, encoding, deflated, limits, dictionary, *, lenient=false))]
@@ -129,15 +140,8 @@ pub(crate) fn scan(
     dictionary: &Bound<'_, Dictionary>,
     lenient: bool,
 ) -> PyResult<Scan> {
-    // Names and not UIDs: the encodings of PS3.5 are three, whatever transfer syntax a data set comes in.
-    let encoding = match encoding {
-        "implicit" => Encoding::ImplicitLe,
-        "explicit" => Encoding::ExplicitLe,
-        "big" => Encoding::ExplicitBe,
-        other => return Err(PyValueError::new_err(format!("encoding={other:?}"))),
-    };
     let reading = Coding {
-        encoding,
+        encoding: encoding_of(encoding)?,
         deflated,
         lenient,
     };

@@ -8,10 +8,12 @@
 //! | `wanted` | values that a walk keeps |
 //! | `fault`, `oddity` | what is refused, and what is accepted although the standard forbids it |
 //! | `meter` | [`Meter`]: what decoding would cost, before it is done |
+//! | `flat` | a data set in memory as a list of elements, and headers to be written |
 //! | `header`, `tag`, `encoding` | element headers, tags, transfer syntaxes |
 
 mod encoding;
 mod fault;
+mod flat;
 mod header;
 mod meter;
 mod oddity;
@@ -22,6 +24,7 @@ mod wanted;
 
 pub use encoding::{Encoding, is_deflated, is_encapsulated};
 pub use fault::{DEPTH_LIMIT, ScanError, ScanErrorKind};
+pub use flat::{Located, elements, put_short_header};
 pub use meter::{Bounds, Cost, Dictionary, Meter, MeterError};
 pub use oddity::{Oddity, OddityKind};
 pub use scan::Scanner;
