@@ -154,7 +154,7 @@ fn put_value(
     let original = || value.getattr_opt(intern!(py, "original_string"));
     match kind {
         Kind::Name => match value.getattr_opt(intern!(py, "_components"))? {
-            Some(groups) => put_name(&groups, utf8, into),
+            Some(groups) => Ok(put_name(&groups, utf8, into)),
             None => Ok(false),
         },
         Kind::Integer if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() => {
@@ -185,25 +185,25 @@ fn put_number(text: &Bound<'_, PyAny>, longest: usize, into: &mut Vec<u8>) -> Py
 }
 
 /// Writes the decoded component groups of a name, which pydicom has not when it has read the name and not looked at it.
-fn put_name(groups: &Bound<'_, PyAny>, utf8: bool, into: &mut Vec<u8>) -> PyResult<bool> {
+fn put_name(groups: &Bound<'_, PyAny>, utf8: bool, into: &mut Vec<u8>) -> bool {
     let Ok(groups) = groups.cast::<PyTuple>() else {
-        return Ok(false);
+        return false;
     };
     let start = into.len();
     for (place, group) in groups.iter().enumerate() {
         let Ok(group) = group.cast::<PyString>() else {
-            return Ok(false);
+            return false;
         };
         if place > 0 {
             into.push(b'=');
         }
         if !put_text(group, utf8, into) {
-            return Ok(false);
+            return false;
         }
     }
     let written = into.get(start..).unwrap_or_default();
     // Beyond ASCII a name has to come back as it is: a reader ends it at a backslash.
-    Ok(written.is_ascii() || (groups.len() <= GROUPS && !written.contains(&b'\\')))
+    written.is_ascii() || (groups.len() <= GROUPS && !written.contains(&b'\\'))
 }
 
 /// Writes ASCII, the same in every character set; or UTF-8. Not escapes, nor what stands for bytes without a meaning.
