@@ -168,7 +168,7 @@ def exceptions() -> str:
 
 def association_policies() -> str:
     """How many associations, contexts and bytes there can be."""
-    bounds, most = Limits(), dict(_core.fixed_limits())
+    bounds, most = Limits(), _core.fixed_limits()
     rows = [
         ["Application Context Name", "`1.2.840.10008.3.1.1.1`"],
         [
@@ -176,8 +176,8 @@ def association_policies() -> str:
             f"{bounds.max_associations:,} by default, configurable",
         ],
         ["associations at once, as a requestor", "no limit"],
-        ["presentation contexts of a proposal", most["contexts"]],
-        ["transfer syntaxes of a presentation context", most["transfer_syntaxes"]],
+        ["presentation contexts of a proposal", str(most.contexts)],
+        ["transfer syntaxes of a presentation context", str(most.transfer_syntaxes)],
         ["A-ASSOCIATE-RQ or -AC received", f"{bounds.associate:,} bytes by default, configurable"],
         ["maximum PDU length received", f"{AE('NODE').max_pdu:,} bytes by default, configurable"],
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dimse_rs
-from dimse_rs import Model, SOPClass, TransferSyntax
+from dimse_rs import Model, SOPClass, TransferSyntax, testing
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference" / "api"
 LISTED = Counter(
@@ -25,7 +25,7 @@ TABLES = SOPClass, TransferSyntax, Model, str
 def test_every_public_name_has_one_place():
     wanted = {
         name for name in dimse_rs.__all__ if not isinstance(getattr(dimse_rs, name), TABLES)
-    } | {"EDITION"}
+    } | {"EDITION", *testing.__all__}
     assert wanted - LISTED.keys() == set()
     assert LISTED.keys() - wanted == set()
     assert [name for name, times in LISTED.items() if times > 1] == []
@@ -33,7 +33,7 @@ def test_every_public_name_has_one_place():
 
 @pytest.mark.parametrize("name", sorted(LISTED))
 def test_a_public_name_is_described(name):
-    value = getattr(dimse_rs, name)
+    value = getattr(testing if name in testing.__all__ else dimse_rs, name)
     if not inspect.isclass(value) and not inspect.isroutine(value):
         return  # the page describes values; their type has the docstring
     assert inspect.getdoc(value), name

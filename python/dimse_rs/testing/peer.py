@@ -335,7 +335,7 @@ class ScriptedPeer:
 
     @property
     def address(self) -> str:
-        """The same as text, `AET@127.0.0.1:port`."""
+        """The same as text, as `parse_peer` reads it."""
         return str(self.peer)
 
     def start(self) -> Self:

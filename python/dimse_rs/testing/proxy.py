@@ -284,7 +284,7 @@ class Proxy:
 
     @property
     def address(self) -> str:
-        """The same as text, `AET@127.0.0.1:port`."""
+        """The same as text, as `parse_peer` reads it."""
         return str(self.peer)
 
     def start(self) -> Self:
