@@ -17,9 +17,13 @@ from dimse_rs import (
     AsyncServer,
     Context,
     CTImageStorage,
+    DecodeError,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
+    Index,
+    LimitExceeded,
+    Limits,
     LocalProtocolError,
     MRImageStorage,
     PatientRoot,
@@ -31,6 +35,7 @@ from dimse_rs import (
     StoredInstance,
     for_retrieve,
 )
+from dimse_rs.datasets import read
 from tests.data.files import data_set
 from tests.support.nodes import CT, MR_BIG_ENDIAN, PATIENT, SCU, at, link, scp
 from tests.support.odd_instances import ODD, bring
@@ -235,6 +240,64 @@ def test_an_item_says_what_is_odd_and_collects_it_all_the_same(tmp_path):
     codes = [[oddity.split()[0] for oddity in item.oddities] for item in items]
     assert codes == [["out-of-order", "repeated-element"], ["trailing-zeros"]]
     assert [item.values[0x00100020] for item in items] == [("LO", b"ODD1")] * 2
+
+
+def outcome(read):
+    """Give the elements that are read, decoded, or the refusal."""
+    try:
+        whole = read()
+    except (DecodeError, OSError) as error:
+        return type(error), str(error)
+    return [(e.tag, e.VR, repr(e.value), e.is_undefined_length) for e in whole]
+
+
+COLLECTED = ["PatientName", "PatientID", "StudyID", "Rows", "OtherPatientIDsSequence", "Modality"]
+
+
+@pytest.mark.slow
+def test_attributes_are_what_pydicom_reads_in_the_file(tmp_path):
+    items = []
+    server = deciding(tmp_path, items.extend, collect=COLLECTED)
+    classes = [CTImageStorage, Context(MRImageStorage, ExplicitVRBigEndian)]
+    with server, SCU.associate(at(server), contexts=classes) as peer:
+        named = another(1, "Größe^A")
+        named.SpecificCharacterSet = "ISO_IR 100"
+        long = another(2, "x" * 5000)
+        for instance in (CT, MR_BIG_ENDIAN, named, long):
+            assert peer.c_store(instance) == 0
+        for content, *_ in ODD.values():
+            bring(server, content)
+    assert len(items) > 10
+    assert [item.collected.is_plain for item in items[:4]] == [True, True, True, False]
+    assert items[2].attributes.PatientName == "Größe^A"
+    assert items[3].attributes.PatientName == "x" * 5000
+    for item in items:
+        only = item.collected.only
+        assert outcome(lambda: item.attributes) == outcome(lambda: read(item.path, only=only))  # noqa: B023
+
+
+def test_attributes_are_no_way_round_the_limits(tmp_path):
+    instance = another(1)
+    del instance[0x7FE00010]
+    many = Limits().elements + 1
+    # Items, for a decoder with a dictionary; one value for the walk that stores it.
+    instance.add_new(0x00081110, "OB", b"\xfe\xff\x00\xe0\0\0\0\0" * many)
+    instance.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    instance.set_original_encoding(True, True)
+    items = []
+    server = deciding(tmp_path, items.extend, collect=COLLECTED)
+    context = Context(CTImageStorage, ImplicitVRLittleEndian)
+    path = tmp_path / "sent"
+    instance.save_as(path, enforce_file_format=True, implicit_vr=True, little_endian=True)
+    with link(server, context) as association:
+        assert association.c_store(path) == 0
+    (item,) = items
+    assert item.values[0x00280010].data == b"\x80\0"
+    assert not item.collected.is_plain
+    with pytest.raises(LimitExceeded, match="elements"):
+        _ = item.attributes
+    with pytest.raises(LimitExceeded, match="elements"):
+        Index().add(item.path, item.collected)
 
 
 def test_what_cannot_be_collected_is_named(tmp_path):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 __all__ = ["OF_ALL_LEVELS", "Header", "by_level", "coded", "depths", "element_of", "header_of"]
-__all__ += ["shared", "text_of"]
+__all__ += ["common_text", "shared", "text_of"]
 
 _logger = log.get(log.SERVER)
 
@@ -166,6 +166,10 @@ def text_of(header: Header, tag: int, decoder: Decoder | None) -> str:
             return text
     element = element_of(header, tag, decoder)
     return "" if element is None else str(element.value).strip(" \0")
+
+
+common_text = lru_cache(maxsize=256)(text_of)
+"""The same for packed keys above the instance, which the next instance most often has too."""
 
 
 def by_level(header: Elements) -> tuple[Elements, ...]:

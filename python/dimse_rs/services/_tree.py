@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ._headers import Header, shared, text_of
+from ._headers import Header, common_text, shared, text_of
 from .hierarchy import UNIQUE_KEYS
 
 if TYPE_CHECKING:
@@ -90,7 +90,10 @@ class Instance:
 
     def text(self, depth: int, tag: int) -> str:
         """Give the value of a key as text; empty when the instance does not say it."""
-        return text_of(self.header(depth), tag, self.decoder)
+        header = self.header(depth)
+        if depth < IMAGE and isinstance(header, bytes):
+            return common_text(header, tag, self.decoder)
+        return text_of(header, tag, self.decoder)
 
     @property
     def patient(self) -> tuple[str, str]:

@@ -229,7 +229,7 @@ fn a_series_that_was_left_empty_is_made_anew_and_its_name_is_synced() {
 fn values_and_digest_are_taken_while_it_is_stored() {
     let reading = Arc::new(Reading {
         tags: vec![
-            Tag(0x0011, 0x1001),
+            Tag(0x0021, 0x1001),
             Tag::SOP_INSTANCE_UID,
             Tag(0x0040, 0xa730),
         ],
@@ -244,7 +244,7 @@ fn values_and_digest_are_taken_while_it_is_stored() {
     });
     let mut data = instance(UID, &[7; 3000]);
     data.truncate(data.len() - 3012);
-    data.extend(element(0x0011, 0x1001, "LO", b"kept"));
+    data.extend(element(0x0021, 0x1001, "LO", b"kept"));
     data.extend(element(0x7fe0, 0x0010, "OB", &[7; 3000]));
     for (syntax, bytes) in [(EXPLICIT, data.clone()), (DEFLATED, deflate(&data))] {
         let root = tempdir();
@@ -266,7 +266,7 @@ fn values_and_digest_are_taken_while_it_is_stored() {
         }
         let stored = writer.commit().unwrap();
         assert_eq!(stored.digest, Some(*blake3::hash(&bytes).as_bytes()));
-        let expected = b"\x18\0\x08\0UI\x06\x001.2.3\0\x01\x10\x11\0LO\x04\0kept";
+        let expected = b"\x18\0\x08\0UI\x06\x001.2.3\0\x01\x10\x21\0LO\x04\0kept";
         assert_eq!(stored.collected.packed, expected);
         assert!(stored.collected.plain);
         assert_eq!(stored.series, Some(common::uid(SERIES)));
