@@ -12,16 +12,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pydicom
 
 from tests.bench import measure
-from tests.bench.measure import MEMORY, MIB
+from tests.bench.measure import MEMORY, MIB, Server
 from tests.bench.report import Report
 from tests.bench.rounds import Case, Options, Workload, measured
 from tests.data.generate import series
-from tests.peers.scp import announced, dimse_scp
+from tests.peers.scp import Running, announced, dimse_scp
 from tests.peers.scu import DIMSE
 from tests.support.process import must_succeed
 
@@ -88,20 +89,20 @@ def adding(report: Report, folder: Path, count: int) -> None:
 def storing(report: Report, files: Sequence[Path], options: Options) -> None:
     """Add the row of a server that indexes what it stores before it answers."""
 
-    def scp(folder: Path):
+    def scp(folder: Path) -> AbstractContextManager[Running]:
         argv = [*DIMSE, "scp", "0", "-od", str(folder), "--json", "--mode", "fast"]
         return announced([*argv, "-aet", "ANY-SCP"], "ANY-SCP", folder)
 
-    def storescp(folder: Path):
+    def storescp(folder: Path) -> AbstractContextManager[Running]:
         return dimse_scp(folder, "--mode", "fast")
 
-    def case(name, server):
+    def case(name: str, server: Server) -> Case:
         return Case(
             name, lambda some, to: measure.transfer(measure.OURS, server, some, to), key=True
         )
 
     work = Workload(f"{len(files):,} x 5 KB", files, 3 if options.quick else 7, small=True)
-    seen = measured(work, [case(ALONE, storescp), case(INDEXED, scp)], options)
+    seen = measured(report, work, [case(ALONE, storescp), case(INDEXED, scp)], options)
     for name in seen.runs:
         report.add(work.name, name, seen.rate(name), "", "", seen.memory(name))
     what = f"{work.name}: store, index, answer"
@@ -129,7 +130,7 @@ def main(words: Sequence[str]) -> None:
     report = Report()
     with measure.scratch(MEMORY) as folder:
         files = series(folder, "small", 2000, (1, 32, 50))
-        rows(report, folder, files, Options(quick="--quick" in words, peers_only=False))
+        rows(report, folder, files, Options("--quick" in words, peers_only=False, disk=MEMORY))
     print(report)
 
 

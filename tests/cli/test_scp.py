@@ -141,6 +141,7 @@ def test_what_it_has_received_is_found_at_once(layout, tmp_path):
     [told] = events([line])
     assert told.keys() == {
         *("event", "uid", "class", "syntax", "path", "bytes", "calling", "status"),
+        *("association", "peer", "study", "series"),
     }
     assert data_set(Path(told["path"])) == data_set(CT)
     assert (told["bytes"], told["calling"]) == (len(data_set(CT)), "SCU")
