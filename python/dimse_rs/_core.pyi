@@ -1155,6 +1155,9 @@ class Operation:
     @property
     def cancellation(self) -> Cancellation:
         """The same flag as an object, for a sending that has to stop with the operation."""
+    @property
+    def retrievals(self) -> list[int]:
+        """Of a C-STORE: Message IDs of this node's C-GETs that were under way when it came."""
     def store(self, folder: Folder) -> SavedFacts:
         """Store the instance of a C-STORE request in a folder, as a sink would."""
     def file_head(self) -> bytes:

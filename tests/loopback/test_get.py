@@ -37,6 +37,7 @@ from tests.support import wire
 from tests.support.ids import shown
 from tests.support.nodes import JPEG_2000, MR_BIG_ENDIAN, MR_IMPLICIT, SCU, link, scp
 from tests.support.scripted_scp import ScriptedScp
+from tests.support.waiting import until
 
 CONTEXTS = (*for_retrieve(StudyRoot, [CTImageStorage, MRImageStorage]), Context(Verification))
 STORE = wire.C_STORE_RQ
@@ -608,6 +609,63 @@ def test_instances_after_the_end_of_the_call(tmp_path):
         assert told.wait(10)
     assert answered == [0x0122]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("window", [1, 4])
+@pytest.mark.parametrize("into", ["folder", "list"])
+def test_a_c_get_takes_no_instance_of_one_that_was_left(into, window, tmp_path):
+    """The next C-GET waits for the end of the one before: their instances name neither."""
+    answered = []
+    begun = threading.Event()
+
+    def store(peer, uid):
+        peer.send(wire.as_commands(3, wire.store_rq(uid, 9)), wire.as_data(3, wire.data_set(uid)))
+        answered.append(wire.number_of(until_it_says(peer, 0x8001), 0x0900))
+
+    def until_it_says(peer, field):
+        found, _ = peer.message()
+        while wire.number_of(found, 0x0100) != field:
+            assert wire.number_of(found, 0x0100) == 0x0FFF, "the next C-GET has left too early"
+            found, _ = peer.message()
+        return found
+
+    def script(peer):
+        peer.expect(wire.RQ)
+        role = wire.item(0x54, len(SECONDARY).to_bytes(2, "big") + SECONDARY + bytes([0, 1]))
+        windows = [wire.item(0x53, bytes([0, window, 0, 1]))] if window > 1 else []
+        contexts = [(1, 0, [wire.IMPLICIT]), (3, 0, [wire.EXPLICIT])]
+        peer.send(wire.associate_ac(contexts, user=[*windows, role]))
+        asked = until_it_says(peer, 0x0010)
+        store(peer, b"1.2.3")
+        peer.answer(asked, 0xFF00)
+        assert begun.wait(10)
+        store(peer, b"1.2.4")
+        peer.answer(asked, 0xFE00)
+        asked = until_it_says(peer, 0x0010)
+        store(peer, b"1.2.5")
+        peer.answer(asked, 0)
+        peer.release()
+
+    contexts = [StudyRoot.get, Context(SECONDARY.decode(), scu=False, scp=True)]
+    link_ = {"contexts": contexts, "max_ops_invoked": window}
+    with ScriptedScp(script) as scp_, SCU.associate(scp_.address, **link_) as association:
+        steps = get(association, tmp_path / "first")
+        next(steps)
+        steps.close()
+        second = [] if into == "list" else tmp_path / "second"
+        following = get(association, second)
+        waiting = threading.Thread(target=outcome, args=[following])
+        waiting.start()
+        until(lambda: any(str(call).startswith("C-GET") for call in association._outstanding))
+        begun.set()
+        waiting.join(15)
+    taken = [str(one.SOPInstanceUID) for one in second] if into == "list" else names_in(second)
+    assert taken == ["1.2.5"]
+    assert answered == [0, 0x0122, 0]
+
+
+def names_in(folder):
+    return [path.name.removesuffix(".dcm") for path in folder.iterdir()]
 
 
 @pytest.mark.parametrize("how", ["closed", "interrupted"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from os import PathLike
@@ -290,14 +290,19 @@ class AssociationFacts:
         )
 
     # A C-STORE of a C-GET names no C-GET: only that of a C-MOVE names its Message ID (PS3.7
-    # 9.1.1.1). An instance is taken to be of the one outstanding C-GET that has a receiver, so
-    # there may be one.
-    @property
-    def _receiver(self) -> scu.Receiver | None:
-        """Where instances that come now go; None leaves them to the handlers."""
-        for call in tuple(self._outstanding):
-            if isinstance(call, scu.Call) and call.receiver is not None:
-                return call.receiver
+    # 9.1.1.1). The core says which C-GETs were under way when an instance came: sent, and not left.
+    # The instance is taken to be of the one of them that has a receiver, so there may be one.
+    def _receiver(self, retrievals: Sequence[int]) -> scu.Receiver | None:
+        """Where an instance goes that came during these C-GETs; None leaves it to the handlers."""
+        if retrievals:
+            for call in tuple(self._outstanding):
+                if (
+                    isinstance(call, scu.Call)
+                    and call.receiver is not None
+                    and call.request is not None
+                    and call.request.message_id in retrievals
+                ):
+                    return call.receiver
         return None
 
     def _warn_without_role(self) -> None:

@@ -231,7 +231,8 @@ class Performer:
 
     def _handler_of(self, request: Request) -> Handler | None:
         if request.field == C_STORE_RQ:
-            receiver: Receiver | None = request.association._receiver
+            retrievals = request._operation.retrievals
+            receiver: Receiver | None = request.association._receiver(retrievals)
             # The instances of a C-GET into a folder never come here. One that was queued before
             # the core had the folder belongs to no C-GET under way: the handlers get it.
             if receiver is not None and receiver.handler is not None:

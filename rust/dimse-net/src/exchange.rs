@@ -132,6 +132,8 @@ enum Recipient {
 
 struct Performing {
     cancelled: Arc<AtomicBool>,
+    /// Of a C-STORE: see [`Operation::retrievals`](crate::service::Operation::retrievals).
+    retrievals: Vec<u16>,
     /// Message ID of the retrieval that this is a sub-operation of, while that has a follower.
     part_of: Option<u16>,
     /// How long it takes, where that is counted.
@@ -256,13 +258,23 @@ impl Exchange {
                 && let Recipient::Caller(invoke) = &invoked.recipient
             {
                 retrieving.contexts.push(invoke.context_id);
-                // One whose caller has left is outstanding until the peer ends it, and stores nothing any more.
-                if !invoke.responses.is_abandoned() && invoke.options.into.is_some() {
-                    retrieving.into.clone_from(&invoke.options.into);
+                if !invoke.responses.is_abandoned() {
+                    retrieving.followed.push(invoke.message_id);
+                    if invoke.options.into.is_some() {
+                        retrieving.into.clone_from(&invoke.options.into);
+                    }
                 }
             }
         }
         retrieving
+    }
+
+    /// Whether a C-GET of ours was closed that the peer has not ended: its instances may still come.
+    fn retrieves_in_vain(&self) -> bool {
+        self.invoked.values().any(|invoked| {
+            invoked.field == CommandField::C_GET_RQ
+                && matches!(&invoked.recipient, Recipient::Caller(invoke) if invoke.responses.is_abandoned())
+        })
     }
 
     /// A file is half sent.

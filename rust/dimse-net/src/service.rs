@@ -63,6 +63,9 @@ pub struct Operation {
     pub cancelled: Arc<AtomicBool>,
     /// What is made of the data set counts here as well.
     pub budget: Budget,
+    /// Of a C-STORE: the Message IDs of this node's C-GETs that were outstanding when the request came, without those
+    /// that were closed. It is a sub-operation of one of them, unless the peer sends on its own.
+    pub retrievals: Vec<u16>,
 }
 
 /// The C-GETs of this node that are outstanding on an association.
@@ -72,6 +75,9 @@ pub struct Operation {
 pub(crate) struct Retrieving {
     /// The context of each.
     pub(crate) contexts: Vec<u8>,
+    /// The Message IDs of those that are not closed. One that is closed is outstanding until the peer ends it, and takes
+    /// no instance any more.
+    pub(crate) followed: Vec<u16>,
     /// Where the caller of one wants the instances: before any handler.
     pub(crate) into: Option<Arc<Folder>>,
 }
@@ -217,6 +223,7 @@ mod tests {
         };
         let taken = |service: &Service, context, contexts: &[u8]| {
             let retrieving = Retrieving {
+                followed: Vec::new(),
                 contexts: contexts.to_vec(),
                 into: None,
             };
@@ -267,6 +274,7 @@ mod tests {
             ..Service::default()
         };
         let retrieving = |into| Retrieving {
+            followed: Vec::new(),
             contexts: vec![1],
             into,
         };

@@ -265,6 +265,9 @@ pub(crate) struct Operation {
     association: Py<Association>,
     cancelled: Arc<std::sync::atomic::AtomicBool>,
     budget: OfProcess<Budget>,
+    /// Of a C-STORE: the Message IDs of this node's C-GETs that were under way when the request came.
+    #[pyo3(get)]
+    retrievals: Vec<u16>,
     // A lock and not a flag: to ask and to set is one step, or two threads could both answer.
     answered: Mutex<bool>,
 }
@@ -278,6 +281,7 @@ impl Operation {
             association: Py::new(py, Association::from(operation.association))?,
             cancelled: operation.cancelled,
             budget: operation.budget.into(),
+            retrievals: operation.retrievals,
             answered: Mutex::new(false),
         })
     }

@@ -257,6 +257,10 @@ impl Exchange {
             cancelled: Arc::default(),
             transfer_syntax,
             part_of: self.part_of(line, command),
+            retrievals: match field {
+                CommandField::C_STORE_RQ => self.retrieving().followed,
+                _ => Vec::new(),
+            },
             running: metrics.map(|metrics| Running::new(metrics, field)),
             report,
         };
@@ -544,10 +548,13 @@ impl Exchange {
     fn enqueue(&mut self, line: &mut Line, context_id: u8, command: CommandSet, data: Data) {
         self.look_into(line, &command, &data);
         // The mark that C-CANCEL and the end of the association leave: the same one for as long as the request is open.
-        let cancelled = command
+        let (cancelled, retrievals) = command
             .message_id()
-            .and_then(|id| self.performing.get(&id))
-            .map(|performing| Arc::clone(&performing.cancelled))
+            .and_then(|id| self.performing.get_mut(&id))
+            .map(|performing| {
+                let retrievals = std::mem::take(&mut performing.retrievals);
+                (Arc::clone(&performing.cancelled), retrievals)
+            })
             .unwrap_or_default();
         let operation = Operation {
             association: line.handle(),
@@ -556,6 +563,7 @@ impl Exchange {
             data,
             cancelled,
             budget: self.budget.clone(),
+            retrievals,
         };
         let Some(operations) = &line.settings.service.operations else {
             return;

@@ -113,7 +113,7 @@ impl Exchange {
                 && let Some(item) = self.ready_file()
             {
                 self.send_piece(line, item);
-            } else if let Some(invoke) = self.waiting.pop_front() {
+            } else if let Some(invoke) = self.next_waiting() {
                 if !invoke.responses.is_abandoned() {
                     self.start(line, invoke);
                 }
@@ -121,6 +121,18 @@ impl Exchange {
                 return;
             }
         }
+    }
+
+    /// The next request that may leave. A C-GET waits for the end of one that was closed: the instances of both come as
+    /// C-STORE requests that name neither (PS3.7 9.1.3), and those of the first would be taken for the second's. What is
+    /// behind it need not wait.
+    fn next_waiting(&mut self) -> Option<Invoke> {
+        let waits = self.retrieves_in_vain();
+        let next = self
+            .waiting
+            .iter()
+            .position(|invoke| !(waits && field_of(&invoke.command) == CommandField::C_GET_RQ))?;
+        self.waiting.remove(next)
     }
 
     fn start(&mut self, line: &mut Line, invoke: Invoke) {
