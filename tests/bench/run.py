@@ -323,8 +323,10 @@ def main() -> None:
         try:
             for name, step in steps(report, folder, options):
                 if words.only is None or words.only in name or name.startswith("compiling"):
+                    began = time.monotonic()
                     with report.attempt(name):
                         step()
+                    print(f" {name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
         except KeyboardInterrupt:
             report.failures["the rest"] = "interrupted"
     taken = time.monotonic() - start
