@@ -13,6 +13,8 @@ SAMPLE_VENV := build/sample-venv
 CARGO_FLAGS ?= --locked
 FUZZ_SECONDS ?= 60
 ROUNDS ?= 300
+URL ?=
+PYTHONS ?=
 MINUTES ?= 5
 JOBS ?=
 SOURCES := python tests docs $(wildcard tools)
@@ -65,6 +67,20 @@ sample: ## run the tests of the sample project with the wheel in dist/ and its e
 	$(call retry,$(call pip,$(SAMPLE_VENV)/bin/python) "$$(ls dist/*.whl)[test]")
 	cd examples/sample-project && env -i HOME="$$HOME" PATH=$(abspath $(SAMPLE_VENV))/bin:/usr/bin:/bin \
 		timeout 300 python -m pytest -p no:cacheprovider
+
+wheels: build/wheels-tools/.ready ## the sdist and the wheels for Linux, x86_64 and aarch64, checked and tried; URL=of the repository
+	tools/wheels.sh build/wheels-tools/bin $(URL)
+	$(PYTHON) tools/check_wheels.py build/wheels-tools/bin $(PYTHONS)
+	build/wheels-tools/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	build/wheels-tools/bin/zizmor --offline .github/workflows
+	$(passed)
+
+build/wheels-tools/.ready: pyproject.toml
+	tests/peers/install.sh mmdebstrap qemu-user-static rustc-web
+	$(PYTHON) -m venv build/wheels-tools
+	$(call retry,$(call pip,build/wheels-tools/bin/python) 'pip>=25.1')
+	$(call retry,$(call pip,build/wheels-tools/bin/python) --group wheels)
+	touch $@
 
 demo: build ## the main job on real files: send, store, find, get, move, compare
 	$(PY) -m tests.demo.run
