@@ -1,4 +1,4 @@
-"""What a new wheel has to do: an echo and a store, both ends in this process, and the bytes compared."""
+"""What a new wheel has to do: an echo and a store, both ends in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dimse_rs import AE, Server, Storage
 
 
 def data_set(path: Path) -> bytes:
-    """Give what follows the file meta information: its length is in the first element, of 12 bytes."""
+    """Give what follows the file meta information, whose first element has its length."""
     content = path.read_bytes()
     return content[144 + int.from_bytes(content[140:144], "little") :]
 
