@@ -127,7 +127,9 @@ stubs: build ## check the stubs against the built module
 
 types: build ## what users write checks, in two type checkers, and every public name has a type
 	$(BIN)/pyright
-	$(BIN)/pyright --verifytypes dimse_rs --ignoreexternal
+	mkdir -p build
+	cd build && PYTHONPATH=$(abspath python) $(abspath $(BIN))/pyright --pythonpath $(abspath $(PY)) \
+		--verifytypes dimse_rs --ignoreexternal
 	$(passed)
 
 hostile: build peers ## play the hostile cases at our server and at two peers, print the table

@@ -42,7 +42,7 @@ class Account:
             on_event: called with events.
         """
         self.repaired: Mapping[Path, tuple[str, ...]] = found.repaired
-        self.is_last = True
+        self.is_last: bool = True
         self._order = found.order
         self._skipped = tuple(found.skipped)
         self._sent_before = {} if resume is None else {one.path: one for one in resume.sent}

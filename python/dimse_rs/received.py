@@ -124,8 +124,8 @@ class OpenStudies:
         self.after_end = after_end
         self.longest = longest
         self.most = most
-        self.lost = 0
-        self.remembered = 0  # studies, instances, and associations of studies
+        self.lost: int = 0
+        self.remembered: int = 0  # studies, instances, and associations of studies
         self.by_last: dict[str, OpenStudy] = {}
         self._by_first: dict[str, OpenStudy] = {}
         self._by_end: dict[str, OpenStudy] = {}

@@ -93,7 +93,7 @@ class StudyWatcher:
         self._sources: set[Events[Any]] = set()
         self._followed = False
         self._closed = False
-        self.without_study = 0
+        self.without_study: int = 0
 
     @property
     def lost(self) -> int:

@@ -281,7 +281,7 @@ class StoreRequest(Request[A_co]):
             self._make_room(self.data, 2)
             return from_bytes(self.data, self.transfer_syntax, scanned=True, only=only)
         except DecodeError as error:
-            self.unreadable = error
+            self._not_decoded(error)
             raise
 
     def part10(self) -> bytes:

@@ -82,9 +82,9 @@ class Collected:
         only: Sequence[int] = (),
     ) -> None:
         """Keep what the core collected."""
-        self.transfer_syntax = transfer_syntax
-        self.only = only
-        self.is_plain = is_plain
+        self.transfer_syntax: str = transfer_syntax
+        self.only: Sequence[int] = only
+        self.is_plain: bool = is_plain
         self._packed = packed
 
     def values(self) -> dict[int, StoredValue]:
