@@ -66,6 +66,7 @@ FAULTS = [
     errors.RemoteProtocolError("a fault"),
     errors.DecodeError("a fault", 7, "PS3.5 7.1"),
     errors.LimitExceeded("elements", 1),
+    errors.SendingCancelled(),
     StatusError(0xA700, "a fault"),
     OSError("a fault"),
     ValueError("a fault"),

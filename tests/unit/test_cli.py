@@ -648,6 +648,7 @@ def test_storescp_defaults(world, tmp_path, monkeypatch):
         "unknown": False,
         "reserve": None,
         "strict": False,
+        "collect": (),
         "on_stored": None,
     }
 
@@ -674,6 +675,7 @@ def test_storescp_options(world, tmp_path):
         "unknown": True,
         "reserve": 1000,
         "strict": True,
+        "collect": (),
         "on_stored": None,
     }
 
